@@ -1,0 +1,18 @@
+/*
+ * Time, in one place so that it can be injected: tests replace batch_clock.
+ * Microseconds of the wall clock since the epoch (CLOCK_REALTIME).
+ */
+
+#ifndef _BATCH_CLOCK_H_INCLUDED_
+#define _BATCH_CLOCK_H_INCLUDED_
+
+#include "batch_core.h"
+
+typedef int64_t (*batch_clock_pt)(void);
+
+extern batch_clock_pt  batch_clock;
+
+#define batch_clock_us()   batch_clock()
+#define batch_clock_sec()  (batch_clock() / 1000000)
+
+#endif

@@ -1,0 +1,81 @@
+/*
+ * One line of a batch input file -> spans of what we act on, and what is
+ * wrong with it.  One pass, no allocation, no recursion; the bytes of the body
+ * are never changed, only pointed to.
+ *
+ * JSON is strict RFC 8259 with valid UTF-8 (no overlong, no surrogates, no
+ * > U+10FFFF), nesting up to BATCH_JSON_MAX_DEPTH.  Escaped surrogates in any
+ * order are grammar, and pass.  Keys that we act on (custom_id, method, url,
+ * body; in body: model, stream, messages, input) are recognised also when
+ * escaped, and refused when they occur twice.
+ */
+
+#ifndef _BATCH_JSONL_H_INCLUDED_
+#define _BATCH_JSONL_H_INCLUDED_
+
+#include "batch_core.h"
+
+#define BATCH_JSON_MAX_DEPTH     512
+#define BATCH_CUSTOM_ID_MAX      512     /* bytes, decoded */
+#define BATCH_ERROR_MSG_MAX      512
+
+typedef struct {
+    /* raw JSON tokens as written, quotes included; len 0 = absent */
+    batch_str_t    custom_id;
+    batch_str_t    method;
+    batch_str_t    url;
+    batch_str_t    body;         /* exact bytes of the object, { to } */
+    batch_str_t    model;        /* body.model */
+    uint64_t       inputs;       /* embeddings: elements of body.input (a string,
+                                    or an array of numbers, counts 1) */
+} batch_line_t;
+
+typedef struct {
+    const char    *code;         /* "invalid_json_line", ...; static */
+    const char    *param;        /* "body.model", ...; static, NULL = null */
+    char           message[BATCH_ERROR_MSG_MAX];  /* NUL-terminated, valid UTF-8 */
+} batch_line_error_t;
+
+/*
+ * Parses the line p[0..len), without its newline (a trailing CR is white
+ * space).  BATCH_OK, or BATCH_ERROR with the first defect in err (codes and
+ * wording of section 2.3 of the API's validation table, in docs/API.md):
+ *   invalid_json_line             not JSON, not an object, duplicate key, too
+ *                                 deep, bad UTF-8: the message says which and
+ *                                 at which byte
+ *   missing_required_parameter    custom_id, method, url, body; body.model;
+ *                                 body.messages (chat), body.input (embeddings)
+ *   invalid_type                  a known key of another type
+ *   invalid_value                 custom_id empty or longer than 512 bytes
+ *   invalid_method                anything but "POST"
+ *   invalid_url                   decoded url is not byte for byte endpoint
+ *   streaming_unsupported         body.stream is true
+ * endpoint: "/v1/chat/completions", ...  A missing body.model is accepted if
+ * model_optional.
+ */
+int batch_jsonl_parse(const unsigned char *p, size_t len,
+    const batch_str_t *endpoint, int model_optional, batch_line_t *line,
+    batch_line_error_t *err);
+
+/* 1 if the line holds nothing but white space (JSON's, and \v \f not) */
+int batch_jsonl_blank(const unsigned char *p, size_t len);
+
+/* 1 if p[0..len) starts with a JSON object (leading white space and one
+ * byte-order mark are skipped): the check of an upload's first line.
+ * whole = 0: the line was cut at len, a valid prefix of an object passes. */
+int batch_jsonl_object(const unsigned char *p, size_t len, int whole);
+
+/*
+ * Decodes a JSON string token (quotes included) that batch_jsonl_parse() or
+ * another strict scanner has accepted.  Writes at most cap bytes to out and
+ * returns the decoded length (which may exceed cap: then out is cut).  A lone
+ * escaped surrogate decodes to its three-byte WTF-8 form, so distinct tokens
+ * of distinct strings stay distinct.
+ */
+size_t batch_json_decode(const batch_str_t *token, unsigned char *out,
+    size_t cap);
+
+/* 1 if both tokens decode to the same string */
+int batch_json_token_eq(const batch_str_t *a, const batch_str_t *b);
+
+#endif
