@@ -1,0 +1,105 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * What all rooms of the module share: configuration and the worker's state.
+ */
+
+#ifndef _NGX_HTTP_BATCH_H_INCLUDED_
+#define _NGX_HTTP_BATCH_H_INCLUDED_
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_http.h>
+
+#include "batch_core.h"
+#include "batch_clock.h"
+#include "batch_id.h"
+#include "batch_state.h"
+#include "batch_jsonl.h"
+#include "batch_json.h"
+#include "batch_record.h"
+
+#if !(NGX_THREADS)
+#error the batch module needs nginx built --with-threads
+#endif
+
+
+#define NGX_HTTP_BATCH_ORDER_INPUT       0
+#define NGX_HTTP_BATCH_ORDER_COMPLETION  1
+
+
+/* batch_redis: parsed at configuration time, read by store/ only */
+
+typedef struct {
+    ngx_str_t                     address;     /* as written, for messages */
+    ngx_str_t                     host;        /* NUL-terminated IP address */
+    ngx_uint_t                    port;        /* 0: host is a unix path */
+    ngx_str_t                     prefix;      /* default "batch" */
+    ngx_str_t                     user;
+    ngx_str_t                     password;    /* content of password_file */
+    ngx_uint_t                    db;
+    ngx_msec_t                    timeout;     /* connect and command */
+} ngx_http_batch_redis_conf_t;
+
+
+typedef struct {
+    ngx_http_batch_redis_conf_t   redis;
+    ngx_str_t                     store;       /* absolute, no slash at the
+                                                  end, NUL-terminated */
+    ngx_str_t                     thread_pool;
+    ngx_thread_pool_t            *tp;          /* set in init_process */
+    ngx_array_t                   routes;      /* of
+                                            ngx_http_batch_loc_conf_t * */
+    ngx_uint_t                    enabled;     /* some location has batch_api */
+} ngx_http_batch_main_conf_t;
+
+
+typedef struct {
+    ngx_str_t                     name;        /* as clients write it */
+    int64_t                       seconds;     /* 0: unlimited */
+} ngx_http_batch_window_t;
+
+
+/*
+ * A location's settings.  A location with batch_api is a route: its batches
+ * remember the route's key and run with whatever the route says now, so that a
+ * reload with new settings applies to batches that are under way.
+ */
+
+typedef struct {
+    ngx_flag_t                    api;
+    ngx_flag_t                    status;
+    ngx_str_t                     pass;
+    ngx_uint_t                    concurrency;     /* per node */
+    ngx_uint_t                    retries;
+    ngx_msec_t                    timeout;         /* a line's total time */
+    ngx_uint_t                    max_requests;    /* 0: no limit */
+    off_t                         max_file_size;   /* bytes, 0: no limit */
+    ngx_uint_t                    output_order;
+    time_t                        file_ttl;
+    ngx_array_t                  *endpoints;       /* of ngx_str_t */
+    ngx_array_t                  *windows;         /* ..._window_t */
+    ngx_http_complex_value_t     *tenant;
+
+    ngx_str_t                     route;           /* "server/location" */
+    ngx_http_conf_ctx_t          *ctx;             /* of the location */
+} ngx_http_batch_loc_conf_t;
+
+
+extern ngx_module_t  ngx_http_batch_module;
+
+
+/* the cycle's main conf; set in init_process, the worker's for its life */
+extern ngx_http_batch_main_conf_t  *ngx_http_batch_conf;
+
+/* unique among all workers of all nodes, for leases: random hex, made in
+ * init_process; NUL-terminated */
+extern char  ngx_http_batch_worker_id[33];
+
+
+#define ngx_http_batch_str(s, b)                                              \
+    (s)->len = (b)->len; (s)->data = (u_char *) (b)->data
+
+
+#endif /* _NGX_HTTP_BATCH_H_INCLUDED_ */

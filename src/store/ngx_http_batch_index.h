@@ -1,0 +1,168 @@
+/*
+ * What Redis knows: an index that can be rebuilt from disk.  One function per
+ * question; each script in its own .lua file beside this one.
+ *
+ * Keys, all under one hash tag so that Cluster keeps them together
+ * (p = "{<prefix>}"):
+ *   p:gen               string   the index is filled (see recover)
+ *   p:f:<file>          string   file manifest
+ *   p:fl:<tenant>       zset     file id by created_us
+ *   p:fl:<tenant>:<purpose>      the same of one purpose
+ *   p:fx                zset     file id by expires_at: what the sweeper reads
+ *   p:b:<batch>         hash     meta, status, *_at, total, ok, failed, model,
+ *                                chunks, next, final, v* (validate lease),
+ *                                f* (finalize lease), expires_at
+ *   p:bl:<tenant>       zset     batch id by created_us
+ *   p:active            zset     not terminal, by created_us
+ *   p:c:<batch>         hash     chunk -> "epoch:owner:nonce:ok:failed:state"
+ *   p:l:<batch>         zset     leased chunk by deadline (ms, Redis time);
+ *                                released: deadline 0
+ * Leases are compared with Redis' own TIME, never with a client's.
+ *
+ * Every function: NGX_OK: the callback will be called once, later.  NGX_ERROR:
+ * not sent (Redis is away): it will not be called.  The callback's rc:
+ *   NGX_OK        done; res is valid during the call only
+ *   NGX_DECLINED  no such object (or: lease lost, nothing to claim)
+ *   NGX_ERROR     Redis went away or refused: the outcome is unknown
+ *   NGX_BUSY      the index is being rebuilt (p:gen is missing): 503
+ */
+
+#ifndef _NGX_HTTP_BATCH_INDEX_H_INCLUDED_
+#define _NGX_HTTP_BATCH_INDEX_H_INCLUDED_
+
+#include "ngx_http_batch.h"
+#include "ngx_http_batch_object.h"
+
+typedef struct {
+    ngx_str_t        meta;             /* batch.json */
+    ngx_str_t        final;            /* final.json, len 0 until terminal */
+    batch_status_e   status;
+    int64_t          in_progress_at;   /* seconds, 0 = null */
+    int64_t          finalizing_at;
+    int64_t          cancelling_at;
+    uint64_t         total;
+    uint64_t         ok;
+    uint64_t         failed;
+    ngx_str_t        model;
+} ngx_http_batch_view_t;
+
+typedef enum {
+    NGX_HTTP_BATCH_CLAIM_NONE = 0,     /* nothing free now */
+    NGX_HTTP_BATCH_CLAIM_VALIDATE,
+    NGX_HTTP_BATCH_CLAIM_CHUNK,
+    NGX_HTTP_BATCH_CLAIM_FINALIZE,
+    NGX_HTTP_BATCH_CLAIM_GONE          /* terminal or unknown: forget it */
+} ngx_http_batch_claim_e;
+
+typedef enum {
+    NGX_HTTP_BATCH_CHUNK_RUN = 0,      /* renew the lease, set the counts */
+    NGX_HTTP_BATCH_CHUNK_DONE,         /* sealed */
+    NGX_HTTP_BATCH_CHUNK_RELEASE       /* give it back: anybody may claim */
+} ngx_http_batch_chunk_state_e;
+
+typedef struct {
+    /* lists: manifests (files), or views (batches) */
+    size_t                   n;
+    ngx_str_t               *items;
+    ngx_http_batch_view_t   *views;
+    ngx_uint_t               has_more;
+
+    ngx_http_batch_view_t   *view;     /* batch_get, batch_cancel */
+
+    ngx_http_batch_claim_e   claim;
+    uint32_t                 chunk;
+    uint32_t                 epoch;
+    batch_status_e           status;   /* of the batch, after the call */
+    int64_t                  cancelling_at;
+    int64_t                  finalizing_at;
+    ngx_uint_t               expired;  /* finalizing because of expiry */
+} ngx_http_batch_index_res_t;
+
+typedef void (*ngx_http_batch_index_pt)(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+
+/* files */
+ngx_int_t ngx_http_batch_index_file_put(const ngx_http_batch_file_t *f,
+    ngx_http_batch_index_pt cb, void *data);
+/* items[0] = manifest */
+ngx_int_t ngx_http_batch_index_file_get(const char *id,
+    ngx_http_batch_index_pt cb, void *data);
+ngx_int_t ngx_http_batch_index_file_del(const ngx_http_batch_file_t *f,
+    ngx_http_batch_index_pt cb, void *data);
+/* after, purpose: len 0 = none.  Unknown after: an empty page.  items =
+ * manifests, has_more. */
+ngx_int_t ngx_http_batch_index_file_list(const ngx_str_t *tenant,
+    const ngx_str_t *purpose, const ngx_str_t *after, ngx_uint_t limit,
+    ngx_uint_t asc, ngx_http_batch_index_pt cb, void *data);
+/* items = manifests of up to limit files with expires_at <= now (seconds) */
+ngx_int_t ngx_http_batch_index_file_expired(int64_t now, ngx_uint_t limit,
+    ngx_http_batch_index_pt cb, void *data);
+
+/* batches, for clients */
+ngx_int_t ngx_http_batch_index_batch_put(const ngx_http_batch_meta_t *m,
+    ngx_http_batch_index_pt cb, void *data);
+ngx_int_t ngx_http_batch_index_batch_get(const char *id,
+    ngx_http_batch_index_pt cb, void *data);
+ngx_int_t ngx_http_batch_index_batch_list(const ngx_str_t *tenant,
+    const ngx_str_t *after, ngx_uint_t limit, ngx_http_batch_index_pt cb,
+    void *data);
+/* status cancelling unless terminal (then unchanged); view = afterwards */
+ngx_int_t ngx_http_batch_index_batch_cancel(const char *id, int64_t at,
+    ngx_http_batch_index_pt cb, void *data);
+
+/* batches, for the run */
+/* items = ids of up to limit active batches, oldest first */
+ngx_int_t ngx_http_batch_index_active(ngx_uint_t limit,
+    ngx_http_batch_index_pt cb, void *data);
+
+/*
+ * What may this worker do for the batch?  In this order: expiry is noticed
+ * (status -> finalizing); validating -> VALIDATE if no live lease; in_progress
+ * -> a chunk never claimed, released, or whose lease ran out; finalizing, or
+ * cancelling without live chunk leases -> FINALIZE if no live lease.  nonce
+ * makes a repeated call return the same claim.  lease in ms.
+ */
+ngx_int_t ngx_http_batch_index_claim(const char *id, const ngx_str_t *nonce,
+    ngx_msec_t lease, ngx_http_batch_index_pt cb, void *data);
+
+/* validation ended well: in_progress (unless cancelling or expired meanwhile) */
+ngx_int_t ngx_http_batch_index_planned(const char *id, uint64_t total,
+    uint32_t chunks, const ngx_str_t *model, int64_t in_progress_at,
+    ngx_http_batch_index_pt cb, void *data);
+
+/* DECLINED: the lease was lost (another epoch).  res->status always.  Counts are
+ * set per chunk, never added, and never fall; so repeating is harmless.  The last
+ * DONE moves the batch to finalizing. */
+ngx_int_t ngx_http_batch_index_chunk(const char *id, uint32_t chunk,
+    uint32_t epoch, ngx_http_batch_chunk_state_e state, uint64_t ok,
+    uint64_t failed, ngx_msec_t lease, ngx_http_batch_index_pt cb, void *data);
+
+/* extends the lease of VALIDATE or FINALIZE */
+ngx_int_t ngx_http_batch_index_renew(const char *id,
+    ngx_http_batch_claim_e claim, uint32_t epoch, ngx_msec_t lease,
+    ngx_http_batch_index_pt cb, void *data);
+
+/* final.json is durable: terminal status, counts, files (output, error: NULL =
+ * none) in one step; repeating it changes nothing */
+ngx_int_t ngx_http_batch_index_final(const ngx_http_batch_meta_t *m,
+    batch_status_e status, const ngx_str_t *final,
+    const ngx_http_batch_file_t *output, const ngx_http_batch_file_t *error,
+    ngx_http_batch_index_pt cb, void *data);
+
+/* recovery: is the index filled?  OK or BUSY */
+ngx_int_t ngx_http_batch_index_check(ngx_http_batch_index_pt cb, void *data);
+/* marks it filled */
+ngx_int_t ngx_http_batch_index_filled(ngx_http_batch_index_pt cb, void *data);
+/* a lock for whoever rebuilds: OK (got it, for lease ms) or DECLINED */
+ngx_int_t ngx_http_batch_index_rebuild_lock(ngx_msec_t lease,
+    ngx_http_batch_index_pt cb, void *data);
+/* puts a planned chunk's state back: never lowers an epoch or a count */
+ngx_int_t ngx_http_batch_index_chunk_restore(const char *id, uint32_t chunk,
+    uint32_t epoch, ngx_uint_t done, uint64_t ok, uint64_t failed,
+    ngx_http_batch_index_pt cb, void *data);
+
+/* run/ and api/ meet here: called on this worker after batch_put and
+ * batch_cancel have succeeded, so that it need not wait for the next poll */
+extern void (*ngx_http_batch_index_on_change)(const char *id);
+
+#endif

@@ -1,0 +1,83 @@
+/*
+ * Manifests: the JSON of files and batches as it lies on disk and in Redis,
+ * and structs of it.  jansson on private objects only, so both may be called in
+ * threads.  Unknown keys of newer versions are ignored.
+ */
+
+#ifndef _NGX_HTTP_BATCH_OBJECT_H_INCLUDED_
+#define _NGX_HTTP_BATCH_OBJECT_H_INCLUDED_
+
+#include "ngx_http_batch.h"
+#include <jansson.h>
+
+#define NGX_HTTP_BATCH_FORMAT   1
+
+/*
+ * <file id>.json:
+ * {"v":1,"id","tenant","purpose","filename","bytes","created_us","expires_at"}
+ */
+typedef struct {
+    char          id[BATCH_ID_LEN];
+    ngx_str_t     tenant;              /* value of batch_tenant, "" = none */
+    ngx_str_t     purpose;
+    ngx_str_t     filename;
+    off_t         bytes;
+    int64_t       created_us;          /* wall clock, microseconds */
+    int64_t       expires_at;          /* seconds, 0 = never */
+} ngx_http_batch_file_t;
+
+/*
+ * batch.json: what the client asked for; never changes.
+ * {"v":1,"id","tenant","route","input_file_id","endpoint","completion_window",
+ *  "created_us","expires_at","job_id","price","output_ttl","metadata"}
+ */
+typedef struct {
+    char          id[BATCH_ID_LEN];
+    ngx_str_t     tenant;
+    ngx_str_t     route;               /* ngx_http_batch_loc_conf_t.route */
+    ngx_str_t     input_file_id;       /* as the client wrote it, unchecked */
+    ngx_str_t     endpoint;            /* with the leading slash */
+    ngx_str_t     window;
+    int64_t       created_us;
+    int64_t       expires_at;          /* seconds, 0 = unlimited window */
+    ngx_str_t     job_id;              /* "" = none */
+    double        price;               /* USD per 1M tokens */
+    int64_t       output_ttl;          /* seconds; 0 = the route's file_ttl */
+    json_t       *metadata;            /* object or NULL; own reference */
+} ngx_http_batch_meta_t;
+
+/*
+ * final.json, the one commit point of a result:
+ * {"v":1,"id","status":"completed|failed|expired|cancelled",
+ *  "in_progress_at","finalizing_at","completed_at","failed_at","expired_at",
+ *  "cancelling_at","cancelled_at",                 (seconds or null)
+ *  "total","completed","failed","model" (string or null),
+ *  "usage":{"input","output","cached","reasoning","total"},
+ *  "output":<file manifest or null>,"error":<file manifest or null>,
+ *  "errors":[{"code","line","message","param"},...] or null}
+ * It is kept as JSON text: recovery and the API read it with jansson.
+ */
+
+/* Encoded manifest, compact; from malloc(): free() it.  data NULL on error. */
+ngx_str_t ngx_http_batch_file_encode(const ngx_http_batch_file_t *f);
+ngx_str_t ngx_http_batch_meta_encode(const ngx_http_batch_meta_t *m);
+
+/* as a new json_t reference, for embedding; NULL on error */
+json_t *ngx_http_batch_file_json(const ngx_http_batch_file_t *f);
+
+/*
+ * Decodes.  Strings point into *root, which the caller json_decref()s when it
+ * is done with the struct (for the meta, metadata is borrowed from root).
+ * NGX_ERROR if it is not a manifest of ours (then *root is NULL).
+ */
+ngx_int_t ngx_http_batch_file_decode(ngx_http_batch_file_t *f,
+    const u_char *data, size_t len, json_t **root);
+ngx_int_t ngx_http_batch_file_from_json(ngx_http_batch_file_t *f,
+    json_t *object);
+ngx_int_t ngx_http_batch_meta_decode(ngx_http_batch_meta_t *m,
+    const u_char *data, size_t len, json_t **root);
+
+/* 40 hex digits that name the tenant in keys: SHA-1, "0" for "" */
+void ngx_http_batch_tenant_key(const ngx_str_t *tenant, char key[41]);
+
+#endif

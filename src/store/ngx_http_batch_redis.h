@@ -1,0 +1,66 @@
+/*
+ * One Redis link per worker: hiredis on nginx's events.  The only room that
+ * knows hiredis.
+ *
+ * States of the link and their transitions:
+ *   DOWN        -> CONNECTING  timer (backoff 0.1 .. 5 s with jitter)
+ *   CONNECTING  -> SETUP       connected: AUTH, SELECT when configured
+ *   SETUP       -> READY       all answered well
+ *   any         -> DOWN        error, time-out, closed
+ * Commands are taken in READY only.
+ */
+
+#ifndef _NGX_HTTP_BATCH_REDIS_H_INCLUDED_
+#define _NGX_HTTP_BATCH_REDIS_H_INCLUDED_
+
+#include "ngx_http_batch.h"
+
+struct redisReply;
+
+/*
+ * reply is NULL when the link broke or timed out before the answer: whether the
+ * command ran is then unknown.  It is valid during the call only.
+ */
+typedef void (*ngx_http_batch_redis_pt)(void *data, struct redisReply *reply);
+
+/* called when the link gets READY (ready = 1) and when it goes down (0) */
+typedef void (*ngx_http_batch_redis_state_pt)(ngx_uint_t ready);
+
+ngx_int_t ngx_http_batch_redis_init(ngx_http_batch_redis_conf_t *conf,
+    ngx_http_batch_redis_state_pt on_state, ngx_log_t *log);
+void ngx_http_batch_redis_exit(void);
+
+ngx_uint_t ngx_http_batch_redis_ready(void);
+
+/*
+ * Sends a command (arguments are copied).  NGX_OK: cb will be called exactly
+ * once, never from inside this call; NGX_ERROR: not sent (link not READY, or
+ * too many commands pending), cb will not be called.
+ */
+ngx_int_t ngx_http_batch_redis_command(ngx_uint_t argc, const ngx_str_t *argv,
+    ngx_http_batch_redis_pt cb, void *data);
+
+/* a script: text from the .lua file, its SHA-1 is computed at first use */
+typedef struct {
+    const char   *name;
+    const char   *text;
+    char          sha1[41];
+} ngx_http_batch_script_t;
+
+/* EVALSHA; on NOSCRIPT it is sent again as EVAL.  argv holds nkeys keys, then
+ * the arguments. */
+ngx_int_t ngx_http_batch_redis_eval(ngx_http_batch_script_t *script,
+    ngx_uint_t nkeys, ngx_uint_t argc, const ngx_str_t *argv,
+    ngx_http_batch_redis_pt cb, void *data);
+
+/* Reading replies without knowing hiredis.  NULL replies are fine. */
+ngx_uint_t ngx_http_batch_reply_error(struct redisReply *r, ngx_str_t *text);
+ngx_uint_t ngx_http_batch_reply_nil(struct redisReply *r);
+size_t ngx_http_batch_reply_n(struct redisReply *r);      /* 0: no array */
+struct redisReply *ngx_http_batch_reply_at(struct redisReply *r, size_t i);
+/* string or status; an integer is 0-length; 1 if there is one */
+ngx_uint_t ngx_http_batch_reply_str(struct redisReply *r, ngx_str_t *s);
+/* integer, or a decimal string; 0 otherwise */
+int64_t ngx_http_batch_reply_int(struct redisReply *r);
+
+#endif

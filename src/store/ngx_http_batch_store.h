@@ -1,0 +1,133 @@
+/*
+ * The disk: the truth.  The only room that names a path.
+ *
+ *   <store>/tmp/<random>                        whatever is being written
+ *   <store>/files/<xx>/<file id>                blob
+ *   <store>/files/<xx>/<file id>.json           file object   <- commit point
+ *   <store>/files/<xx>/<file id>.del            tombstone     <- commit point
+ *   <store>/batches/<xx>/<batch id>/batch.json  batch object  <- commit point
+ *                                  /input       hard link of the input blob
+ *                                  /plan.json   it is good, and its chunks
+ *                                  /cancel.json                <- commit point
+ *                                  /final.json  the result     <- commit point
+ *                                  /c<chunk>.<epoch>.seg
+ *                                  /c<chunk>.<epoch>.seal
+ *   <xx>: the two characters of the id behind its prefix
+ *
+ * Publishing: write in tmp/, fdatasync, link() to the name (EEXIST: somebody
+ * was first), fsync the directory, unlink the tmp name.  After an error of
+ * fsync nothing is retried on the same file.  Ids are checked by the caller with
+ * batch_id_check().
+ *
+ * ALL functions of this header block, except those marked "any": call them in
+ * a task.  They log system errors themselves (log may be a thread's).
+ */
+
+#ifndef _NGX_HTTP_BATCH_STORE_H_INCLUDED_
+#define _NGX_HTTP_BATCH_STORE_H_INCLUDED_
+
+#include "ngx_http_batch.h"
+
+typedef enum {
+    NGX_HTTP_BATCH_BLOB = 0,
+    NGX_HTTP_BATCH_FILE,           /* <file id>.json */
+    NGX_HTTP_BATCH_FILE_DEL,       /* <file id>.del */
+    NGX_HTTP_BATCH_META,           /* batch.json */
+    NGX_HTTP_BATCH_INPUT,
+    NGX_HTTP_BATCH_PLAN,
+    NGX_HTTP_BATCH_CANCEL,
+    NGX_HTTP_BATCH_FINAL
+} ngx_http_batch_obj_e;
+
+#define NGX_HTTP_BATCH_TMP_LEN   33         /* tmp name, NUL included */
+
+/* Configuration time ("any"): makes or checks the directory and its rooms,
+ * 0700 and owned by uid.  On refusal the message names what to do; NGX_ERROR. */
+ngx_int_t ngx_http_batch_store_prepare(ngx_conf_t *cf, ngx_str_t *path,
+    ngx_uid_t uid);
+
+/* init_process ("any"): keeps the store's directory open. */
+ngx_int_t ngx_http_batch_store_open_dir(ngx_str_t *path, ngx_log_t *log);
+void ngx_http_batch_store_close_dir(void);
+
+/* A new file in tmp/, read-write, 0600.  NGX_INVALID_FILE on error. */
+ngx_fd_t ngx_http_batch_store_tmp(char name[NGX_HTTP_BATCH_TMP_LEN],
+    ngx_log_t *log);
+void ngx_http_batch_store_tmp_delete(const char *name, ngx_log_t *log);
+
+/* pwrite() all of it.  NGX_OK or NGX_ERROR */
+ngx_int_t ngx_http_batch_store_write(ngx_fd_t fd, const void *p, size_t len,
+    off_t off, ngx_log_t *log);
+
+/*
+ * Publishes the tmp file under the object's name; fd is not closed, the tmp
+ * name is gone afterwards in any case.
+ *   NGX_OK        durable
+ *   NGX_DECLINED  the name exists already: somebody was first
+ *   NGX_ERROR     nothing published (ngx_errno is kept: NGX_ENOSPC ...)
+ */
+ngx_int_t ngx_http_batch_store_publish_tmp(ngx_http_batch_obj_e obj,
+    const char *id, ngx_fd_t fd, const char *tmp, ngx_log_t *log);
+
+/* the same with small content */
+ngx_int_t ngx_http_batch_store_publish(ngx_http_batch_obj_e obj,
+    const char *id, const void *data, size_t len, ngx_log_t *log);
+
+/* Reads a whole small object; *data is from ngx_alloc(), NUL-terminated (not
+ * counted).  NGX_OK, NGX_DECLINED (no such object), NGX_ERROR (also > max). */
+ngx_int_t ngx_http_batch_store_read(ngx_http_batch_obj_e obj, const char *id,
+    size_t max, ngx_str_t *data, ngx_log_t *log);
+
+/* O_RDONLY|O_NOFOLLOW; NGX_INVALID_FILE with ngx_errno NGX_ENOENT is silent */
+ngx_fd_t ngx_http_batch_store_open(ngx_http_batch_obj_e obj, const char *id,
+    ngx_log_t *log);
+
+/* 1, 0, or NGX_ERROR */
+ngx_int_t ngx_http_batch_store_exists(ngx_http_batch_obj_e obj, const char *id,
+    ngx_log_t *log);
+
+/* Hard link of a file's blob as the batch's input: deleting the file later does
+ * not pull it from under a running batch.  NGX_OK (also if it is there),
+ * NGX_DECLINED (no such blob), NGX_ERROR. */
+ngx_int_t ngx_http_batch_store_link_input(const char *batch_id,
+    const char *file_id, ngx_log_t *log);
+
+/* Tombstone (durable), then manifest and blob are unlinked.  NGX_OK,
+ * NGX_DECLINED (no such file, or deleted before), NGX_ERROR. */
+ngx_int_t ngx_http_batch_store_delete_file(const char *file_id,
+    ngx_log_t *log);
+
+/* a batch's segments, seals and input link, after final.json is durable */
+ngx_int_t ngx_http_batch_store_delete_work(const char *batch_id,
+    ngx_log_t *log);
+
+/* Segments: O_CREAT|O_EXCL, directory synced.  NGX_INVALID_FILE with
+ * ngx_errno NGX_EEXIST: that epoch was used, claim a higher one. */
+ngx_fd_t ngx_http_batch_store_segment_create(const char *batch_id,
+    uint32_t chunk, uint32_t epoch, ngx_log_t *log);
+ngx_fd_t ngx_http_batch_store_segment_open(const char *batch_id,
+    uint32_t chunk, uint32_t epoch, ngx_log_t *log);
+
+/* epochs of the chunk's segments (seals = 0) or seals (seals = 1), ascending,
+ * in *epochs from ngx_alloc(); returns how many, or NGX_ERROR */
+ngx_int_t ngx_http_batch_store_epochs(const char *batch_id, uint32_t chunk,
+    ngx_uint_t seals, uint32_t **epochs, ngx_log_t *log);
+
+ngx_int_t ngx_http_batch_store_seal_publish(const char *batch_id,
+    uint32_t chunk, uint32_t epoch, const void *data, size_t len,
+    ngx_log_t *log);
+/* NGX_DECLINED: none; data as in ngx_http_batch_store_read() */
+ngx_int_t ngx_http_batch_store_seal_read(const char *batch_id, uint32_t chunk,
+    uint32_t epoch, ngx_str_t *data, ngx_log_t *log);
+
+/* Calls cb for every id of the kind on disk (tombstoned files left out), until
+ * it returns other than NGX_OK; returns that, or NGX_ERROR. */
+typedef ngx_int_t (*ngx_http_batch_store_walk_pt)(void *ctx, const char *id,
+    ngx_log_t *log);
+ngx_int_t ngx_http_batch_store_walk(batch_id_kind_e kind,
+    ngx_http_batch_store_walk_pt cb, void *ctx, ngx_log_t *log);
+
+/* deletes files in tmp/ not touched for age seconds */
+void ngx_http_batch_store_sweep_tmp(time_t age, ngx_log_t *log);
+
+#endif
