@@ -1,0 +1,61 @@
+# make          the module, as build/ngx_http_batch_module.so
+# make demo     from nothing to a finished batch of real text, printed
+# make serve    the same server on 127.0.0.1:8080 (PORT=), left running
+# make test     every test, from nothing; make check: only the quick ones
+# make asan     nginx and the module with sanitizers, in build/asan
+# make bench    the measurements of bench/
+# make clean    removes build/
+#
+# CC=clang works.  UPSTREAM=host:port points demo and serve at an inference
+# server; without it they use the project's own small mock, and say so.
+
+CC =	gcc
+export CC
+
+SH =	bash
+
+.PHONY:	default all build module asan mock demo serve test check unit bench \
+	clean
+
+default:	build
+
+all:	build mock
+
+build:
+	@CC="$(CC)" $(SH) scripts/deps.sh build
+	@CC="$(CC)" $(SH) scripts/build.sh
+
+module:	build
+
+asan:
+	@CC="$(CC)" $(SH) scripts/deps.sh build source
+	@CC="$(CC)" $(SH) scripts/build.sh --asan
+
+build/mock:	t/mock/mock.c
+	@mkdir -p build
+	$(CC) -std=c99 -O2 -g -Wall -Wextra -Werror -o build/mock.tmp \
+		t/mock/mock.c
+	@mv build/mock.tmp build/mock
+
+mock:	build/mock
+
+demo:
+	@$(SH) scripts/demo.sh
+
+serve:
+	@$(SH) scripts/serve.sh
+
+test:
+	@$(SH) scripts/test.sh
+
+check:
+	@$(SH) scripts/test.sh unit nginx
+
+unit:
+	@$(SH) scripts/test.sh unit
+
+bench:	build mock
+	@$(SH) bench/run.sh
+
+clean:
+	@$(SH) scripts/clean.sh

@@ -1,0 +1,80 @@
+#!/bin/bash
+# deps.sh GROUP... - installs the Debian packages that are missing, and says
+# which; does nothing, and asks for nothing, when all are there.
+#
+#     build    compiler, nginx and its headers, hiredis, jansson
+#     run      Redis and curl, for the demo and the tests
+#     test     what the test suites need besides
+#     source   what building nginx itself from source needs
+
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+command -v dpkg-query > /dev/null || {
+    say "not a Debian system: please see to the packages named in $0"
+    exit 0
+}
+
+want=()
+
+for group in "$@"; do
+    case $group in
+        build)
+            want+=(gcc libc6-dev make nginx nginx-dev libhiredis-dev
+                   libjansson-dev)
+            case ${CC:-gcc} in
+                gcc) ;;
+                *) command -v "${CC%% *}" > /dev/null || want+=("${CC%% *}") ;;
+            esac
+            ;;
+        run)
+            want+=(curl)
+            redis_binary > /dev/null || want+=(redis-server)
+            ;;
+        test)
+            want+=(curl perl procps)
+            redis_binary > /dev/null || want+=(redis-server)
+            ;;
+        source)
+            want+=(gcc libc6-dev make dpkg-dev libpcre2-dev libssl-dev
+                   zlib1g-dev libhiredis-dev libjansson-dev)
+            ;;
+        *)
+            die "$0: unknown group \"$group\""
+            ;;
+    esac
+done
+
+missing=()
+
+for p in "${want[@]}"; do
+    have_packages "$p" || missing+=("$p")
+done
+
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+say "installing: ${missing[*]}"
+
+# Installing nginx and Redis is no wish to have them started on their
+# well-known ports: a policy of "no" stands while apt works, if there is none.
+
+policy=/usr/sbin/policy-rc.d
+
+if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' | as_root tee $policy > /dev/null
+    as_root chmod 755 $policy
+    trap 'as_root rm -f $policy' EXIT
+fi
+
+log=$BUILD/deps.log
+
+need_lists
+as_root $APT install -y -qq --no-install-recommends "${missing[@]}" \
+    > "$log" 2>&1 || {
+
+    # stale lists name packages that the mirror no longer has
+
+    as_root $APT -qq update
+    as_root $APT install -y -qq --no-install-recommends "${missing[@]}" \
+        > "$log" 2>&1 || { tail -20 "$log" >&2; exit 1; }
+}

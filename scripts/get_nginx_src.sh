@@ -1,0 +1,61 @@
+#!/bin/bash
+# get_nginx_src.sh DIR - Debian's nginx source, with Debian's patches, of the
+# version that is installed here (or that apt would install), unpacked into
+# DIR/nginx-X.Y.Z, whose name is printed.  The lists it needs are its own:
+# apt's configuration and lists stay as they are.
+
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+mkdir -p "$1"
+dir=$(cd "$1" && pwd)
+
+v=$(dpkg-query -W -f '${source:Version}' nginx 2> /dev/null || true)
+
+if [ -z "$v" ]; then
+    need_lists >&2
+    v=$(apt-cache policy nginx | awk '/Candidate/ { print $2 }')
+fi
+
+up=${v#*:}
+up=${up%-*}
+
+if [ -e "$dir/nginx-$up/.complete-$v" ]; then
+    echo "$dir/nginx-$up"
+    exit 0
+fi
+
+need_lists >&2
+rm -rf "$dir/nginx-$up"
+
+t=$(mktemp -d)
+trap 'rm -rf "$t"' EXIT
+chmod 755 "$t"
+mkdir -p "$t/lists/partial" "$t/archives/partial" "$t/none"
+
+apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' \
+    'Identifier: Packages' | sort -u | awk '
+    $3 == "main" {
+        print "deb-src [signed-by=/usr/share/keyrings/" \
+              "debian-archive-keyring.gpg] " $0
+    }' > "$t/sources.list"
+
+o=(-o Dir::Etc::sourcelist="$t/sources.list"
+   -o Dir::Etc::sourceparts="$t/none"
+   -o Dir::Etc::preferencesparts="$t/none"
+   -o Dir::State::lists="$t/lists"
+   -o Dir::Cache="$t"
+   -o Dir::Cache::archives="$t/archives"
+   -o APT::Sandbox::User="$(id -un)")
+
+{
+    apt-get "${o[@]}" -qq update
+    cd "$dir"
+    apt-get "${o[@]}" -qq --only-source source "nginx=$v"
+} > "$t/log" 2>&1 || {
+    sed -E 's#(https?://)[^/ "]+#\1MIRROR#g' "$t/log" >&2
+    exit 1
+}
+
+touch "$dir/nginx-$up/.complete-$v"
+echo "$dir/nginx-$up"
