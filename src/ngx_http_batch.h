@@ -98,8 +98,4 @@ extern ngx_http_batch_main_conf_t  *ngx_http_batch_conf;
 extern char  ngx_http_batch_worker_id[33];
 
 
-#define ngx_http_batch_str(s, b)                                              \
-    (s)->len = (b)->len; (s)->data = (u_char *) (b)->data
-
-
 #endif /* _NGX_HTTP_BATCH_H_INCLUDED_ */

@@ -1,0 +1,42 @@
+/*
+ * Finalizing: seals (and, where a chunk has none because the batch was
+ * cancelled or expired, its segments) -> output and error file -> final.json.
+ * In a thread.  Whoever publishes final.json first wins; the loser takes the
+ * winner's text and unlinks its own blobs, so two at once are harmless.
+ */
+
+#ifndef _NGX_HTTP_BATCH_FINALIZE_H_INCLUDED_
+#define _NGX_HTTP_BATCH_FINALIZE_H_INCLUDED_
+
+#include "ngx_http_batch.h"
+#include "ngx_http_batch_object.h"
+#include "ngx_http_batch_plan.h"
+
+typedef enum {
+    NGX_HTTP_BATCH_FINAL_OK = 0,    /* final.json is durable: final is filled */
+    NGX_HTTP_BATCH_FINAL_REDO,      /* chunk redo_chunk has no valid seal and the
+                                       batch is neither cancelled nor expired:
+                                       it must run again */
+    NGX_HTTP_BATCH_FINAL_QUIT,
+    NGX_HTTP_BATCH_FINAL_TROUBLE    /* disk trouble: try again later */
+} ngx_http_batch_finalize_e;
+
+typedef struct {
+    /* in */
+    char                          id[BATCH_ID_LEN];
+    ngx_uint_t                    order;       /* NGX_HTTP_BATCH_ORDER_... */
+    time_t                        file_ttl;    /* if the meta has none */
+    ngx_uint_t                    expired;     /* the index says: expiry */
+    int64_t                       finalizing_at;     /* the index's, 0 = none */
+
+    /* out; free final.data and meta_text.data with ngx_free() */
+    ngx_http_batch_finalize_e     rc;
+    batch_status_e                status;
+    ngx_str_t                     final;
+    ngx_str_t                     meta_text;
+    uint32_t                      redo_chunk;
+} ngx_http_batch_finalize_t;
+
+void ngx_http_batch_finalize(ngx_http_batch_finalize_t *f, ngx_log_t *log);
+
+#endif
