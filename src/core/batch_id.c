@@ -1,0 +1,187 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ */
+
+#include "batch_id.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+
+#define BATCH_ID_BASE62   22         /* characters of a file's id */
+#define BATCH_ID_HEX      16         /* bytes of the others, before hex */
+#define BATCH_ID_MIN      22         /* characters behind the separator */
+#define BATCH_ID_MAX      32
+
+
+typedef struct {
+    const char  *name;
+    size_t       len;
+    char         sep;
+} batch_id_prefix_t;
+
+
+static const batch_id_prefix_t  batch_id_prefixes[] = {
+    { "file", 4, '-' },              /* BATCH_ID_FILE */
+    { "batch", 5, '_' },             /* BATCH_ID_BATCH */
+    { "upload", 6, '_' },            /* BATCH_ID_UPLOAD */
+    { "part", 4, '_' }               /* BATCH_ID_PART */
+};
+
+#define BATCH_ID_KINDS                                                        \
+    (sizeof(batch_id_prefixes) / sizeof(batch_id_prefixes[0]))
+
+
+static int
+batch_id_random(unsigned char *p, size_t n)
+{
+    ssize_t  rc;
+
+    while (n) {
+        rc = getrandom(p, n, 0);
+
+        if (rc == -1) {
+            if (errno == EINTR) {
+                continue;
+            }
+
+            return BATCH_ERROR;
+        }
+
+        p += rc;
+        n -= (size_t) rc;
+    }
+
+    return BATCH_OK;
+}
+
+
+int
+batch_id_random_hex(char *hex, size_t n)
+{
+    size_t                i, part;
+    unsigned char         buf[64];
+    static const char     digits[] = "0123456789abcdef";
+
+    while (n) {
+        part = n < sizeof(buf) ? n : sizeof(buf);
+
+        if (batch_id_random(buf, part) != BATCH_OK) {
+            return BATCH_ERROR;
+        }
+
+        for (i = 0; i < part; i++) {
+            *hex++ = digits[buf[i] >> 4];
+            *hex++ = digits[buf[i] & 0xf];
+        }
+
+        n -= part;
+    }
+
+    return BATCH_OK;
+}
+
+
+static int
+batch_id_random_base62(char *p, size_t n)
+{
+    size_t                i;
+    unsigned              c;
+    unsigned char         buf[32];
+    static const char     digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                     "abcdefghijklmnopqrstuvwxyz";
+
+    while (n) {
+        if (batch_id_random(buf, sizeof(buf)) != BATCH_OK) {
+            return BATCH_ERROR;
+        }
+
+        for (i = 0; i < sizeof(buf) && n; i++) {
+            c = buf[i] & 0x3f;
+
+            /* 62 and 63 are thrown away: a modulo would favour some digits */
+
+            if (c < 62) {
+                *p++ = digits[c];
+                n--;
+            }
+        }
+    }
+
+    return BATCH_OK;
+}
+
+
+size_t
+batch_id_make(batch_id_kind_e kind, char buf[BATCH_ID_LEN])
+{
+    int                       rc;
+    char                     *p;
+    size_t                    n;
+    const batch_id_prefix_t  *prefix;
+
+    if ((size_t) kind >= BATCH_ID_KINDS) {
+        errno = EINVAL;
+        return 0;
+    }
+
+    prefix = &batch_id_prefixes[kind];
+
+    memcpy(buf, prefix->name, prefix->len);
+    p = buf + prefix->len;
+    *p++ = prefix->sep;
+
+    if (kind == BATCH_ID_FILE) {
+        n = BATCH_ID_BASE62;
+        rc = batch_id_random_base62(p, n);
+
+    } else {
+        n = 2 * BATCH_ID_HEX;
+        rc = batch_id_random_hex(p, BATCH_ID_HEX);
+    }
+
+    if (rc != BATCH_OK) {
+        return 0;
+    }
+
+    p += n;
+    *p = '\0';
+
+    return (size_t) (p - buf);
+}
+
+
+int
+batch_id_check(batch_id_kind_e kind, const unsigned char *s, size_t len)
+{
+    size_t                    i;
+    unsigned char             c;
+    const batch_id_prefix_t  *prefix;
+
+    if ((size_t) kind >= BATCH_ID_KINDS) {
+        return 0;
+    }
+
+    prefix = &batch_id_prefixes[kind];
+    i = prefix->len + 1;
+
+    if (len < i + BATCH_ID_MIN || len > i + BATCH_ID_MAX
+        || memcmp(s, prefix->name, prefix->len) != 0
+        || (s[prefix->len] != '-' && s[prefix->len] != '_'))
+    {
+        return 0;
+    }
+
+    for ( /* void */ ; i < len; i++) {
+        c = s[i];
+
+        if (!((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z')
+              || (c >= 'a' && c <= 'z')))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
