@@ -31,10 +31,10 @@ asan:
 	@CC="$(CC)" $(SH) scripts/deps.sh build source
 	@CC="$(CC)" $(SH) scripts/build.sh --asan
 
-build/mock:	t/mock/mock.c
+build/mock:	t/mock/mock.c t/mock/request.c t/mock/answer.c t/mock/mock.h
 	@mkdir -p build
 	$(CC) -std=c99 -O2 -g -Wall -Wextra -Werror -o build/mock.tmp \
-		t/mock/mock.c
+		t/mock/mock.c t/mock/request.c t/mock/answer.c
 	@mv build/mock.tmp build/mock
 
 mock:	build/mock
