@@ -4,8 +4,12 @@
  * outside strings, with raw U+2028, U+2029 and U+0085 written as \uXXXX (text
  * readers such as Python's str.splitlines() would break the line there), and
  * nothing else changed.  Meanwhile the top-level "model" and "usage" are read.
- * Strict as batch_jsonl.h.  No allocation; any split of the input gives the
- * same result.
+ * Strict as batch_jsonl.h.  A byte-order mark before the value is dropped.  No
+ * allocation; any split of the input gives the same result.
+ *
+ * Of usage, what is not an unsigned integer counts as 0, what exceeds 64 bits as
+ * UINT64_MAX, and of several the last.  Keys that the server writes with escapes
+ * are not recognised.
  */
 
 #ifndef _BATCH_JSON_H_INCLUDED_
@@ -28,8 +32,8 @@ typedef struct {
     /* results, valid after batch_json_finish() */
     batch_usage_t   usage;
     size_t          model_len;   /* 0 = none, or longer than BATCH_MODEL_MAX */
-    unsigned char   model[BATCH_MODEL_MAX];   /* decoded is not needed: raw
-                                                 string content, no quotes */
+    unsigned char   model[BATCH_MODEL_MAX];   /* not decoded: the string's
+                                                 inside as it was put out */
     uint64_t        offset;      /* bytes consumed; of the defect after ERROR */
     const char     *error;       /* what was wrong; static */
 
@@ -38,11 +42,11 @@ typedef struct {
     unsigned        depth;
     unsigned        state;
     unsigned        sub;
+    unsigned        flags;
     unsigned        nkey;
     unsigned char   key[32];     /* the key being read at depths 1..3 */
-    unsigned        path[4];     /* which known key each depth is in */
+    unsigned char   path[4];     /* which known key each depth is in */
     uint64_t        number;
-    unsigned        flags;
     unsigned char   held[4];     /* a multi-byte character cut by the split */
     unsigned        nheld;
 } batch_json_t;

@@ -1,0 +1,658 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * An input line: first one pass over its bytes that notes where the values of
+ * the known keys are, then the checks, in a fixed order.
+ */
+
+#include "batch_scan.h"
+
+#include <stdio.h>
+#include <string.h>
+
+
+#define BATCH_LINE_SHOWN  64         /* bytes of the client's in a message */
+
+
+typedef enum {
+    BATCH_LINE_CUSTOM_ID = 0,
+    BATCH_LINE_METHOD,
+    BATCH_LINE_URL,
+    BATCH_LINE_BODY,
+    BATCH_LINE_MODEL,                /* from here on: keys of the body */
+    BATCH_LINE_STREAM,
+    BATCH_LINE_MESSAGES,
+    BATCH_LINE_INPUT,
+    BATCH_LINE_NKEYS,
+    BATCH_LINE_OTHER = BATCH_LINE_NKEYS
+} batch_line_key_e;
+
+
+typedef struct {
+    const char            *name;
+    size_t                 len;
+    const char            *param;
+    const char            *duplicate;
+} batch_line_name_t;
+
+
+typedef struct {
+    batch_scan_t           scan;
+    batch_str_t            value[BATCH_LINE_NKEYS];
+    uint64_t               inputs;
+    const batch_str_t     *endpoint;
+    batch_line_error_t    *err;
+} batch_line_ctx_t;
+
+
+static const batch_line_name_t  batch_line_names[BATCH_LINE_NKEYS] = {
+    { "custom_id", 9, "custom_id", "Duplicate key 'custom_id'" },
+    { "method", 6, "method", "Duplicate key 'method'" },
+    { "url", 3, "url", "Duplicate key 'url'" },
+    { "body", 4, "body", "Duplicate key 'body'" },
+    { "model", 5, "body.model", "Duplicate key 'body.model'" },
+    { "stream", 6, "body.stream", "Duplicate key 'body.stream'" },
+    { "messages", 8, "body.messages", "Duplicate key 'body.messages'" },
+    { "input", 5, "body.input", "Duplicate key 'body.input'" }
+};
+
+
+/* which of the keys from..to - 1 the raw token is */
+
+static unsigned
+batch_line_known(const batch_str_t *token, unsigned from, unsigned to)
+{
+    size_t                len;
+    unsigned              i;
+    unsigned char         buf[16];
+    const unsigned char  *p;
+
+    p = token->data + 1;
+    len = token->len - 2;
+
+    if (memchr(p, '\\', len)) {
+        p = buf;
+        len = batch_json_decode(token, buf, sizeof(buf));
+    }
+
+    for (i = from; i < to; i++) {
+        if (batch_line_names[i].len == len
+            && memcmp(batch_line_names[i].name, p, len) == 0)
+        {
+            return i;
+        }
+    }
+
+    return BATCH_LINE_OTHER;
+}
+
+
+/*
+ * Reads a key; if it is a known one, notes where its value begins (space has
+ * been skipped) and refuses a second one.
+ */
+
+static int
+batch_line_key(batch_line_ctx_t *ctx, unsigned from, unsigned to, unsigned *k)
+{
+    batch_str_t    key;
+    batch_scan_t  *s;
+
+    s = &ctx->scan;
+
+    if (batch_scan_key(s, &key) != BATCH_OK) {
+        return BATCH_ERROR;
+    }
+
+    batch_scan_space(s);
+
+    *k = batch_line_known(&key, from, to);
+
+    if (*k == BATCH_LINE_OTHER) {
+        return BATCH_OK;
+    }
+
+    if (ctx->value[*k].data) {
+        return batch_scan_fail(s, key.data, batch_line_names[*k].duplicate);
+    }
+
+    ctx->value[*k].data = s->p;
+
+    return BATCH_OK;
+}
+
+
+/* body.input: an array of numbers is one input, a text as token ids */
+
+static int
+batch_line_input(batch_line_ctx_t *ctx)
+{
+    int            rc;
+    uint64_t       n, numbers;
+    batch_scan_t  *s;
+
+    s = &ctx->scan;
+
+    if (s->p == s->last || *s->p != '[') {
+        ctx->inputs = 1;
+        return batch_scan_value(s, 2);
+    }
+
+    s->p++;
+    numbers = 0;
+
+    for (n = 0; /* void */; n++) {
+        rc = batch_scan_next(s, n == 0, ']');
+
+        if (rc != BATCH_OK) {
+            break;
+        }
+
+        if (*s->p == '-' || (*s->p >= '0' && *s->p <= '9')) {
+            numbers++;
+        }
+
+        if (batch_scan_value(s, 3) != BATCH_OK) {
+            return BATCH_ERROR;
+        }
+    }
+
+    ctx->inputs = (n && numbers == n) ? 1 : n;
+
+    return (rc == BATCH_AGAIN) ? BATCH_OK : BATCH_ERROR;
+}
+
+
+static int
+batch_line_body(batch_line_ctx_t *ctx)
+{
+    int            rc, first;
+    unsigned       k;
+    batch_scan_t  *s;
+
+    s = &ctx->scan;
+
+    if (s->p == s->last || *s->p != '{') {
+        return batch_scan_value(s, 1);
+    }
+
+    s->p++;
+
+    for (first = 1; /* void */; first = 0) {
+        rc = batch_scan_next(s, first, '}');
+
+        if (rc != BATCH_OK) {
+            return (rc == BATCH_AGAIN) ? BATCH_OK : BATCH_ERROR;
+        }
+
+        if (batch_line_key(ctx, BATCH_LINE_MODEL, BATCH_LINE_NKEYS, &k)
+            != BATCH_OK)
+        {
+            return BATCH_ERROR;
+        }
+
+        rc = (k == BATCH_LINE_INPUT) ? batch_line_input(ctx)
+                                     : batch_scan_value(s, 2);
+
+        if (rc != BATCH_OK) {
+            return BATCH_ERROR;
+        }
+
+        if (k != BATCH_LINE_OTHER) {
+            ctx->value[k].len = (size_t) (s->p - ctx->value[k].data);
+        }
+    }
+}
+
+
+static int
+batch_line_object(batch_line_ctx_t *ctx)
+{
+    int            rc, first;
+    unsigned       k;
+    batch_scan_t  *s;
+
+    s = &ctx->scan;
+
+    batch_scan_space(s);
+
+    if (s->p == s->last) {
+        return batch_scan_cut(s);
+    }
+
+    if (*s->p != '{') {
+        return batch_scan_fail(s, s->p, "Expected an object");
+    }
+
+    s->p++;
+
+    for (first = 1; /* void */; first = 0) {
+        rc = batch_scan_next(s, first, '}');
+
+        if (rc != BATCH_OK) {
+            break;
+        }
+
+        if (batch_line_key(ctx, 0, BATCH_LINE_MODEL, &k) != BATCH_OK) {
+            return BATCH_ERROR;
+        }
+
+        rc = (k == BATCH_LINE_BODY) ? batch_line_body(ctx)
+                                    : batch_scan_value(s, 1);
+
+        if (rc != BATCH_OK) {
+            return BATCH_ERROR;
+        }
+
+        if (k != BATCH_LINE_OTHER) {
+            ctx->value[k].len = (size_t) (s->p - ctx->value[k].data);
+        }
+    }
+
+    if (rc == BATCH_ERROR) {
+        return BATCH_ERROR;
+    }
+
+    batch_scan_space(s);
+
+    if (s->p != s->last) {
+        return batch_scan_fail(s, s->p, BATCH_SCAN_TEXT);
+    }
+
+    return BATCH_OK;
+}
+
+
+/*
+ * Copies what a client wrote into a message: printable ASCII as it is, '?' for
+ * every other character, cut after BATCH_LINE_SHOWN bytes.
+ */
+
+static void
+batch_line_show(const batch_str_t *token, char *buf)
+{
+    size_t  i, n;
+
+    n = 0;
+
+    for (i = 1; i + 1 < token->len; i++) {
+
+        if (n == BATCH_LINE_SHOWN) {
+            memcpy(&buf[n], "...", 3);
+            n += 3;
+            break;
+        }
+
+        if (token->data[i] >= 0x20 && token->data[i] < 0x7f) {
+            buf[n++] = (char) token->data[i];
+
+        } else if ((token->data[i] & 0xc0) != 0x80) {
+            buf[n++] = '?';
+        }
+    }
+
+    buf[n] = '\0';
+}
+
+
+static const char *
+batch_line_type(const batch_str_t *token)
+{
+    switch (token->data[0]) {
+    case '"':
+        return "a string";
+    case '{':
+        return "an object";
+    case '[':
+        return "an array";
+    case 't':
+    case 'f':
+        return "a boolean";
+    case 'n':
+        return "null";
+    default:
+        return "a number";
+    }
+}
+
+
+/* a required value of the type whose first byte is open */
+
+static int
+batch_line_require(batch_line_ctx_t *ctx, unsigned k, unsigned char open,
+    const char *expected)
+{
+    batch_line_error_t       *err;
+    const batch_line_name_t  *name;
+
+    err = ctx->err;
+    name = &batch_line_names[k];
+
+    if (ctx->value[k].len && ctx->value[k].data[0] == open) {
+        return BATCH_OK;
+    }
+
+    err->param = name->param;
+
+    if (ctx->value[k].len == 0) {
+        err->code = "missing_required_parameter";
+        (void) snprintf(err->message, sizeof(err->message),
+                        "Missing required parameter: '%s'.", name->name);
+        return BATCH_ERROR;
+    }
+
+    err->code = "invalid_type";
+    (void) snprintf(err->message, sizeof(err->message),
+                    "Invalid type for '%s': expected %s, "
+                    "but got %s instead.",
+                    name->name, expected, batch_line_type(&ctx->value[k]));
+
+    return BATCH_ERROR;
+}
+
+
+static int
+batch_line_check_custom_id(batch_line_ctx_t *ctx)
+{
+    size_t               len;
+    batch_str_t         *id;
+    batch_line_error_t  *err;
+
+    if (batch_line_require(ctx, BATCH_LINE_CUSTOM_ID, '"', "a string")
+        != BATCH_OK)
+    {
+        return BATCH_ERROR;
+    }
+
+    id = &ctx->value[BATCH_LINE_CUSTOM_ID];
+    len = id->len - 2;
+
+    /* an escape is longer than what it stands for */
+
+    if (len > BATCH_CUSTOM_ID_MAX) {
+        len = batch_json_decode(id, NULL, 0);
+    }
+
+    if (len > 0 && len <= BATCH_CUSTOM_ID_MAX) {
+        return BATCH_OK;
+    }
+
+    err = ctx->err;
+    err->code = "invalid_value";
+    err->param = "custom_id";
+
+    if (len == 0) {
+        (void) snprintf(err->message, sizeof(err->message),
+                        "Invalid 'custom_id': empty string. Expected a "
+                        "string with minimum length 1.");
+        return BATCH_ERROR;
+    }
+
+    (void) snprintf(err->message, sizeof(err->message),
+                    "Invalid 'custom_id': string too long. Expected a string "
+                    "with maximum length %d, but got a string with length "
+                    "%zu instead.", BATCH_CUSTOM_ID_MAX, len);
+
+    return BATCH_ERROR;
+}
+
+
+static int
+batch_line_check_method(batch_line_ctx_t *ctx)
+{
+    char                      shown[BATCH_LINE_SHOWN + 4];
+    batch_str_t              *method;
+    static const batch_str_t  post = batch_string("\"POST\"");
+
+    if (batch_line_require(ctx, BATCH_LINE_METHOD, '"', "a string")
+        != BATCH_OK)
+    {
+        return BATCH_ERROR;
+    }
+
+    method = &ctx->value[BATCH_LINE_METHOD];
+
+    if (batch_json_token_eq(method, &post)) {
+        return BATCH_OK;
+    }
+
+    batch_line_show(method, shown);
+
+    ctx->err->code = "invalid_method";
+    ctx->err->param = "method";
+    (void) snprintf(ctx->err->message, sizeof(ctx->err->message),
+                    "Invalid value: '%s'. Supported values are: 'POST'.",
+                    shown);
+
+    return BATCH_ERROR;
+}
+
+
+static int
+batch_line_check_url(batch_line_ctx_t *ctx)
+{
+    size_t              len;
+    unsigned char       buf[256];
+    batch_str_t        *url;
+    const batch_str_t  *endpoint;
+
+    if (batch_line_require(ctx, BATCH_LINE_URL, '"', "a string") != BATCH_OK) {
+        return BATCH_ERROR;
+    }
+
+    url = &ctx->value[BATCH_LINE_URL];
+    endpoint = ctx->endpoint;
+
+    if (url->len - 2 == endpoint->len
+        && memcmp(url->data + 1, endpoint->data, endpoint->len) == 0
+        && memchr(url->data + 1, '\\', endpoint->len) == NULL)
+    {
+        return BATCH_OK;
+    }
+
+    len = batch_json_decode(url, buf, sizeof(buf));
+
+    if (len == endpoint->len && len <= sizeof(buf)
+        && memcmp(buf, endpoint->data, len) == 0)
+    {
+        return BATCH_OK;
+    }
+
+    ctx->err->code = "invalid_url";
+    ctx->err->param = "url";
+    (void) snprintf(ctx->err->message, sizeof(ctx->err->message),
+                    "The URL provided for this request does not match the "
+                    "batch endpoint. Expected '%.*s'.",
+                    (int) (endpoint->len < 128 ? endpoint->len : 128),
+                    (const char *) endpoint->data);
+
+    return BATCH_ERROR;
+}
+
+
+static int
+batch_line_ends(const batch_str_t *s, const char *tail)
+{
+    size_t  n;
+
+    n = strlen(tail);
+
+    return s->len >= n && memcmp(s->data + s->len - n, tail, n) == 0;
+}
+
+
+static int
+batch_line_check_stream(batch_line_ctx_t *ctx, int chat)
+{
+    batch_str_t         *stream;
+    batch_line_error_t  *err;
+
+    stream = &ctx->value[BATCH_LINE_STREAM];
+
+    /* the API allows null for "not set" */
+
+    if (stream->len == 0 || stream->data[0] == 'f' || stream->data[0] == 'n') {
+        return BATCH_OK;
+    }
+
+    err = ctx->err;
+
+    if (stream->data[0] != 't') {
+        return batch_line_require(ctx, BATCH_LINE_STREAM, 't', "a boolean");
+    }
+
+    err->code = "streaming_unsupported";
+    err->param = "body.stream";
+    (void) snprintf(err->message, sizeof(err->message),
+                    "%sStreaming is not supported in the Batch API.",
+                    chat ? "Chat Completions: " : "");
+
+    return BATCH_ERROR;
+}
+
+
+static int
+batch_line_check_body(batch_line_ctx_t *ctx, int model_optional)
+{
+    int           chat;
+    batch_str_t  *input;
+
+    if (batch_line_require(ctx, BATCH_LINE_BODY, '{', "an object")
+        != BATCH_OK)
+    {
+        return BATCH_ERROR;
+    }
+
+    if ((ctx->value[BATCH_LINE_MODEL].len || !model_optional)
+        && batch_line_require(ctx, BATCH_LINE_MODEL, '"', "a string")
+           != BATCH_OK)
+    {
+        return BATCH_ERROR;
+    }
+
+    chat = batch_line_ends(ctx->endpoint, "/chat/completions");
+
+    if (batch_line_check_stream(ctx, chat) != BATCH_OK) {
+        return BATCH_ERROR;
+    }
+
+    if (chat) {
+        return batch_line_require(ctx, BATCH_LINE_MESSAGES, '[', "an array");
+    }
+
+    if (batch_line_ends(ctx->endpoint, "/embeddings")) {
+        input = &ctx->value[BATCH_LINE_INPUT];
+
+        if (input->len && input->data[0] == '"') {
+            return BATCH_OK;
+        }
+
+        return batch_line_require(ctx, BATCH_LINE_INPUT, '[',
+                                  "a string or an array");
+    }
+
+    ctx->inputs = 0;
+
+    return BATCH_OK;
+}
+
+
+int
+batch_jsonl_parse(const unsigned char *p, size_t len,
+    const batch_str_t *endpoint, int model_optional, batch_line_t *line,
+    batch_line_error_t *err)
+{
+    batch_line_ctx_t  ctx;
+
+    memset(&ctx, 0, sizeof(ctx));
+    ctx.scan.p = p;
+    ctx.scan.last = p + len;
+    ctx.endpoint = endpoint;
+    ctx.err = err;
+
+    err->code = NULL;
+    err->param = NULL;
+    err->message[0] = '\0';
+
+    if (batch_line_object(&ctx) != BATCH_OK) {
+        memset(line, 0, sizeof(batch_line_t));
+        err->code = "invalid_json_line";
+        (void) snprintf(err->message, sizeof(err->message),
+                        "This line is not parseable as valid JSON. "
+                        "%s at byte %zu.", ctx.scan.error,
+                        (size_t) (ctx.scan.at - p) + 1);
+        return BATCH_ERROR;
+    }
+
+    line->custom_id = ctx.value[BATCH_LINE_CUSTOM_ID];
+    line->method = ctx.value[BATCH_LINE_METHOD];
+    line->url = ctx.value[BATCH_LINE_URL];
+    line->body = ctx.value[BATCH_LINE_BODY];
+    line->model = ctx.value[BATCH_LINE_MODEL];
+
+    if (batch_line_check_custom_id(&ctx) != BATCH_OK
+        || batch_line_check_method(&ctx) != BATCH_OK
+        || batch_line_check_url(&ctx) != BATCH_OK
+        || batch_line_check_body(&ctx, model_optional) != BATCH_OK)
+    {
+        line->inputs = 0;
+        return BATCH_ERROR;
+    }
+
+    line->inputs = ctx.inputs;
+
+    return BATCH_OK;
+}
+
+
+int
+batch_jsonl_blank(const unsigned char *p, size_t len)
+{
+    batch_scan_t  s;
+
+    s.p = p;
+    s.last = p + len;
+
+    batch_scan_space(&s);
+
+    return s.p == s.last;
+}
+
+
+int
+batch_jsonl_object(const unsigned char *p, size_t len, int whole)
+{
+    size_t                      n;
+    batch_scan_t                s;
+    static const unsigned char  bom[] = { 0xef, 0xbb, 0xbf };
+
+    s.p = p;
+    s.last = p + len;
+
+    batch_scan_space(&s);
+
+    n = (size_t) (s.last - s.p);
+    n = n < sizeof(bom) ? n : sizeof(bom);
+
+    if (n && memcmp(s.p, bom, n) == 0) {
+        s.p += n;
+    }
+
+    batch_scan_space(&s);
+
+    if (s.p == s.last) {
+        return !whole;
+    }
+
+    if (*s.p != '{') {
+        return 0;
+    }
+
+    if (batch_scan_value(&s, 0) != BATCH_OK) {
+        return !whole && s.cut;
+    }
+
+    batch_scan_space(&s);
+
+    return s.p == s.last;
+}
