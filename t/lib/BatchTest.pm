@@ -1,0 +1,924 @@
+package BatchTest;
+
+# Copyright (C) the ngx_http_batch_module authors
+#
+# What every t/*.t needs around Test::Nginx: free ports, a private Redis, the
+# mock inference server, a fresh store for each block, and a small client of
+# the API.  To be used before Test::Nginx::Socket:
+#
+#     use lib 't/lib';
+#     use BatchTest;
+#     use Test::Nginx::Socket 'no_plan';
+#
+#     run_tests();
+#
+#     __DATA__
+#
+#     === TEST 1: a batch of three lines
+#     --- flow
+#     my $batch = run_batch(jsonl(3));
+#     is($batch->{status}, 'completed', 'status');
+#
+# Sections of a block, all optional, besides those of Test::Nginx:
+#
+#     flow          Perl that runs while nginx is up, with all of this
+#                   module's functions and Test::More's
+#     http_extra    lines for http {}, after batch_redis and batch_store
+#     api_config    lines for the location of the API (batch_retries ...)
+#     line_config   lines for the location of the lines
+#     server_extra  further locations
+#     concurrency   of the API's location; 16
+#     keep_state    Redis and the store keep what the last block left
+#
+# http_config and config, when given, replace the generated ones; there,
+# $TEST_NGINX_BATCH_DIR, $TEST_NGINX_REDIS and $TEST_NGINX_MOCK are the test's
+# directory, Redis' address and the mock's ("unix:..." both).
+#
+# Unless a block says otherwise, an alert, a crit, an emerg or a worker that
+# died in the error log fails it, and so does a connection left open at the
+# shutdown.
+
+use strict;
+use warnings;
+
+use Cwd qw(abs_path);
+use Exporter qw(import);
+use File::Basename qw(basename dirname);
+use File::Path qw(make_path remove_tree);
+use IO::Socket::INET;
+use IO::Socket::UNIX;
+use JSON::PP ();
+use POSIX ();
+use Test::More ();
+use Time::HiRes qw(sleep time);
+
+our @EXPORT = qw(
+    http api upload create_batch get_batch wait_batch run_batch cancel_batch
+    content output_lines error_lines by_id jsonl json_decode json_encode
+    multipart redis redis_stop redis_start mock_start mock_stop mock_get
+    mock_stats mock_reset mock_paths nginx_pid nginx_stop nginx_start
+    nginx_workers server_port test_dir store_dir slurp wait_until
+    error_log_text
+);
+
+our ($Root, $Dir, $Port, $Binary, $Module);
+our ($RedisPid, $MockPid);
+our $Owner = $$;
+our $Json = JSON::PP->new->utf8->canonical;
+
+
+# --- the surroundings ------------------------------------------------------
+
+# A port of loopback that is free now, below the ephemeral ones.
+
+sub free_port {
+    for (1 .. 1000) {
+        my $port = 10000 + int(rand(22000));
+        my $s = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1',
+                                      LocalPort => $port, Proto => 'tcp')
+            or next;
+        close $s;
+        return $port;
+    }
+
+    die "no free port\n";
+}
+
+
+# A child that does not outlive this process, its output in a file.
+
+sub spawn {
+    my ($name, @cmd) = @_;
+
+    my $pid = fork() // die "fork: $!\n";
+
+    if ($pid == 0) {
+        open STDIN, '<', '/dev/null';
+        open STDOUT, '>>', "$Dir/$name.log";
+        open STDERR, '>&', \*STDOUT;
+
+        if (-x '/usr/bin/setpriv') {
+            unshift @cmd, qw(/usr/bin/setpriv --pdeathsig TERM);
+        }
+
+        delete @ENV{qw(LD_PRELOAD ASAN_OPTIONS)};
+        exec @cmd or POSIX::_exit(127);
+    }
+
+    return $pid;
+}
+
+
+sub reap {
+    my ($pid, $sig) = @_;
+
+    return unless $pid;
+    kill $sig, $pid;
+
+    for (1 .. 200) {
+        return if waitpid($pid, POSIX::WNOHANG()) != 0;
+        sleep 0.025;
+    }
+
+    kill 'KILL', $pid;
+    waitpid $pid, 0;
+}
+
+
+sub wait_unix {
+    my ($path, $pid) = @_;
+
+    for (1 .. 400) {
+        return if IO::Socket::UNIX->new(Peer => $path);
+        die "$path: its server has died, see $Dir\n"
+            if waitpid($pid, POSIX::WNOHANG()) != 0;
+        sleep 0.025;
+    }
+
+    die "$path: its server does not answer, see $Dir\n";
+}
+
+
+sub redis_start {
+    return if $RedisPid;
+
+    my ($binary) = grep { -x } map { ("/usr/bin/$_", "/usr/local/bin/$_") }
+                   qw(redis-server valkey-server);
+    die "no redis-server here\n" unless $binary;
+
+    $RedisPid = spawn('redis', $binary, '--port', 0, '--unixsocket',
+                      "$Dir/redis.sock", '--unixsocketperm', 777,
+                      '--appendonly', 'yes', '--save', '', '--dir', $Dir,
+                      '--daemonize', 'no');
+    wait_unix("$Dir/redis.sock", $RedisPid);
+
+    # it answers -LOADING while it reads its file
+
+    wait_until(sub { (redis('PING') // '') eq 'PONG' }, 10);
+}
+
+
+# The signal is KILL for a crash.
+
+sub redis_stop {
+    reap($RedisPid, shift // 'TERM');
+    unlink "$Dir/redis.sock";
+    undef $RedisPid;
+}
+
+
+# Further arguments of the mock: -d MS, -j MS.
+
+sub mock_start {
+    return if $MockPid;
+
+    $MockPid = spawn('mock', "$Root/build/mock", '-u', "$Dir/mock.sock",
+                     '-l', "$Dir/mock-requests.log", @_);
+    wait_unix("$Dir/mock.sock", $MockPid);
+}
+
+
+sub mock_stop {
+    reap($MockPid, 'TERM');
+    unlink "$Dir/mock.sock";
+    undef $MockPid;
+}
+
+
+sub setup {
+    $Root = abs_path(dirname(__FILE__) . '/../..');
+
+    my $name = basename($0, '.t');
+    my $build = $ENV{BATCH_TEST_DIR} || "$Root/build/t";
+
+    # the paths of unix sockets are short: 107 bytes with all
+
+    $Dir = "$build/$name-$$";
+    make_path($Dir);
+    chmod 0755, $Dir;
+
+    srand($$ ^ int(time() * 1000));
+    $Port = free_port();
+
+    $Module = $ENV{TEST_NGINX_LOAD_MODULES}
+        ||= "$Root/build/ngx_http_batch_module.so";
+    $Binary = $ENV{TEST_NGINX_BINARY} ||= '/usr/sbin/nginx';
+
+    $ENV{TEST_NGINX_SERVER_PORT} = $Port;
+    $ENV{TEST_NGINX_SERVROOT} = "$Dir/servroot";
+    $ENV{TEST_NGINX_LOG_LEVEL} ||= 'info';
+    $ENV{TEST_NGINX_TIMEOUT} ||= 15;
+    $ENV{TEST_NGINX_BATCH_DIR} = $Dir;
+    $ENV{TEST_NGINX_REDIS} = "unix:$Dir/redis.sock";
+    $ENV{TEST_NGINX_MOCK} = "unix:$Dir/mock.sock";
+    $ENV{TEST_NGINX_NO_SHUFFLE} = 1;
+
+    die "$Module: run make first\n" unless -e $Module;
+    die "$Root/build/mock: run make mock first\n" unless -x "$Root/build/mock";
+
+    redis_start();
+    mock_start();
+
+    require Test::Nginx::Socket;
+    require Test::Nginx::Util;
+
+    Test::Nginx::Util::master_on();
+    Test::Nginx::Util::workers($ENV{BATCH_TEST_WORKERS} || 2);
+    Test::Nginx::Util::add_block_preprocessor(\&prepare);
+    Test::Nginx::Socket::add_response_body_check(\&flow);
+
+    # The configuration is written after the last nginx has ended and before
+    # the next one starts: the time to make the world new.  Test::Nginx
+    # would listen on all addresses.
+
+    my $write = \&Test::Nginx::Util::write_config_file;
+
+    no warnings qw(redefine prototype);
+
+    *Test::Nginx::Util::write_config_file = sub ($$$) {
+        my ($block) = @_;
+
+        fresh_state() unless defined $block->keep_state;
+
+        &$write(@_);
+
+        my $conf = "$Dir/servroot/conf/nginx.conf";
+        my $text = slurp($conf);
+        $text =~ s/^(\s*listen\s+)(\d+)/${1}127.0.0.1:$2/mg;
+        open my $out, '>', $conf or die "$conf: $!\n";
+        print $out $text;
+        close $out;
+    };
+}
+
+
+sub fresh_state {
+    redis_start();
+    mock_start();
+    redis('FLUSHALL');
+    mock_reset();
+    remove_tree("$Dir/store");
+}
+
+
+END {
+    if ($$ == $Owner) {
+        my $status = $?;
+
+        nginx_stop('QUIT');
+        redis_stop();
+        mock_stop();
+
+        if ($status == 0 && !$ENV{BATCH_TEST_KEEP}
+            && Test::More->builder->is_passing)
+        {
+            remove_tree($Dir);
+        }
+
+        $? = $status;
+    }
+}
+
+
+# --- blocks ----------------------------------------------------------------
+
+sub default_http_config {
+    my ($block) = @_;
+    my $extra = $block->http_extra // '';
+
+    return <<"CONF";
+    batch_redis  unix:$Dir/redis.sock;
+    batch_store  $Dir/store;
+
+    upstream inference {
+        server unix:$Dir/mock.sock;
+        keepalive 64;
+        keepalive_timeout 4s;
+    }
+
+$extra
+CONF
+}
+
+
+sub default_config {
+    my ($block) = @_;
+    my $api = $block->api_config // '';
+    my $line = $block->line_config // '';
+    my $server = $block->server_extra // '';
+    my $n = $block->concurrency // 16;
+
+    chomp $n;
+
+    # a block's own directive takes the place of the default one
+
+    my $concurrency = $api =~ /batch_concurrency/
+                      ? '' : "batch_concurrency $n;";
+    my $timeout = $line =~ /proxy_read_timeout/
+                  ? '' : 'proxy_read_timeout 60s;';
+
+    return <<"CONF";
+        location = /up { return 200 "up\\n"; }
+
+        location /v1/ {
+            proxy_pass http://inference;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+        }
+
+        location ~ ^/v1/(files|uploads|batches) {
+            client_max_body_size 0;
+            batch_api;
+            batch_pass /batch-lines;
+            $concurrency
+$api
+        }
+
+        location /batch-lines/ {
+            internal;
+            proxy_pass http://inference/;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header X-Batch-Line \$batch_line;
+            proxy_ignore_headers X-Accel-Redirect X-Accel-Expires
+                                 X-Accel-Limit-Rate X-Accel-Buffering
+                                 X-Accel-Charset;
+            proxy_max_temp_file_size 0;
+            client_max_body_size 0;
+            $timeout
+$line
+        }
+
+        location = /batch-status { batch_status; }
+$server
+CONF
+}
+
+
+sub prepare {
+    my ($block) = @_;
+
+    $block->set_value(http_config => default_http_config($block))
+        unless defined $block->http_config;
+
+    $block->set_value(config => default_config($block))
+        unless defined $block->config;
+
+    $block->set_value(main_config => "worker_shutdown_timeout 5s;\n")
+        unless defined $block->main_config;
+
+    if (defined $block->flow && !defined $block->request) {
+        $block->set_value(request => "GET /up\n");
+        $block->set_value(response_body => "up\n")
+            unless defined $block->response_body;
+    }
+
+    return if defined $block->must_die;
+
+    $block->set_value(no_error_log => "[alert]\n[crit]\n[emerg]\n"
+                                      . "exited on signal\n")
+        unless defined $block->no_error_log;
+
+    $block->set_value(no_shutdown_error_log => "open socket\n[alert]\n"
+                                               . "exited on signal\n")
+        unless defined $block->no_shutdown_error_log
+               || defined $block->shutdown_error_log;
+}
+
+
+# Test::Nginx's check of a response's body, with nginx still up.
+
+sub flow {
+    my ($block) = @_;
+    my $code = $block->flow;
+
+    return unless defined $code;
+
+    my $name = $block->name;
+
+    eval "package main; use strict; use warnings; use utf8;\n"
+         . "#line 1 \"flow of $name\"\n" . $code;
+
+    Test::More::fail("$name - flow died: $@") if $@;
+}
+
+
+# --- a client --------------------------------------------------------------
+
+sub json_decode { return $Json->decode($_[0]) }
+sub json_encode { return $Json->encode($_[0]) }
+
+sub server_port { return $Port }
+sub test_dir    { return $Dir }
+sub store_dir   { return "$Dir/store" }
+
+
+sub slurp {
+    my ($file) = @_;
+
+    open my $in, '<:raw', $file or return undef;
+    local $/;
+    return scalar <$in>;
+}
+
+
+sub error_log_text {
+    return slurp("$Dir/servroot/logs/error.log") // '';
+}
+
+
+# Until the code returns true; its value, or undef after the seconds.
+
+sub wait_until {
+    my ($code, $seconds) = @_;
+    my $end = time() + ($seconds // 10);
+
+    while (1) {
+        my $value = $code->();
+        return $value if $value;
+        return undef if time() > $end;
+        sleep 0.03;
+    }
+}
+
+
+# One request, on a connection of its own.
+#
+#     http('POST', '/v1/batches', body => '{...}', headers => [K => V, ...],
+#          timeout => 30, port => N, chunked => 1, unix => PATH)
+#
+# returns { status, reason, headers => { lower-case => last value }, body,
+# raw_head } or, when there is no answer, { status => 0, error => ... }.
+
+sub http {
+    my ($method, $path, %o) = @_;
+    my $end = time() + ($o{timeout} // 30);
+
+    my $s = $o{unix}
+        ? IO::Socket::UNIX->new(Peer => $o{unix})
+        : IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                                PeerPort => $o{port} // $Port);
+
+    return { status => 0, error => "connect: $!", headers => {}, body => '' }
+        unless $s;
+
+    binmode $s;
+
+    my @headers = @{ $o{headers} // [] };
+    my %given = @headers;
+    my %have = map { lc($_) => 1 } keys %given;
+    my $head = "$method $path HTTP/1.1\r\n";
+
+    $head .= "Host: localhost\r\n" unless $have{host};
+    $head .= "Connection: close\r\n" unless $have{connection};
+
+    for (my $i = 0; $i < @headers; $i += 2) {
+        $head .= "$headers[$i]: $headers[$i + 1]\r\n";
+    }
+
+    my $body = $o{body};
+
+    if (defined $body && $o{chunked}) {
+        $head .= "Transfer-Encoding: chunked\r\n";
+        my $n = $o{chunked} > 1 ? $o{chunked} : 4000;
+        $body = join('', map { sprintf("%x\r\n%s\r\n", length, $_) }
+                         unpack("(a$n)*", $body)) . "0\r\n\r\n";
+
+    } elsif (defined $body && !$have{'content-length'}) {
+        $head .= 'Content-Length: ' . length($body) . "\r\n";
+    }
+
+    local $SIG{PIPE} = 'IGNORE';
+
+    my $out = "$head\r\n" . ($body // '');
+    my $sent = 0;
+    my $in = '';
+    my $error;
+
+    # writes and reads together: an early answer is an answer, too
+
+    $s->blocking(0);
+
+    while (1) {
+        my ($r, $w) = ('', '');
+        vec($r, fileno $s, 1) = 1;
+        vec($w, fileno $s, 1) = 1 if $sent < length $out;
+
+        my $left = $end - time();
+        if ($left <= 0) { $error = 'timed out'; last }
+
+        next if select($r, $w, undef, $left) <= 0;
+
+        if ($sent < length $out && vec($w, fileno $s, 1)) {
+            my $n = syswrite $s, $out, 262144, $sent;
+            if (defined $n) { $sent += $n }
+            elsif (!$!{EAGAIN}) { $sent = length $out }
+        }
+
+        if (vec($r, fileno $s, 1)) {
+            my $n = sysread $s, $in, 262144, length $in;
+            if (!defined $n) {
+                next if $!{EAGAIN};
+                $error = "read: $!";
+                last;
+            }
+            last if $n == 0;
+            last if complete($method, $in);
+        }
+    }
+
+    close $s;
+
+    return parse_answer($in, $error);
+}
+
+
+# An answer with Content-Length may end before its connection does.
+
+sub complete {
+    my ($method, $in) = @_;
+
+    my $at = index $in, "\r\n\r\n";
+    return 0 if $at < 0 || substr($in, 9, 1) eq '1';
+    return 1 if $method eq 'HEAD' || substr($in, 9, 3) =~ /204|304/;
+
+    return substr($in, 0, $at) =~ /^content-length: *(\d+)/mi
+           && length($in) >= $at + 4 + $1;
+}
+
+
+sub parse_answer {
+    my ($in, $error) = @_;
+
+    $in =~ s/^HTTP\/1\.1 100 [^\r]*\r\n\r\n//;
+
+    my $at = index $in, "\r\n\r\n";
+
+    return { status => 0, error => $error // 'no answer', headers => {},
+             body => $in }
+        if $at < 0;
+
+    my $head = substr $in, 0, $at;
+    my $body = substr $in, $at + 4;
+    my ($first, @lines) = split /\r\n/, $head;
+    my ($status, $reason) = $first =~ m{^HTTP/1\.\d (\d+) ?(.*)};
+    my %h;
+
+    for (@lines) {
+        my ($k, $v) = split /:\s*/, $_, 2;
+        $h{lc $k} = $v;
+    }
+
+    if (($h{'transfer-encoding'} // '') eq 'chunked') {
+        my ($data, $pos) = ('', 0);
+
+        pos($body) = 0;
+        while ($body =~ /\G([0-9a-fA-F]+)[^\r]*\r\n/gc) {
+            my $n = hex $1;
+            last if $n == 0;
+            $data .= substr $body, pos($body), $n;
+            pos($body) = pos($body) + $n + 2;
+        }
+
+        $body = $data;
+    }
+
+    return { status => $status // 0, reason => $reason, headers => \%h,
+             body => $body, raw_head => $head, error => $error };
+}
+
+
+# http() and the decoded JSON of the answer, in {json} too; a hash or an
+# array as third argument is sent as JSON.
+
+sub api {
+    my ($method, $path, $data, %o) = @_;
+
+    if (defined $data) {
+        $o{body} = ref $data ? json_encode($data) : $data;
+        $o{headers} = [@{ $o{headers} // [] },
+                       'Content-Type' => 'application/json'];
+    }
+
+    my $r = http($method, $path, %o);
+    $r->{json} = eval { json_decode($r->{body}) };
+
+    return $r;
+}
+
+
+# A multipart body and its Content-Type: pairs of name and value, the value a
+# string or { data, filename, type }.
+
+sub multipart {
+    my @parts = @_;
+    my $b = '----batch' . int(rand(1e9));
+    my $body = '';
+
+    while (my ($name, $v) = splice @parts, 0, 2) {
+        $v = { data => $v } unless ref $v;
+        $body .= "--$b\r\nContent-Disposition: form-data; name=\"$name\"";
+        $body .= "; filename=\"$v->{filename}\"" if defined $v->{filename};
+        $body .= "\r\nContent-Type: $v->{type}" if defined $v->{type};
+        $body .= "\r\n\r\n$v->{data}\r\n";
+    }
+
+    return ("$body--$b--\r\n", "multipart/form-data; boundary=$b");
+}
+
+
+# Uploads a JSONL; options: filename, purpose, fields => [name => value ...],
+# file_first, and those of http().  Returns the answer, file object in {json}.
+
+sub upload {
+    my ($data, %o) = @_;
+    my @file = (file => { data => $data,
+                          filename => delete $o{filename} // 'in.jsonl',
+                          type => 'application/octet-stream' });
+    my @fields = (purpose => delete $o{purpose} // 'batch',
+                  @{ delete $o{fields} // [] });
+    my ($body, $type) = multipart(delete $o{file_first}
+                                  ? (@file, @fields) : (@fields, @file));
+
+    return api('POST', '/v1/files', undef, %o, body => $body,
+               headers => [@{ $o{headers} // [] }, 'Content-Type' => $type]);
+}
+
+
+# Creates a batch of an uploaded file's id; further fields as pairs, http =>
+# [options of http()].
+
+sub create_batch {
+    my ($file, %fields) = @_;
+    my @http = @{ delete $fields{http} // [] };
+
+    return api('POST', '/v1/batches',
+               { input_file_id => $file, endpoint => '/v1/chat/completions',
+                 completion_window => '24h', %fields }, @http);
+}
+
+
+sub get_batch {
+    my ($id, @http) = @_;
+
+    return api('GET', "/v1/batches/$id", undef, @http)->{json};
+}
+
+
+sub cancel_batch {
+    my ($id, @http) = @_;
+
+    return api('POST', "/v1/batches/$id/cancel", undef, @http, body => '');
+}
+
+
+# Polls until a status that ends a batch (or one that the expression "until"
+# matches) and returns the last batch object; checks on the way that counts
+# never fall and that each time, once set, stays.
+
+sub wait_batch {
+    my ($id, %o) = @_;
+    my $until = $o{until} // qr/^(completed|failed|expired|cancelled)$/;
+    my $end = time() + ($o{timeout} // 30);
+    my ($b, %was);
+
+    while (time() < $end) {
+        my $r = api('GET', "/v1/batches/$id", undef, @{ $o{http} // [] });
+        my $now = $r->{json};
+
+        if ($r->{status} == 503) {
+            sleep 0.1;
+            next;
+        }
+
+        unless ($r->{status} == 200 && ref $now) {
+            Test::More::fail("batch $id answers $r->{status}: $r->{body}");
+            return $b;
+        }
+
+        $b = $now;
+
+        for my $k (qw(total completed failed)) {
+            my $n = $b->{request_counts}{$k} // 0;
+            Test::More::fail("$k of $id falls from $was{$k} to $n")
+                if defined $was{$k} && $n < $was{$k};
+            $was{$k} = $n;
+        }
+
+        for my $k (grep { /_at$/ && $_ ne 'expires_at' } keys %$b) {
+            Test::More::fail("$k of $id changes from $was{$k} to "
+                             . ($b->{$k} // 'null'))
+                if defined $was{$k} && $was{$k} ne ($b->{$k} // 'null');
+            $was{$k} = $b->{$k};
+        }
+
+        return $b if $b->{status} =~ $until;
+        sleep 0.05;
+    }
+
+    Test::More::diag("batch $id is still "
+                     . ($b ? json_encode($b) : 'unknown'));
+    return $b;
+}
+
+
+# Upload, create, wait: the batch at its end.  Options are fields of the
+# batch, and timeout.
+
+sub run_batch {
+    my ($data, %o) = @_;
+    my $timeout = delete $o{timeout} // 30;
+    my $f = upload($data);
+
+    unless ($f->{status} == 200) {
+        Test::More::fail("upload answers $f->{status}: $f->{body}");
+        return {};
+    }
+
+    my $b = create_batch($f->{json}{id}, %o);
+
+    unless ($b->{status} == 200) {
+        Test::More::fail("create answers $b->{status}: $b->{body}");
+        return {};
+    }
+
+    return wait_batch($b->{json}{id}, timeout => $timeout) // {};
+}
+
+
+# The bytes of a file; undef when the answer is not 200.
+
+sub content {
+    my ($id, @http) = @_;
+
+    return undef unless defined $id;
+
+    my $r = http('GET', "/v1/files/$id/content", @http);
+
+    return $r->{status} == 200 ? $r->{body} : undef;
+}
+
+
+sub output_lines { return decoded($_[0]{output_file_id}) }
+sub error_lines  { return decoded($_[0]{error_file_id}) }
+
+
+sub decoded {
+    my ($id) = @_;
+    my $text = defined $id ? content($id) : '';
+
+    return map { json_decode($_) } split /\n/, $text // '';
+}
+
+
+sub by_id {
+    return { map { $_->{custom_id} => $_ } @_ };
+}
+
+
+# N lines of chat completions.  Options: mock => script or code that gets the
+# number (from 1), model, url, prefix of custom_id, body => code that returns
+# the body as a hash or as JSON text.
+
+sub jsonl {
+    my ($n, %o) = @_;
+    my $out = '';
+    my $url = $o{url} // '/v1/chat/completions';
+    my $prefix = $o{prefix} // 'req-';
+
+    for my $i (1 .. $n) {
+        my $mock = ref $o{mock} ? $o{mock}->($i) : $o{mock};
+        my $body = $o{body} ? $o{body}->($i)
+            : { model => $o{model} // 'm1',
+                messages => [{ role => 'user',
+                               content => "question number $i" }],
+                defined $mock && length $mock ? (mock => $mock) : () };
+
+        $body = json_encode($body) if ref $body;
+        $out .= qq({"custom_id":"$prefix$i","method":"POST","url":"$url",)
+                . qq("body":$body}\n);
+    }
+
+    return $out;
+}
+
+
+# --- the servers around ----------------------------------------------------
+
+# One command of Redis; arrays come back as references, errors die.
+
+sub redis {
+    my @args = @_;
+    my $s = IO::Socket::UNIX->new(Peer => "$Dir/redis.sock") or return undef;
+
+    print $s '*' . @args . "\r\n"
+             . join('', map { '$' . length($_) . "\r\n$_\r\n" } @args);
+    $s->flush;
+
+    my $reply = redis_reply($s);
+    close $s;
+
+    return $reply;
+}
+
+
+sub redis_reply {
+    my ($s) = @_;
+    my $line = <$s>;
+
+    return undef unless defined $line;
+    $line =~ s/\r\n$//;
+
+    my $type = substr $line, 0, 1, '';
+
+    return $line if $type eq '+' || $type eq ':';
+    return "-$line" if $type eq '-';
+
+    if ($type eq '$') {
+        return undef if $line < 0;
+        my $data = '';
+        read $s, $data, $line + 2;
+        return substr $data, 0, $line;
+    }
+
+    return $line < 0 ? undef : [map { redis_reply($s) } 1 .. $line];
+}
+
+
+sub mock_get {
+    my ($path) = @_;
+
+    return json_decode(http('GET', $path, unix => "$Dir/mock.sock")->{body});
+}
+
+
+sub mock_stats { return mock_get('/mock/stats') }
+sub mock_reset { return mock_get('/mock/reset') }
+
+sub mock_paths {
+    return map { $_->{path} }
+           @{ mock_get('/mock/log?n=' . ($_[0] // 100))->{data} };
+}
+
+
+sub nginx_pid {
+    my $pid = slurp("$Dir/servroot/logs/nginx.pid") // return undef;
+
+    chomp $pid;
+    return $pid =~ /^\d+$/ ? $pid : undef;
+}
+
+
+sub nginx_workers {
+    my $master = nginx_pid() // return;
+    my @pids;
+
+    for my $stat (glob '/proc/[0-9]*/stat') {
+        my $text = slurp($stat) // next;
+        push @pids, $1 if $text =~ /^(\d+) \(.*\) \S (\d+)/ && $2 == $master;
+    }
+
+    @pids = sort { $a <=> $b } @pids;
+    return @pids;
+}
+
+
+# Ends nginx by a signal; with KILL also its workers, as a power cut would.
+
+sub nginx_stop {
+    my ($sig) = @_;
+    my $master = nginx_pid() // return;
+    my @pids = ($master, nginx_workers());
+
+    $sig //= 'QUIT';
+    kill $sig, $sig eq 'KILL' ? @pids : $master;
+
+    for (1 .. 400) {
+        @pids = grep { kill(0, $_) && (slurp("/proc/$_/stat") // '')
+                       !~ /^\d+ \(.*\) Z/ } @pids;
+        last unless @pids;
+        sleep 0.025;
+    }
+
+    kill 'KILL', @pids if @pids;
+    unlink "$Dir/servroot/logs/nginx.pid";
+
+    return !@pids;
+}
+
+
+# Starts nginx again with the block's configuration.
+
+sub nginx_start {
+    my $root = "$Dir/servroot";
+
+    system($Binary, '-p', "$root/", '-c', "$root/conf/nginx.conf",
+           '-e', "$root/logs/error.log") == 0 or return 0;
+
+    return wait_until(sub { http('GET', '/up', timeout => 2)->{status} }, 10);
+}
+
+
+setup();
+
+1;
