@@ -40,6 +40,7 @@ typedef enum {
 } ngx_http_batch_obj_e;
 
 #define NGX_HTTP_BATCH_TMP_LEN   33         /* tmp name, NUL included */
+#define NGX_HTTP_BATCH_SEAL_MAX  (1024 * 1024 * 1024)     /* bytes of a seal */
 
 /* Configuration time ("any"): makes or checks the directory and its rooms,
  * 0700 and owned by uid.  On refusal the message names what to do; NGX_ERROR. */
@@ -63,7 +64,8 @@ ngx_int_t ngx_http_batch_store_write(ngx_fd_t fd, const void *p, size_t len,
  * Publishes the tmp file under the object's name; fd is not closed, the tmp
  * name is gone afterwards in any case.
  *   NGX_OK        durable
- *   NGX_DECLINED  the name exists already: somebody was first
+ *   NGX_DECLINED  the name exists already, and is durable now: somebody was
+ *                 first (a file's manifest: or the file was deleted)
  *   NGX_ERROR     nothing published (ngx_errno is kept: NGX_ENOSPC ...)
  */
 ngx_int_t ngx_http_batch_store_publish_tmp(ngx_http_batch_obj_e obj,
@@ -73,7 +75,9 @@ ngx_int_t ngx_http_batch_store_publish_tmp(ngx_http_batch_obj_e obj,
 ngx_int_t ngx_http_batch_store_publish(ngx_http_batch_obj_e obj,
     const char *id, const void *data, size_t len, ngx_log_t *log);
 
-/* Reads a whole small object; *data is from ngx_alloc(), NUL-terminated (not
+/* Reads a whole small object (a file's manifest only if there is no tombstone;
+ * plan, cancel mark and result are made durable before they are handed out);
+ * *data is from ngx_alloc(), NUL-terminated (not
  * counted).  NGX_OK, NGX_DECLINED (no such object), NGX_ERROR (also > max). */
 ngx_int_t ngx_http_batch_store_read(ngx_http_batch_obj_e obj, const char *id,
     size_t max, ngx_str_t *data, ngx_log_t *log);
@@ -97,6 +101,11 @@ ngx_int_t ngx_http_batch_store_link_input(const char *batch_id,
 ngx_int_t ngx_http_batch_store_delete_file(const char *file_id,
     ngx_log_t *log);
 
+/* unlinks the blob of a file that was never published; NGX_OK also if it is
+ * gone */
+ngx_int_t ngx_http_batch_store_delete_blob(const char *file_id,
+    ngx_log_t *log);
+
 /* a batch's segments, seals and input link, after final.json is durable */
 ngx_int_t ngx_http_batch_store_delete_work(const char *batch_id,
     ngx_log_t *log);
@@ -113,6 +122,13 @@ ngx_fd_t ngx_http_batch_store_segment_open(const char *batch_id,
 ngx_int_t ngx_http_batch_store_epochs(const char *batch_id, uint32_t chunk,
     ngx_uint_t seals, uint32_t **epochs, ngx_log_t *log);
 
+/* Calls cb for every segment (seal = 0) and seal (seal = 1) of the batch, in no
+ * order, until it returns other than NGX_OK; returns that, or NGX_ERROR. */
+typedef ngx_int_t (*ngx_http_batch_store_work_pt)(void *ctx, uint32_t chunk,
+    uint32_t epoch, ngx_uint_t seal);
+ngx_int_t ngx_http_batch_store_work_walk(const char *batch_id,
+    ngx_http_batch_store_work_pt cb, void *ctx, ngx_log_t *log);
+
 ngx_int_t ngx_http_batch_store_seal_publish(const char *batch_id,
     uint32_t chunk, uint32_t epoch, const void *data, size_t len,
     ngx_log_t *log);
@@ -126,6 +142,18 @@ typedef ngx_int_t (*ngx_http_batch_store_walk_pt)(void *ctx, const char *id,
     ngx_log_t *log);
 ngx_int_t ngx_http_batch_store_walk(batch_id_kind_e kind,
     ngx_http_batch_store_walk_pt cb, void *ctx, ngx_log_t *log);
+
+/*
+ * The same in portions: walk_next() fills id: NGX_OK, NGX_DONE (no more),
+ * NGX_ERROR.  One thread at a time; the walk may go on in another task.
+ */
+typedef struct ngx_http_batch_walk_s  ngx_http_batch_walk_t;
+
+ngx_http_batch_walk_t *ngx_http_batch_store_walk_open(batch_id_kind_e kind,
+    ngx_log_t *log);
+ngx_int_t ngx_http_batch_store_walk_next(ngx_http_batch_walk_t *w,
+    char id[BATCH_ID_LEN], ngx_log_t *log);
+void ngx_http_batch_store_walk_close(ngx_http_batch_walk_t *w);
 
 /* deletes files in tmp/ not touched for age seconds */
 void ngx_http_batch_store_sweep_tmp(time_t age, ngx_log_t *log);

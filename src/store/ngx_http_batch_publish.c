@@ -1,0 +1,566 @@
+
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * The disk: objects are published, read, and deleted.
+ */
+
+
+#include "ngx_http_batch_disk.h"
+
+
+static ngx_int_t ngx_http_batch_disk_link_name(ngx_fd_t dir, const char *name,
+    ngx_fd_t fd, const char *tmp, ngx_uint_t keep, ngx_log_t *log);
+static ngx_uint_t ngx_http_batch_disk_ours(ngx_fd_t dir, const char *name,
+    ngx_fd_t fd);
+static ngx_int_t ngx_http_batch_disk_read_fd(ngx_fd_t fd, const char *name,
+    size_t max, ngx_str_t *data, ngx_log_t *log);
+static ngx_int_t ngx_http_batch_disk_has(ngx_fd_t dir, const char *name,
+    ngx_log_t *log);
+
+
+ngx_int_t
+ngx_http_batch_disk_link(ngx_fd_t dir, const char *name, ngx_fd_t fd,
+    const char *tmp, ngx_uint_t keep, ngx_log_t *log)
+{
+    ngx_int_t  rc;
+
+    if (fdatasync(fd) == -1) {
+        ngx_http_batch_disk_error(log, "fdatasync() for", name);
+        rc = NGX_ERROR;
+
+    } else {
+        rc = ngx_http_batch_disk_link_name(dir, name, fd, tmp, keep, log);
+    }
+
+    ngx_http_batch_store_tmp_delete(tmp, log);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_batch_disk_link_name(ngx_fd_t dir, const char *name, ngx_fd_t fd,
+    const char *tmp, ngx_uint_t keep, ngx_log_t *log)
+{
+    ngx_err_t  err;
+    ngx_int_t  rc;
+
+    rc = NGX_OK;
+
+    if (linkat(ngx_http_batch_dirs[NGX_HTTP_BATCH_DIR_TMP], tmp, dir, name, 0)
+        == -1)
+    {
+        if (ngx_errno != NGX_EEXIST) {
+            ngx_http_batch_disk_error(log, "linkat() of", name);
+            return NGX_ERROR;
+        }
+
+        /* on NFS a repeated request says EEXIST of our own link */
+
+        if (!ngx_http_batch_disk_ours(dir, name, fd)) {
+            rc = NGX_DECLINED;
+        }
+    }
+
+    /* also when declined: the caller acts on the winner's object, whose name
+     * the winner may not have made durable yet */
+
+    if (ngx_http_batch_disk_sync_dir(dir) == -1) {
+        ngx_http_batch_disk_error(log, "fsync() of the directory of", name);
+
+        if (rc == NGX_OK && !keep) {
+            err = ngx_errno;
+            (void) unlinkat(dir, name, 0);
+            ngx_set_errno(err);
+        }
+
+        return NGX_ERROR;
+    }
+
+    return rc;
+}
+
+
+static ngx_uint_t
+ngx_http_batch_disk_ours(ngx_fd_t dir, const char *name, ngx_fd_t fd)
+{
+    struct stat  a, b;
+
+    if (fstat(fd, &a) == -1
+        || fstatat(dir, name, &b, AT_SYMLINK_NOFOLLOW) == -1)
+    {
+        return 0;
+    }
+
+    return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+
+ngx_int_t
+ngx_http_batch_store_publish_tmp(ngx_http_batch_obj_e obj, const char *id,
+    ngx_fd_t fd, const char *tmp, ngx_log_t *log)
+{
+    char        name[NGX_HTTP_BATCH_NAME_LEN], del[NGX_HTTP_BATCH_NAME_LEN];
+    ngx_fd_t    dir;
+    ngx_err_t   err;
+    ngx_int_t   rc;
+    ngx_uint_t  make;
+
+    /* only what begins an object's life makes its directory: a late cancel or
+     * result must not bring back a batch that is gone */
+
+    make = (obj == NGX_HTTP_BATCH_BLOB
+            || obj == NGX_HTTP_BATCH_FILE
+            || obj == NGX_HTTP_BATCH_META);
+
+    dir = ngx_http_batch_disk_dir(obj, id, make, log);
+
+    if (dir == NGX_INVALID_FILE) {
+
+        if (ngx_errno == NGX_ENOENT) {
+            ngx_http_batch_disk_error(log, "opening the directory of", id);
+        }
+
+        ngx_http_batch_store_tmp_delete(tmp, log);
+        return NGX_ERROR;
+    }
+
+    ngx_http_batch_disk_name(obj, id, name);
+
+    rc = ngx_http_batch_disk_link(dir, name, fd, tmp, !make, log);
+
+    if (rc == NGX_OK && obj == NGX_HTTP_BATCH_FILE) {
+
+        /* deleted is deleted: nothing puts a manifest beside a tombstone */
+
+        ngx_http_batch_disk_name(NGX_HTTP_BATCH_FILE_DEL, id, del);
+
+        rc = ngx_http_batch_disk_has(dir, del, log);
+
+        if (rc == 1) {
+            (void) ngx_http_batch_disk_unlink(dir, name, log);
+            rc = NGX_DECLINED;
+        }
+
+        /* rc 0 is NGX_OK */
+    }
+
+    err = ngx_errno;
+    (void) ngx_close_file(dir);
+    ngx_set_errno(err);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_batch_store_publish(ngx_http_batch_obj_e obj, const char *id,
+    const void *data, size_t len, ngx_log_t *log)
+{
+    char       tmp[NGX_HTTP_BATCH_TMP_LEN];
+    ngx_fd_t   fd;
+    ngx_err_t  err;
+    ngx_int_t  rc;
+
+    fd = ngx_http_batch_store_tmp(tmp, log);
+
+    if (fd == NGX_INVALID_FILE) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_batch_store_write(fd, data, len, 0, log);
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_batch_store_publish_tmp(obj, id, fd, tmp, log);
+
+    } else {
+        ngx_http_batch_store_tmp_delete(tmp, log);
+    }
+
+    err = ngx_errno;
+    (void) ngx_close_file(fd);
+    ngx_set_errno(err);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_batch_store_read(ngx_http_batch_obj_e obj, const char *id, size_t max,
+    ngx_str_t *data, ngx_log_t *log)
+{
+    char       name[NGX_HTTP_BATCH_NAME_LEN];
+    ngx_fd_t   dir;
+    ngx_err_t  err;
+    ngx_int_t  rc;
+
+    ngx_str_null(data);
+
+    dir = ngx_http_batch_disk_dir(obj, id, 0, log);
+
+    if (dir == NGX_INVALID_FILE) {
+        return ngx_errno == NGX_ENOENT ? NGX_DECLINED : NGX_ERROR;
+    }
+
+    rc = NGX_OK;
+
+    if (obj == NGX_HTTP_BATCH_FILE) {
+        ngx_http_batch_disk_name(NGX_HTTP_BATCH_FILE_DEL, id, name);
+
+        switch (ngx_http_batch_disk_has(dir, name, log)) {
+
+        case 0:
+            break;
+
+        case 1:
+            rc = NGX_DECLINED;
+            break;
+
+        default:
+            rc = NGX_ERROR;
+        }
+    }
+
+    if (rc == NGX_OK) {
+        ngx_http_batch_disk_name(obj, id, name);
+
+        rc = ngx_http_batch_disk_read(dir, name, max, data, log);
+    }
+
+    if (rc == NGX_OK
+        && (obj == NGX_HTTP_BATCH_PLAN
+            || obj == NGX_HTTP_BATCH_CANCEL
+            || obj == NGX_HTTP_BATCH_FINAL)
+        && ngx_http_batch_disk_sync_dir(dir) == -1)
+    {
+        /* the reader acts on it, so its name must be durable now, even if who
+         * published it died before its own fsync */
+
+        ngx_http_batch_disk_error(log, "fsync() of the directory of", name);
+
+        err = ngx_errno;
+        ngx_free(data->data);
+        ngx_str_null(data);
+        ngx_set_errno(err);
+
+        rc = NGX_ERROR;
+    }
+
+    err = ngx_errno;
+    (void) ngx_close_file(dir);
+    ngx_set_errno(err);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_batch_disk_read(ngx_fd_t dir, const char *name, size_t max,
+    ngx_str_t *data, ngx_log_t *log)
+{
+    ngx_fd_t   fd;
+    ngx_err_t  err;
+    ngx_int_t  rc;
+
+    ngx_str_null(data);
+
+    fd = ngx_http_batch_disk_openat(dir, name, O_RDONLY|O_NONBLOCK);
+
+    if (fd == NGX_INVALID_FILE) {
+
+        if (ngx_errno == NGX_ENOENT) {
+            return NGX_DECLINED;
+        }
+
+        ngx_http_batch_disk_error(log, "openat()", name);
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_batch_disk_read_fd(fd, name, max, data, log);
+
+    err = ngx_errno;
+    (void) ngx_close_file(fd);
+    ngx_set_errno(err);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_batch_disk_read_fd(ngx_fd_t fd, const char *name, size_t max,
+    ngx_str_t *data, ngx_log_t *log)
+{
+    size_t       size, done;
+    u_char      *p;
+    ssize_t      n;
+    ngx_err_t    err;
+    struct stat  st;
+
+    if (fstat(fd, &st) == -1) {
+        ngx_http_batch_disk_error(log, "fstat()", name);
+        return NGX_ERROR;
+    }
+
+    if (!S_ISREG(st.st_mode) || st.st_size < 0
+        || (uint64_t) st.st_size > (uint64_t) max)
+    {
+        ngx_set_errno(EFBIG);
+        ngx_log_error(NGX_LOG_ALERT, log, 0,
+                      "batch store: \"%s\" is no file of at most %uz bytes",
+                      name, max);
+        ngx_set_errno(EFBIG);
+        return NGX_ERROR;
+    }
+
+    size = (size_t) st.st_size;
+
+    p = ngx_alloc(size + 1, log);
+    if (p == NULL) {
+        ngx_set_errno(NGX_ENOMEM);
+        return NGX_ERROR;
+    }
+
+    for (done = 0; done < size; done += n) {
+
+        n = pread(fd, p + done, size - done, done);
+
+        if (n == -1 && ngx_errno == NGX_EINTR) {
+            n = 0;
+            continue;
+        }
+
+        if (n <= 0) {
+            err = n ? ngx_errno : EIO;
+            ngx_set_errno(err);
+            ngx_http_batch_disk_error(log, "pread()", name);
+            ngx_free(p);
+            ngx_set_errno(err);
+            return NGX_ERROR;
+        }
+    }
+
+    p[size] = '\0';
+
+    data->data = p;
+    data->len = size;
+
+    return NGX_OK;
+}
+
+
+ngx_fd_t
+ngx_http_batch_store_open(ngx_http_batch_obj_e obj, const char *id,
+    ngx_log_t *log)
+{
+    char         name[NGX_HTTP_BATCH_NAME_LEN];
+    ngx_fd_t     dir, fd;
+    ngx_err_t    err;
+    struct stat  st;
+
+    dir = ngx_http_batch_disk_dir(obj, id, 0, log);
+
+    if (dir == NGX_INVALID_FILE) {
+        return NGX_INVALID_FILE;
+    }
+
+    ngx_http_batch_disk_name(obj, id, name);
+
+    fd = ngx_http_batch_disk_openat(dir, name, O_RDONLY|O_NONBLOCK);
+
+    if (fd == NGX_INVALID_FILE) {
+        if (ngx_errno != NGX_ENOENT) {
+            ngx_http_batch_disk_error(log, "openat()", name);
+        }
+
+    } else if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode)) {
+        ngx_log_error(NGX_LOG_ALERT, log, 0,
+                      "batch store: \"%s\" is no regular file", name);
+        (void) ngx_close_file(fd);
+        fd = NGX_INVALID_FILE;
+        ngx_set_errno(EINVAL);
+    }
+
+    err = ngx_errno;
+    (void) ngx_close_file(dir);
+    ngx_set_errno(err);
+
+    return fd;
+}
+
+
+static ngx_int_t
+ngx_http_batch_disk_has(ngx_fd_t dir, const char *name, ngx_log_t *log)
+{
+    struct stat  st;
+
+    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+        return 1;
+    }
+
+    if (ngx_errno == NGX_ENOENT) {
+        return 0;
+    }
+
+    ngx_http_batch_disk_error(log, "fstatat()", name);
+
+    return NGX_ERROR;
+}
+
+
+ngx_int_t
+ngx_http_batch_store_exists(ngx_http_batch_obj_e obj, const char *id,
+    ngx_log_t *log)
+{
+    char       name[NGX_HTTP_BATCH_NAME_LEN];
+    ngx_fd_t   dir;
+    ngx_err_t  err;
+    ngx_int_t  rc;
+
+    dir = ngx_http_batch_disk_dir(obj, id, 0, log);
+
+    if (dir == NGX_INVALID_FILE) {
+        return ngx_errno == NGX_ENOENT ? 0 : NGX_ERROR;
+    }
+
+    ngx_http_batch_disk_name(obj, id, name);
+
+    rc = ngx_http_batch_disk_has(dir, name, log);
+
+    err = ngx_errno;
+    (void) ngx_close_file(dir);
+    ngx_set_errno(err);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_batch_store_link_input(const char *batch_id, const char *file_id,
+    ngx_log_t *log)
+{
+    ngx_fd_t   from, to;
+    ngx_err_t  err;
+    ngx_int_t  rc;
+
+    to = ngx_http_batch_disk_dir(NGX_HTTP_BATCH_INPUT, batch_id, 0, log);
+
+    if (to == NGX_INVALID_FILE) {
+        if (ngx_errno == NGX_ENOENT) {
+            ngx_http_batch_disk_error(log, "opening the directory of",
+                                      batch_id);
+        }
+
+        return NGX_ERROR;
+    }
+
+    rc = NGX_OK;
+
+    from = ngx_http_batch_disk_dir(NGX_HTTP_BATCH_BLOB, file_id, 0, log);
+
+    if (from == NGX_INVALID_FILE) {
+        rc = (ngx_errno == NGX_ENOENT) ? NGX_DECLINED : NGX_ERROR;
+        goto done;
+    }
+
+    if (linkat(from, file_id, to, "input", 0) == -1
+        && ngx_errno != NGX_EEXIST)
+    {
+        if (ngx_errno == NGX_ENOENT) {
+            rc = NGX_DECLINED;
+
+        } else {
+            ngx_http_batch_disk_error(log, "linkat() of the input of",
+                                      batch_id);
+            rc = NGX_ERROR;
+        }
+    }
+
+    if (rc == NGX_OK && ngx_http_batch_disk_sync_dir(to) == -1) {
+        ngx_http_batch_disk_error(log, "fsync() of the directory of",
+                                  batch_id);
+        rc = NGX_ERROR;
+    }
+
+    err = ngx_errno;
+    (void) ngx_close_file(from);
+    ngx_set_errno(err);
+
+done:
+
+    err = ngx_errno;
+    (void) ngx_close_file(to);
+    ngx_set_errno(err);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_batch_disk_unlink(ngx_fd_t dir, const char *name, ngx_log_t *log)
+{
+    if (unlinkat(dir, name, 0) == -1 && ngx_errno != NGX_ENOENT) {
+        ngx_http_batch_disk_error(log, "unlinkat()", name);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_batch_store_delete_file(const char *file_id, ngx_log_t *log)
+{
+    char       name[NGX_HTTP_BATCH_NAME_LEN];
+    ngx_fd_t   dir;
+    ngx_int_t  rc;
+
+    rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE, file_id, log);
+
+    if (rc != 1) {
+        return rc == 0 ? NGX_DECLINED : NGX_ERROR;
+    }
+
+    rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE_DEL, file_id,
+                                      "{\"v\":1}", sizeof("{\"v\":1}") - 1,
+                                      log);
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    /* the tombstone is durable: what follows is tidying, repeated by whoever
+     * meets the leftovers, and its errors change nothing for the client */
+
+    dir = ngx_http_batch_disk_dir(NGX_HTTP_BATCH_BLOB, file_id, 0, log);
+
+    if (dir != NGX_INVALID_FILE) {
+        ngx_http_batch_disk_name(NGX_HTTP_BATCH_FILE, file_id, name);
+
+        (void) ngx_http_batch_disk_unlink(dir, name, log);
+        (void) ngx_http_batch_disk_unlink(dir, file_id, log);
+
+        (void) ngx_close_file(dir);
+    }
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_batch_store_delete_blob(const char *file_id, ngx_log_t *log)
+{
+    ngx_fd_t   dir;
+    ngx_int_t  rc;
+
+    dir = ngx_http_batch_disk_dir(NGX_HTTP_BATCH_BLOB, file_id, 0, log);
+
+    if (dir == NGX_INVALID_FILE) {
+        return ngx_errno == NGX_ENOENT ? NGX_OK : NGX_ERROR;
+    }
+
+    rc = ngx_http_batch_disk_unlink(dir, file_id, log);
+
+    (void) ngx_close_file(dir);
+
+    return rc;
+}
