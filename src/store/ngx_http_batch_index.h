@@ -25,6 +25,9 @@
  *   NGX_DECLINED  no such object (or: lease lost, nothing to claim)
  *   NGX_ERROR     Redis went away or refused: the outcome is unknown
  *   NGX_BUSY      the index is being rebuilt (p:gen is missing): 503
+ * BUSY is possible from what answers clients, from active and claim (nothing
+ * runs from a half-filled index), and from chunk and renew when they find
+ * nothing (keep working and ask again: the rebuild puts it back).
  */
 
 #ifndef _NGX_HTTP_BATCH_INDEX_H_INCLUDED_
@@ -72,7 +75,11 @@ typedef struct {
     ngx_http_batch_claim_e   claim;
     uint32_t                 chunk;
     uint32_t                 epoch;
-    batch_status_e           status;   /* of the batch, after the call */
+    batch_status_e           status;   /* of the batch, after the call;
+                                          BATCH_STATUS_N: not known.  While a
+                                          void seal's chunk runs again it is
+                                          in_progress here, finalizing in
+                                          views */
     int64_t                  cancelling_at;
     int64_t                  finalizing_at;
     ngx_uint_t               expired;  /* finalizing because of expiry */
@@ -81,12 +88,13 @@ typedef struct {
 typedef void (*ngx_http_batch_index_pt)(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
 
-/* files */
+/* files; repeating a put is harmless */
 ngx_int_t ngx_http_batch_index_file_put(const ngx_http_batch_file_t *f,
     ngx_http_batch_index_pt cb, void *data);
 /* items[0] = manifest */
 ngx_int_t ngx_http_batch_index_file_get(const char *id,
     ngx_http_batch_index_pt cb, void *data);
+/* the tombstone is durable already; DECLINED: it was not in the index */
 ngx_int_t ngx_http_batch_index_file_del(const ngx_http_batch_file_t *f,
     ngx_http_batch_index_pt cb, void *data);
 /* after, purpose: len 0 = none.  Unknown after: an empty page.  items =
@@ -119,31 +127,44 @@ ngx_int_t ngx_http_batch_index_active(ngx_uint_t limit,
  * What may this worker do for the batch?  In this order: expiry is noticed
  * (status -> finalizing); validating -> VALIDATE if no live lease; in_progress
  * -> a chunk never claimed, released, or whose lease ran out; finalizing, or
- * cancelling without live chunk leases -> FINALIZE if no live lease.  nonce
- * makes a repeated call return the same claim.  lease in ms.
+ * cancelling without live chunk or validate leases -> FINALIZE if no live lease
+ * (finalizing by expiry waits for those too).  nonce (1..64 bytes, no colon)
+ * makes a repeated call of this worker return the same claim; once the batch is
+ * finalizing or cancelling, a chunk that was claimed so is given back instead.
+ * lease in ms.
  */
 ngx_int_t ngx_http_batch_index_claim(const char *id, const ngx_str_t *nonce,
     ngx_msec_t lease, ngx_http_batch_index_pt cb, void *data);
 
-/* validation ended well: in_progress (unless cancelling or expired meanwhile) */
+/* validation ended well: in_progress (unless cancelling or expired meanwhile),
+ * and its lease is given back; DECLINED: no such batch */
 ngx_int_t ngx_http_batch_index_planned(const char *id, uint64_t total,
     uint32_t chunks, const ngx_str_t *model, int64_t in_progress_at,
     ngx_http_batch_index_pt cb, void *data);
 
-/* DECLINED: the lease was lost (another epoch).  res->status always.  Counts are
- * set per chunk, never added, and never fall; so repeating is harmless.  The last
- * DONE moves the batch to finalizing. */
+/* DECLINED: the lease was lost (another epoch).  res->status always.  Counts
+ * are set per chunk, never added, and never fall; so repeating is harmless.
+ * The last DONE moves the batch to finalizing. */
 ngx_int_t ngx_http_batch_index_chunk(const char *id, uint32_t chunk,
     uint32_t epoch, ngx_http_batch_chunk_state_e state, uint64_t ok,
     uint64_t failed, ngx_msec_t lease, ngx_http_batch_index_pt cb, void *data);
 
-/* extends the lease of VALIDATE or FINALIZE */
+/* The seal of a chunk is void: back to released, and the batch to in_progress
+ * (internally; the counts stay).  The finalizer's lease is given back.  Nothing
+ * happens if the batch is cancelling, expired or terminal: see res->status. */
+ngx_int_t ngx_http_batch_index_chunk_redo(const char *id, uint32_t chunk,
+    ngx_http_batch_index_pt cb, void *data);
+
+/* extends the lease of VALIDATE or FINALIZE; lease 0 gives it back.  DECLINED:
+ * lost */
 ngx_int_t ngx_http_batch_index_renew(const char *id,
     ngx_http_batch_claim_e claim, uint32_t epoch, ngx_msec_t lease,
     ngx_http_batch_index_pt cb, void *data);
 
 /* final.json is durable: terminal status, counts, files (output, error: NULL =
- * none) in one step; repeating it changes nothing */
+ * none, or deleted since) in one step; counts, model and times are taken from
+ * the text.  A batch that is terminal already stays as it is, its files too;
+ * an unknown one (recovery) is made from the meta.  Asks for no p:gen. */
 ngx_int_t ngx_http_batch_index_final(const ngx_http_batch_meta_t *m,
     batch_status_e status, const ngx_str_t *final,
     const ngx_http_batch_file_t *output, const ngx_http_batch_file_t *error,
@@ -151,12 +172,29 @@ ngx_int_t ngx_http_batch_index_final(const ngx_http_batch_meta_t *m,
 
 /* recovery: is the index filled?  OK or BUSY */
 ngx_int_t ngx_http_batch_index_check(ngx_http_batch_index_pt cb, void *data);
-/* marks it filled */
+/* Marks it filled and gives the lock back.  DECLINED: the lock was lost, so
+ * Redis may have been emptied again meanwhile: begin again. */
 ngx_int_t ngx_http_batch_index_filled(ngx_http_batch_index_pt cb, void *data);
 /* a lock for whoever rebuilds: OK (got it, for lease ms) or DECLINED */
 ngx_int_t ngx_http_batch_index_rebuild_lock(ngx_msec_t lease,
     ngx_http_batch_index_pt cb, void *data);
-/* puts a planned chunk's state back: never lowers an epoch or a count */
+/* keeps it for lease ms more; DECLINED: it was lost, begin again */
+ngx_int_t ngx_http_batch_index_rebuild_renew(ngx_msec_t lease,
+    ngx_http_batch_index_pt cb, void *data);
+/* The same as file_put, batch_put, batch_cancel, but while p:gen is missing,
+ * and ngx_http_batch_index_on_change() is not called.  Order: batch,
+ * planned, chunk_restore for each chunk with a seal or a segment, cancel; or
+ * final alone. */
+ngx_int_t ngx_http_batch_index_restore_file(const ngx_http_batch_file_t *f,
+    ngx_http_batch_index_pt cb, void *data);
+ngx_int_t ngx_http_batch_index_restore_batch(const ngx_http_batch_meta_t *m,
+    ngx_http_batch_index_pt cb, void *data);
+ngx_int_t ngx_http_batch_index_restore_cancel(const char *id, int64_t at,
+    ngx_http_batch_index_pt cb, void *data);
+/* Puts a planned chunk's state back: never lowers an epoch or a count.  A lease
+ * of the same epoch goes on, one of a lower epoch is taken away.  Also the
+ * answer to an epoch that was used (segment_create: NGX_EEXIST): restore with
+ * the highest epoch on disk, then RELEASE one's own, then claim again. */
 ngx_int_t ngx_http_batch_index_chunk_restore(const char *id, uint32_t chunk,
     uint32_t epoch, ngx_uint_t done, uint64_t ok, uint64_t failed,
     ngx_http_batch_index_pt cb, void *data);

@@ -1,0 +1,192 @@
+-- What may this worker do for the batch?
+-- in:  KEYS gen, batch, chunks, leases, active
+--      ARGV id, owner, nonce, lease (ms)
+-- out: {0, what, chunk, epoch, status, cancelling_at, finalizing_at, expired},
+--      what: 0 nothing, 1 validate, 2 chunk, 3 finalize, 4 gone;
+--      {2}: being rebuilt
+
+local gen, b, c, l = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local owner, nonce = ARGV[2], ARGV[3]
+
+if redis.call('EXISTS', gen) == 0 then
+    return {2}
+end
+
+local names = {'status', 'expires_at', 'chunks', 'next', 'done',
+               'in_progress_at', 'cancelling_at', 'finalizing_at', 'expired',
+               'vepoch', 'vowner', 'vnonce', 'vuntil',
+               'fepoch', 'fowner', 'fnonce', 'funtil'}
+local values = redis.call('HMGET', b, unpack(names))
+local h = {}
+
+for i, name in ipairs(names) do
+    h[name] = values[i] or ''
+end
+
+local function num(name)
+    return tonumber(h[name]) or 0
+end
+
+local function int(n)
+    return string.format('%.0f', n)
+end
+
+local t = redis.call('TIME')
+local seconds = tonumber(t[1])
+local now = seconds * 1000 + math.floor(tonumber(t[2]) / 1000)
+local deadline = int(now + tonumber(ARGV[4]))
+
+local function answer(what, chunk, epoch)
+    local expired = '0'
+
+    if h.status == 'finalizing' and h.expired == '1' then
+        expired = '1'
+    end
+
+    return {0, what, chunk or '0', epoch or '0', h.status, h.cancelling_at,
+            h.finalizing_at, expired}
+end
+
+-- a clock that was set back must not put finalizing before in_progress
+
+local function finalizing()
+    if h.finalizing_at == '' then
+        h.finalizing_at = int(math.max(seconds, num('in_progress_at')))
+    end
+
+    h.status = 'finalizing'
+    redis.call('HSET', b, 'status', h.status,
+               'finalizing_at', h.finalizing_at, 'expired', h.expired)
+end
+
+-- the lease of the validation (v) or of the finalizer (f)
+
+local function whole(what, p)
+    local epoch = num(p .. 'epoch')
+
+    if num(p .. 'until') > now then
+        if h[p .. 'owner'] == owner and h[p .. 'nonce'] == nonce then
+            return answer(what, '0', int(epoch))
+        end
+
+        return answer(0)
+    end
+
+    epoch = int(epoch + 1)
+    redis.call('HSET', b, p .. 'epoch', epoch, p .. 'owner', owner,
+               p .. 'nonce', nonce, p .. 'until', deadline)
+
+    return answer(what, '0', epoch)
+end
+
+-- epoch, owner, nonce, ok, failed, state: r running, f free, d done
+
+local function record(chunk)
+    local s = redis.call('HGET', c, chunk)
+
+    if not s then
+        return nil
+    end
+
+    local r = {string.match(s, '^(%d+):([^:]*):([^:]*):(%d+):(%d+):([rfd])$')}
+
+    if not r[1] then
+        error('chunk record of the batch index is damaged')
+    end
+
+    return r
+end
+
+-- the live lease that this very call has got before; its answer was lost
+
+local function mine()
+    for _, chunk in ipairs(redis.call('ZRANGEBYSCORE', l, '(' .. int(now),
+                                      '+inf'))
+    do
+        local r = record(chunk)
+
+        if r and r[2] == owner and r[3] == nonce then
+            return chunk, r
+        end
+    end
+end
+
+if h.status == '' or h.status == 'completed' or h.status == 'failed'
+   or h.status == 'expired' or h.status == 'cancelled'
+then
+    redis.call('ZREM', KEYS[5], ARGV[1])
+    return answer(4)
+end
+
+redis.call('HLEN', c)
+local chunk, r = mine()
+
+if h.status == 'validating' or h.status == 'in_progress' then
+    local expires_at = num('expires_at')
+
+    if expires_at > 0 and seconds >= expires_at then
+        redis.call('HDEL', b, '-')
+        h.expired = '1'
+        finalizing()
+
+    elseif h.status == 'in_progress' and num('done') >= num('chunks') then
+        -- all seals were found by a recovery: nobody will report the last
+        redis.call('HDEL', b, '-')
+        finalizing()
+    end
+end
+
+if h.status == 'validating' then
+    return whole(1, 'v')
+end
+
+if h.status == 'in_progress' then
+    if chunk then
+        return answer(2, chunk, r[1])
+    end
+
+    chunk = redis.call('ZRANGEBYSCORE', l, '-inf', int(now),
+                       'LIMIT', 0, 1)[1]
+
+    if not chunk then
+        local nxt, chunks = num('next'), num('chunks')
+
+        while nxt < chunks and redis.call('HEXISTS', c, int(nxt)) == 1 do
+            nxt = nxt + 1
+        end
+
+        if nxt >= chunks then
+            return answer(0)
+        end
+
+        chunk = int(nxt)
+        redis.call('HSET', b, 'next', int(nxt + 1))
+    end
+
+    r = record(chunk) or {'0', '', '', '0', '0', 'f'}
+    local epoch = int(tonumber(r[1]) + 1)
+
+    redis.call('HSET', c, chunk, table.concat({epoch, owner, nonce, r[4],
+                                               r[5], 'r'}, ':'))
+    redis.call('ZADD', l, deadline, chunk)
+
+    return answer(2, chunk, epoch)
+end
+
+-- finalizing or cancelling: who never heard of its chunk is not running it
+
+redis.call('HDEL', b, '-')
+
+if chunk then
+    redis.call('ZADD', l, '0', chunk)
+end
+
+if h.status == 'cancelling' or h.expired == '1' then
+    if num('vuntil') > now
+       or redis.call('ZCOUNT', l, '(' .. int(now), '+inf') > 0
+    then
+        return answer(0)
+    end
+end
+
+return whole(3, 'f')

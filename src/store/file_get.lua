@@ -1,0 +1,14 @@
+-- in:  KEYS gen, file
+-- out: {0, 0, {manifest}}; {1}: no such file; {2}: being rebuilt
+
+if redis.call('EXISTS', KEYS[1]) == 0 then
+    return {2}
+end
+
+local manifest = redis.call('GET', KEYS[2])
+
+if not manifest then
+    return {1}
+end
+
+return {0, 0, {manifest}}

@@ -1,0 +1,537 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ */
+
+/*
+ * What the functions of the index have in common, and those of recovery.
+ */
+
+#include "ngx_http_batch_index_int.h"
+
+
+#define NGX_HTTP_BATCH_VIEW_FIELDS  10
+
+
+typedef struct {
+    ngx_http_batch_index_pt      cb;
+    void                        *data;
+    ngx_http_batch_script_t     *script;
+    ngx_http_batch_reply_e       kind;
+    char                         changed[BATCH_ID_LEN];
+} ngx_http_batch_index_op_t;
+
+
+static u_char *ngx_http_batch_args_alloc(ngx_http_batch_args_t *a,
+    size_t size);
+static void ngx_http_batch_index_reply(void *data, struct redisReply *reply);
+static ngx_int_t ngx_http_batch_index_parse(ngx_http_batch_reply_e kind,
+    struct redisReply *reply, ngx_http_batch_index_res_t *res, void **owned);
+static batch_status_e ngx_http_batch_index_status(struct redisReply *reply);
+static ngx_int_t ngx_http_batch_index_items(struct redisReply *reply,
+    ngx_http_batch_index_res_t *res, void **owned);
+static ngx_int_t ngx_http_batch_index_views(struct redisReply *list,
+    size_t n, ngx_http_batch_index_res_t *res, void **owned);
+static void ngx_http_batch_index_view(struct redisReply *reply,
+    ngx_http_batch_view_t *view);
+static ngx_int_t ngx_http_batch_index_claimed(struct redisReply *reply,
+    ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_index_trouble(ngx_http_batch_script_t *script,
+    ngx_str_t *text);
+
+
+void  (*ngx_http_batch_index_on_change)(const char *id);
+
+
+NGX_HTTP_BATCH_SCRIPT(check, NGX_HTTP_BATCH_LUA_CHECK);
+NGX_HTTP_BATCH_SCRIPT(filled, NGX_HTTP_BATCH_LUA_FILLED);
+NGX_HTTP_BATCH_SCRIPT(rebuild, NGX_HTTP_BATCH_LUA_REBUILD);
+
+
+ngx_int_t
+ngx_http_batch_index_check(ngx_http_batch_index_pt cb, void *data)
+{
+    ngx_http_batch_args_t  a;
+
+    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_key(&a, "gen", NULL, NULL);
+
+    return ngx_http_batch_index_send(&ngx_http_batch_script_check, &a,
+                                     NGX_HTTP_BATCH_REPLY_CODE, NULL, cb,
+                                     data);
+}
+
+
+ngx_int_t
+ngx_http_batch_index_filled(ngx_http_batch_index_pt cb, void *data)
+{
+    ngx_http_batch_args_t  a;
+
+    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_key(&a, "gen", NULL, NULL);
+    ngx_http_batch_args_key(&a, "rebuild", NULL, NULL);
+    ngx_http_batch_args_text(&a, ngx_http_batch_worker_id);
+
+    return ngx_http_batch_index_send(&ngx_http_batch_script_filled, &a,
+                                     NGX_HTTP_BATCH_REPLY_CODE, NULL, cb,
+                                     data);
+}
+
+
+static ngx_int_t
+ngx_http_batch_index_lock(const char *what, ngx_msec_t lease,
+    ngx_http_batch_index_pt cb, void *data)
+{
+    ngx_http_batch_args_t  a;
+
+    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_key(&a, "rebuild", NULL, NULL);
+    ngx_http_batch_args_text(&a, ngx_http_batch_worker_id);
+    ngx_http_batch_args_int(&a, (int64_t) lease);
+    ngx_http_batch_args_text(&a, what);
+
+    return ngx_http_batch_index_send(&ngx_http_batch_script_rebuild, &a,
+                                     NGX_HTTP_BATCH_REPLY_CODE, NULL, cb,
+                                     data);
+}
+
+
+ngx_int_t
+ngx_http_batch_index_rebuild_lock(ngx_msec_t lease,
+    ngx_http_batch_index_pt cb, void *data)
+{
+    return ngx_http_batch_index_lock("take", lease, cb, data);
+}
+
+
+ngx_int_t
+ngx_http_batch_index_rebuild_renew(ngx_msec_t lease,
+    ngx_http_batch_index_pt cb, void *data)
+{
+    return ngx_http_batch_index_lock("renew", lease, cb, data);
+}
+
+
+void
+ngx_http_batch_args_init(ngx_http_batch_args_t *a)
+{
+    a->nkeys = 0;
+    a->n = 0;
+    a->pool = ngx_create_pool(1024, ngx_cycle->log);
+    a->failed = (a->pool == NULL);
+}
+
+
+static u_char *
+ngx_http_batch_args_alloc(ngx_http_batch_args_t *a, size_t size)
+{
+    u_char  *p;
+
+    if (a->failed || a->n == NGX_HTTP_BATCH_ARGS_MAX) {
+        a->failed = 1;
+        return NULL;
+    }
+
+    p = ngx_pnalloc(a->pool, size);
+    if (p == NULL) {
+        a->failed = 1;
+    }
+
+    return p;
+}
+
+
+void
+ngx_http_batch_args_key(ngx_http_batch_args_t *a, const char *name,
+    const char *id, const ngx_str_t *sub)
+{
+    u_char     *p;
+    size_t      size;
+    ngx_str_t  *prefix = &ngx_http_batch_conf->redis.prefix;
+
+    size = sizeof("{}::") + prefix->len + ngx_strlen(name)
+           + (id ? ngx_strlen(id) : 0) + (sub ? sub->len + 1 : 0);
+
+    p = ngx_http_batch_args_alloc(a, size);
+    if (p == NULL) {
+        return;
+    }
+
+    a->argv[a->n].data = p;
+
+    p = ngx_sprintf(p, "{%V}:%s", prefix, name);
+
+    if (id) {
+        p = ngx_sprintf(p, ":%s", id);
+    }
+
+    if (sub) {
+        *p++ = ':';
+        p = ngx_cpymem(p, sub->data, sub->len);
+    }
+
+    a->argv[a->n].len = p - a->argv[a->n].data;
+    a->n++;
+    a->nkeys++;
+}
+
+
+void
+ngx_http_batch_args_prefix(ngx_http_batch_args_t *a, const char *name)
+{
+    ngx_uint_t  nkeys = a->nkeys;
+
+    ngx_http_batch_args_key(a, name, "", NULL);
+    a->nkeys = nkeys;
+}
+
+
+void
+ngx_http_batch_args_str(ngx_http_batch_args_t *a, const ngx_str_t *s)
+{
+    if (a->failed || a->n == NGX_HTTP_BATCH_ARGS_MAX) {
+        a->failed = 1;
+        return;
+    }
+
+    if (s == NULL) {
+        ngx_str_set(&a->argv[a->n], "");
+
+    } else {
+        a->argv[a->n] = *s;
+    }
+
+    a->n++;
+}
+
+
+void
+ngx_http_batch_args_text(ngx_http_batch_args_t *a, const char *s)
+{
+    ngx_str_t  text;
+
+    text.data = (u_char *) s;
+    text.len = ngx_strlen(s);
+
+    ngx_http_batch_args_str(a, &text);
+}
+
+
+void
+ngx_http_batch_args_int(ngx_http_batch_args_t *a, int64_t n)
+{
+    u_char  *p;
+
+    p = ngx_http_batch_args_alloc(a, NGX_INT64_LEN);
+    if (p == NULL) {
+        return;
+    }
+
+    a->argv[a->n].data = p;
+    a->argv[a->n].len = ngx_sprintf(p, "%L", n) - p;
+    a->n++;
+}
+
+
+ngx_int_t
+ngx_http_batch_index_send(ngx_http_batch_script_t *script,
+    ngx_http_batch_args_t *a, ngx_http_batch_reply_e kind,
+    const char *changed, ngx_http_batch_index_pt cb, void *data)
+{
+    ngx_int_t                   rc;
+    ngx_http_batch_index_op_t  *op;
+
+    rc = NGX_ERROR;
+    op = NULL;
+
+    if (!a->failed) {
+        op = ngx_calloc(sizeof(ngx_http_batch_index_op_t), ngx_cycle->log);
+    }
+
+    if (op != NULL) {
+        op->cb = cb;
+        op->data = data;
+        op->script = script;
+        op->kind = kind;
+
+        if (changed) {
+            ngx_cpystrn((u_char *) op->changed, (u_char *) changed,
+                        BATCH_ID_LEN);
+        }
+
+        rc = ngx_http_batch_redis_eval(script, a->nkeys, a->n, a->argv,
+                                       ngx_http_batch_index_reply, op);
+        if (rc != NGX_OK) {
+            ngx_free(op);
+        }
+    }
+
+    if (a->pool) {
+        ngx_destroy_pool(a->pool);
+    }
+
+    return rc;
+}
+
+
+static void
+ngx_http_batch_index_reply(void *data, struct redisReply *reply)
+{
+    void                        *owned;
+    ngx_int_t                    rc;
+    ngx_str_t                    text;
+    ngx_http_batch_index_op_t   *op = data;
+    ngx_http_batch_index_res_t   res;
+
+    owned = NULL;
+    ngx_memzero(&res, sizeof(ngx_http_batch_index_res_t));
+    res.status = BATCH_STATUS_N;
+
+    if (reply == NULL) {
+        rc = NGX_ERROR;
+
+    } else if (ngx_http_batch_reply_error(reply, &text)) {
+        ngx_http_batch_index_trouble(op->script, &text);
+        rc = NGX_ERROR;
+
+    } else {
+        rc = ngx_http_batch_index_parse(op->kind, reply, &res, &owned);
+    }
+
+    if (rc == NGX_OK && op->changed[0] && ngx_http_batch_index_on_change) {
+        ngx_http_batch_index_on_change(op->changed);
+    }
+
+    if (op->cb) {
+        op->cb(op->data, rc, &res);
+    }
+
+    if (owned) {
+        ngx_free(owned);
+    }
+
+    ngx_free(op);
+}
+
+
+static ngx_int_t
+ngx_http_batch_index_parse(ngx_http_batch_reply_e kind,
+    struct redisReply *reply, ngx_http_batch_index_res_t *res, void **owned)
+{
+    int64_t             code;
+    struct redisReply  *r;
+
+    if (ngx_http_batch_reply_n(reply) == 0) {
+        return NGX_ERROR;
+    }
+
+    code = ngx_http_batch_reply_int(ngx_http_batch_reply_at(reply, 0));
+    r = ngx_http_batch_reply_at(reply, 1);
+
+    if (kind == NGX_HTTP_BATCH_REPLY_STATUS) {
+        res->status = ngx_http_batch_index_status(r);
+    }
+
+    if (code != 0) {
+        return code == 1 ? NGX_DECLINED : code == 2 ? NGX_BUSY : NGX_ERROR;
+    }
+
+    switch (kind) {
+
+    case NGX_HTTP_BATCH_REPLY_ITEMS:
+        return ngx_http_batch_index_items(reply, res, owned);
+
+    case NGX_HTTP_BATCH_REPLY_VIEW:
+        return ngx_http_batch_index_views(reply, 1, res, owned);
+
+    case NGX_HTTP_BATCH_REPLY_VIEWS:
+        res->has_more = (ngx_http_batch_reply_int(r) != 0);
+        r = ngx_http_batch_reply_at(reply, 2);
+
+        return ngx_http_batch_index_views(r, ngx_http_batch_reply_n(r), res,
+                                          owned);
+
+    case NGX_HTTP_BATCH_REPLY_CLAIM:
+        return ngx_http_batch_index_claimed(reply, res);
+
+    default:
+        return NGX_OK;
+    }
+}
+
+
+static batch_status_e
+ngx_http_batch_index_status(struct redisReply *reply)
+{
+    int        status;
+    ngx_str_t  s;
+
+    if (!ngx_http_batch_reply_str(reply, &s) || s.len == 0) {
+        return BATCH_STATUS_N;
+    }
+
+    status = batch_status_parse(s.data, s.len);
+
+    return status < 0 ? BATCH_STATUS_N : (batch_status_e) status;
+}
+
+
+static ngx_int_t
+ngx_http_batch_index_items(struct redisReply *reply,
+    ngx_http_batch_index_res_t *res, void **owned)
+{
+    size_t              i, n;
+    struct redisReply  *list;
+
+    res->has_more = (ngx_http_batch_reply_int(ngx_http_batch_reply_at(reply, 1))
+                     != 0);
+
+    list = ngx_http_batch_reply_at(reply, 2);
+    n = ngx_http_batch_reply_n(list);
+
+    if (n == 0) {
+        return NGX_OK;
+    }
+
+    res->items = ngx_alloc(n * sizeof(ngx_str_t), ngx_cycle->log);
+    if (res->items == NULL) {
+        return NGX_ERROR;
+    }
+
+    *owned = res->items;
+    res->n = n;
+
+    for (i = 0; i < n; i++) {
+        (void) ngx_http_batch_reply_str(ngx_http_batch_reply_at(list, i),
+                                        &res->items[i]);
+    }
+
+    return NGX_OK;
+}
+
+
+/* n views at the end of list: one call's code may stand before them */
+
+static ngx_int_t
+ngx_http_batch_index_views(struct redisReply *list, size_t n,
+    ngx_http_batch_index_res_t *res, void **owned)
+{
+    size_t  i, first;
+
+    if (n == 0) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_batch_reply_n(list) < n) {
+        return NGX_ERROR;
+    }
+
+    first = ngx_http_batch_reply_n(list) - n;
+
+    res->views = ngx_calloc(n * sizeof(ngx_http_batch_view_t), ngx_cycle->log);
+    if (res->views == NULL) {
+        return NGX_ERROR;
+    }
+
+    *owned = res->views;
+
+    for (i = 0; i < n; i++) {
+        ngx_http_batch_index_view(ngx_http_batch_reply_at(list, first + i),
+                                  &res->views[i]);
+
+        if (res->views[i].status == BATCH_STATUS_N) {
+            return NGX_ERROR;
+        }
+    }
+
+    res->n = n;
+    res->view = res->views;
+    res->status = res->views[0].status;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_index_view(struct redisReply *reply, ngx_http_batch_view_t *v)
+{
+    int64_t     n[NGX_HTTP_BATCH_VIEW_FIELDS];
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_BATCH_VIEW_FIELDS; i++) {
+        n[i] = (i > 2 && i < 9)
+               ? ngx_http_batch_reply_int(ngx_http_batch_reply_at(reply, i))
+               : 0;
+    }
+
+    (void) ngx_http_batch_reply_str(ngx_http_batch_reply_at(reply, 0),
+                                    &v->meta);
+    (void) ngx_http_batch_reply_str(ngx_http_batch_reply_at(reply, 1),
+                                    &v->final);
+    v->status = ngx_http_batch_index_status(ngx_http_batch_reply_at(reply, 2));
+    v->in_progress_at = n[3];
+    v->finalizing_at = n[4];
+    v->cancelling_at = n[5];
+    v->total = (uint64_t) n[6];
+    v->ok = (uint64_t) n[7];
+    v->failed = (uint64_t) n[8];
+    (void) ngx_http_batch_reply_str(ngx_http_batch_reply_at(reply, 9),
+                                    &v->model);
+
+    /* a chunk runs again behind the client's back: see chunk_redo.lua */
+
+    if (v->status == BATCH_IN_PROGRESS && v->finalizing_at) {
+        v->status = BATCH_FINALIZING;
+    }
+}
+
+
+static ngx_int_t
+ngx_http_batch_index_claimed(struct redisReply *reply,
+    ngx_http_batch_index_res_t *res)
+{
+    int64_t     n[8];
+    ngx_uint_t  i;
+
+    if (ngx_http_batch_reply_n(reply) < 8) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < 8; i++) {
+        n[i] = ngx_http_batch_reply_int(ngx_http_batch_reply_at(reply, i));
+    }
+
+    if (n[1] < 0 || n[1] > NGX_HTTP_BATCH_CLAIM_GONE
+        || n[2] < 0 || n[2] > UINT32_MAX || n[3] < 0 || n[3] > UINT32_MAX)
+    {
+        return NGX_ERROR;
+    }
+
+    res->claim = (ngx_http_batch_claim_e) n[1];
+    res->chunk = (uint32_t) n[2];
+    res->epoch = (uint32_t) n[3];
+    res->status = ngx_http_batch_index_status(ngx_http_batch_reply_at(reply,
+                                                                      4));
+    res->cancelling_at = n[5];
+    res->finalizing_at = n[6];
+    res->expired = (n[7] != 0);
+
+    return NGX_OK;
+}
+
+
+/* a server in trouble refuses every call: saying it once a second is enough */
+
+static void
+ngx_http_batch_index_trouble(ngx_http_batch_script_t *script, ngx_str_t *text)
+{
+    static time_t  last;
+
+    if (ngx_time() == last) {
+        return;
+    }
+
+    last = ngx_time();
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "batch: redis refused %s: \"%V\"", script->name, text);
+}

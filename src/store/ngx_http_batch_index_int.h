@@ -1,0 +1,70 @@
+/*
+ * Private to ngx_http_batch_index*.c: a call's arguments, and how its reply
+ * is read.
+ *
+ * Every script answers {code, ...}: 0 done, 1 declined, 2 the index is being
+ * rebuilt; what follows is described at the top of its file.
+ */
+
+#ifndef _NGX_HTTP_BATCH_INDEX_INT_H_INCLUDED_
+#define _NGX_HTTP_BATCH_INDEX_INT_H_INCLUDED_
+
+#include "ngx_http_batch_index.h"
+#include "ngx_http_batch_redis.h"
+#include "ngx_http_batch_lua.h"
+
+
+#define NGX_HTTP_BATCH_ARGS_MAX  40
+
+
+/* keys first, then the rest; what is not a caller's string is in the pool */
+
+typedef struct {
+    ngx_pool_t                 *pool;
+    ngx_uint_t                  nkeys;
+    ngx_uint_t                  n;
+    ngx_uint_t                  failed;     /* no memory: nothing is sent */
+    ngx_str_t                   argv[NGX_HTTP_BATCH_ARGS_MAX];
+} ngx_http_batch_args_t;
+
+
+typedef enum {
+    NGX_HTTP_BATCH_REPLY_CODE = 0,          /* {code} */
+    NGX_HTTP_BATCH_REPLY_STATUS,            /* {code, status} */
+    NGX_HTTP_BATCH_REPLY_ITEMS,             /* {code, has_more, {string...}} */
+    NGX_HTTP_BATCH_REPLY_VIEW,              /* {code, view} */
+    NGX_HTTP_BATCH_REPLY_VIEWS,             /* {code, has_more, {view...}} */
+    NGX_HTTP_BATCH_REPLY_CLAIM
+} ngx_http_batch_reply_e;
+
+
+#define NGX_HTTP_BATCH_SCRIPT(name, text)                                     \
+    static ngx_http_batch_script_t  ngx_http_batch_script_##name =            \
+        { #name, text, "" }
+
+
+void ngx_http_batch_args_init(ngx_http_batch_args_t *a);
+
+/* "{<prefix>}:name", ":id" and ":sub" behind it unless they are NULL */
+void ngx_http_batch_args_key(ngx_http_batch_args_t *a, const char *name,
+    const char *id, const ngx_str_t *sub);
+
+/* the same, as an argument: what keys that a script makes begin with */
+void ngx_http_batch_args_prefix(ngx_http_batch_args_t *a, const char *name);
+
+/* strings are borrowed until the call is sent; NULL is an empty one */
+void ngx_http_batch_args_str(ngx_http_batch_args_t *a, const ngx_str_t *s);
+void ngx_http_batch_args_text(ngx_http_batch_args_t *a, const char *s);
+void ngx_http_batch_args_int(ngx_http_batch_args_t *a, int64_t n);
+
+/*
+ * Sends, and gives the arguments' memory back in any case.  changed: the batch
+ * of which ngx_http_batch_index_on_change() is told when the call has
+ * succeeded, or NULL.
+ */
+ngx_int_t ngx_http_batch_index_send(ngx_http_batch_script_t *script,
+    ngx_http_batch_args_t *a, ngx_http_batch_reply_e kind,
+    const char *changed, ngx_http_batch_index_pt cb, void *data);
+
+
+#endif /* _NGX_HTTP_BATCH_INDEX_INT_H_INCLUDED_ */

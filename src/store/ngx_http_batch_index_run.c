@@ -1,0 +1,188 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ */
+
+/*
+ * The index of batches: leases and chunks.
+ */
+
+#include "ngx_http_batch_index_int.h"
+
+
+#define NGX_HTTP_BATCH_NONCE_MAX  64
+
+
+static void ngx_http_batch_index_chunk_keys(ngx_http_batch_args_t *a,
+    const char *id);
+
+
+NGX_HTTP_BATCH_SCRIPT(active, NGX_HTTP_BATCH_LUA_ACTIVE);
+NGX_HTTP_BATCH_SCRIPT(claim, NGX_HTTP_BATCH_LUA_CLAIM);
+NGX_HTTP_BATCH_SCRIPT(planned, NGX_HTTP_BATCH_LUA_PLANNED);
+NGX_HTTP_BATCH_SCRIPT(chunk, NGX_HTTP_BATCH_LUA_CHUNK);
+NGX_HTTP_BATCH_SCRIPT(chunk_redo, NGX_HTTP_BATCH_LUA_CHUNK_REDO);
+NGX_HTTP_BATCH_SCRIPT(chunk_restore, NGX_HTTP_BATCH_LUA_CHUNK_RESTORE);
+NGX_HTTP_BATCH_SCRIPT(renew, NGX_HTTP_BATCH_LUA_RENEW);
+
+
+ngx_int_t
+ngx_http_batch_index_active(ngx_uint_t limit, ngx_http_batch_index_pt cb,
+    void *data)
+{
+    ngx_http_batch_args_t  a;
+
+    if (limit == 0) {
+        limit = 1;
+    }
+
+    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_key(&a, "gen", NULL, NULL);
+    ngx_http_batch_args_key(&a, "active", NULL, NULL);
+    ngx_http_batch_args_int(&a, (int64_t) limit);
+
+    return ngx_http_batch_index_send(&ngx_http_batch_script_active, &a,
+                                     NGX_HTTP_BATCH_REPLY_ITEMS, NULL, cb,
+                                     data);
+}
+
+
+ngx_int_t
+ngx_http_batch_index_claim(const char *id, const ngx_str_t *nonce,
+    ngx_msec_t lease, ngx_http_batch_index_pt cb, void *data)
+{
+    ngx_http_batch_args_t  a;
+
+    /* it becomes a field of a record with colons */
+
+    if (nonce->len == 0 || nonce->len > NGX_HTTP_BATCH_NONCE_MAX
+        || ngx_strlchr(nonce->data, nonce->data + nonce->len, ':') != NULL)
+    {
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                      "batch %s: claim with a bad nonce", id);
+        return NGX_ERROR;
+    }
+
+    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_key(&a, "gen", NULL, NULL);
+    ngx_http_batch_index_chunk_keys(&a, id);
+    ngx_http_batch_args_key(&a, "active", NULL, NULL);
+    ngx_http_batch_args_text(&a, id);
+    ngx_http_batch_args_text(&a, ngx_http_batch_worker_id);
+    ngx_http_batch_args_str(&a, nonce);
+    ngx_http_batch_args_int(&a, (int64_t) lease);
+
+    return ngx_http_batch_index_send(&ngx_http_batch_script_claim, &a,
+                                     NGX_HTTP_BATCH_REPLY_CLAIM, NULL, cb,
+                                     data);
+}
+
+
+ngx_int_t
+ngx_http_batch_index_planned(const char *id, uint64_t total, uint32_t chunks,
+    const ngx_str_t *model, int64_t in_progress_at,
+    ngx_http_batch_index_pt cb, void *data)
+{
+    ngx_http_batch_args_t  a;
+
+    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_key(&a, "b", id, NULL);
+    ngx_http_batch_args_int(&a, (int64_t) total);
+    ngx_http_batch_args_int(&a, chunks);
+    ngx_http_batch_args_str(&a, model);
+    ngx_http_batch_args_int(&a, in_progress_at);
+
+    return ngx_http_batch_index_send(&ngx_http_batch_script_planned, &a,
+                                     NGX_HTTP_BATCH_REPLY_STATUS, NULL, cb,
+                                     data);
+}
+
+
+ngx_int_t
+ngx_http_batch_index_chunk(const char *id, uint32_t chunk, uint32_t epoch,
+    ngx_http_batch_chunk_state_e state, uint64_t ok, uint64_t failed,
+    ngx_msec_t lease, ngx_http_batch_index_pt cb, void *data)
+{
+    ngx_http_batch_args_t  a;
+
+    static const char  *what[] = { "run", "done", "release" };
+
+    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_key(&a, "gen", NULL, NULL);
+    ngx_http_batch_index_chunk_keys(&a, id);
+    ngx_http_batch_args_int(&a, chunk);
+    ngx_http_batch_args_int(&a, epoch);
+    ngx_http_batch_args_text(&a, what[state]);
+    ngx_http_batch_args_int(&a, (int64_t) ok);
+    ngx_http_batch_args_int(&a, (int64_t) failed);
+    ngx_http_batch_args_int(&a, (int64_t) lease);
+
+    return ngx_http_batch_index_send(&ngx_http_batch_script_chunk, &a,
+                                     NGX_HTTP_BATCH_REPLY_STATUS, NULL, cb,
+                                     data);
+}
+
+
+ngx_int_t
+ngx_http_batch_index_chunk_redo(const char *id, uint32_t chunk,
+    ngx_http_batch_index_pt cb, void *data)
+{
+    ngx_http_batch_args_t  a;
+
+    ngx_http_batch_args_init(&a);
+    ngx_http_batch_index_chunk_keys(&a, id);
+    ngx_http_batch_args_int(&a, chunk);
+
+    return ngx_http_batch_index_send(&ngx_http_batch_script_chunk_redo, &a,
+                                     NGX_HTTP_BATCH_REPLY_STATUS, NULL, cb,
+                                     data);
+}
+
+
+ngx_int_t
+ngx_http_batch_index_chunk_restore(const char *id, uint32_t chunk,
+    uint32_t epoch, ngx_uint_t done, uint64_t ok, uint64_t failed,
+    ngx_http_batch_index_pt cb, void *data)
+{
+    ngx_http_batch_args_t  a;
+
+    ngx_http_batch_args_init(&a);
+    ngx_http_batch_index_chunk_keys(&a, id);
+    ngx_http_batch_args_int(&a, chunk);
+    ngx_http_batch_args_int(&a, epoch);
+    ngx_http_batch_args_text(&a, done ? "1" : "0");
+    ngx_http_batch_args_int(&a, (int64_t) ok);
+    ngx_http_batch_args_int(&a, (int64_t) failed);
+
+    return ngx_http_batch_index_send(&ngx_http_batch_script_chunk_restore, &a,
+                                     NGX_HTTP_BATCH_REPLY_STATUS, NULL, cb,
+                                     data);
+}
+
+
+ngx_int_t
+ngx_http_batch_index_renew(const char *id, ngx_http_batch_claim_e claim,
+    uint32_t epoch, ngx_msec_t lease, ngx_http_batch_index_pt cb, void *data)
+{
+    ngx_http_batch_args_t  a;
+
+    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_key(&a, "gen", NULL, NULL);
+    ngx_http_batch_args_key(&a, "b", id, NULL);
+    ngx_http_batch_args_text(&a, claim == NGX_HTTP_BATCH_CLAIM_VALIDATE ? "v"
+                                                                       : "f");
+    ngx_http_batch_args_int(&a, epoch);
+    ngx_http_batch_args_int(&a, (int64_t) lease);
+
+    return ngx_http_batch_index_send(&ngx_http_batch_script_renew, &a,
+                                     NGX_HTTP_BATCH_REPLY_STATUS, NULL, cb,
+                                     data);
+}
+
+
+static void
+ngx_http_batch_index_chunk_keys(ngx_http_batch_args_t *a, const char *id)
+{
+    ngx_http_batch_args_key(a, "b", id, NULL);
+    ngx_http_batch_args_key(a, "c", id, NULL);
+    ngx_http_batch_args_key(a, "l", id, NULL);
+}

@@ -1,0 +1,33 @@
+-- The input is good.  If it was cancelled or expired meanwhile, only the numbers
+-- are kept.
+-- in:  KEYS batch
+--      ARGV total, chunks, model, in_progress_at (seconds)
+-- out: {0, status}; {1}: no such batch
+
+local b = KEYS[1]
+local h = redis.call('HMGET', b, 'status', 'chunks')
+local status = h[1]
+
+if not status then
+    return {1}
+end
+
+if status ~= 'validating' and status ~= 'in_progress'
+   and status ~= 'finalizing' and status ~= 'cancelling'
+then
+    return {0, status}
+end
+
+redis.call('HDEL', b, 'vuntil', 'vowner', 'vnonce')
+
+if not h[2] then
+    redis.call('HSET', b, 'total', ARGV[1], 'chunks', ARGV[2],
+               'model', ARGV[3], 'next', '0', 'done', '0')
+end
+
+if status == 'validating' then
+    status = 'in_progress'
+    redis.call('HSET', b, 'status', status, 'in_progress_at', ARGV[4])
+end
+
+return {0, status}
