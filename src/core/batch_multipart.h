@@ -49,12 +49,16 @@ typedef struct {
 
     /* private */
     unsigned         state;
+    unsigned         seen;                    /* headers and parameters had */
     unsigned         parts;
     unsigned         headers;
-    size_t           preamble;
+    size_t           preamble;                /* bytes; later of the epilogue */
+    size_t           lead;                    /* bytes of the delimiter that were
+                                                 taken as read, not in the data */
     size_t           matched;                 /* bytes of the delimiter matched */
     size_t           delim_len;
     unsigned char    delim[BATCH_MP_MAX_BOUNDARY + 4];    /* \r\n--boundary */
+    size_t           line;                    /* where the header line begins */
     size_t           header_len;
     unsigned char    header[BATCH_MP_HEADER_SIZE];
 } batch_multipart_t;

@@ -1,0 +1,534 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Framing of a multipart body: delimiters, header lines, data.  What a part's
+ * headers say is read in batch_part.c.
+ */
+
+#include "batch_multipart.h"
+#include "batch_part.h"
+
+#include <string.h>
+
+#if defined(__SSE2__) && !defined(BATCH_NO_SIMD)
+#include <emmintrin.h>
+#define BATCH_MP_SSE2  1
+#endif
+
+
+#define BATCH_MP_CONTINUE  -1        /* no event yet */
+
+
+enum {
+    BATCH_MP_PREAMBLE = 0,
+    BATCH_MP_DELIM,                  /* behind --boundary */
+    BATCH_MP_DASH,                   /* behind --boundary- */
+    BATCH_MP_PADDING,                /* white space behind it */
+    BATCH_MP_CR,                     /* its CR */
+    BATCH_MP_HEADERS,
+    BATCH_MP_BODY,
+    BATCH_MP_EPILOGUE,
+    BATCH_MP_FAILED
+};
+
+
+static int
+batch_mp_fail(batch_multipart_t *mp, const char *error)
+{
+    mp->state = BATCH_MP_FAILED;
+    mp->error = error;
+
+    return BATCH_MP_ERROR;
+}
+
+
+static int
+batch_mp_boundary_char(unsigned char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z')
+           || (c >= 'a' && c <= 'z')
+           || (c && strchr("'()+_,-./:=? ", c) != NULL);
+}
+
+
+static int
+batch_mp_boundary(batch_multipart_t *mp, const batch_str_t *value, int quoted)
+{
+    size_t         i, len;
+    unsigned char  buf[2 * BATCH_MP_MAX_BOUNDARY];
+
+    if (mp->delim_len) {
+        mp->error = "Content-Type has more than one boundary.";
+        return BATCH_ERROR;
+    }
+
+    len = value->len;
+
+    if (len <= sizeof(buf)) {
+        memcpy(buf, value->data, len);
+
+        if (quoted) {
+            len = batch_params_unquote(buf, len);
+        }
+    }
+
+    if (len == 0 || len > BATCH_MP_MAX_BOUNDARY) {
+        mp->error = "The boundary in Content-Type must have 1 to 70 "
+                    "characters.";
+        return BATCH_ERROR;
+    }
+
+    for (i = 0; i < len; i++) {
+        if (!batch_mp_boundary_char(buf[i])) {
+            mp->error = "The boundary in Content-Type has an invalid "
+                        "character.";
+            return BATCH_ERROR;
+        }
+    }
+
+    if (buf[len - 1] == ' ') {
+        mp->error = "The boundary in Content-Type ends with a space.";
+        return BATCH_ERROR;
+    }
+
+    memcpy(mp->delim, "\r\n--", 4);
+    memcpy(mp->delim + 4, buf, len);
+    mp->delim_len = len + 4;
+
+    return BATCH_OK;
+}
+
+
+int
+batch_multipart_init(batch_multipart_t *mp, const unsigned char *type,
+    size_t len)
+{
+    int             rc, quoted;
+    batch_str_t     word, name, value;
+    batch_params_t  params;
+
+    memset(mp, 0, offsetof(batch_multipart_t, header));
+    mp->state = BATCH_MP_FAILED;
+
+    batch_params_init(&params, type, len, &word);
+
+    if (!batch_params_is(&word, "multipart/form-data")) {
+        mp->error = "Content-Type must be multipart/form-data.";
+        return BATCH_ERROR;
+    }
+
+    for ( ;; ) {
+        rc = batch_params_next(&params, &name, &value, &quoted);
+
+        if (rc == BATCH_AGAIN) {
+            break;
+        }
+
+        if (rc == BATCH_ERROR) {
+            mp->error = "Content-Type has malformed parameters.";
+            return BATCH_ERROR;
+        }
+
+        if (batch_params_is(&name, "boundary")
+            && batch_mp_boundary(mp, &value, quoted) != BATCH_OK)
+        {
+            return BATCH_ERROR;
+        }
+    }
+
+    if (mp->delim_len == 0) {
+        mp->error = "Content-Type has no boundary.";
+        return BATCH_ERROR;
+    }
+
+    /* the body's first line may be a delimiter: as if CRLF had gone before */
+
+    mp->state = BATCH_MP_PREAMBLE;
+    mp->lead = 2;
+    mp->matched = 2;
+
+    return BATCH_OK;
+}
+
+
+/*
+ * The first byte from which on the input is "\r\n--", or a beginning of it that
+ * the end cuts off; else last.  All four bytes are compared at once: a search
+ * for CR alone crawls through a body of nothing but CRs.
+ */
+
+static const unsigned char *
+batch_mp_find(const unsigned char *p, const unsigned char *last)
+{
+    size_t  n;
+
+#if (BATCH_MP_SSE2)
+
+    int      mask;
+    __m128i  hit;
+
+    const __m128i  cr = _mm_set1_epi8('\r');
+    const __m128i  lf = _mm_set1_epi8('\n');
+    const __m128i  dash = _mm_set1_epi8('-');
+
+#define batch_mp_load(i)  _mm_loadu_si128((const __m128i *) (p + (i)))
+
+    while (last - p >= 16 + 3) {
+        hit = _mm_and_si128(_mm_cmpeq_epi8(batch_mp_load(0), cr),
+                            _mm_cmpeq_epi8(batch_mp_load(1), lf));
+        hit = _mm_and_si128(hit, _mm_cmpeq_epi8(batch_mp_load(2), dash));
+        hit = _mm_and_si128(hit, _mm_cmpeq_epi8(batch_mp_load(3), dash));
+        mask = _mm_movemask_epi8(hit);
+
+        if (mask) {
+            return p + __builtin_ctz((unsigned) mask);
+        }
+
+        p += 16;
+    }
+
+#endif
+
+    for ( /* void */ ; p < last; p++) {
+
+        if (*p != '\r') {
+            p = memchr(p, '\r', (size_t) (last - p));
+
+            if (p == NULL) {
+                return last;
+            }
+        }
+
+        n = (size_t) (last - p);
+
+        if (memcmp(p, "\r\n--", n < 4 ? n : 4) == 0) {
+            return p;
+        }
+    }
+
+    return last;
+}
+
+
+/*
+ * Goes on with a delimiter that has begun.  1: it is complete; 0: the input is
+ * used up; -1: it was none, mp->matched bytes of it are data.
+ */
+
+static int
+batch_mp_match(batch_multipart_t *mp, const unsigned char **pos,
+    const unsigned char *last)
+{
+    while (mp->matched < mp->delim_len) {
+
+        if (*pos == last) {
+            return 0;
+        }
+
+        if (**pos != mp->delim[mp->matched]) {
+            return -1;
+        }
+
+        mp->matched++;
+        (*pos)++;
+    }
+
+    return 1;
+}
+
+
+/*
+ * Data up to the next delimiter: DATA, AGAIN, or CONTINUE if the delimiter has
+ * been passed.  CR stands only at a delimiter's start, so one that failed can
+ * not hide another in its matched bytes.
+ */
+
+static int
+batch_mp_data(batch_multipart_t *mp, const unsigned char **pos,
+    const unsigned char *last)
+{
+    int                   rc;
+    size_t                n;
+    const unsigned char  *p;
+
+    while (mp->matched) {
+        rc = batch_mp_match(mp, pos, last);
+
+        if (rc >= 0) {
+            return rc ? BATCH_MP_CONTINUE : BATCH_MP_AGAIN;
+        }
+
+        mp->data.data = mp->delim + mp->lead;
+        mp->data.len = mp->matched - mp->lead;
+        mp->matched = 0;
+        mp->lead = 0;
+
+        if (mp->data.len) {
+            return BATCH_MP_DATA;
+        }
+    }
+
+    for (p = *pos; /* void */; p++) {
+        p = batch_mp_find(p, last);
+        n = (size_t) (last - p);
+        n = (n < mp->delim_len) ? n : mp->delim_len;
+
+        if (memcmp(p, mp->delim, n) == 0) {
+            break;
+        }
+    }
+
+    mp->data.data = *pos;
+    mp->data.len = (size_t) (p - *pos);
+    mp->matched = n;
+    *pos = p + n;
+
+    if (mp->data.len) {
+        return BATCH_MP_DATA;
+    }
+
+    return (n == mp->delim_len) ? BATCH_MP_CONTINUE : BATCH_MP_AGAIN;
+}
+
+
+/* bytes that nobody wants, before the first and behind the last delimiter */
+
+static int
+batch_mp_discard(batch_multipart_t *mp, size_t n)
+{
+    mp->preamble += n;
+
+    if (mp->preamble > BATCH_MP_MAX_PREAMBLE) {
+        return batch_mp_fail(mp, mp->state == BATCH_MP_EPILOGUE
+                             ? "Too much data behind the last part of the "
+                               "multipart body."
+                             : "Too much data before the first part of the "
+                               "multipart body.");
+    }
+
+    return BATCH_MP_CONTINUE;
+}
+
+
+static int
+batch_mp_preamble(batch_multipart_t *mp, const unsigned char **pos,
+    const unsigned char *last)
+{
+    int  event;
+
+    event = batch_mp_data(mp, pos, last);
+
+    if (event == BATCH_MP_DATA) {
+        return batch_mp_discard(mp, mp->data.len);
+    }
+
+    if (event == BATCH_MP_CONTINUE) {
+        mp->state = BATCH_MP_DELIM;
+    }
+
+    return event;
+}
+
+
+static int
+batch_mp_body(batch_multipart_t *mp, const unsigned char **pos,
+    const unsigned char *last)
+{
+    int  event;
+
+    event = batch_mp_data(mp, pos, last);
+
+    if (event != BATCH_MP_CONTINUE) {
+        return event;
+    }
+
+    mp->state = BATCH_MP_DELIM;
+
+    return BATCH_MP_PART_END;
+}
+
+
+/* the rest of a delimiter's line */
+
+static int
+batch_mp_delim(batch_multipart_t *mp, unsigned char c)
+{
+    switch (mp->state) {
+
+    case BATCH_MP_DASH:
+        if (c != '-') {
+            break;
+        }
+
+        mp->state = BATCH_MP_EPILOGUE;
+        mp->preamble = 0;
+        return BATCH_MP_DONE;
+
+    case BATCH_MP_CR:
+        if (c != '\n') {
+            break;
+        }
+
+        if (++mp->parts > BATCH_MP_MAX_PARTS) {
+            return batch_mp_fail(mp, "The multipart body has too many parts.");
+        }
+
+        batch_part_reset(mp);
+        mp->state = BATCH_MP_HEADERS;
+        return BATCH_MP_CONTINUE;
+
+    default: /* BATCH_MP_DELIM, BATCH_MP_PADDING */
+
+        if (c == '-' && mp->state == BATCH_MP_DELIM) {
+            mp->state = BATCH_MP_DASH;
+            return BATCH_MP_CONTINUE;
+        }
+
+        if (c == '\r') {
+            mp->state = BATCH_MP_CR;
+            return BATCH_MP_CONTINUE;
+        }
+
+        if (c == ' ' || c == '\t') {
+            mp->state = BATCH_MP_PADDING;
+            return BATCH_MP_CONTINUE;
+        }
+    }
+
+    return batch_mp_fail(mp, "Text behind a boundary in the multipart body.");
+}
+
+
+/* a header line is complete, CRLF included; an empty one ends the headers */
+
+static int
+batch_mp_line(batch_multipart_t *mp)
+{
+    size_t          len;
+    unsigned char  *line;
+
+    line = mp->header + mp->line;
+    len = mp->header_len - mp->line - 2;
+    mp->line = mp->header_len;
+
+    if (len == 0) {
+
+        if (batch_part_ready(mp) != BATCH_OK) {
+            return batch_mp_fail(mp, mp->error);
+        }
+
+        /* an empty part's delimiter may use the CRLF of the empty line */
+
+        mp->state = BATCH_MP_BODY;
+        mp->lead = 2;
+        mp->matched = 2;
+
+        return BATCH_MP_PART;
+    }
+
+    if (++mp->headers > BATCH_MP_MAX_HEADERS) {
+        return batch_mp_fail(mp, "A part of the multipart body has too many "
+                             "headers.");
+    }
+
+    if (batch_part_header(mp, line, len) != BATCH_OK) {
+        return batch_mp_fail(mp, mp->error);
+    }
+
+    return BATCH_MP_CONTINUE;
+}
+
+
+static int
+batch_mp_headers(batch_multipart_t *mp, unsigned char c)
+{
+    int  cr;
+
+    if (c == '\0') {
+        return batch_mp_fail(mp, "NUL in a header of a part of the multipart "
+                             "body.");
+    }
+
+    cr = mp->header_len > mp->line && mp->header[mp->header_len - 1] == '\r';
+
+    if (cr != (c == '\n')) {
+        return batch_mp_fail(mp, "A header line of a part of the multipart "
+                             "body does not end with CRLF.");
+    }
+
+    if (mp->header_len == BATCH_MP_HEADER_SIZE) {
+        return batch_mp_fail(mp, "The headers of a part of the multipart body "
+                             "are too large.");
+    }
+
+    mp->header[mp->header_len++] = c;
+
+    return (c == '\n') ? batch_mp_line(mp) : BATCH_MP_CONTINUE;
+}
+
+
+batch_mp_event_e
+batch_multipart_next(batch_multipart_t *mp, const unsigned char **pos,
+    const unsigned char *last)
+{
+    int  event;
+
+    do {
+
+        if (mp->state == BATCH_MP_FAILED) {
+            return BATCH_MP_ERROR;
+        }
+
+        if (*pos == last) {
+
+            /* an end of a part may be due without more input */
+
+            if (mp->state != BATCH_MP_BODY || mp->matched != mp->delim_len) {
+                return BATCH_MP_AGAIN;
+            }
+        }
+
+        switch (mp->state) {
+
+        case BATCH_MP_PREAMBLE:
+            event = batch_mp_preamble(mp, pos, last);
+            break;
+
+        case BATCH_MP_BODY:
+            event = batch_mp_body(mp, pos, last);
+            break;
+
+        case BATCH_MP_HEADERS:
+            event = batch_mp_headers(mp, *(*pos)++);
+            break;
+
+        case BATCH_MP_EPILOGUE:
+            event = batch_mp_discard(mp, (size_t) (last - *pos));
+            *pos = last;
+            break;
+
+        default:
+            event = batch_mp_delim(mp, *(*pos)++);
+            break;
+        }
+
+    } while (event == BATCH_MP_CONTINUE);
+
+    return (batch_mp_event_e) event;
+}
+
+
+int
+batch_multipart_finish(batch_multipart_t *mp)
+{
+    if (mp->state == BATCH_MP_EPILOGUE) {
+        return BATCH_OK;
+    }
+
+    if (mp->state != BATCH_MP_FAILED) {
+        (void) batch_mp_fail(mp, "The multipart body ends before its closing "
+                             "boundary.");
+    }
+
+    return BATCH_ERROR;
+}
