@@ -1,0 +1,58 @@
+/*
+ * Text of unknown length, and final.json made of it.  In a thread.
+ */
+
+#ifndef _NGX_HTTP_BATCH_TEXT_H_INCLUDED_
+#define _NGX_HTTP_BATCH_TEXT_H_INCLUDED_
+
+#include "ngx_http_batch.h"
+#include "ngx_http_batch_object.h"
+
+#define NGX_HTTP_BATCH_MANIFEST_MAX  (4 * 1024 * 1024)    /* bytes */
+#define NGX_HTTP_BATCH_FINAL_MAX     (64 * 1024 * 1024)   /* bytes */
+
+/* a zeroed one is empty; data from malloc() */
+typedef struct {
+    u_char       *data;
+    size_t        len;
+    size_t        size;
+    ngx_uint_t    failed;        /* there was no memory: do not use it */
+} ngx_http_batch_text_t;
+
+/* up to 1 KB, ngx_sprintf()'s formats */
+void ngx_http_batch_text_printf(ngx_http_batch_text_t *t, const char *fmt,
+    ...);
+void ngx_http_batch_text_append(ngx_http_batch_text_t *t, const void *p,
+    size_t len);
+/* as a JSON string with its quotes; invalid UTF-8 becomes U+FFFD */
+void ngx_http_batch_text_string(ngx_http_batch_text_t *t, const void *p,
+    size_t len);
+void ngx_http_batch_text_free(ngx_http_batch_text_t *t);
+
+/* what ngx_http_batch_object.h says final.json holds */
+typedef struct {
+    const char                    *id;
+    batch_status_e                 status;
+    int64_t                        ended_at;      /* the status' own stamp */
+    int64_t                        in_progress_at;       /* 0 = null */
+    int64_t                        finalizing_at;
+    int64_t                        cancelling_at;
+    uint64_t                       total;
+    uint64_t                       completed;
+    uint64_t                       failed;
+    ngx_str_t                      model;         /* "" = null */
+    batch_usage_t                  usage;
+    const ngx_http_batch_file_t   *output;        /* NULL = null */
+    const ngx_http_batch_file_t   *error;
+    const ngx_http_batch_text_t   *errors;        /* JSON objects with commas
+                                                     between, NULL = null */
+} ngx_http_batch_final_t;
+
+void ngx_http_batch_text_final(ngx_http_batch_text_t *t,
+    const ngx_http_batch_final_t *final);
+
+/* text of final.json -> its status; NGX_ERROR if it is none of ours */
+ngx_int_t ngx_http_batch_final_status(const ngx_str_t *text,
+    batch_status_e *status);
+
+#endif

@@ -1,0 +1,353 @@
+
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Validation: what is on disk already, the input, the verdict.
+ */
+
+
+#include "ngx_http_batch_validate.h"
+#include "ngx_http_batch_check.h"
+#include "ngx_http_batch_store.h"
+
+
+static ngx_http_batch_validate_e ngx_http_batch_validate_known(
+    ngx_http_batch_validate_t *v, ngx_log_t *log, ngx_uint_t *known);
+static ngx_http_batch_validate_e ngx_http_batch_validate_input(
+    ngx_http_batch_validate_t *v, const ngx_http_batch_meta_t *meta,
+    ngx_log_t *log);
+static ngx_int_t ngx_http_batch_validate_link(ngx_http_batch_validate_t *v,
+    const ngx_http_batch_meta_t *meta, ngx_log_t *log);
+static ngx_int_t ngx_http_batch_validate_file(const ngx_str_t *id,
+    const ngx_str_t *tenant, ngx_log_t *log);
+static ngx_http_batch_validate_e ngx_http_batch_validate_verdict(
+    ngx_http_batch_validate_t *v, ngx_http_batch_check_t *c, ngx_log_t *log);
+static ngx_http_batch_validate_e ngx_http_batch_validate_failed(
+    ngx_http_batch_validate_t *v, ngx_http_batch_defects_t *d, ngx_fd_t input,
+    ngx_log_t *log);
+
+
+void
+ngx_http_batch_validate(ngx_http_batch_validate_t *v, ngx_log_t *log)
+{
+    json_t                 *root;
+    ngx_uint_t              known;
+    ngx_http_batch_meta_t   meta;
+
+    v->rc = NGX_HTTP_BATCH_TROUBLE;
+
+    ngx_str_null(&v->final);
+    ngx_str_null(&v->meta_text);
+    ngx_memzero(&v->plan, sizeof(ngx_http_batch_plan_t));
+
+    switch (ngx_http_batch_store_read(NGX_HTTP_BATCH_META, v->id,
+                                      NGX_HTTP_BATCH_MANIFEST_MAX,
+                                      &v->meta_text, log))
+    {
+    case NGX_OK:
+        break;
+
+    case NGX_DECLINED:
+        ngx_log_error(NGX_LOG_ALERT, log, 0, "batch %s: no batch.json", v->id);
+        return;
+
+    default:
+        return;
+    }
+
+    if (ngx_http_batch_meta_decode(&meta, v->meta_text.data, v->meta_text.len,
+                                   &root)
+        != NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_ALERT, log, 0,
+                      "batch %s: batch.json cannot be used", v->id);
+        goto done;
+    }
+
+    known = 0;
+    v->rc = ngx_http_batch_validate_known(v, log, &known);
+
+    if (!known) {
+        v->rc = ngx_http_batch_validate_input(v, &meta, log);
+    }
+
+    json_decref(root);
+
+done:
+
+    if (v->rc == NGX_HTTP_BATCH_TROUBLE) {
+        ngx_free(v->meta_text.data);
+        ngx_str_null(&v->meta_text);
+    }
+}
+
+
+/* an earlier run, or somebody else, may have decided already */
+
+static ngx_http_batch_validate_e
+ngx_http_batch_validate_known(ngx_http_batch_validate_t *v, ngx_log_t *log,
+    ngx_uint_t *known)
+{
+    ngx_int_t  rc;
+
+    *known = 1;
+
+    rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_FINAL, v->id,
+                                   NGX_HTTP_BATCH_FINAL_MAX, &v->final, log);
+    if (rc != NGX_DECLINED) {
+        return rc == NGX_OK ? NGX_HTTP_BATCH_ENDED : NGX_HTTP_BATCH_TROUBLE;
+    }
+
+    rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_CANCEL, v->id, log);
+
+    if (rc != 0) {
+        return rc == 1 ? NGX_HTTP_BATCH_CANCELLED_EARLY
+                       : NGX_HTTP_BATCH_TROUBLE;
+    }
+
+    rc = ngx_http_batch_plan_read(v->id, &v->plan, log);
+
+    if (rc != NGX_DECLINED) {
+        return rc == NGX_OK ? NGX_HTTP_BATCH_VALID : NGX_HTTP_BATCH_TROUBLE;
+    }
+
+    *known = 0;
+
+    return NGX_HTTP_BATCH_TROUBLE;
+}
+
+
+static ngx_http_batch_validate_e
+ngx_http_batch_validate_input(ngx_http_batch_validate_t *v,
+    const ngx_http_batch_meta_t *meta, ngx_log_t *log)
+{
+    u_char                     *p, buf[512];
+    ngx_int_t                   rc;
+    ngx_http_batch_check_t      c;
+    ngx_http_batch_validate_e   e;
+
+    ngx_memzero(&c, sizeof(ngx_http_batch_check_t));
+
+    c.input = NGX_INVALID_FILE;
+    c.endpoint.data = meta->endpoint.data;
+    c.endpoint.len = meta->endpoint.len;
+    c.model_optional = (meta->job_id.len != 0);
+    c.max_requests = v->max_requests;
+    c.max_file_size = v->max_file_size;
+
+    rc = ngx_http_batch_validate_link(v, meta, log);
+
+    if (rc == NGX_OK) {
+        c.input = ngx_http_batch_store_open(NGX_HTTP_BATCH_INPUT, v->id, log);
+
+        rc = (c.input == NGX_INVALID_FILE) ? NGX_ERROR
+                                           : ngx_http_batch_check(&c, log);
+
+    } else if (rc == NGX_DECLINED) {
+
+        p = ngx_slprintf(buf, buf + sizeof(buf),
+                         "Cannot find file %*s, or organization default does "
+                         "not have access to it.",
+                         ngx_min(meta->input_file_id.len, 256),
+                         meta->input_file_id.data);
+
+        ngx_http_batch_defects_whole(&c.defects, "invalid_request", "file_id",
+                                     buf, p - buf);
+        rc = NGX_OK;
+    }
+
+    switch (rc) {
+
+    case NGX_OK:
+        e = ngx_http_batch_validate_verdict(v, &c, log);
+        break;
+
+    case NGX_ABORT:
+        e = NGX_HTTP_BATCH_QUIT;
+        break;
+
+    default:
+        e = NGX_HTTP_BATCH_TROUBLE;
+    }
+
+    if (c.input != NGX_INVALID_FILE) {
+        (void) ngx_close_file(c.input);
+    }
+
+    ngx_http_batch_defects_free(&c.defects);
+    ngx_http_batch_plan_free(&c.plan);
+
+    return e;
+}
+
+
+/*
+ * NGX_OK: <batch>/input is there; NGX_DECLINED: the client has no such file.
+ * The link is made after all checks only: where it is there already, an earlier
+ * run has made them, and the file may be deleted since.
+ */
+
+static ngx_int_t
+ngx_http_batch_validate_link(ngx_http_batch_validate_t *v,
+    const ngx_http_batch_meta_t *meta, ngx_log_t *log)
+{
+    char       id[BATCH_ID_LEN];
+    ngx_int_t  rc;
+
+    rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_INPUT, v->id, log);
+
+    if (rc != 0) {
+        return rc == 1 ? NGX_OK : NGX_ERROR;
+    }
+
+    rc = ngx_http_batch_validate_file(&meta->input_file_id, &meta->tenant,
+                                      log);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ngx_memcpy(id, meta->input_file_id.data, meta->input_file_id.len);
+    id[meta->input_file_id.len] = '\0';
+
+    return ngx_http_batch_store_link_input(v->id, id, log);
+}
+
+
+static ngx_int_t
+ngx_http_batch_validate_file(const ngx_str_t *id, const ngx_str_t *tenant,
+    ngx_log_t *log)
+{
+    char                    name[BATCH_ID_LEN];
+    json_t                 *root;
+    ngx_int_t               rc;
+    ngx_str_t               text;
+    ngx_http_batch_file_t   f;
+
+    if (id->len >= BATCH_ID_LEN
+        || !batch_id_check(BATCH_ID_FILE, id->data, id->len))
+    {
+        return NGX_DECLINED;
+    }
+
+    ngx_memcpy(name, id->data, id->len);
+    name[id->len] = '\0';
+
+    rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE, name,
+                                   NGX_HTTP_BATCH_MANIFEST_MAX, &text, log);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (ngx_http_batch_file_decode(&f, text.data, text.len, &root) != NGX_OK) {
+        ngx_log_error(NGX_LOG_ALERT, log, 0,
+                      "batch: the manifest of %s cannot be used", name);
+        ngx_free(text.data);
+        return NGX_ERROR;
+    }
+
+    if (f.tenant.len != tenant->len
+        || ngx_memcmp(f.tenant.data, tenant->data, tenant->len) != 0
+        || f.purpose.len != sizeof("batch") - 1
+        || ngx_memcmp(f.purpose.data, "batch", f.purpose.len) != 0
+        || (f.expires_at && f.expires_at <= batch_clock_sec()))
+    {
+        rc = NGX_DECLINED;
+    }
+
+    json_decref(root);
+    ngx_free(text.data);
+
+    return rc;
+}
+
+
+static ngx_http_batch_validate_e
+ngx_http_batch_validate_verdict(ngx_http_batch_validate_t *v,
+    ngx_http_batch_check_t *c, ngx_log_t *log)
+{
+    if (ngx_http_batch_defects_any(&c->defects)) {
+        return ngx_http_batch_validate_failed(v, &c->defects, c->input, log);
+    }
+
+    c->plan.in_progress_at = batch_clock_sec();
+
+    switch (ngx_http_batch_plan_publish(v->id, &c->plan, log)) {
+
+    case NGX_OK:
+        v->plan = c->plan;
+        ngx_memzero(&c->plan, sizeof(ngx_http_batch_plan_t));
+        return NGX_HTTP_BATCH_VALID;
+
+    case NGX_DECLINED:
+        if (ngx_http_batch_plan_read(v->id, &v->plan, log) == NGX_OK) {
+            return NGX_HTTP_BATCH_VALID;
+        }
+
+        /* fall through */
+
+    default:
+        return NGX_HTTP_BATCH_TROUBLE;
+    }
+}
+
+
+static ngx_http_batch_validate_e
+ngx_http_batch_validate_failed(ngx_http_batch_validate_t *v,
+    ngx_http_batch_defects_t *d, ngx_fd_t input, ngx_log_t *log)
+{
+    ngx_int_t                   rc;
+    ngx_http_batch_text_t       text, errors;
+    ngx_http_batch_final_t      final;
+    ngx_http_batch_validate_e   e;
+
+    ngx_memzero(&text, sizeof(ngx_http_batch_text_t));
+    ngx_memzero(&errors, sizeof(ngx_http_batch_text_t));
+    ngx_memzero(&final, sizeof(ngx_http_batch_final_t));
+
+    e = NGX_HTTP_BATCH_TROUBLE;
+
+    if (ngx_http_batch_defects_text(d, input, &errors, log) != NGX_OK) {
+        goto done;
+    }
+
+    final.id = v->id;
+    final.status = BATCH_FAILED;
+    final.ended_at = batch_clock_sec();
+    final.errors = &errors;
+
+    ngx_http_batch_text_final(&text, &final);
+
+    if (text.failed) {
+        ngx_log_error(NGX_LOG_EMERG, log, NGX_ENOMEM,
+                      "batch %s: no memory for final.json", v->id);
+        goto done;
+    }
+
+    rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_FINAL, v->id, text.data,
+                                      text.len, log);
+
+    if (rc == NGX_OK) {
+        v->final.data = text.data;
+        v->final.len = text.len;
+        text.data = NULL;
+
+        (void) ngx_http_batch_store_delete_work(v->id, log);
+
+        e = NGX_HTTP_BATCH_INVALID;
+
+    } else if (rc == NGX_DECLINED
+               && ngx_http_batch_store_read(NGX_HTTP_BATCH_FINAL, v->id,
+                                            NGX_HTTP_BATCH_FINAL_MAX,
+                                            &v->final, log)
+                  == NGX_OK)
+    {
+        e = NGX_HTTP_BATCH_ENDED;
+    }
+
+done:
+
+    ngx_http_batch_text_free(&text);
+    ngx_http_batch_text_free(&errors);
+
+    return e;
+}
