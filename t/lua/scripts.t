@@ -1,0 +1,541 @@
+#!/usr/bin/perl
+
+# The scripts of src/store on a private server: the state machine of a batch as
+# its index keeps it.  Needs redis-server (or valkey-server) and core Perl.
+
+use strict;
+use warnings;
+
+use Cwd qw(abs_path);
+use File::Basename qw(basename dirname);
+use File::Temp qw(tempdir);
+use IO::Socket::UNIX;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my ($server) = grep { -x } map { my $d = $_; map { "$d/$_" }
+               qw(redis-server valkey-server) } split /:/, $ENV{PATH};
+
+plan skip_all => 'no redis-server' unless $server;
+
+my $dir = tempdir('batch-lua-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+my $store = dirname(abs_path($0)) . '/../../src/store';
+my $owner = $$;
+my ($pid, $sock);
+
+END {
+    if (defined $owner && $owner == $$ && $pid) {
+        my $status = $?;
+        kill 'KILL', $pid;
+        waitpid $pid, 0;
+        $? = $status;
+    }
+}
+
+$pid = fork() // die "fork: $!";
+
+if ($pid == 0) {
+    open STDOUT, '>', "$dir/log";
+    open STDERR, '>&', \*STDOUT;
+    chdir $dir;
+    exec $server, '--port', 0, '--unixsocket', "$dir/s", '--save', '',
+         '--appendonly', 'no';
+    die "exec: $!";
+}
+
+for (1 .. 200) {
+    last if $sock = IO::Socket::UNIX->new(Peer => "$dir/s");
+    sleep 0.05;
+}
+
+die "no server" unless $sock;
+
+
+# --- a client: errors come back as a string "ERR ..." behind a '-'
+
+sub reply {
+    my $line = <$sock> // die 'server went away';
+    $line =~ s/\r\n\z//;
+    my ($type, $rest) = (substr($line, 0, 1), substr($line, 1));
+
+    return "-$rest" if $type eq '-';
+    return $rest if $type eq '+' || $type eq ':';
+    return undef if $rest < 0;
+
+    if ($type eq '$') {
+        read $sock, my $data, $rest + 2;
+        return substr $data, 0, $rest;
+    }
+
+    return [map { reply() } 1 .. $rest];
+}
+
+sub redis {
+    print $sock '*' . @_ . "\r\n",
+          map { '$' . length($_) . "\r\n$_\r\n" } @_;
+    $sock->flush;
+    return reply();
+}
+
+my %sha;
+
+for my $file (glob "$store/*.lua") {
+    open my $fh, '<', $file or die "$file: $!";
+    my $text = do { local $/; <$fh> };
+    my $name = basename($file, '.lua');
+
+    like $text, qr/^-- in: /m, "$name says what comes in";
+    like $text, qr/^-- out: /m, "$name says what goes out";
+
+    $sha{$name} = redis('SCRIPT', 'LOAD', $text);
+    like $sha{$name}, qr/^[0-9a-f]{40}$/, "$name compiles";
+}
+
+sub run {
+    my ($name, $keys, @args) = @_;
+    return redis('EVALSHA', $sha{$name} // die("no $name"), scalar @$keys,
+                 (map { "{t}:$_" } @$keys), @args);
+}
+
+
+# --- calls as the C side makes them
+
+my $LEASE = 60000;
+
+sub put {
+    my ($b, %o) = @_;
+    return run('batch_put', ['gen', "b:$b", 'bl:0', 'active'],
+               $o{check} // 1, $b, "meta-$b", $o{us} // 1763645912345678,
+               $o{expires} // 0);
+}
+
+sub claim {
+    my ($b, $who, $nonce, $lease) = @_;
+    my $r = run('claim', ['gen', "b:$b", "c:$b", "l:$b", 'active'], $b, $who,
+                $nonce, $lease // $LEASE);
+    return $r unless ref $r && @$r > 1;
+
+    return {what => $r->[1], chunk => $r->[2], epoch => $r->[3],
+            status => $r->[4], cancelling_at => $r->[5],
+            finalizing_at => $r->[6], expired => $r->[7]};
+}
+
+sub brief {
+    my $c = claim(@_);
+    return ref $c eq 'HASH' ? join ' ', @$c{qw(what chunk epoch status)} : $c;
+}
+
+sub planned {
+    my ($b, $total, $chunks) = @_;
+    return run('planned', ["b:$b"], $total, $chunks, 'model', 1763645913);
+}
+
+sub chunk {
+    my ($b, $n, $epoch, $what, $ok, $failed, $lease) = @_;
+    return run('chunk', ['gen', "b:$b", "c:$b", "l:$b"], $n, $epoch, $what,
+               $ok // 0, $failed // 0, $lease // $LEASE);
+}
+
+sub again   { run('chunk_redo', ["b:$_[0]", "c:$_[0]", "l:$_[0]"], $_[1]) }
+sub restore { my $b = shift;
+              run('chunk_restore', ["b:$b", "c:$b", "l:$b"], @_) }
+sub renew   { my $b = shift; run('renew', ['gen', "b:$b"], @_) }
+sub get     { run('batch_get', ['gen', "b:$_[0]"]) }
+sub cancel  { run('batch_cancel', ['gen', "b:$_[0]"], $_[2] // 1, $_[1]) }
+
+sub view {
+    my $r = get(shift);
+    my %v;
+    @v{qw(meta final status in_progress_at finalizing_at cancelling_at total
+          ok failed model)} = @{$r->[1]};
+    return \%v;
+}
+
+sub counts {
+    my $v = view(shift);
+    return "$v->{ok}/$v->{failed}";
+}
+
+sub final {
+    my ($b, $status, %o) = @_;
+    my (@keys, @args);
+
+    for my $f (@{$o{files} // []}) {
+        push @keys, "f:$f", 'fl:0', 'fl:0:batch_output';
+        push @args, $f, "manifest-$f", 1763645999000000, $o{ttl} // 0;
+    }
+
+    return run('final', ["b:$b", 'bl:0', 'active', "c:$b", "l:$b", 'fx',
+                         @keys],
+               $b, $status, '{"v":1}', "meta-$b", 1763645912345678, 0,
+               $o{total} // 4, $o{ok} // 3, $o{failed} // 1, 'model',
+               1763645913, 1763645914, 0, @args);
+}
+
+sub file {
+    my ($f, $us, %o) = @_;
+    my $p = $o{purpose} // 'batch';
+    return run('file_put', ['gen', "f:$f", 'fl:0', "fl:0:$p", 'fx'],
+               $o{check} // 1, $f, "manifest-$f", $us, $o{expires} // 0);
+}
+
+sub files {
+    my ($after, $limit, $order, $list) = @_;
+    my $r = run('file_list', ['gen', $list // 'fl:0'], '{t}:f:', $after,
+                $limit, $order // 'desc');
+    return $r unless ref $r && @$r > 1;
+    return join ' ', $r->[1], map { s/^manifest-//r } @{$r->[2]};
+}
+
+# a batch in progress with n chunks
+
+sub started {
+    my ($b, $n) = @_;
+    put($b);
+    claim($b, 'w', 'v');
+    planned($b, 2 * $n, $n);
+}
+
+
+# --- nothing is answered from an index that is not filled
+
+is_deeply run('check', ['gen']), [2], 'check: not filled';
+is_deeply put('early'), [2], 'batch_put: busy';
+is_deeply get('early'), [2], 'batch_get: busy';
+is_deeply cancel('early', 5), [2], 'batch_cancel: busy';
+is_deeply run('batch_list', ['gen', 'bl:0'], '{t}:b:', '', 9), [2],
+    'batch_list: busy';
+is_deeply file('early', 1), [2], 'file_put: busy';
+is_deeply run('file_get', ['gen', 'f:early']), [2], 'file_get: busy';
+is_deeply files('', 9), [2], 'file_list: busy';
+is_deeply run('file_expired', ['gen', 'fx'], '{t}:f:', 9, 9), [2],
+    'file_expired: busy';
+is_deeply run('active', ['gen', 'active'], 9), [2], 'active: busy';
+is_deeply claim('early', 'w', 'n'), [2], 'claim: busy';
+is_deeply chunk('early', 0, 1, 'run'), [2], 'chunk: busy, not lost';
+is_deeply renew('early', 'v', 1, 9), [2], 'renew: busy, not lost';
+is redis('DBSIZE'), 0, 'and nothing was written';
+
+# --- a rebuild
+
+is_deeply run('rebuild', ['rebuild'], 'a', $LEASE, 'renew'), [1],
+    'a lock that nobody has cannot be renewed';
+is_deeply run('rebuild', ['rebuild'], 'a', $LEASE, 'take'), [0], 'a takes it';
+is_deeply run('rebuild', ['rebuild'], 'a', $LEASE, 'take'), [0], 'again';
+is_deeply run('rebuild', ['rebuild'], 'b', $LEASE, 'take'), [1], 'b cannot';
+is_deeply run('rebuild', ['rebuild'], 'a', $LEASE, 'renew'), [0], 'a renews';
+is_deeply run('filled', ['gen', 'rebuild'], 'b'), [1], 'b cannot open';
+
+is_deeply file('old', 1, check => 0), [0], 'a file is restored without gen';
+is_deeply put('r', check => 0), [0, 'validating'], 'and a batch';
+is_deeply planned('r', 6, 3), [0, 'in_progress'], 'its plan';
+is_deeply restore('r', 0, 4, 1, 2, 0), [0, 'in_progress'], 'a sealed chunk';
+is_deeply restore('r', 0, 4, 1, 2, 0), [0, 'in_progress'], 'twice';
+is_deeply restore('r', 1, 7, 0, 1, 0), [0, 'in_progress'], 'a journalled one';
+is_deeply restore('nobody', 1, 7, 0, 1, 0), [1], 'not of an unknown batch';
+is_deeply chunk('r', 1, 7, 'run', 1, 1), [0, 'in_progress'],
+    'who runs on without an index has its lease again';
+put('rc', check => 0);
+is cancel('rc', 77, 0)->[1][2], 'cancelling', 'a cancel is restored';
+is_deeply final('rf', 'completed', files => ['gone']), [0, 'completed'],
+    'a terminal batch is made from its meta';
+is_deeply run('filled', ['gen', 'rebuild'], 'a'), [0], 'a opens the index';
+is_deeply run('check', ['gen']), [0], 'check: filled';
+is redis('EXISTS', '{t}:rebuild'), 0, 'the lock is gone';
+
+is counts('r'), '3/1', 'counts of restored chunks';
+is brief('r', 'w', 'n1'), '2 2 1 in_progress', 'the chunk nobody had';
+is brief('r', 'w', 'n2'), '0 0 0 in_progress', 'then none: one runs, one done';
+is_deeply restore('r', 1, 9, 0, 0, 0), [0, 'in_progress'], 'a higher epoch';
+is_deeply chunk('r', 1, 7, 'run'), [1, 'in_progress'], 'takes a lease away';
+is brief('r', 'w', 'n3'), '2 1 10 in_progress', 'and the next is above it';
+is_deeply restore('r', 1, 3, 0, 0, 0), [0, 'in_progress'], 'a lower one';
+is_deeply chunk('r', 1, 10, 'run'), [0, 'in_progress'], 'changes nothing';
+is counts('r'), '3/1', 'nor do its counts';
+chunk('r', 1, 10, 'done', 1, 1);
+is_deeply chunk('r', 2, 1, 'done', 2, 0), [0, 'finalizing'], 'the last one';
+is view('rf')->{ok}, 3, 'the terminal one has its counts';
+
+put('rs', check => 0);
+planned('rs', 2, 1);
+restore('rs', 0, 1, 1, 2, 0);
+is brief('rs', 'w', 'n'), '3 0 1 finalizing',
+    'all seals there, no final.json: claim finds out';
+
+# --- validation
+
+is_deeply put('a', us => 1763645912345679), [0, 'validating'], 'put';
+is_deeply put('a', us => 1763645912345679), [0, 'validating'], 'put again';
+is view('a')->{meta}, 'meta-a', 'its meta';
+is counts('a'), '0/0', 'its counts';
+is redis('ZSCORE', '{t}:bl:0', 'a'), '1763645912345679', 'all digits';
+ok +(grep { $_ eq 'a' } @{run('active', ['gen', 'active'], 99)->[2]}),
+    'it is active';
+is scalar @{run('active', ['gen', 'active'], 2)->[2]}, 2, 'active: limit';
+is brief('a', 'w1', 'n1'), '1 0 1 validating', 'w1 validates';
+is brief('a', 'w1', 'n1'), '1 0 1 validating', 'the same nonce, the same claim';
+is brief('a', 'w1', 'n2'), '0 0 0 validating', 'another nonce: leased';
+is brief('a', 'w2', 'n1'), '0 0 0 validating', 'another owner: leased';
+is_deeply renew('a', 'v', 1, 1), [0, 'validating'], 'renewed, for 1 ms';
+sleep 0.01;
+is brief('a', 'w2', 'n3'), '1 0 2 validating', 'over: w2, a higher epoch';
+is_deeply renew('a', 'v', 1, 9), [1, 'validating'], 'w1 has lost it';
+is_deeply renew('a', 'v', 2, 0), [0, 'validating'], 'w2 gives it back';
+is_deeply renew('a', 'v', 2, 9), [1, 'validating'], 'then it has none';
+is brief('a', 'w1', 'n4'), '1 0 3 validating', 'w1 may have it at once';
+is_deeply planned('a', 6, 3), [0, 'in_progress'], 'planned';
+is_deeply planned('a', 9, 9), [0, 'in_progress'], 'planned again';
+is_deeply planned('nobody', 9, 9), [1], 'planned: no such batch';
+is view('a')->{total}, 6, 'the first plan stays';
+is view('a')->{in_progress_at}, 1763645913, 'in_progress_at';
+
+# --- chunks
+
+is brief('a', 'w1', 'c1'), '2 0 1 in_progress', 'w1 gets chunk 0';
+is brief('a', 'w2', 'c1'), '2 1 1 in_progress', 'w2 gets chunk 1';
+is brief('a', 'w1', 'c1'), '2 0 1 in_progress', 'w1 asks again: the same';
+is brief('a', 'w1', 'c2', 1), '2 2 1 in_progress', 'w1 gets chunk 2, for 1 ms';
+sleep 0.01;
+is brief('a', 'w2', 'c2'), '2 2 2 in_progress', 'w2 takes it over: epoch 2';
+is_deeply chunk('a', 2, 1, 'run', 1), [1, 'in_progress'], 'w1 has lost it';
+is_deeply chunk('a', 2, 1, 'done', 2), [1, 'in_progress'], 'for its seal too';
+is_deeply chunk('a', 9, 1, 'run'), [1, 'in_progress'], 'no such chunk';
+is_deeply chunk('nobody', 0, 1, 'run'), [1, ''], 'no such batch';
+is counts('a'), '0/0', 'who has lost does not count';
+is brief('a', 'w3', 'c1'), '0 0 0 in_progress', 'nothing is left';
+
+is_deeply chunk('a', 0, 1, 'run', 1, 0), [0, 'in_progress'], 'one line';
+is_deeply chunk('a', 0, 1, 'run', 1, 0), [0, 'in_progress'], 'said twice';
+is counts('a'), '1/0', 'counts once';
+chunk('a', 0, 1, 'run', 0, 1);
+is counts('a'), '1/1', 'counts do not fall';
+is_deeply chunk('a', 0, 1, 'release', 1, 1), [0, 'in_progress'], 'released';
+is brief('a', 'w3', 'c2'), '2 0 2 in_progress', 'w3 has it at once';
+chunk('a', 0, 2, 'run', 0, 0);
+is counts('a'), '1/1', 'and begins where the other was';
+
+is_deeply chunk('a', 0, 2, 'done', 1, 1), [0, 'in_progress'], 'chunk 0 done';
+is_deeply chunk('a', 0, 2, 'done', 1, 1), [0, 'in_progress'], 'said twice';
+is_deeply chunk('a', 0, 2, 'release', 1, 1), [0, 'in_progress'],
+    'what is done is not released';
+is brief('a', 'w3', 'c3'), '0 0 0 in_progress', 'nor claimed';
+chunk('a', 1, 1, 'run', 0, 0, 1);
+sleep 0.01;
+is_deeply chunk('a', 1, 1, 'done', 2, 0), [0, 'in_progress'],
+    'a lease that ran out is good as long as nobody took it';
+is_deeply chunk('a', 2, 2, 'done', 2, 0), [0, 'finalizing'],
+    'the last: finalizing';
+is_deeply chunk('a', 2, 2, 'done', 2, 0), [0, 'finalizing'], 'said twice';
+is counts('a'), '5/1', 'all lines are counted';
+cmp_ok view('a')->{finalizing_at}, '>=', view('a')->{in_progress_at},
+    'finalizing_at is not before in_progress_at';
+
+# --- the finalizer
+
+my $at = view('a')->{finalizing_at};
+
+is brief('a', 'w1', 'f1'), '3 0 1 finalizing', 'w1 finalizes';
+is brief('a', 'w1', 'f1'), '3 0 1 finalizing', 'the same nonce';
+is brief('a', 'w2', 'f2'), '0 0 0 finalizing', 'w2 does not';
+is claim('a', 'w1', 'f1')->{expired}, 0, 'not by expiry';
+is_deeply again('a', 1), [0, 'in_progress'], 'a seal is void';
+is_deeply again('a', 1), [0, 'in_progress'], 'said twice';
+is_deeply renew('a', 'f', 1, 9), [1, 'in_progress'],
+    'the finalizer gave its lease back';
+is counts('a'), '5/1', 'clients see no smaller counts';
+is view('a')->{finalizing_at}, $at, 'finalizing_at stays';
+is brief('a', 'w2', 'c9'), '2 1 2 in_progress', 'the chunk runs again';
+is brief('a', 'w2', 'c8'), '0 0 0 in_progress', 'only this one';
+is_deeply again('a', 1), [0, 'in_progress'], 'redo while it runs';
+is_deeply chunk('a', 1, 2, 'run'), [0, 'in_progress'], 'leaves its lease';
+sleep 1.1;
+is_deeply chunk('a', 1, 2, 'done', 2, 0), [0, 'finalizing'], 'done again';
+is view('a')->{finalizing_at}, $at, 'finalizing_at is set once';
+is counts('a'), '5/1', 'counts as before';
+is brief('a', 'w2', 'f3', 1), '3 0 2 finalizing', 'finalizing again, 1 ms';
+sleep 0.01;
+is brief('a', 'w1', 'f4'), '3 0 3 finalizing', 'taken over';
+is_deeply renew('a', 'f', 2, 9), [1, 'finalizing'], 'w2 has lost it';
+is_deeply renew('a', 'f', 3, $LEASE), [0, 'finalizing'], 'w1 keeps it';
+
+is_deeply final('a', 'completed', files => ['out', 'err'], total => 6,
+                ok => 5, failed => 1, ttl => 100), [0, 'completed'], 'final';
+is_deeply final('a', 'cancelled', files => ['other'], ok => 1),
+    [0, 'completed'], 'a second final changes nothing';
+is view('a')->{status}, 'completed', 'completed';
+is view('a')->{final}, '{"v":1}', 'its final text';
+is counts('a'), '5/1', 'its counts';
+is redis('EXISTS', '{t}:c:a', '{t}:l:a', '{t}:f:other'), 0, 'what is left';
+is redis('ZSCORE', '{t}:active', 'a'), undef, 'no longer active';
+is_deeply run('file_get', ['gen', 'f:out']), [0, 0, ['manifest-out']],
+    'the output file';
+is redis('ZSCORE', '{t}:fx', 'err'), 100, 'the error file expires';
+is brief('a', 'w1', 'x'), '4 0 0 completed', 'a claim: gone';
+is brief('nobody', 'w1', 'x'), '4 0 0 ', 'and for an unknown one';
+is_deeply chunk('a', 0, 2, 'run'), [1, 'completed'], 'chunk: lost';
+is_deeply renew('a', 'f', 3, 9), [1, 'completed'], 'renew: lost';
+is_deeply planned('a', 1, 1), [0, 'completed'], 'planned: unchanged';
+is_deeply restore('a', 0, 9, 1, 9, 9), [0, 'completed'], 'restore: unchanged';
+is_deeply again('a', 0), [0, 'completed'], 'redo: unchanged';
+is_deeply put('a'), [0, 'completed'], 'put: unchanged';
+is redis('ZSCORE', '{t}:active', 'a'), undef, 'put does not wake it';
+is cancel('a', 5)->[1][2], 'completed', 'cancel: unchanged';
+is view('a')->{cancelling_at}, undef, 'cancel: no time';
+is counts('a'), '5/1', 'all the same';
+
+# --- cancel in every state
+
+is_deeply cancel('nobody', 5), [1], 'cancel: no such batch';
+
+put('v');
+is cancel('v', 50)->[1][2], 'cancelling', 'cancel before validation';
+is cancel('v', 60)->[1][5], 50, 'the first time counts';
+is brief('v', 'w1', 'n'), '3 0 1 cancelling', 'nothing to wait for';
+is claim('v', 'w1', 'n')->{cancelling_at}, 50, 'a claim tells the time';
+is_deeply final('v', 'cancelled'), [0, 'cancelled'], 'cancelled';
+is cancel('v', 70)->[1][2], 'cancelled', 'cancel of a cancelled one';
+
+put('vv');
+claim('vv', 'w1', 'n');
+cancel('vv', 50);
+is brief('vv', 'w2', 'n'), '0 0 0 cancelling', 'a validation is waited for';
+is_deeply planned('vv', 4, 2), [0, 'cancelling'], 'it ends';
+is view('vv')->{total}, 4, 'its total is known';
+is view('vv')->{in_progress_at}, undef, 'it was never in progress';
+is brief('vv', 'w2', 'n'), '3 0 1 cancelling', 'then it is finalized';
+
+started('p', 3);
+claim('p', 'w1', 'n1');
+claim('p', 'w2', 'n1', 1);
+claim('p', 'w3', 'n1');
+sleep 0.01;
+cancel('p', 50);
+is brief('p', 'w4', 'n'), '0 0 0 cancelling', 'running chunks are waited for';
+is_deeply chunk('p', 0, 1, 'run', 1), [0, 'cancelling'], 'they hear of it';
+is_deeply chunk('p', 0, 1, 'release', 1), [0, 'cancelling'], 'and are released';
+is brief('p', 'w4', 'n'), '0 0 0 cancelling', 'one is left';
+is brief('p', 'w3', 'n1'), '3 0 1 cancelling',
+    'who asks again for its claim is not running it';
+is_deeply again('p', 0), [0, 'cancelling'], 'no redo when cancelling';
+is counts('p'), '1/0', 'what was done is counted';
+
+started('f', 1);
+claim('f', 'w1', 'n1');
+chunk('f', 0, 1, 'done', 2);
+is view('f')->{status}, 'finalizing', 'finalizing';
+is cancel('f', 50)->[1][2], 'cancelling', 'cancel when finalizing';
+is brief('f', 'w1', 'n2'), '3 0 1 cancelling', 'it is finalized';
+
+# --- expiry
+
+put('e', expires => 1);
+my $c = claim('e', 'w1', 'n1');
+is "$c->{what} $c->{status} $c->{expired}", '3 finalizing 1',
+    'expired before validation';
+cmp_ok $c->{finalizing_at}, '>=', time() - 5, 'finalizing_at is now';
+is_deeply planned('e', 2, 1), [0, 'finalizing'], 'a late plan';
+is_deeply final('e', 'expired'), [0, 'expired'], 'expired';
+
+put('ep', expires => int(time()) + 2);
+claim('ep', 'w1', 'v');
+planned('ep', 4, 2);
+is brief('ep', 'w1', 'n1'), '2 0 1 in_progress', 'not yet';
+sleep 2.1;
+is brief('ep', 'w2', 'n1'), '0 0 0 finalizing', 'now: no new chunk';
+is_deeply chunk('ep', 0, 1, 'run', 1), [0, 'finalizing'], 'who runs hears it';
+is_deeply again('ep', 0), [0, 'finalizing'], 'no redo when expired';
+is_deeply chunk('ep', 0, 1, 'release', 1), [0, 'finalizing'], 'stops';
+is claim('ep', 'w2', 'n2')->{what}, 3, 'and it is finalized';
+is claim('ep', 'w2', 'n2')->{expired}, 1, 'by expiry';
+put('el', expires => int(time()) + 9999);
+is brief('el', 'w1', 'n1'), '1 0 1 validating', 'a later one runs';
+is cancel('ep', 50)->[1][2], 'cancelling', 'cancel when it expires';
+is claim('ep', 'w2', 'n2')->{expired}, 0, 'is a cancel';
+
+# --- lists
+
+redis('DEL', '{t}:fl:0', '{t}:fl:0:batch', '{t}:fx');
+file("f$_", 1763645912345670 + $_, expires => $_ < 4 ? $_ : 0) for 1 .. 7;
+file('u', 1763645912345680, purpose => 'user_data');
+file('f3', 1763645912345673, expires => 3);
+
+is files('', 3), '1 u f7 f6', 'newest first';
+is files('f6', 3), '1 f5 f4 f3', 'after f6';
+is files('f3', 3), '0 f2 f1', 'the end';
+is files('f1', 3), '0', 'after the last';
+is files('f3', 2), '0 f2 f1', 'a page that fits';
+is files('unknown', 3), '0', 'after an unknown id: nothing';
+is files('', 3, 'asc'), '1 f1 f2 f3', 'oldest first';
+is files('f5', 9, 'asc'), '0 f6 f7 u', 'after f5';
+is files('', 9, 'desc', 'fl:0:user_data'), '0 u', 'of one purpose';
+is files('', 9, 'desc', 'fl:1'), '0', 'of another tenant';
+is files('', 2, 'desc', 'fl:0:batch'), '1 f7 f6', 'of batch';
+
+redis('DEL', '{t}:f:f5', '{t}:f:f6');
+is files('', 3), '1 u f7 f4', 'what is gone is left out';
+is files('f6', 9), '0 f4 f3 f2 f1', 'and still is a place in the list';
+
+my $r = run('file_expired', ['gen', 'fx'], '{t}:f:', 2, 9);
+is_deeply $r, [0, 0, ['manifest-f1', 'manifest-f2']], 'overdue files';
+is scalar @{run('file_expired', ['gen', 'fx'], '{t}:f:', 9, 1)->[2]}, 1,
+    'up to limit';
+redis('DEL', '{t}:f:f1');
+$r = run('file_expired', ['gen', 'fx'], '{t}:f:', 9, 9);
+is_deeply $r->[2], ['manifest-f2', 'manifest-f3'], 'a dead entry is skipped';
+is redis('ZSCORE', '{t}:fx', 'f1'), undef, 'and dropped';
+
+my @of = ('f:f2', 'fl:0', 'fl:0:batch', 'fx');
+is_deeply run('file_del', \@of, 'f2'), [0], 'delete';
+is_deeply run('file_del', \@of, 'f2'), [1], 'delete again';
+is_deeply run('file_get', ['gen', 'f:f2']), [1], 'it is gone';
+is redis('ZSCORE', "{t}:$_", 'f2'), undef, "from $_" for @of[1 .. 3];
+
+redis('DEL', '{t}:bl:0');
+put("b$_", us => 1763645912345670 + $_) for 1 .. 5;
+
+sub batches {
+    my $r = run('batch_list', ['gen', 'bl:0'], '{t}:b:', @_);
+    return join ' ', $r->[1], map { $_->[0] =~ s/^meta-//r } @{$r->[2]};
+}
+
+is batches('', 2), '1 b5 b4', 'batches, newest first';
+is batches('b4', 2), '1 b3 b2', 'the next';
+is batches('b2', 2), '0 b1', 'the last';
+is batches('unknown', 2), '0', 'after an unknown id';
+redis('DEL', '{t}:b:b3');
+is batches('b4', 2), '0 b2 b1', 'what is gone is left out';
+is scalar @{run('batch_list', ['gen', 'bl:0'], '{t}:b:', '', 1)->[2][0]}, 10,
+    'a view has ten fields';
+is_deeply get('b3'), [1], 'batch_get: no such batch';
+
+# --- a server that is full, and keys that are not ours
+
+started('o', 2);
+claim('o', 'w', 'n1');
+claim('o', 'w', 'n2');
+put('oc');
+redis('CONFIG', 'SET', 'maxmemory-policy', 'noeviction');
+redis('CONFIG', 'SET', 'maxmemory', 1);
+
+like put('new'), qr/^-.*OOM/, 'full: no new batch';
+is redis('EXISTS', '{t}:b:new'), 0, 'and nothing of it';
+is_deeply chunk('o', 0, 1, 'run', 1), [0, 'in_progress'], 'full: renewing';
+is_deeply chunk('o', 0, 1, 'done', 2), [0, 'in_progress'], 'full: done';
+is_deeply chunk('o', 1, 1, 'done', 2), [0, 'finalizing'], 'full: the last';
+is brief('o', 'w', 'n3'), '3 0 1 finalizing', 'full: finalizing';
+is_deeply renew('o', 'f', 1, $LEASE), [0, 'finalizing'], 'full: its lease';
+is_deeply final('o', 'completed', files => ['oo']), [0, 'completed'],
+    'full: the end';
+is cancel('oc', 5)->[1][2], 'cancelling', 'full: cancel';
+redis('CONFIG', 'SET', 'maxmemory', 0);
+
+redis('SET', '{t}:active2', 'x');
+like run('batch_put', ['gen', 'b:w', 'bl:0', 'active2'], 1, 'w', 'm', 1, 0),
+    qr/^-.*WRONGTYPE/, 'a key of another type';
+is redis('EXISTS', '{t}:b:w'), 0, 'fails before anything is written';
+redis('SET', '{t}:fl:x', 'x');
+like run('final', ['b:w', 'bl:0', 'active', 'c:w', 'l:w', 'fx', 'f:w', 'fl:x',
+                   'fl:y'], ('w') x 17), qr/^-.*WRONGTYPE/, 'in final too';
+is redis('EXISTS', '{t}:b:w'), 0, 'the same';
+
+done_testing();
