@@ -5,6 +5,7 @@
 
 
 #include "ngx_http_batch_text.h"
+#include "ngx_http_batch_store.h"
 
 
 static void ngx_http_batch_text_stamp(ngx_http_batch_text_t *t,
@@ -233,6 +234,73 @@ ngx_http_batch_final_status(const ngx_str_t *text, batch_status_e *status)
     }
 
     *status = (batch_status_e) n;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_batch_final_settle(const ngx_str_t *text, ngx_log_t *log)
+{
+    json_t                       *root, *object;
+    ngx_str_t                     s;
+    ngx_uint_t                    i;
+    ngx_http_batch_file_t         f;
+    static const char *const      keys[] = { "output", "error" };
+
+    root = json_loadb((char *) text->data, text->len, 0, NULL);
+
+    for (i = 0; i < 2; i++) {
+        object = json_object_get(root, keys[i]);
+
+        if (!json_is_object(object)
+            || ngx_http_batch_file_from_json(&f, object) != NGX_OK
+            || ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE, f.id, log)
+               != 0)
+        {
+            continue;
+        }
+
+        s = ngx_http_batch_file_encode(&f);
+
+        if (s.data) {
+            (void) ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, f.id,
+                                                s.data, s.len, log);
+            free(s.data);
+        }
+    }
+
+    json_decref(root);
+}
+
+
+ngx_int_t
+ngx_http_batch_cancel_read(const char *batch_id, int64_t *at, ngx_log_t *log)
+{
+    json_t     *root;
+    ngx_int_t   rc;
+    ngx_str_t   text;
+
+    *at = 0;
+
+    rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_CANCEL, batch_id,
+                                   NGX_HTTP_BATCH_MANIFEST_MAX, &text, log);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    root = json_loadb((char *) text.data, text.len, 0, NULL);
+
+    *at = json_integer_value(json_object_get(root, "cancelling_at"));
+
+    json_decref(root);
+    ngx_free(text.data);
+
+    /* its existence is what counts */
+
+    if (*at <= 0) {
+        *at = batch_clock_sec();
+    }
 
     return NGX_OK;
 }

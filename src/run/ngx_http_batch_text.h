@@ -55,4 +55,16 @@ void ngx_http_batch_text_final(ngx_http_batch_text_t *t,
 ngx_int_t ngx_http_batch_final_status(const ngx_str_t *text,
     batch_status_e *status);
 
+/*
+ * Publishes the manifests of the files that final.json names, where they are
+ * missing and the file was not deleted: they are derived from it.  Errors are
+ * logged only; recovery does it again.
+ */
+void ngx_http_batch_final_settle(const ngx_str_t *text, ngx_log_t *log);
+
+/* *at = cancel.json's cancelling_at, 0 if there is none.  NGX_OK,
+ * NGX_DECLINED (no cancel.json), NGX_ERROR */
+ngx_int_t ngx_http_batch_cancel_read(const char *batch_id, int64_t *at,
+    ngx_log_t *log);
+
 #endif

@@ -1,0 +1,576 @@
+
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Finalizing: what the result is to be, and its publication.
+ */
+
+
+#include "ngx_http_batch_finalize.h"
+#include "ngx_http_batch_gather.h"
+#include "ngx_http_batch_store.h"
+#include "ngx_http_batch_text.h"
+
+
+typedef struct {
+    uint32_t                       chunk;
+    uint32_t                       epoch;
+    ngx_uint_t                     seal;
+} ngx_http_batch_work_t;
+
+
+typedef struct {
+    ngx_http_batch_finalize_t     *f;
+    ngx_log_t                     *log;
+    ngx_http_batch_meta_t          meta;
+    batch_status_e                 target;
+    int64_t                        cancelling_at;
+    ngx_http_batch_plan_t          plan;
+    ngx_http_batch_result_t        result;
+    ngx_http_batch_gather_t        gather;
+
+    ngx_http_batch_work_t         *work;       /* by chunk, seal, epoch */
+    size_t                         nwork;
+    size_t                         nalloc;
+
+    ngx_http_batch_file_t          files[2];
+    u_char                         names[2][BATCH_ID_LEN + 16];
+} ngx_http_batch_finalizer_t;
+
+
+static ngx_http_batch_finalize_e ngx_http_batch_finalize_run(
+    ngx_http_batch_finalizer_t *z);
+static ngx_http_batch_finalize_e ngx_http_batch_finalize_ended(
+    ngx_http_batch_finalizer_t *z);
+static ngx_int_t ngx_http_batch_finalize_target(ngx_http_batch_finalizer_t *z);
+static ngx_int_t ngx_http_batch_finalize_work(ngx_http_batch_finalizer_t *z);
+static ngx_int_t ngx_http_batch_finalize_chunk(ngx_http_batch_finalizer_t *z,
+    uint32_t chunk, size_t *pos);
+static ngx_http_batch_finalize_e ngx_http_batch_finalize_publish(
+    ngx_http_batch_finalizer_t *z);
+static ngx_int_t ngx_http_batch_finalize_blob(ngx_http_batch_finalizer_t *z,
+    ngx_uint_t sink, int64_t now);
+static void ngx_http_batch_finalize_text(ngx_http_batch_finalizer_t *z,
+    ngx_http_batch_text_t *text, int64_t now);
+static ngx_http_batch_finalize_e ngx_http_batch_finalize_commit(
+    ngx_http_batch_finalizer_t *z, ngx_http_batch_text_t *text);
+static void ngx_http_batch_finalize_drop(ngx_http_batch_finalizer_t *z);
+
+
+void
+ngx_http_batch_finalize(ngx_http_batch_finalize_t *f, ngx_log_t *log)
+{
+    json_t                       *root;
+    ngx_http_batch_finalizer_t    z;
+
+    ngx_str_null(&f->final);
+    ngx_str_null(&f->meta_text);
+
+    f->rc = NGX_HTTP_BATCH_FINAL_TROUBLE;
+    f->redo_chunk = 0;
+
+    ngx_memzero(&z, sizeof(ngx_http_batch_finalizer_t));
+
+    z.f = f;
+    z.log = log;
+
+    ngx_http_batch_result_init(&z.result, log);
+
+    if (ngx_http_batch_store_read(NGX_HTTP_BATCH_META, f->id,
+                                  NGX_HTTP_BATCH_MANIFEST_MAX, &f->meta_text,
+                                  log)
+        != NGX_OK
+        || ngx_http_batch_meta_decode(&z.meta, f->meta_text.data,
+                                      f->meta_text.len, &root)
+           != NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_ALERT, log, 0,
+                      "batch %s: batch.json cannot be used", f->id);
+
+    } else {
+        f->rc = ngx_http_batch_finalize_run(&z);
+
+        ngx_http_batch_result_free(&z.result);
+        ngx_http_batch_plan_free(&z.plan);
+        free(z.work);
+        json_decref(root);
+    }
+
+    if (f->rc != NGX_HTTP_BATCH_FINAL_OK && f->meta_text.data) {
+        ngx_free(f->meta_text.data);
+        ngx_str_null(&f->meta_text);
+    }
+}
+
+
+static ngx_http_batch_finalize_e
+ngx_http_batch_finalize_run(ngx_http_batch_finalizer_t *z)
+{
+    size_t                      pos;
+    uint32_t                    i;
+    ngx_int_t                   rc;
+    ngx_http_batch_finalize_e   e;
+
+    e = ngx_http_batch_finalize_ended(z);
+
+    if (e != NGX_HTTP_BATCH_FINAL_REDO) {
+        return e;
+    }
+
+    if (ngx_http_batch_finalize_target(z) != NGX_OK) {
+        return NGX_HTTP_BATCH_FINAL_TROUBLE;
+    }
+
+    z->gather.id = z->f->id;
+    z->gather.plan = &z->plan;
+    z->gather.endpoint.data = z->meta.endpoint.data;
+    z->gather.endpoint.len = z->meta.endpoint.len;
+    z->gather.order = z->f->order;
+    z->gather.target = z->target;
+    z->gather.result = &z->result;
+    z->gather.log = z->log;
+
+    ngx_http_batch_gather_init(&z->gather);
+
+    rc = ngx_http_batch_finalize_work(z);
+    pos = 0;
+
+    for (i = 0; i < z->plan.nchunks && rc == NGX_OK; i++) {
+        rc = ngx_http_batch_finalize_chunk(z, i, &pos);
+
+        if (rc == NGX_DECLINED) {
+            z->f->redo_chunk = i;
+        }
+    }
+
+    ngx_http_batch_gather_free(&z->gather);
+
+    if (rc == NGX_OK) {
+        return ngx_http_batch_finalize_publish(z);
+    }
+
+    if (rc == NGX_ABORT) {
+        return NGX_HTTP_BATCH_FINAL_QUIT;
+    }
+
+    /* another finalizer may have ended it and removed what we were reading */
+
+    e = ngx_http_batch_finalize_ended(z);
+
+    if (e == NGX_HTTP_BATCH_FINAL_REDO && rc != NGX_DECLINED) {
+        e = NGX_HTTP_BATCH_FINAL_TROUBLE;
+    }
+
+    return e;
+}
+
+
+/*
+ * FINAL_OK if there is a final.json, FINAL_REDO if there is none.  What follows
+ * the commit point (manifests of the two files, the end of the work files) is
+ * repeated here, because whoever published it may have died right then.
+ */
+
+static ngx_http_batch_finalize_e
+ngx_http_batch_finalize_ended(ngx_http_batch_finalizer_t *z)
+{
+    ngx_int_t                   rc;
+    ngx_http_batch_finalize_t  *f;
+
+    f = z->f;
+
+    rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_FINAL, f->id,
+                                   NGX_HTTP_BATCH_FINAL_MAX, &f->final,
+                                   z->log);
+
+    if (rc == NGX_DECLINED) {
+        return NGX_HTTP_BATCH_FINAL_REDO;
+    }
+
+    if (rc != NGX_OK) {
+        return NGX_HTTP_BATCH_FINAL_TROUBLE;
+    }
+
+    if (ngx_http_batch_final_status(&f->final, &f->status) != NGX_OK) {
+        ngx_log_error(NGX_LOG_ALERT, z->log, 0,
+                      "batch %s: final.json cannot be used", f->id);
+        ngx_free(f->final.data);
+        ngx_str_null(&f->final);
+        return NGX_HTTP_BATCH_FINAL_TROUBLE;
+    }
+
+    ngx_http_batch_final_settle(&f->final, z->log);
+    (void) ngx_http_batch_store_delete_work(f->id, z->log);
+
+    return NGX_HTTP_BATCH_FINAL_OK;
+}
+
+
+/* NGX_OK: target and plan are known */
+
+static ngx_int_t
+ngx_http_batch_finalize_target(ngx_http_batch_finalizer_t *z)
+{
+    ngx_int_t  rc;
+
+    if (ngx_http_batch_cancel_read(z->f->id, &z->cancelling_at, z->log)
+        == NGX_ERROR)
+    {
+        return NGX_ERROR;
+    }
+
+    if (z->cancelling_at) {
+        z->target = BATCH_CANCELLED;
+
+    } else if (z->f->expired) {
+        z->target = BATCH_EXPIRED;
+
+    } else {
+        z->target = BATCH_COMPLETED;
+    }
+
+    rc = ngx_http_batch_plan_read(z->f->id, &z->plan, z->log);
+
+    if (rc == NGX_DECLINED && z->target == BATCH_COMPLETED) {
+        ngx_log_error(NGX_LOG_ALERT, z->log, 0,
+                      "batch %s: to be completed, but has no plan", z->f->id);
+        return NGX_ERROR;
+    }
+
+    return rc == NGX_ERROR ? NGX_ERROR : NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_finalize_work_add(void *ctx, uint32_t chunk, uint32_t epoch,
+    ngx_uint_t seal)
+{
+    size_t                        n;
+    ngx_http_batch_work_t        *w;
+    ngx_http_batch_finalizer_t   *z = ctx;
+
+    if (z->nwork == z->nalloc) {
+        n = z->nalloc ? z->nalloc * 2 : 256;
+
+        w = realloc(z->work, n * sizeof(ngx_http_batch_work_t));
+        if (w == NULL) {
+            return NGX_ERROR;
+        }
+
+        z->work = w;
+        z->nalloc = n;
+    }
+
+    w = &z->work[z->nwork++];
+
+    w->chunk = chunk;
+    w->epoch = epoch;
+    w->seal = seal;
+
+    return NGX_OK;
+}
+
+
+static int ngx_libc_cdecl
+ngx_http_batch_finalize_work_cmp(const void *one, const void *two)
+{
+    const ngx_http_batch_work_t  *a = one, *b = two;
+
+    if (a->chunk != b->chunk) {
+        return a->chunk < b->chunk ? -1 : 1;
+    }
+
+    if (a->seal != b->seal) {
+        return a->seal < b->seal ? -1 : 1;
+    }
+
+    return (a->epoch > b->epoch) - (a->epoch < b->epoch);
+}
+
+
+/* one listing for all chunks: a directory of n files is not read n times */
+
+static ngx_int_t
+ngx_http_batch_finalize_work(ngx_http_batch_finalizer_t *z)
+{
+    if (z->plan.nchunks == 0) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_batch_store_work_walk(z->f->id,
+                                       ngx_http_batch_finalize_work_add, z,
+                                       z->log)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (z->nwork) {
+        ngx_qsort(z->work, z->nwork, sizeof(ngx_http_batch_work_t),
+                  ngx_http_batch_finalize_work_cmp);
+    }
+
+    return NGX_OK;
+}
+
+
+/* NGX_DECLINED: the chunk must run again */
+
+static ngx_int_t
+ngx_http_batch_finalize_chunk(ngx_http_batch_finalizer_t *z, uint32_t chunk,
+    size_t *pos)
+{
+    size_t      i, first, seals, last;
+    uint32_t   *epochs;
+    ngx_int_t   rc;
+
+    while (*pos < z->nwork && z->work[*pos].chunk < chunk) {
+        (*pos)++;
+    }
+
+    first = *pos;
+
+    for (seals = first;
+         seals < z->nwork && z->work[seals].chunk == chunk
+         && !z->work[seals].seal;
+         seals++)
+    {
+        /* void */
+    }
+
+    for (last = seals;
+         last < z->nwork && z->work[last].chunk == chunk;
+         last++)
+    {
+        /* void */
+    }
+
+    *pos = last;
+
+    for (i = last; i > seals; i--) {
+        rc = ngx_http_batch_gather_seal(&z->gather, chunk,
+                                        z->work[i - 1].epoch);
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
+    }
+
+    if (z->target == BATCH_COMPLETED) {
+        return NGX_DECLINED;
+    }
+
+    epochs = malloc((seals - first + 1) * sizeof(uint32_t));
+    if (epochs == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = first; i < seals; i++) {
+        epochs[i - first] = z->work[i].epoch;
+    }
+
+    rc = ngx_http_batch_gather_rest(&z->gather, chunk, epochs, seals - first);
+
+    free(epochs);
+
+    /* NGX_DECLINED is for seals */
+
+    return rc == NGX_DECLINED ? NGX_ERROR : rc;
+}
+
+
+static ngx_http_batch_finalize_e
+ngx_http_batch_finalize_publish(ngx_http_batch_finalizer_t *z)
+{
+    int64_t                     now;
+    ngx_uint_t                  i;
+    ngx_http_batch_text_t       text;
+    ngx_http_batch_finalize_e   e;
+
+    now = batch_clock_sec();
+
+    for (i = 0; i < 2; i++) {
+        if (z->result.tally.lines[i]
+            && ngx_http_batch_finalize_blob(z, i, now) != NGX_OK)
+        {
+            ngx_http_batch_finalize_drop(z);
+            return NGX_HTTP_BATCH_FINAL_TROUBLE;
+        }
+    }
+
+    /* copying takes its time: a cancel that came meanwhile is honoured.  All
+     * lines of a completed batch are there, so only the name changes. */
+
+    if (z->target != BATCH_CANCELLED) {
+
+        if (ngx_http_batch_cancel_read(z->f->id, &z->cancelling_at, z->log)
+            == NGX_ERROR)
+        {
+            ngx_http_batch_finalize_drop(z);
+            return NGX_HTTP_BATCH_FINAL_TROUBLE;
+        }
+
+        if (z->cancelling_at) {
+            z->target = BATCH_CANCELLED;
+        }
+    }
+
+    ngx_memzero(&text, sizeof(ngx_http_batch_text_t));
+
+    ngx_http_batch_finalize_text(z, &text, now);
+
+    if (text.failed) {
+        ngx_log_error(NGX_LOG_EMERG, z->log, NGX_ENOMEM,
+                      "batch %s: no memory for final.json", z->f->id);
+        ngx_http_batch_finalize_drop(z);
+        e = NGX_HTTP_BATCH_FINAL_TROUBLE;
+
+    } else {
+        e = ngx_http_batch_finalize_commit(z, &text);
+    }
+
+    ngx_http_batch_text_free(&text);
+
+    return e;
+}
+
+
+static ngx_int_t
+ngx_http_batch_finalize_blob(ngx_http_batch_finalizer_t *z, ngx_uint_t sink,
+    int64_t now)
+{
+    int64_t                 ttl;
+    u_char                 *last;
+    ngx_http_batch_file_t  *file;
+
+    file = &z->files[sink];
+
+    if (batch_id_make(BATCH_ID_FILE, file->id) == 0) {
+        ngx_log_error(NGX_LOG_CRIT, z->log, ngx_errno, "getrandom() failed");
+        return NGX_ERROR;
+    }
+
+    file->tenant = z->meta.tenant;
+    ngx_str_set(&file->purpose, "batch_output");
+
+    last = ngx_slprintf(z->names[sink],
+                        z->names[sink] + sizeof(z->names[sink]),
+                        "%s_%s.jsonl", z->f->id,
+                        sink == NGX_HTTP_BATCH_SINK_OUTPUT ? "output"
+                                                           : "error");
+    file->filename.data = z->names[sink];
+    file->filename.len = last - z->names[sink];
+
+    ttl = z->meta.output_ttl ? z->meta.output_ttl : z->f->file_ttl;
+
+    file->created_us = batch_clock_us();
+    file->expires_at = ttl ? now + ttl : 0;
+
+    /* DECLINED: 131 random bits met somebody else's */
+
+    if (ngx_http_batch_result_publish(&z->result, sink, file->id, &file->bytes)
+        != NGX_OK)
+    {
+        file->id[0] = '\0';
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_finalize_text(ngx_http_batch_finalizer_t *z,
+    ngx_http_batch_text_t *text, int64_t now)
+{
+    ngx_http_batch_final_t   final;
+    ngx_http_batch_tally_t  *tally;
+
+    tally = &z->result.tally;
+
+    ngx_memzero(&final, sizeof(ngx_http_batch_final_t));
+
+    final.id = z->f->id;
+    final.status = z->target;
+    final.ended_at = now;
+    final.in_progress_at = z->plan.in_progress_at;
+    final.cancelling_at = z->cancelling_at;
+
+    if (z->target != BATCH_CANCELLED) {
+        final.finalizing_at = z->f->finalizing_at;
+
+        if (final.finalizing_at == 0) {
+            final.finalizing_at = (int64_t) (z->gather.sealed_us / 1000000);
+        }
+
+        if (final.finalizing_at == 0 || final.finalizing_at > now) {
+            final.finalizing_at = now;
+        }
+    }
+
+    final.total = z->plan.total;
+    final.completed = tally->ok;
+    final.failed = tally->failed;
+    final.model = z->plan.model;
+    final.usage = tally->usage;
+    final.output = z->files[0].id[0] ? &z->files[0] : NULL;
+    final.error = z->files[1].id[0] ? &z->files[1] : NULL;
+
+    ngx_http_batch_text_final(text, &final);
+}
+
+
+static ngx_http_batch_finalize_e
+ngx_http_batch_finalize_commit(ngx_http_batch_finalizer_t *z,
+    ngx_http_batch_text_t *text)
+{
+    ngx_int_t                   rc;
+    ngx_http_batch_finalize_t  *f;
+    ngx_http_batch_finalize_e   e;
+
+    f = z->f;
+
+    rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_FINAL, f->id, text->data,
+                                      text->len, z->log);
+
+    if (rc == NGX_ERROR
+        && ngx_http_batch_store_exists(NGX_HTTP_BATCH_FINAL, f->id, z->log)
+           == 0)
+    {
+        ngx_http_batch_finalize_drop(z);
+        return NGX_HTTP_BATCH_FINAL_TROUBLE;
+    }
+
+    /* whatever the answer was, final.json on disk says whose result counts;
+     * while it cannot be read, our blobs may be the ones it names: they stay */
+
+    e = ngx_http_batch_finalize_ended(z);
+
+    if (e == NGX_HTTP_BATCH_FINAL_REDO) {
+        e = NGX_HTTP_BATCH_FINAL_TROUBLE;
+    }
+
+    if (e == NGX_HTTP_BATCH_FINAL_OK
+        && (f->final.len != text->len
+            || ngx_memcmp(f->final.data, text->data, text->len) != 0))
+    {
+        ngx_http_batch_finalize_drop(z);
+    }
+
+    return e;
+}
+
+
+/* the blobs that no final.json names */
+
+static void
+ngx_http_batch_finalize_drop(ngx_http_batch_finalizer_t *z)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < 2; i++) {
+        if (z->files[i].id[0]) {
+            (void) ngx_http_batch_store_delete_blob(z->files[i].id, z->log);
+            z->files[i].id[0] = '\0';
+        }
+    }
+}

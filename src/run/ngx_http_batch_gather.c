@@ -1,0 +1,416 @@
+
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ */
+
+
+#include "ngx_http_batch_gather.h"
+#include "ngx_http_batch_lines.h"
+#include "ngx_http_batch_task.h"
+#include "ngx_http_batch_validate.h"
+
+
+#define NGX_HTTP_BATCH_GATHER_LOOK  255     /* lines between looks at quit */
+
+
+static void ngx_http_batch_gather_close(ngx_http_batch_gather_t *g);
+static ngx_fd_t ngx_http_batch_gather_open(ngx_http_batch_gather_t *g,
+    uint32_t epoch);
+static ngx_int_t ngx_http_batch_gather_picks(ngx_http_batch_gather_t *g,
+    batch_pick_t *picks, size_t n);
+static ngx_int_t ngx_http_batch_gather_early(ngx_http_batch_gather_t *g,
+    batch_pick_t *picks, size_t n);
+static ngx_int_t ngx_http_batch_gather_lines(ngx_http_batch_gather_t *g,
+    batch_pick_t *picks, size_t n);
+static ngx_int_t ngx_http_batch_gather_line(ngx_http_batch_gather_t *g,
+    ngx_http_batch_lines_t *l, batch_pick_t *pick);
+
+
+void
+ngx_http_batch_gather_init(ngx_http_batch_gather_t *g)
+{
+    g->sealed_us = 0;
+    g->chunk = 0;
+    g->input = NGX_INVALID_FILE;
+    g->nfds = 0;
+}
+
+
+void
+ngx_http_batch_gather_free(ngx_http_batch_gather_t *g)
+{
+    ngx_http_batch_gather_close(g);
+
+    if (g->input != NGX_INVALID_FILE) {
+        (void) ngx_close_file(g->input);
+        g->input = NGX_INVALID_FILE;
+    }
+}
+
+
+static void
+ngx_http_batch_gather_close(ngx_http_batch_gather_t *g)
+{
+    while (g->nfds) {
+        (void) ngx_close_file(g->fds[--g->nfds]);
+    }
+}
+
+
+/* of the chunk at hand; stays open until the chunk is done */
+
+static ngx_fd_t
+ngx_http_batch_gather_open(ngx_http_batch_gather_t *g, uint32_t epoch)
+{
+    ngx_fd_t    fd;
+    ngx_uint_t  i;
+
+    for (i = 0; i < g->nfds; i++) {
+        if (g->epochs[i] == epoch) {
+            return g->fds[i];
+        }
+    }
+
+    fd = ngx_http_batch_store_segment_open(g->id, g->chunk, epoch, g->log);
+
+    if (fd == NGX_INVALID_FILE) {
+        return fd;
+    }
+
+    if (g->nfds == NGX_HTTP_BATCH_GATHER_FDS) {
+        ngx_http_batch_gather_close(g);
+    }
+
+    g->epochs[g->nfds] = epoch;
+    g->fds[g->nfds++] = fd;
+
+    return fd;
+}
+
+
+static int ngx_libc_cdecl
+ngx_http_batch_gather_cmp_written(const void *one, const void *two)
+{
+    const batch_pick_t  *a = one, *b = two;
+
+    if (a->epoch != b->epoch) {
+        return a->epoch < b->epoch ? -1 : 1;
+    }
+
+    return (a->offset > b->offset) - (a->offset < b->offset);
+}
+
+
+static int ngx_libc_cdecl
+ngx_http_batch_gather_cmp_line(const void *one, const void *two)
+{
+    const batch_pick_t  *a = one, *b = two;
+
+    return (a->line > b->line) - (a->line < b->line);
+}
+
+
+/* lines [first_line, this) are the chunk's */
+
+static uint64_t
+ngx_http_batch_gather_end(ngx_http_batch_gather_t *g)
+{
+    if (g->chunk + 1 < g->plan->nchunks) {
+        return g->plan->chunks[g->chunk + 1].first_line;
+    }
+
+    return UINT64_MAX;
+}
+
+
+/* a seal can only be right if it has a pick for each of the chunk's lines */
+
+static ngx_uint_t
+ngx_http_batch_gather_sane(ngx_http_batch_gather_t *g, const batch_seal_t *s)
+{
+    const ngx_http_batch_plan_chunk_t  *c;
+
+    c = &g->plan->chunks[g->chunk];
+
+    return s->chunk == g->chunk
+           && s->n == c->count
+           && s->n
+           && s->picks[0].line >= c->first_line
+           && s->picks[s->n - 1].line < ngx_http_batch_gather_end(g);
+}
+
+
+ngx_int_t
+ngx_http_batch_gather_seal(ngx_http_batch_gather_t *g, uint32_t chunk,
+    uint32_t epoch)
+{
+    ngx_int_t                rc;
+    ngx_str_t                text;
+    batch_seal_t             seal;
+    ngx_http_batch_tally_t   mark;
+
+    g->chunk = chunk;
+
+    rc = ngx_http_batch_store_seal_read(g->id, chunk, epoch, &text, g->log);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ngx_memzero(&seal, sizeof(batch_seal_t));
+
+    rc = NGX_DECLINED;
+
+    if (batch_seal_decode(text.data, text.len, &seal) == BATCH_OK) {
+
+        if (ngx_http_batch_gather_sane(g, &seal)) {
+
+            if (g->order == NGX_HTTP_BATCH_ORDER_COMPLETION) {
+                ngx_qsort(seal.picks, seal.n, sizeof(batch_pick_t),
+                          ngx_http_batch_gather_cmp_written);
+            }
+
+            ngx_http_batch_result_mark(g->result, &mark);
+
+            rc = ngx_http_batch_gather_picks(g, seal.picks, seal.n);
+
+            if (rc != NGX_OK) {
+                ngx_http_batch_result_rollback(g->result, &mark);
+
+            } else if (seal.sealed_us > g->sealed_us) {
+                g->sealed_us = seal.sealed_us;
+            }
+        }
+
+        free(seal.picks);
+    }
+
+    ngx_free(text.data);
+    ngx_http_batch_gather_close(g);
+
+    if (rc == NGX_DECLINED
+        && ngx_http_batch_store_exists(NGX_HTTP_BATCH_FINAL, g->id, g->log)
+           == 0)
+    {
+        /* with final.json there, another finalizer has removed the segments */
+
+        ngx_log_error(NGX_LOG_ALERT, g->log, 0,
+                      "batch %s: seal %uD of chunk %uD is void",
+                      g->id, epoch, chunk);
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_batch_gather_picks(ngx_http_batch_gather_t *g, batch_pick_t *picks,
+    size_t n)
+{
+    size_t     i;
+    ngx_fd_t   fd;
+    ngx_int_t  rc;
+
+    for (i = 0; i < n; i++) {
+
+        if ((i & NGX_HTTP_BATCH_GATHER_LOOK) == 0
+            && ngx_http_batch_task_quit())
+        {
+            return NGX_ABORT;
+        }
+
+        fd = ngx_http_batch_gather_open(g, picks[i].epoch);
+
+        if (fd == NGX_INVALID_FILE) {
+            return ngx_errno == NGX_ENOENT ? NGX_DECLINED : NGX_ERROR;
+        }
+
+        rc = ngx_http_batch_result_copy(g->result, fd, &picks[i]);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_batch_gather_rest(ngx_http_batch_gather_t *g, uint32_t chunk,
+    const uint32_t *epochs, size_t n)
+{
+    size_t                               npicks;
+    ngx_int_t                            rc;
+    batch_pick_t                        *picks;
+    const ngx_http_batch_plan_chunk_t   *c;
+
+    g->chunk = chunk;
+    c = &g->plan->chunks[chunk];
+
+    if (g->input == NGX_INVALID_FILE) {
+
+        g->input = ngx_http_batch_store_open(NGX_HTTP_BATCH_INPUT, g->id,
+                                             g->log);
+        if (g->input == NGX_INVALID_FILE) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (ngx_http_batch_scan(g->id, chunk, epochs, n, c->first_line,
+                            ngx_http_batch_gather_end(g), &picks, &npicks,
+                            NULL, g->log)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    rc = NGX_OK;
+
+    if (g->order == NGX_HTTP_BATCH_ORDER_COMPLETION) {
+        rc = ngx_http_batch_gather_early(g, picks, npicks);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_batch_gather_lines(g, picks, npicks);
+    }
+
+    free(picks);
+    ngx_http_batch_gather_close(g);
+
+    return rc;
+}
+
+
+/* in order of completion: the records first, as they were written; one that
+ * cannot be copied after all gets kind 0 and is filled */
+
+static ngx_int_t
+ngx_http_batch_gather_early(ngx_http_batch_gather_t *g, batch_pick_t *picks,
+    size_t n)
+{
+    size_t     i;
+    ngx_int_t  rc;
+
+    if (n == 0) {
+        return NGX_OK;
+    }
+
+    ngx_qsort(picks, n, sizeof(batch_pick_t),
+              ngx_http_batch_gather_cmp_written);
+
+    for (i = 0; i < n; i++) {
+        rc = ngx_http_batch_gather_picks(g, &picks[i], 1);
+
+        if (rc == NGX_DECLINED) {
+            picks[i].kind = 0;
+
+        } else if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    ngx_qsort(picks, n, sizeof(batch_pick_t), ngx_http_batch_gather_cmp_line);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_gather_lines(ngx_http_batch_gather_t *g, batch_pick_t *picks,
+    size_t n)
+{
+    size_t                               i;
+    uint32_t                             count;
+    ngx_int_t                            rc;
+    batch_pick_t                        *pick;
+    ngx_http_batch_lines_t               l;
+    const ngx_http_batch_plan_chunk_t   *c;
+
+    c = &g->plan->chunks[g->chunk];
+
+    if (ngx_http_batch_lines_init(&l, g->input, c->offset,
+                                  c->offset + c->length, c->first_line,
+                                  NGX_HTTP_BATCH_LINE_MAX, g->log)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    count = 0;
+    i = 0;
+
+    while ((rc = ngx_http_batch_lines_next(&l)) == NGX_OK) {
+
+        if (batch_jsonl_blank(l.line, l.len)) {
+            continue;
+        }
+
+        if ((count++ & NGX_HTTP_BATCH_GATHER_LOOK) == 0
+            && ngx_http_batch_task_quit())
+        {
+            rc = NGX_ABORT;
+            break;
+        }
+
+        while (i < n && picks[i].line < l.number) {
+            i++;
+        }
+
+        pick = (i < n && picks[i].line == l.number) ? &picks[i] : NULL;
+
+        rc = ngx_http_batch_gather_line(g, &l, pick);
+
+        if (rc != NGX_OK) {
+            break;
+        }
+    }
+
+    ngx_http_batch_lines_free(&l);
+
+    if (rc == NGX_DONE && count == c->count) {
+        return NGX_OK;
+    }
+
+    if (rc == NGX_DONE || rc == NGX_DECLINED) {
+        ngx_log_error(NGX_LOG_ALERT, g->log, 0,
+                      "batch %s: chunk %uD of the input is not as planned",
+                      g->id, g->chunk);
+        return NGX_ERROR;
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_batch_gather_line(ngx_http_batch_gather_t *g,
+    ngx_http_batch_lines_t *l, batch_pick_t *pick)
+{
+    ngx_int_t            rc;
+    batch_line_t         line;
+    batch_line_error_t   err;
+
+    if (pick && pick->kind) {
+
+        if (g->order == NGX_HTTP_BATCH_ORDER_COMPLETION) {
+            return NGX_OK;
+        }
+
+        rc = ngx_http_batch_gather_picks(g, pick, 1);
+
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
+    }
+
+    if (batch_jsonl_parse(l->line, l->len, &g->endpoint, 1, &line, &err)
+        != BATCH_OK)
+    {
+        ngx_log_error(NGX_LOG_ALERT, g->log, 0,
+                      "batch %s: line %uL was valid and is not", g->id,
+                      l->number);
+        return NGX_ERROR;
+    }
+
+    return ngx_http_batch_result_fill(g->result, &line.custom_id, g->target);
+}

@@ -1,0 +1,216 @@
+
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * What the segments of a chunk hold.
+ */
+
+
+#include "ngx_http_batch_gather.h"
+
+
+typedef struct {
+    batch_pick_t     pick;
+    batch_usage_t    usage;
+} ngx_http_batch_found_t;
+
+
+typedef struct {
+    ngx_fd_t                  fd;
+    uint32_t                  epoch;
+    uint64_t                  from;
+    uint64_t                  to;
+    ngx_http_batch_found_t   *found;
+    size_t                    n;
+    size_t                    nalloc;
+    ngx_uint_t                unread;      /* an error of the disk */
+    ngx_uint_t                failed;      /* no memory */
+    ngx_log_t                *log;
+} ngx_http_batch_scan_t;
+
+
+static ssize_t
+ngx_http_batch_scan_read(void *ctx, void *buf, size_t n, uint64_t off)
+{
+    ssize_t                 got;
+    size_t                  done;
+    ngx_http_batch_scan_t  *s = ctx;
+
+    for (done = 0; done < n; done += got) {
+
+        got = pread(s->fd, (u_char *) buf + done, n - done,
+                    (off_t) (off + done));
+
+        if (got == -1) {
+            if (ngx_errno == NGX_EINTR) {
+                got = 0;
+                continue;
+            }
+
+            ngx_log_error(NGX_LOG_CRIT, s->log, ngx_errno,
+                          "batch: pread() of a segment failed");
+            s->unread = 1;
+            return -1;
+        }
+
+        if (got == 0) {
+            break;
+        }
+    }
+
+    return done;
+}
+
+
+static int
+ngx_http_batch_scan_record(void *ctx, const batch_record_t *r, uint64_t off)
+{
+    size_t                   n;
+    ngx_http_batch_found_t  *f;
+    ngx_http_batch_scan_t   *s = ctx;
+
+    if (r->line < s->from || r->line >= s->to) {
+        return BATCH_OK;
+    }
+
+    if (s->n == s->nalloc) {
+        n = s->nalloc ? s->nalloc * 2 : 256;
+
+        f = realloc(s->found, n * sizeof(ngx_http_batch_found_t));
+        if (f == NULL) {
+            s->failed = 1;
+            return BATCH_ERROR;
+        }
+
+        s->found = f;
+        s->nalloc = n;
+    }
+
+    f = &s->found[s->n++];
+
+    f->pick.line = r->line;
+    f->pick.offset = off;
+    f->pick.epoch = s->epoch;
+    f->pick.len = r->len;
+    f->pick.crc = r->crc;
+    f->pick.kind = r->kind;
+    f->pick.status = r->status;
+    f->usage = r->usage;
+
+    return BATCH_OK;
+}
+
+
+static int ngx_libc_cdecl
+ngx_http_batch_scan_cmp(const void *one, const void *two)
+{
+    const ngx_http_batch_found_t  *a = one, *b = two;
+
+    if (a->pick.line != b->pick.line) {
+        return a->pick.line < b->pick.line ? -1 : 1;
+    }
+
+    if (a->pick.epoch != b->pick.epoch) {
+        return a->pick.epoch < b->pick.epoch ? -1 : 1;
+    }
+
+    return (a->pick.offset > b->pick.offset)
+           - (a->pick.offset < b->pick.offset);
+}
+
+
+static ngx_int_t
+ngx_http_batch_scan_segment(ngx_http_batch_scan_t *s, const char *id,
+    uint32_t chunk, uint32_t epoch)
+{
+    s->epoch = epoch;
+    s->fd = ngx_http_batch_store_segment_open(id, chunk, epoch, s->log);
+
+    if (s->fd == NGX_INVALID_FILE) {
+        return ngx_errno == NGX_ENOENT ? NGX_OK : NGX_ERROR;
+    }
+
+    /* its writer may have died between write and sync: what we read is the
+     * page cache, which a power cut can still take away */
+
+    if (fdatasync(s->fd) == -1) {
+        ngx_log_error(NGX_LOG_CRIT, s->log, ngx_errno,
+                      "batch %s: fdatasync() of segment %uD.%uD failed",
+                      id, chunk, epoch);
+        (void) ngx_close_file(s->fd);
+        return NGX_ERROR;
+    }
+
+    /* an error while reading ends this segment; what was found is checked */
+
+    (void) batch_record_scan(ngx_http_batch_scan_read, s,
+                             ngx_http_batch_scan_record, s);
+
+    (void) ngx_close_file(s->fd);
+
+    return s->failed ? NGX_ERROR : NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_batch_scan(const char *id, uint32_t chunk, const uint32_t *epochs,
+    size_t nepochs, uint64_t from, uint64_t to, batch_pick_t **picks,
+    size_t *n, batch_usage_t *usage, ngx_log_t *log)
+{
+    size_t                   i;
+    ngx_int_t                rc;
+    batch_pick_t            *p;
+    ngx_http_batch_scan_t    s;
+    ngx_http_batch_found_t  *f;
+
+    ngx_memzero(&s, sizeof(ngx_http_batch_scan_t));
+
+    s.from = from;
+    s.to = to;
+    s.log = log;
+
+    *picks = NULL;
+    *n = 0;
+
+    rc = NGX_OK;
+
+    for (i = 0; i < nepochs && rc == NGX_OK; i++) {
+        rc = ngx_http_batch_scan_segment(&s, id, chunk, epochs[i]);
+    }
+
+    p = (rc == NGX_OK) ? malloc((s.n + 1) * sizeof(batch_pick_t)) : NULL;
+
+    if (p == NULL) {
+        free(s.found);
+        return NGX_ERROR;
+    }
+
+    if (s.n) {
+        ngx_qsort(s.found, s.n, sizeof(ngx_http_batch_found_t),
+                  ngx_http_batch_scan_cmp);
+    }
+
+    for (i = 0; i < s.n; i++) {
+        f = &s.found[i];
+
+        if (*n && p[*n - 1].line == f->pick.line) {
+            continue;
+        }
+
+        p[(*n)++] = f->pick;
+
+        if (usage && f->pick.kind == BATCH_KIND_OUTPUT) {
+            usage->input += f->usage.input;
+            usage->output += f->usage.output;
+            usage->cached += f->usage.cached;
+            usage->reasoning += f->usage.reasoning;
+            usage->total += f->usage.total;
+        }
+    }
+
+    free(s.found);
+
+    *picks = p;
+
+    return NGX_OK;
+}
