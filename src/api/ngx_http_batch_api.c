@@ -1,0 +1,347 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Router of the API.  The path is read as the client wrote it, because an id
+ * that needs decoding is no id of ours.
+ */
+
+#include "ngx_http_batch_api.h"
+
+
+typedef enum {
+    NGX_HTTP_BATCH_API_FILES = 0,
+    NGX_HTTP_BATCH_API_FILE,
+    NGX_HTTP_BATCH_API_CONTENT,
+    NGX_HTTP_BATCH_API_BATCHES,
+    NGX_HTTP_BATCH_API_BATCH,
+    NGX_HTTP_BATCH_API_CANCEL
+} ngx_http_batch_api_route_e;
+
+
+typedef struct {
+    ngx_str_t              allow;
+    ngx_http_handler_pt    get;
+    ngx_http_handler_pt    post;
+    ngx_http_handler_pt    delete;
+} ngx_http_batch_api_route_t;
+
+
+static ngx_int_t ngx_http_batch_api_init_ctx(ngx_http_request_t *r,
+    ngx_http_batch_api_ctx_t *ctx);
+static ngx_str_t ngx_http_batch_api_path(ngx_http_request_t *r);
+static ngx_int_t ngx_http_batch_api_find_route(ngx_str_t *path,
+    ngx_http_batch_api_ctx_t *ctx);
+static ngx_int_t ngx_http_batch_api_match(u_char *p, u_char *last,
+    ngx_http_batch_api_ctx_t *ctx);
+static ngx_int_t ngx_http_batch_api_dispatch(ngx_http_request_t *r,
+    ngx_http_batch_api_ctx_t *ctx, ngx_str_t *path);
+
+
+/* in the order of ngx_http_batch_api_route_e; HEAD goes wherever GET does */
+
+static ngx_http_batch_api_route_t  ngx_http_batch_api_routes[] = {
+
+    { ngx_string("GET, HEAD, POST"),
+      ngx_http_batch_api_files, ngx_http_batch_api_upload, NULL },
+
+    { ngx_string("GET, HEAD, DELETE"),
+      ngx_http_batch_api_file, NULL, ngx_http_batch_api_file_delete },
+
+    { ngx_string("GET, HEAD"),
+      ngx_http_batch_api_content, NULL, NULL },
+
+    { ngx_string("GET, HEAD, POST"),
+      ngx_http_batch_api_batches, ngx_http_batch_api_create, NULL },
+
+    { ngx_string("GET, HEAD"),
+      ngx_http_batch_api_batch, NULL, NULL },
+
+    { ngx_string("POST"),
+      NULL, ngx_http_batch_api_cancel, NULL }
+};
+
+
+ngx_int_t
+ngx_http_batch_api_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                  rc;
+    ngx_str_t                  path, shown;
+    ngx_http_batch_api_ctx_t  *ctx;
+
+    if (r != r->main) {
+        /* a subrequest has no body of its own, and a line no business here */
+        return NGX_HTTP_NOT_FOUND;
+    }
+
+    ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_batch_api_ctx_t));
+    if (ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_batch_api_init_ctx(r, ctx);
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (rc == NGX_DECLINED) {
+        return ngx_http_batch_api_error(r, NGX_HTTP_BAD_REQUEST, NULL,
+                                        "invalid_tenant",
+                                        "The tenant of this request is not "
+                                        "valid.");
+    }
+
+    path = ngx_http_batch_api_path(r);
+
+    if (ngx_http_batch_api_find_route(&path, ctx) != NGX_OK) {
+        shown = ngx_http_batch_api_shown(path.data, path.len);
+
+        return ngx_http_batch_api_error(r, NGX_HTTP_NOT_FOUND, NULL, NULL,
+                                        "Invalid URL (%V %V)",
+                                        &r->method_name, &shown);
+    }
+
+    return ngx_http_batch_api_dispatch(r, ctx, &path);
+}
+
+
+static ngx_int_t
+ngx_http_batch_api_init_ctx(ngx_http_request_t *r,
+    ngx_http_batch_api_ctx_t *ctx)
+{
+    u_char  *p;
+
+    ctx->kind = NGX_HTTP_BATCH_CTX_API;
+    ctx->conf = ngx_http_get_module_loc_conf(r, ngx_http_batch_module);
+
+    p = ngx_pnalloc(r->pool, 32);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (batch_id_random_hex((char *) p, 16) != BATCH_OK) {
+        ngx_log_error(NGX_LOG_CRIT, r->connection->log, ngx_errno,
+                      "no random bytes for a request id");
+        return NGX_ERROR;
+    }
+
+    ctx->request_id.len = 32;
+    ctx->request_id.data = p;
+
+    ngx_http_set_ctx(r, ctx, ngx_http_batch_module);
+
+    if (ctx->conf->tenant == NULL) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_complex_value(r, ctx->conf->tenant, &ctx->tenant) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    /*
+     * The tenant goes into manifests, which are JSON.  Mending a value that
+     * is no text could make two tenants one, so it is refused.
+     */
+
+    if (ctx->tenant.len > NGX_HTTP_BATCH_API_TENANT
+        || ngx_strlchr(ctx->tenant.data, ctx->tenant.data + ctx->tenant.len,
+                       '\0')
+           != NULL)
+    {
+        return NGX_DECLINED;
+    }
+
+    p = ngx_pnalloc(r->pool, ctx->tenant.len + 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(p, ctx->tenant.data, ctx->tenant.len);
+
+    if (ngx_http_batch_api_utf8(p, ctx->tenant.len) != 0) {
+        return NGX_DECLINED;
+    }
+
+    ctx->tenant.data = p;
+
+    return NGX_OK;
+}
+
+
+static ngx_str_t
+ngx_http_batch_api_path(ngx_http_request_t *r)
+{
+    u_char     *p;
+    ngx_str_t   path;
+
+    path = r->unparsed_uri;
+
+    for (p = path.data; p < path.data + path.len; p++) {
+        if (*p == '?' || *p == '#') {
+            path.len = p - path.data;
+            break;
+        }
+    }
+
+    return path;
+}
+
+
+/*
+ * The API may lie below any prefix: the first segment "files" or "batches"
+ * that is followed by something of the API counts.
+ */
+
+static ngx_int_t
+ngx_http_batch_api_find_route(ngx_str_t *path, ngx_http_batch_api_ctx_t *ctx)
+{
+    u_char  *p, *last, *next;
+
+    p = path->data;
+    last = path->data + path->len;
+
+    while (p < last) {
+
+        if (*p++ != '/') {
+            continue;
+        }
+
+        next = ngx_strlchr(p, last, '/');
+        if (next == NULL) {
+            next = last;
+        }
+
+        if (next - p == 5 && ngx_strncmp(p, "files", 5) == 0) {
+            ctx->route = NGX_HTTP_BATCH_API_FILES;
+
+        } else if (next - p == 7 && ngx_strncmp(p, "batches", 7) == 0) {
+            ctx->route = NGX_HTTP_BATCH_API_BATCHES;
+
+        } else {
+            p = next;
+            continue;
+        }
+
+        if (ngx_http_batch_api_match(next, last, ctx) == NGX_OK) {
+            return NGX_OK;
+        }
+
+        p = next;
+    }
+
+    return NGX_DECLINED;
+}
+
+
+/* what follows the collection: nothing, "/<id>", or "/<id>/<action>" */
+
+static ngx_int_t
+ngx_http_batch_api_match(u_char *p, u_char *last,
+    ngx_http_batch_api_ctx_t *ctx)
+{
+    u_char     *next;
+    ngx_str_t   action;
+
+    if (p == last) {
+        return NGX_OK;
+    }
+
+    p++;
+
+    next = ngx_strlchr(p, last, '/');
+    if (next == NULL) {
+        next = last;
+    }
+
+    if (next == p) {
+        return NGX_DECLINED;
+    }
+
+    ctx->id.data = p;
+    ctx->id.len = next - p;
+
+    if (next == last) {
+        ctx->route++;
+        return NGX_OK;
+    }
+
+    action.data = next + 1;
+    action.len = last - action.data;
+
+    if (ctx->route == NGX_HTTP_BATCH_API_FILES
+        && action.len == 7 && ngx_strncmp(action.data, "content", 7) == 0)
+    {
+        ctx->route = NGX_HTTP_BATCH_API_CONTENT;
+        return NGX_OK;
+    }
+
+    if (ctx->route == NGX_HTTP_BATCH_API_BATCHES
+        && action.len == 6 && ngx_strncmp(action.data, "cancel", 6) == 0)
+    {
+        ctx->route = NGX_HTTP_BATCH_API_CANCEL;
+        return NGX_OK;
+    }
+
+    return NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_http_batch_api_dispatch(ngx_http_request_t *r,
+    ngx_http_batch_api_ctx_t *ctx, ngx_str_t *path)
+{
+    ngx_int_t                    rc;
+    ngx_str_t                    shown;
+    ngx_http_handler_pt          handler;
+    ngx_http_batch_api_route_t  *route;
+
+    route = &ngx_http_batch_api_routes[ctx->route];
+
+    switch (r->method) {
+
+    case NGX_HTTP_GET:
+    case NGX_HTTP_HEAD:
+        handler = route->get;
+        break;
+
+    case NGX_HTTP_POST:
+        handler = route->post;
+        break;
+
+    case NGX_HTTP_DELETE:
+        handler = route->delete;
+        break;
+
+    default:
+        handler = NULL;
+    }
+
+    if (handler == NULL) {
+
+        if (ngx_http_batch_api_header(r, "Allow", &route->allow) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        shown = ngx_http_batch_api_shown(path->data, path->len);
+
+        return ngx_http_batch_api_error(r, NGX_HTTP_NOT_ALLOWED, NULL,
+                                        "method_not_supported",
+                                        "Not allowed to %V on %V.",
+                                        &r->method_name, &shown);
+    }
+
+    if (r->method != NGX_HTTP_POST
+        || ctx->route == NGX_HTTP_BATCH_API_CANCEL)
+    {
+        rc = ngx_http_discard_request_body(r);
+
+        if (rc != NGX_OK) {
+            r->keepalive = 0;
+            return ngx_http_batch_api_error(r, NGX_HTTP_BAD_REQUEST, NULL,
+                                            NULL,
+                                            "The request body is malformed.");
+        }
+    }
+
+    return handler(r);
+}

@@ -1,0 +1,226 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * The REST API: method and path to a handler, answers, errors, and the one way
+ * in which a request waits for Redis or the thread pool (an op).
+ */
+
+#ifndef _NGX_HTTP_BATCH_API_H_INCLUDED_
+#define _NGX_HTTP_BATCH_API_H_INCLUDED_
+
+#include "ngx_http_batch.h"
+#include "ngx_http_batch_object.h"
+#include "ngx_http_batch_index.h"
+
+
+#define NGX_HTTP_BATCH_API_JSON_MAX   65536    /* JSON request body, bytes */
+#define NGX_HTTP_BATCH_API_SHOWN      100      /* of a client's value, bytes */
+#define NGX_HTTP_BATCH_API_TENANT     256      /* value of batch_tenant, bytes */
+
+#define NGX_HTTP_BATCH_TTL_MIN        3600     /* expires_after, seconds */
+#define NGX_HTTP_BATCH_TTL_MAX        2592000
+
+
+typedef struct ngx_http_batch_op_s  ngx_http_batch_op_t;
+
+
+/* a client request's module ctx; from the request's pool */
+
+typedef struct {
+    ngx_uint_t                  kind;          /* NGX_HTTP_BATCH_CTX_API */
+    ngx_uint_t                  route;
+    ngx_str_t                   id;            /* as in the path, unchecked */
+    ngx_str_t                   tenant;
+    ngx_str_t                   request_id;    /* 32 hex digits */
+    ngx_http_batch_loc_conf_t  *conf;
+    ngx_http_batch_op_t        *op;            /* that reads the body */
+    unsigned                    headers:1;     /* of every answer, are set */
+} ngx_http_batch_api_ctx_t;
+
+
+/*
+ * An op is what a request waits for.  It lives in a pool of its own, because
+ * a request can die while a command or a task is under way, and what is
+ * durable on disk must reach the index even then.
+ *
+ *   created    by a handler; holds one reference of the request (r->count)
+ *   pending    an index call or a task is under way; its wrapper calls step()
+ *              or done(), and runs the request's posted requests after it
+ *   r == NULL  the client is gone, or was answered.  If nothing is pending,
+ *              or once that has ended, abandon() is called; an op without
+ *              abandon() goes on to its end
+ *   destroyed  by ngx_http_batch_op_finish(), or by abandon()
+ *
+ * Every function that answers (finish, answer, json, reject, unavailable)
+ * ends the op: its caller returns at once.
+ */
+
+typedef void (*ngx_http_batch_op_pt)(ngx_http_batch_op_t *op);
+typedef void (*ngx_http_batch_op_run_pt)(ngx_http_batch_op_t *op,
+    ngx_log_t *log);
+typedef void (*ngx_http_batch_op_step_pt)(ngx_http_batch_op_t *op,
+    ngx_int_t rc, ngx_http_batch_index_res_t *res);
+
+/*
+ * Takes a piece of the request body, advancing *pos.  NGX_OK: all taken;
+ * NGX_AGAIN: a task is pending, call again with the rest after it (also if
+ * *pos == last); NGX_DONE: the request was answered, the op may be gone.
+ */
+typedef ngx_int_t (*ngx_http_batch_op_take_pt)(ngx_http_batch_op_t *op,
+    u_char **pos, u_char *last);
+
+struct ngx_http_batch_op_s {
+    ngx_http_request_t         *r;
+    ngx_http_cleanup_t         *cln;
+    ngx_pool_t                 *pool;
+    ngx_http_batch_loc_conf_t  *conf;
+
+    char                        id[BATCH_ID_LEN];
+    ngx_str_t                   tenant;
+
+    ngx_http_batch_op_step_pt   step;
+    ngx_http_batch_op_run_pt    run;
+    ngx_http_batch_op_pt        done;
+    ngx_http_batch_op_pt        abandon;
+
+    /* the request body */
+    ngx_http_batch_op_take_pt   take;
+    ngx_http_batch_op_pt        end;
+    u_char                     *piece;         /* read back from a file */
+    u_char                     *piece_pos;
+    u_char                     *piece_last;
+    off_t                       piece_off;     /* in the file, bytes */
+    size_t                      piece_size;
+    ngx_fd_t                    body_fd;
+
+    /* results of a task */
+    ngx_int_t                   rc;
+    ngx_err_t                   err;
+    ngx_fd_t                    fd;
+    off_t                       size;
+
+    ngx_http_batch_file_t       file;
+    ngx_http_batch_meta_t       meta;
+    json_t                     *root;          /* file or meta point into it */
+    char                       *text;          /* the answer, malloc()ed */
+    void                       *data;
+
+    unsigned                    pending:1;
+    unsigned                    again:1;       /* take() said NGX_AGAIN */
+};
+
+
+/* content handler of a location with batch_api */
+ngx_int_t ngx_http_batch_api_handler(ngx_http_request_t *r);
+
+/* ngx_http_batch_api_answer.c: answers.  What they return goes to
+ * ngx_http_finalize_request(). */
+
+/* sends text, from malloc(), which is freed with the request */
+ngx_int_t ngx_http_batch_api_answer(ngx_http_request_t *r, ngx_uint_t status,
+    char *text);
+/* takes the reference */
+ngx_int_t ngx_http_batch_api_json(ngx_http_request_t *r, ngx_uint_t status,
+    json_t *root);
+/* An error, type by status: invalid_request_error, server_error from 500.
+ * param and code may be NULL; fmt as ngx_sprintf()'s. */
+ngx_int_t ngx_http_batch_api_error(ngx_http_request_t *r, ngx_uint_t status,
+    const char *param, const char *code, const char *fmt, ...);
+ngx_int_t ngx_http_batch_api_verror(ngx_http_request_t *r, ngx_uint_t status,
+    const char *type, const char *param, const char *code, const char *fmt,
+    va_list args);
+/* X-Request-Id and what else every answer carries */
+ngx_int_t ngx_http_batch_api_headers(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_api_header(ngx_http_request_t *r, const char *key,
+    ngx_str_t *value);
+
+/* at most NGX_HTTP_BATCH_API_SHOWN bytes of it, cut between characters */
+ngx_str_t ngx_http_batch_api_shown(const u_char *p, size_t len);
+/* replaces what is not UTF-8 by '?', in place; returns how many bytes */
+size_t ngx_http_batch_api_utf8(u_char *p, size_t len);
+/* characters of valid UTF-8 */
+size_t ngx_http_batch_api_chars(const char *p, size_t len);
+
+/* the 404s of unknown, foreign and malformed ids */
+ngx_int_t ngx_http_batch_api_no_file(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_api_no_batch(ngx_http_request_t *r);
+
+/* ngx_http_batch_api_op.c */
+
+/* NULL if there is no memory.  With it, the handler returns NGX_DONE. */
+ngx_http_batch_op_t *ngx_http_batch_op_create(ngx_http_request_t *r);
+void ngx_http_batch_op_destroy(ngx_http_batch_op_t *op);
+void ngx_http_batch_op_finish(ngx_http_batch_op_t *op, ngx_int_t rc);
+void ngx_http_batch_op_answer(ngx_http_batch_op_t *op);      /* 200, op->text */
+void ngx_http_batch_op_json(ngx_http_batch_op_t *op, json_t *root);
+void ngx_http_batch_op_reject(ngx_http_batch_op_t *op, ngx_uint_t status,
+    const char *param, const char *code, const char *fmt, ...);
+/* 503: rc of the index; NGX_AGAIN: no room in the queue; or by a task's
+ * error: 507 when the disk is full, 500 */
+void ngx_http_batch_op_unavailable(ngx_http_batch_op_t *op, ngx_int_t rc);
+void ngx_http_batch_op_disk_error(ngx_http_batch_op_t *op);
+void ngx_http_batch_op_no_file(ngx_http_batch_op_t *op);
+void ngx_http_batch_op_no_batch(ngx_http_batch_op_t *op);
+
+/* callback of index calls, data = op; op->step and op->pending are to be set
+ * by ngx_http_batch_op_wait() before the call */
+void ngx_http_batch_op_index(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+void ngx_http_batch_op_wait(ngx_http_batch_op_t *op,
+    ngx_http_batch_op_step_pt step);
+/* after the call: if it could not be sent, the op ends with 503 */
+void ngx_http_batch_op_sent(ngx_http_batch_op_t *op, ngx_int_t rc);
+
+/* run() in a thread, then done().  NGX_ERROR: the op has ended with 503. */
+ngx_int_t ngx_http_batch_op_task(ngx_http_batch_op_t *op,
+    ngx_http_batch_op_run_pt run, ngx_http_batch_op_pt done);
+
+/* ngx_http_batch_api_check.c: NGX_OK, or NGX_DONE if the op was rejected */
+
+/* decimal integer between min and max */
+ngx_int_t ngx_http_batch_check_int(ngx_http_batch_op_t *op, const char *name,
+    const u_char *p, size_t len, int64_t min, int64_t max, int64_t *n);
+/* rejects: "Invalid value: '...'. Supported values are: 'a', 'b', and 'c'." */
+void ngx_http_batch_check_supported(ngx_http_batch_op_t *op, const char *param,
+    const u_char *p, size_t len, const ngx_str_t *values, ngx_uint_t n);
+/* rejects: "Invalid type for '...': expected a string, but got ..." */
+void ngx_http_batch_check_type(ngx_http_batch_op_t *op, const char *param,
+    const char *expected, const json_t *value);
+void ngx_http_batch_check_missing(ngx_http_batch_op_t *op, const char *param);
+/* {"anchor":"created_at","seconds":n} */
+ngx_int_t ngx_http_batch_check_expires(ngx_http_batch_op_t *op,
+    const char *name, json_t *value, int64_t *seconds);
+ngx_int_t ngx_http_batch_check_anchor(ngx_http_batch_op_t *op,
+    const char *param, const u_char *p, size_t len);
+
+/* ngx_http_batch_api_body.c: reads the request body into op->take(), then
+ * op->end(); op->abandon must be set */
+void ngx_http_batch_body_start(ngx_http_batch_op_t *op);
+void ngx_http_batch_body_resume(ngx_http_batch_op_t *op);
+/* refuses compressed bodies; NGX_OK, or the answer's rc in *answer */
+ngx_int_t ngx_http_batch_body_encoded(ngx_http_request_t *r,
+    ngx_int_t *answer);
+
+/* ngx_http_batch_api_render.c: may be called in threads; NULL on error */
+json_t *ngx_http_batch_render_file(const ngx_http_batch_file_t *f);
+json_t *ngx_http_batch_render_batch(const ngx_http_batch_view_t *v);
+/* {"object":"list",...}; steals data */
+json_t *ngx_http_batch_render_list(json_t *data, ngx_uint_t has_more);
+
+/* handlers */
+ngx_int_t ngx_http_batch_api_upload(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_api_files(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_api_file(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_api_file_delete(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_api_content(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_api_create(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_api_batches(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_api_batch(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_api_cancel(ngx_http_request_t *r);
+
+/* ngx_http_batch_api_create.c: fills op->meta out of the body, whose
+ * reference op->root holds; NGX_OK, or NGX_DONE if the op was rejected */
+ngx_int_t ngx_http_batch_api_check_create(ngx_http_batch_op_t *op);
+
+
+#endif /* _NGX_HTTP_BATCH_API_H_INCLUDED_ */

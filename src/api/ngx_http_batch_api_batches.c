@@ -1,0 +1,417 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * One batch: its creation, its object, its cancellation.
+ */
+
+#include "ngx_http_batch_api.h"
+#include "ngx_http_batch_store.h"
+
+
+static ngx_int_t ngx_http_batch_create_take(ngx_http_batch_op_t *op,
+    u_char **pos, u_char *last);
+static void ngx_http_batch_create_too_large(ngx_http_batch_op_t *op);
+static void ngx_http_batch_create_parse(ngx_http_batch_op_t *op);
+static void ngx_http_batch_create_ready(ngx_http_batch_op_t *op,
+    ngx_int_t rc, ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_create_publish(ngx_http_batch_op_t *op,
+    ngx_log_t *log);
+static void ngx_http_batch_create_published(ngx_http_batch_op_t *op);
+static void ngx_http_batch_create_answer(ngx_http_batch_op_t *op,
+    ngx_int_t rc, ngx_http_batch_index_res_t *res);
+
+static ngx_int_t ngx_http_batch_batch_find(ngx_http_request_t *r,
+    ngx_http_batch_op_step_pt step);
+static ngx_int_t ngx_http_batch_batch_found(ngx_http_batch_op_t *op,
+    ngx_int_t rc, ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_batch_show(ngx_http_batch_op_t *op, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+
+static void ngx_http_batch_cancel_step(ngx_http_batch_op_t *op, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_cancel_publish(ngx_http_batch_op_t *op,
+    ngx_log_t *log);
+static void ngx_http_batch_cancel_published(ngx_http_batch_op_t *op);
+static void ngx_http_batch_cancel_answer(ngx_http_batch_op_t *op,
+    ngx_int_t rc, ngx_http_batch_index_res_t *res);
+static ngx_int_t ngx_http_batch_cancel_refused(ngx_http_batch_op_t *op,
+    batch_status_e status);
+
+
+ngx_int_t
+ngx_http_batch_api_create(ngx_http_request_t *r)
+{
+    ngx_int_t             rc;
+    ngx_buf_t            *b;
+    ngx_http_batch_op_t  *op;
+
+    if (ngx_http_batch_body_encoded(r, &rc) != NGX_OK) {
+        return rc;
+    }
+
+    op = ngx_http_batch_op_create(r);
+    if (op == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (r->headers_in.content_length_n > NGX_HTTP_BATCH_API_JSON_MAX) {
+        ngx_http_batch_create_too_large(op);
+        return NGX_DONE;
+    }
+
+    b = ngx_create_temp_buf(op->pool,
+                            r->headers_in.content_length_n >= 0
+                            ? (size_t) r->headers_in.content_length_n + 1
+                            : NGX_HTTP_BATCH_API_JSON_MAX);
+    if (b == NULL) {
+        ngx_http_batch_op_unavailable(op, NGX_ERROR);
+        return NGX_DONE;
+    }
+
+    op->data = b;
+    op->take = ngx_http_batch_create_take;
+    op->end = ngx_http_batch_create_parse;
+    op->abandon = ngx_http_batch_op_destroy;
+
+    ngx_http_batch_body_start(op);
+
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+ngx_http_batch_create_take(ngx_http_batch_op_t *op, u_char **pos, u_char *last)
+{
+    ngx_buf_t *b = op->data;
+
+    if (last - *pos > b->end - b->last) {
+        ngx_http_batch_create_too_large(op);
+        return NGX_DONE;
+    }
+
+    b->last = ngx_cpymem(b->last, *pos, last - *pos);
+    *pos = last;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_create_too_large(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_op_reject(op, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, NULL,
+                             NULL, "The request body is too large. Expected "
+                             "at most %d bytes.", NGX_HTTP_BATCH_API_JSON_MAX);
+}
+
+
+static void
+ngx_http_batch_create_parse(ngx_http_batch_op_t *op)
+{
+    int64_t     now;
+    ngx_buf_t  *b;
+
+    b = op->data;
+
+    op->root = json_loadb((char *) b->pos, b->last - b->pos,
+                          JSON_REJECT_DUPLICATES, NULL);
+
+    if (!json_is_object(op->root)) {
+        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
+                                 "We could not parse the JSON body of your "
+                                 "request: a JSON object without duplicate "
+                                 "keys is expected.");
+        return;
+    }
+
+    if (ngx_http_batch_api_check_create(op) != NGX_OK) {
+        return;
+    }
+
+    if (batch_id_make(BATCH_ID_BATCH, op->meta.id) == 0) {
+        ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, ngx_errno,
+                      "no random bytes for a batch id");
+        ngx_http_batch_op_unavailable(op, NGX_ERROR);
+        return;
+    }
+
+    now = batch_clock_us();
+
+    op->meta.created_us = now;
+
+    if (op->meta.expires_at) {
+        op->meta.expires_at += now / 1000000;
+    }
+
+    /* a batch that is on disk but not in the index would surprise its client
+     * later: without an index nothing is published */
+
+    ngx_http_batch_op_wait(op, ngx_http_batch_create_ready);
+    ngx_http_batch_op_sent(op, ngx_http_batch_index_check(
+                                                 ngx_http_batch_op_index, op));
+}
+
+
+static void
+ngx_http_batch_create_ready(ngx_http_batch_op_t *op, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    if (rc != NGX_OK) {
+        ngx_http_batch_op_unavailable(op, NGX_BUSY);
+        return;
+    }
+
+    if (ngx_http_batch_op_task(op, ngx_http_batch_create_publish,
+                               ngx_http_batch_create_published)
+        == NGX_OK)
+    {
+        op->abandon = NULL;
+    }
+}
+
+
+static void
+ngx_http_batch_create_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
+{
+    ngx_str_t  text;
+
+    text = ngx_http_batch_meta_encode(&op->meta);
+
+    if (text.data == NULL) {
+        op->rc = NGX_ERROR;
+        op->err = NGX_ENOMEM;
+        return;
+    }
+
+    op->rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_META, op->meta.id,
+                                          text.data, text.len, log);
+    op->err = ngx_errno;
+
+    free(text.data);
+}
+
+
+static void
+ngx_http_batch_create_published(ngx_http_batch_op_t *op)
+{
+    if (op->rc != NGX_OK) {
+        ngx_http_batch_op_disk_error(op);
+        return;
+    }
+
+    ngx_http_batch_op_wait(op, ngx_http_batch_create_answer);
+    ngx_http_batch_op_sent(op, ngx_http_batch_index_batch_put(&op->meta,
+                                                 ngx_http_batch_op_index, op));
+}
+
+
+static void
+ngx_http_batch_create_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    ngx_http_batch_view_t  view;
+
+    if (rc != NGX_OK) {
+        ngx_http_batch_op_unavailable(op, NGX_ERROR);
+        return;
+    }
+
+    /* as it was published, whatever has happened since */
+
+    ngx_memzero(&view, sizeof(ngx_http_batch_view_t));
+
+    view.status = BATCH_VALIDATING;
+    view.meta = ngx_http_batch_meta_encode(&op->meta);
+
+    if (view.meta.data == NULL) {
+        ngx_http_batch_op_json(op, NULL);
+        return;
+    }
+
+    ngx_http_batch_op_json(op, ngx_http_batch_render_batch(&view));
+
+    free(view.meta.data);
+}
+
+
+static ngx_int_t
+ngx_http_batch_batch_find(ngx_http_request_t *r,
+    ngx_http_batch_op_step_pt step)
+{
+    ngx_http_batch_op_t       *op;
+    ngx_http_batch_api_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
+
+    if (!batch_id_check(BATCH_ID_BATCH, ctx->id.data, ctx->id.len)) {
+        return ngx_http_batch_api_no_batch(r);
+    }
+
+    op = ngx_http_batch_op_create(r);
+    if (op == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_batch_op_wait(op, step);
+    ngx_http_batch_op_sent(op, ngx_http_batch_index_batch_get(op->id,
+                                                 ngx_http_batch_op_index, op));
+
+    return NGX_DONE;
+}
+
+
+/* NGX_OK, or the op has ended with the 404 of unknown and foreign batches */
+
+static ngx_int_t
+ngx_http_batch_batch_found(ngx_http_batch_op_t *op, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    json_t                 *root;
+    ngx_uint_t              own;
+    ngx_http_batch_meta_t   m;
+
+    if (rc != NGX_OK) {
+        ngx_http_batch_op_no_batch(op);
+        return NGX_DECLINED;
+    }
+
+    if (ngx_http_batch_meta_decode(&m, res->view->meta.data,
+                                   res->view->meta.len, &root)
+        != NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                      "batch: malformed batch.json of \"%s\" in the index",
+                      op->id);
+
+        ngx_http_batch_op_json(op, NULL);
+        return NGX_DECLINED;
+    }
+
+    own = (m.tenant.len == op->tenant.len
+           && ngx_memcmp(m.tenant.data, op->tenant.data, m.tenant.len) == 0);
+
+    json_decref(root);
+
+    if (!own) {
+        ngx_http_batch_op_no_batch(op);
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_batch_api_batch(ngx_http_request_t *r)
+{
+    return ngx_http_batch_batch_find(r, ngx_http_batch_batch_show);
+}
+
+
+static void
+ngx_http_batch_batch_show(ngx_http_batch_op_t *op, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    if (ngx_http_batch_batch_found(op, rc, res) == NGX_OK) {
+        ngx_http_batch_op_json(op, ngx_http_batch_render_batch(res->view));
+    }
+}
+
+
+ngx_int_t
+ngx_http_batch_api_cancel(ngx_http_request_t *r)
+{
+    return ngx_http_batch_batch_find(r, ngx_http_batch_cancel_step);
+}
+
+
+static void
+ngx_http_batch_cancel_step(ngx_http_batch_op_t *op, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    batch_status_e  status;
+
+    if (ngx_http_batch_batch_found(op, rc, res) != NGX_OK) {
+        return;
+    }
+
+    status = res->view->status;
+
+    if (status == BATCH_CANCELLING || status == BATCH_CANCELLED) {
+        ngx_http_batch_op_json(op, ngx_http_batch_render_batch(res->view));
+        return;
+    }
+
+    if (ngx_http_batch_cancel_refused(op, status)) {
+        return;
+    }
+
+    (void) ngx_http_batch_op_task(op, ngx_http_batch_cancel_publish,
+                                  ngx_http_batch_cancel_published);
+}
+
+
+static ngx_int_t
+ngx_http_batch_cancel_refused(ngx_http_batch_op_t *op, batch_status_e status)
+{
+    if (status == BATCH_CANCELLED || !batch_status_terminal(status)) {
+        return 0;
+    }
+
+    ngx_http_batch_op_reject(op, NGX_HTTP_CONFLICT, NULL, NULL,
+                             "Cannot cancel a batch with status '%s'.",
+                             batch_status_name(status));
+    return 1;
+}
+
+
+static void
+ngx_http_batch_cancel_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
+{
+    u_char  *p;
+    u_char   text[sizeof("{\"v\":1,\"cancelling_at\":}") + NGX_INT64_LEN];
+
+    op->meta.created_us = batch_clock_us();
+
+    p = ngx_sprintf(text, "{\"v\":%d,\"cancelling_at\":%L}",
+                    NGX_HTTP_BATCH_FORMAT, op->meta.created_us / 1000000);
+
+    op->rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_CANCEL, op->id, text,
+                                          p - text, log);
+    op->err = ngx_errno;
+}
+
+
+static void
+ngx_http_batch_cancel_published(ngx_http_batch_op_t *op)
+{
+    if (op->rc == NGX_ERROR) {
+        ngx_http_batch_op_disk_error(op);
+        return;
+    }
+
+    /* somebody was first, but may have failed to tell the index */
+
+    ngx_http_batch_op_wait(op, ngx_http_batch_cancel_answer);
+    ngx_http_batch_op_sent(op, ngx_http_batch_index_batch_cancel(op->id,
+                                           op->meta.created_us / 1000000,
+                                           ngx_http_batch_op_index, op));
+}
+
+
+static void
+ngx_http_batch_cancel_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    if (ngx_http_batch_batch_found(op, rc, res) != NGX_OK) {
+        return;
+    }
+
+    /* it may have ended while the cancellation was being written */
+
+    if (ngx_http_batch_cancel_refused(op, res->view->status)) {
+        return;
+    }
+
+    ngx_http_batch_op_json(op, ngx_http_batch_render_batch(res->view));
+}

@@ -1,0 +1,270 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * POST /batches: what a client asks for, checked.  Whether the input file
+ * exists is found out by validation, as with OpenAI's service.
+ */
+
+#include "ngx_http_batch_api.h"
+
+
+#define NGX_HTTP_BATCH_METADATA_PAIRS  16
+#define NGX_HTTP_BATCH_METADATA_KEY    64       /* characters */
+#define NGX_HTTP_BATCH_METADATA_VALUE  512
+
+
+static ngx_int_t ngx_http_batch_create_string(ngx_http_batch_op_t *op,
+    const char *name, ngx_uint_t required, ngx_str_t *value);
+static ngx_int_t ngx_http_batch_create_endpoint(ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_create_window(ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_create_metadata(ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_create_pair(ngx_http_batch_op_t *op,
+    const char *key, json_t *value);
+static ngx_int_t ngx_http_batch_create_ttl(ngx_http_batch_op_t *op);
+
+
+ngx_int_t
+ngx_http_batch_api_check_create(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_meta_t *m = &op->meta;
+
+    if (ngx_http_batch_create_string(op, "input_file_id", 1,
+                                     &m->input_file_id)
+        != NGX_OK
+        || ngx_http_batch_create_endpoint(op) != NGX_OK
+        || ngx_http_batch_create_window(op) != NGX_OK
+        || ngx_http_batch_create_metadata(op) != NGX_OK
+        || ngx_http_batch_create_ttl(op) != NGX_OK
+        || ngx_http_batch_create_string(op, "job_id", 0, &m->job_id)
+           != NGX_OK)
+    {
+        return NGX_DONE;
+    }
+
+    m->tenant = op->tenant;
+    m->route = op->conf->route;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_create_string(ngx_http_batch_op_t *op, const char *name,
+    ngx_uint_t required, ngx_str_t *value)
+{
+    json_t  *v;
+
+    v = json_object_get(op->root, name);
+
+    if (v == NULL || (json_is_null(v) && !required)) {
+
+        if (required) {
+            ngx_http_batch_check_missing(op, name);
+            return NGX_DONE;
+        }
+
+        ngx_str_null(value);
+        return NGX_OK;
+    }
+
+    if (!json_is_string(v)) {
+        ngx_http_batch_check_type(op, name, "a string", v);
+        return NGX_DONE;
+    }
+
+    value->data = (u_char *) json_string_value(v);
+    value->len = json_string_length(v);
+
+    return NGX_OK;
+}
+
+
+/* the leading slash may be missing, as in Impala's documentation */
+
+static ngx_int_t
+ngx_http_batch_create_endpoint(ngx_http_batch_op_t *op)
+{
+    size_t       skip;
+    ngx_str_t   *list, value;
+    ngx_uint_t   i, n;
+
+    if (ngx_http_batch_create_string(op, "endpoint", 1, &value) != NGX_OK) {
+        return NGX_DONE;
+    }
+
+    list = NULL;
+    n = 0;
+
+    if (op->conf->endpoints) {
+        list = op->conf->endpoints->elts;
+        n = op->conf->endpoints->nelts;
+    }
+
+    skip = (value.len && value.data[0] != '/') ? 1 : 0;
+
+    for (i = 0; i < n; i++) {
+        if (list[i].len == value.len + skip
+            && ngx_memcmp(list[i].data + skip, value.data, value.len) == 0)
+        {
+            op->meta.endpoint = list[i];
+            return NGX_OK;
+        }
+    }
+
+    ngx_http_batch_check_supported(op, "endpoint", value.data, value.len,
+                                   list, n);
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+ngx_http_batch_create_window(ngx_http_batch_op_t *op)
+{
+    ngx_str_t                 value, *names;
+    ngx_uint_t                i, n;
+    ngx_http_batch_window_t  *list;
+
+    if (ngx_http_batch_create_string(op, "completion_window", 1, &value)
+        != NGX_OK)
+    {
+        return NGX_DONE;
+    }
+
+    list = NULL;
+    n = 0;
+
+    if (op->conf->windows) {
+        list = op->conf->windows->elts;
+        n = op->conf->windows->nelts;
+    }
+
+    for (i = 0; i < n; i++) {
+        if (list[i].name.len == value.len
+            && ngx_memcmp(list[i].name.data, value.data, value.len) == 0)
+        {
+            op->meta.window = list[i].name;
+            op->meta.expires_at = list[i].seconds;
+            return NGX_OK;
+        }
+    }
+
+    names = ngx_palloc(op->pool, (n + 1) * sizeof(ngx_str_t));
+    if (names == NULL) {
+        ngx_http_batch_op_unavailable(op, NGX_ERROR);
+        return NGX_DONE;
+    }
+
+    for (i = 0; i < n; i++) {
+        names[i] = list[i].name;
+    }
+
+    ngx_http_batch_check_supported(op, "completion_window", value.data,
+                                   value.len, names, n);
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+ngx_http_batch_create_metadata(ngx_http_batch_op_t *op)
+{
+    json_t      *metadata, *value;
+    const char  *key;
+
+    metadata = json_object_get(op->root, "metadata");
+
+    if (metadata == NULL || json_is_null(metadata)) {
+        return NGX_OK;
+    }
+
+    if (!json_is_object(metadata)) {
+        ngx_http_batch_check_type(op, "metadata", "an object", metadata);
+        return NGX_DONE;
+    }
+
+    if (json_object_size(metadata) > NGX_HTTP_BATCH_METADATA_PAIRS) {
+        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "metadata",
+                                 "object_above_max_properties",
+                                 "Invalid 'metadata': too many properties. "
+                                 "Expected an object with at most %d "
+                                 "properties, but got an object with %uz "
+                                 "properties instead.",
+                                 NGX_HTTP_BATCH_METADATA_PAIRS,
+                                 json_object_size(metadata));
+        return NGX_DONE;
+    }
+
+    json_object_foreach(metadata, key, value) {
+        if (ngx_http_batch_create_pair(op, key, value) != NGX_OK) {
+            return NGX_DONE;
+        }
+    }
+
+    op->meta.metadata = metadata;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_create_pair(ngx_http_batch_op_t *op, const char *key,
+    json_t *value)
+{
+    size_t      n;
+    u_char     *p;
+    ngx_str_t   shown;
+    char        param[sizeof("metadata.") + NGX_HTTP_BATCH_API_SHOWN];
+
+    n = ngx_strlen(key);
+    shown = ngx_http_batch_api_shown((u_char *) key, n);
+
+    p = ngx_sprintf((u_char *) param, "metadata.%V", &shown);
+    *p = '\0';
+
+    n = ngx_http_batch_api_chars(key, n);
+
+    if (n > NGX_HTTP_BATCH_METADATA_KEY) {
+        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "metadata",
+                                 "string_above_max_length",
+                                 "Invalid '%s': key too long. Expected a key "
+                                 "with maximum length %d, but got a key with "
+                                 "length %uz instead.", param,
+                                 NGX_HTTP_BATCH_METADATA_KEY, n);
+        return NGX_DONE;
+    }
+
+    if (!json_is_string(value)) {
+        ngx_http_batch_check_type(op, param, "a string", value);
+        return NGX_DONE;
+    }
+
+    n = ngx_http_batch_api_chars(json_string_value(value),
+                                 json_string_length(value));
+
+    if (n > NGX_HTTP_BATCH_METADATA_VALUE) {
+        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, param,
+                                 "string_above_max_length",
+                                 "Invalid '%s': string too long. Expected a "
+                                 "string with maximum length %d, but got a "
+                                 "string with length %uz instead.", param,
+                                 NGX_HTTP_BATCH_METADATA_VALUE, n);
+        return NGX_DONE;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_create_ttl(ngx_http_batch_op_t *op)
+{
+    json_t  *value;
+
+    value = json_object_get(op->root, "output_expires_after");
+
+    if (value == NULL || json_is_null(value)) {
+        return NGX_OK;
+    }
+
+    return ngx_http_batch_check_expires(op, "output_expires_after", value,
+                                        &op->meta.output_ttl);
+}

@@ -1,0 +1,459 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Lists of files and batches.  A page may hold 10000 manifests, so a page of
+ * more than a few is made into JSON by a thread.
+ */
+
+#include "ngx_http_batch_api.h"
+
+
+#define NGX_HTTP_BATCH_LIST_INLINE  16       /* objects rendered at once */
+#define NGX_HTTP_BATCH_LIST_FILES   10000
+#define NGX_HTTP_BATCH_LIST_BATCHES 100
+
+
+/* from the op's pool */
+
+typedef struct {
+    batch_id_kind_e         kind;
+    int64_t                 limit;
+    ngx_uint_t              asc;
+    ngx_str_t               after;
+    ngx_str_t               purpose;
+
+    size_t                  n;
+    ngx_http_batch_view_t  *views;           /* files: meta is the manifest */
+    ngx_uint_t              has_more;
+    int64_t                 now;             /* seconds */
+    ngx_uint_t              empty;           /* nothing of the page was left */
+    char                    last[BATCH_ID_LEN];
+} ngx_http_batch_list_t;
+
+
+static ngx_int_t ngx_http_batch_list_create(ngx_http_request_t *r,
+    batch_id_kind_e kind);
+static ngx_int_t ngx_http_batch_list_args(ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_list_arg(ngx_http_batch_op_t *op,
+    const char *name, ngx_str_t *value);
+static ngx_uint_t ngx_http_batch_list_purpose(const ngx_str_t *purpose);
+static void ngx_http_batch_list_page(ngx_http_batch_op_t *op);
+static void ngx_http_batch_list_step(ngx_http_batch_op_t *op, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+static ngx_int_t ngx_http_batch_list_copy(ngx_http_batch_op_t *op,
+    ngx_http_batch_index_res_t *res);
+static ngx_int_t ngx_http_batch_list_str(ngx_pool_t *pool, ngx_str_t *dst,
+    const ngx_str_t *src);
+static void ngx_http_batch_list_run(ngx_http_batch_op_t *op, ngx_log_t *log);
+static json_t *ngx_http_batch_list_item(ngx_http_batch_list_t *list,
+    size_t i);
+static void ngx_http_batch_list_done(ngx_http_batch_op_t *op);
+
+
+static const ngx_str_t  ngx_http_batch_list_orders[] = {
+    ngx_string("asc"),
+    ngx_string("desc")
+};
+
+
+ngx_int_t
+ngx_http_batch_api_files(ngx_http_request_t *r)
+{
+    return ngx_http_batch_list_create(r, BATCH_ID_FILE);
+}
+
+
+ngx_int_t
+ngx_http_batch_api_batches(ngx_http_request_t *r)
+{
+    return ngx_http_batch_list_create(r, BATCH_ID_BATCH);
+}
+
+
+static ngx_int_t
+ngx_http_batch_list_create(ngx_http_request_t *r, batch_id_kind_e kind)
+{
+    ngx_http_batch_op_t    *op;
+    ngx_http_batch_list_t  *list;
+
+    op = ngx_http_batch_op_create(r);
+    if (op == NULL) {
+        return NGX_ERROR;
+    }
+
+    list = ngx_pcalloc(op->pool, sizeof(ngx_http_batch_list_t));
+    if (list == NULL) {
+        ngx_http_batch_op_unavailable(op, NGX_ERROR);
+        return NGX_DONE;
+    }
+
+    list->kind = kind;
+    list->limit = (kind == BATCH_ID_FILE) ? NGX_HTTP_BATCH_LIST_FILES : 20;
+    list->now = batch_clock_sec();
+    op->data = list;
+
+    if (ngx_http_batch_list_args(op) != NGX_OK) {
+        return NGX_DONE;
+    }
+
+    /* what cannot be found needs no look-up; an unknown "after" is an empty
+     * page too, as clients that page by id rely on */
+
+    if (list->limit == 0
+        || (list->after.len
+            && !batch_id_check(kind, list->after.data, list->after.len))
+        || (list->purpose.len && !ngx_http_batch_list_purpose(&list->purpose)))
+    {
+        ngx_http_batch_op_json(op, ngx_http_batch_render_list(json_array(),
+                                                              0));
+        return NGX_DONE;
+    }
+
+    ngx_http_batch_list_page(op);
+
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+ngx_http_batch_list_args(ngx_http_batch_op_t *op)
+{
+    int64_t                 max;
+    ngx_int_t               rc;
+    ngx_str_t               value;
+    ngx_http_batch_list_t  *list;
+
+    list = op->data;
+
+    rc = ngx_http_batch_list_arg(op, "limit", &value);
+
+    if (rc == NGX_OK) {
+        max = (list->kind == BATCH_ID_FILE) ? NGX_HTTP_BATCH_LIST_FILES
+                                            : NGX_HTTP_BATCH_LIST_BATCHES;
+
+        rc = ngx_http_batch_check_int(op, "limit", value.data, value.len, 0,
+                                      max, &list->limit);
+    }
+
+    if (rc == NGX_DONE) {
+        return NGX_DONE;
+    }
+
+    if (ngx_http_batch_list_arg(op, "after", &list->after) == NGX_DONE) {
+        return NGX_DONE;
+    }
+
+    if (list->kind != BATCH_ID_FILE) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_batch_list_arg(op, "purpose", &list->purpose) == NGX_DONE) {
+        return NGX_DONE;
+    }
+
+    rc = ngx_http_batch_list_arg(op, "order", &value);
+
+    if (rc == NGX_OK) {
+
+        if (value.len == 3 && ngx_strncmp(value.data, "asc", 3) == 0) {
+            list->asc = 1;
+
+        } else if (value.len != 4 || ngx_strncmp(value.data, "desc", 4) != 0) {
+            ngx_http_batch_check_supported(op, "order", value.data, value.len,
+                                           ngx_http_batch_list_orders, 2);
+            return NGX_DONE;
+        }
+    }
+
+    return (rc == NGX_DONE) ? NGX_DONE : NGX_OK;
+}
+
+
+/* a decoded query argument; NGX_DECLINED if there is none, NGX_DONE if the op
+ * has ended */
+
+static ngx_int_t
+ngx_http_batch_list_arg(ngx_http_batch_op_t *op, const char *name,
+    ngx_str_t *value)
+{
+    u_char     *src, *dst;
+    ngx_str_t   raw;
+
+    ngx_str_null(value);
+
+    if (ngx_http_arg(op->r, (u_char *) name, ngx_strlen(name), &raw)
+        != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    value->data = ngx_pnalloc(op->pool, raw.len + 1);
+    if (value->data == NULL) {
+        ngx_http_batch_op_unavailable(op, NGX_ERROR);
+        return NGX_DONE;
+    }
+
+    src = raw.data;
+    dst = value->data;
+
+    ngx_unescape_uri(&dst, &src, raw.len, 0);
+
+    value->len = dst - value->data;
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_batch_list_purpose(const ngx_str_t *purpose)
+{
+    const char  **p;
+
+    static const char  *purposes[] = {
+        "assistants", "assistants_output", "batch", "batch_output",
+        "fine-tune", "fine-tune-results", "vision", "user_data", "evals", NULL
+    };
+
+    for (p = purposes; *p; p++) {
+        if (ngx_strlen(*p) == purpose->len
+            && ngx_strncmp(*p, purpose->data, purpose->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static void
+ngx_http_batch_list_page(ngx_http_batch_op_t *op)
+{
+    ngx_int_t               rc;
+    ngx_http_batch_list_t  *list;
+
+    list = op->data;
+
+    ngx_http_batch_op_wait(op, ngx_http_batch_list_step);
+
+    if (list->kind == BATCH_ID_FILE) {
+        rc = ngx_http_batch_index_file_list(&op->tenant, &list->purpose,
+                                            &list->after, list->limit,
+                                            list->asc,
+                                            ngx_http_batch_op_index, op);
+
+    } else {
+        rc = ngx_http_batch_index_batch_list(&op->tenant, &list->after,
+                                             list->limit,
+                                             ngx_http_batch_op_index, op);
+    }
+
+    ngx_http_batch_op_sent(op, rc);
+}
+
+
+static void
+ngx_http_batch_list_step(ngx_http_batch_op_t *op, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    ngx_http_batch_list_t *list = op->data;
+
+    list->n = 0;
+    list->has_more = 0;
+
+    if (rc == NGX_OK && ngx_http_batch_list_copy(op, res) != NGX_OK) {
+        ngx_http_batch_op_unavailable(op, NGX_ERROR);
+        return;
+    }
+
+    if (list->n > NGX_HTTP_BATCH_LIST_INLINE) {
+        (void) ngx_http_batch_op_task(op, ngx_http_batch_list_run,
+                                      ngx_http_batch_list_done);
+        return;
+    }
+
+    ngx_http_batch_list_run(op, ngx_cycle->log);
+    ngx_http_batch_list_done(op);
+}
+
+
+/* the index's answer is valid during its callback only */
+
+static ngx_int_t
+ngx_http_batch_list_copy(ngx_http_batch_op_t *op,
+    ngx_http_batch_index_res_t *res)
+{
+    size_t                  i;
+    ngx_http_batch_view_t  *v;
+    ngx_http_batch_list_t  *list;
+
+    list = op->data;
+
+    list->views = ngx_pcalloc(op->pool,
+                              (res->n + 1) * sizeof(ngx_http_batch_view_t));
+    if (list->views == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < res->n; i++) {
+        v = &list->views[i];
+
+        if (list->kind == BATCH_ID_FILE) {
+
+            if (ngx_http_batch_list_str(op->pool, &v->meta, &res->items[i])
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            continue;
+        }
+
+        *v = res->views[i];
+
+        if (ngx_http_batch_list_str(op->pool, &v->meta, &res->views[i].meta)
+            != NGX_OK
+            || ngx_http_batch_list_str(op->pool, &v->final,
+                                       &res->views[i].final)
+               != NGX_OK
+            || ngx_http_batch_list_str(op->pool, &v->model,
+                                       &res->views[i].model)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    list->n = res->n;
+    list->has_more = res->has_more;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_list_str(ngx_pool_t *pool, ngx_str_t *dst, const ngx_str_t *src)
+{
+    dst->len = src->len;
+    dst->data = ngx_pnalloc(pool, src->len + 1);
+
+    if (dst->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(dst->data, src->data, src->len);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_list_run(ngx_http_batch_op_t *op, ngx_log_t *log)
+{
+    size_t                  i;
+    json_t                 *data, *item, *root;
+    ngx_http_batch_list_t  *list;
+
+    list = op->data;
+    data = json_array();
+
+    for (i = 0; i < list->n; i++) {
+        item = ngx_http_batch_list_item(list, i);
+
+        if (item == NULL) {
+            continue;
+        }
+
+        if (json_is_null(item)) {
+            ngx_log_error(NGX_LOG_ALERT, log, 0,
+                          "batch: malformed manifest in a list of the index");
+            continue;
+        }
+
+        (void) json_array_append_new(data, item);
+    }
+
+    list->empty = (json_array_size(data) == 0);
+
+    root = ngx_http_batch_render_list(data, list->has_more);
+
+    if (root) {
+        op->text = json_dumps(root, JSON_COMPACT);
+        json_decref(root);
+    }
+}
+
+
+/* NULL: an expired file, left out; null: no manifest of ours */
+
+static json_t *
+ngx_http_batch_list_item(ngx_http_batch_list_t *list, size_t i)
+{
+    json_t                 *root, *item;
+    ngx_http_batch_file_t   f;
+    ngx_http_batch_view_t  *v;
+
+    v = &list->views[i];
+
+    if (list->kind == BATCH_ID_BATCH) {
+        item = ngx_http_batch_render_batch(v);
+
+        return item ? item : json_null();
+    }
+
+    if (ngx_http_batch_file_decode(&f, v->meta.data, v->meta.len, &root)
+        != NGX_OK)
+    {
+        return json_null();
+    }
+
+    (void) ngx_cpystrn((u_char *) list->last, (u_char *) f.id, BATCH_ID_LEN);
+
+    if (f.expires_at && f.expires_at <= list->now) {
+        item = NULL;
+
+    } else {
+        item = ngx_http_batch_render_file(&f);
+        item = item ? item : json_null();
+    }
+
+    json_decref(root);
+
+    return item;
+}
+
+
+static void
+ngx_http_batch_list_done(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_list_t *list = op->data;
+
+    /* all of the page has expired, but not all of the list: an empty page
+     * would end a client's loop */
+
+    if (op->r && list->kind == BATCH_ID_FILE && list->empty && list->has_more
+        && list->last[0]
+        && (list->after.len != ngx_strlen(list->last)
+            || ngx_strncmp(list->after.data, list->last, list->after.len)
+               != 0))
+    {
+        free(op->text);
+        op->text = NULL;
+
+        list->after.data = ngx_pnalloc(op->pool, BATCH_ID_LEN);
+        if (list->after.data == NULL) {
+            ngx_http_batch_op_unavailable(op, NGX_ERROR);
+            return;
+        }
+
+        (void) ngx_cpystrn(list->after.data, (u_char *) list->last,
+                           BATCH_ID_LEN);
+        list->after.len = ngx_strlen(list->last);
+        list->last[0] = '\0';
+
+        ngx_http_batch_list_page(op);
+        return;
+    }
+
+    ngx_http_batch_op_answer(op);
+}
