@@ -12,7 +12,7 @@
 
 
 enum {
-    BATCH_JSON_START = 0,            /* nothing yet, a byte-order mark may come */
+    BATCH_JSON_START = 0,            /* a byte-order mark may come */
     BATCH_JSON_BOM,                  /* sub: bytes of it seen */
     BATCH_JSON_VALUE,
     BATCH_JSON_ELEMENT,              /* a value or ] */

@@ -7,8 +7,8 @@
  * Strict as batch_jsonl.h.  A byte-order mark before the value is dropped.  No
  * allocation; any split of the input gives the same result.
  *
- * Of usage, what is not an unsigned integer counts as 0, what exceeds 64 bits as
- * UINT64_MAX, and of several the last.  Keys that the server writes with escapes
+ * Of usage, what is not an unsigned integer counts as 0, what exceeds 64 bits
+ * as UINT64_MAX, and of several the last.  Keys that the server writes with escapes
  * are not recognised.
  */
 

@@ -537,6 +537,7 @@ batch_line_check_body(batch_line_ctx_t *ctx, int model_optional)
     }
 
     if (chat) {
+        ctx->inputs = 0;
         return batch_line_require(ctx, BATCH_LINE_MESSAGES, '[', "an array");
     }
 

@@ -26,14 +26,15 @@ typedef struct {
     batch_str_t    url;
     batch_str_t    body;         /* exact bytes of the object, { to } */
     batch_str_t    model;        /* body.model */
-    uint64_t       inputs;       /* embeddings: elements of body.input (a string,
-                                    or an array of numbers, counts 1) */
+    uint64_t       inputs;       /* embeddings: elements of body.input (a
+                                    string or an array of numbers counts 1);
+                                    0 for other endpoints */
 } batch_line_t;
 
 typedef struct {
     const char    *code;         /* "invalid_json_line", ...; static */
     const char    *param;        /* "body.model", ...; static, NULL = null */
-    char           message[BATCH_ERROR_MSG_MAX];  /* NUL-terminated, valid UTF-8 */
+    char           message[BATCH_ERROR_MSG_MAX];  /* UTF-8, NUL-terminated */
 } batch_line_error_t;
 
 /*
@@ -42,14 +43,17 @@ typedef struct {
  * wording of section 2.3 of the API's validation table, in docs/API.md):
  *   invalid_json_line             not JSON, not an object, duplicate key, too
  *                                 deep, bad UTF-8: the message says which and
- *                                 at which byte
+ *                                 at which byte (the first one is 1)
  *   missing_required_parameter    custom_id, method, url, body; body.model;
  *                                 body.messages (chat), body.input (embeddings)
  *   invalid_type                  a known key of another type
  *   invalid_value                 custom_id empty or longer than 512 bytes
  *   invalid_method                anything but "POST"
  *   invalid_url                   decoded url is not byte for byte endpoint
- *   streaming_unsupported         body.stream is true
+ *   streaming_unsupported         body.stream is true (null is as absent)
+ * The order of the checks is: JSON, custom_id, method, url, body, model, stream,
+ * messages or input.  When only a later check failed, line holds the spans.
+ *
  * endpoint: "/v1/chat/completions", ...  A missing body.model is accepted if
  * model_optional.
  */
@@ -62,7 +66,8 @@ int batch_jsonl_blank(const unsigned char *p, size_t len);
 
 /* 1 if p[0..len) starts with a JSON object (leading white space and one
  * byte-order mark are skipped): the check of an upload's first line.
- * whole = 0: the line was cut at len, a valid prefix of an object passes. */
+ * whole = 0: the line was cut at len, a valid prefix of an object passes (also
+ * an empty one). */
 int batch_jsonl_object(const unsigned char *p, size_t len, int whole);
 
 /*

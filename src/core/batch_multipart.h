@@ -1,6 +1,6 @@
 /*
- * Streaming multipart/form-data (RFC 7578, RFC 2046 section 5.1).  A pull parser:
- * the caller gives it input and takes one event at a time; any split of the
+ * Streaming multipart/form-data (RFC 7578, RFC 2046 section 5.1).  A pull
+ * parser: the caller gives it input and takes one event at a time; any split of the
  * input gives the same events up to where DATA is cut.  Fixed memory.
  *
  * Limits (hostile bodies): boundary 1..70 bytes; BATCH_MP_MAX_PARTS parts;
@@ -52,10 +52,10 @@ typedef struct {
     unsigned         seen;                    /* headers and parameters had */
     unsigned         parts;
     unsigned         headers;
-    size_t           preamble;                /* bytes; later of the epilogue */
-    size_t           lead;                    /* bytes of the delimiter that were
-                                                 taken as read, not in the data */
-    size_t           matched;                 /* bytes of the delimiter matched */
+    size_t           preamble;                /* bytes; then the epilogue's */
+    size_t           lead;                    /* delimiter bytes taken as read
+                                                 that are not in the data */
+    size_t           matched;                 /* delimiter bytes matched */
     size_t           delim_len;
     unsigned char    delim[BATCH_MP_MAX_BOUNDARY + 4];    /* \r\n--boundary */
     size_t           line;                    /* where the header line begins */

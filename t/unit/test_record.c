@@ -1,0 +1,431 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ */
+
+#include "batch_crc.h"
+#include "batch_record.h"
+#include "test.h"
+
+
+typedef struct {
+    unsigned char   *data;
+    size_t           len;
+    size_t           most;           /* a read returns no more than this */
+    int              fail;           /* reads until one fails, 0 = never */
+    unsigned         n;              /* records seen */
+    int              stop;           /* callback refuses this record */
+    int              bad;
+} file_t;
+
+
+static batch_record_t  written[64];
+static uint64_t        offsets[65];
+
+
+/* field by field: there may be padding between them */
+
+static int
+same(const batch_record_t *a, const batch_record_t *b)
+{
+    return a->line == b->line && a->len == b->len && a->crc == b->crc
+           && a->kind == b->kind && a->status == b->status
+           && memcmp(&a->usage, &b->usage, sizeof(batch_usage_t)) == 0;
+}
+
+
+static ssize_t
+file_read(void *ctx, void *buf, size_t n, uint64_t off)
+{
+    file_t  *f = ctx;
+
+    if (f->fail && --f->fail == 0) {
+        return -1;
+    }
+
+    if (off >= f->len) {
+        return 0;
+    }
+
+    if (n > f->len - off) {
+        n = (size_t) (f->len - off);
+    }
+
+    if (f->most && n > f->most) {
+        n = f->most;
+    }
+
+    memcpy(buf, f->data + off, n);
+
+    return (ssize_t) n;
+}
+
+
+static int
+file_record(void *ctx, const batch_record_t *r, uint64_t off)
+{
+    file_t  *f = ctx;
+
+    if (f->n >= 64 || !same(r, &written[f->n])
+        || off != offsets[f->n])
+    {
+        f->bad++;
+    }
+
+    f->n++;
+
+    return (f->stop && (int) f->n == f->stop) ? BATCH_ERROR : BATCH_OK;
+}
+
+
+static int64_t
+file_scan(file_t *f)
+{
+    f->n = 0;
+    f->bad = 0;
+
+    return batch_record_scan(file_read, f, file_record, f);
+}
+
+
+/* a segment of n records with payloads of some lengths */
+
+static void
+file_make(file_t *f, unsigned n, const uint32_t *lens, unsigned nlens)
+{
+    size_t           i, off;
+    uint32_t         k;
+    unsigned char   *p;
+    batch_record_t  *r;
+
+    memset(f, 0, sizeof(*f));
+
+    for (i = 0, off = 0; i < n; i++) {
+        offsets[i] = off;
+        off += BATCH_RECORD_HEADER + lens[i % nlens];
+    }
+
+    offsets[n] = off;
+    f->len = off;
+    f->data = malloc(off);
+
+    for (i = 0; i < n; i++) {
+        p = f->data + offsets[i];
+        r = &written[i];
+        memset(r, 0, sizeof(*r));
+        r->line = i * 3 + 1;
+        r->len = lens[i % nlens];
+        r->kind = (uint16_t) (1 + i % 4);
+        r->status = (uint16_t) (i % 2 ? 200 : 0);
+        r->usage.input = i;
+        r->usage.output = UINT64_MAX - i;
+        r->usage.cached = i << 32;
+        r->usage.reasoning = 7;
+        r->usage.total = i * 2;
+
+        for (k = 0; k < r->len; k++) {
+            p[BATCH_RECORD_HEADER + k] = (unsigned char) (k * 7 + i);
+        }
+
+        r->crc = batch_crc32c(0, p + BATCH_RECORD_HEADER, r->len);
+        batch_record_encode(r, p);
+    }
+}
+
+
+/* which record holds the byte at off */
+
+static unsigned
+holder(size_t off)
+{
+    unsigned  i;
+
+    for (i = 0; offsets[i + 1] <= off; i++) { /* void */ }
+
+    return i;
+}
+
+
+static void
+small(void)
+{
+    file_t                 f;
+    size_t                 i, len;
+    unsigned               bit, k;
+    static const uint32_t  lens[] = { 1, 40, 17 };
+
+    file_make(&f, 5, lens, 3);
+    len = f.len;
+
+    ok(file_scan(&f) == (int64_t) len && f.n == 5 && !f.bad, "whole");
+
+    /* torn at every byte: what was whole before it counts */
+
+    for (i = 0; i < len; i++) {
+        f.len = i;
+        k = holder(i);
+        ok(file_scan(&f) == (int64_t) offsets[k] && f.n == k && !f.bad,
+           "torn at %zu", i);
+    }
+
+    f.len = len;
+
+    /* reads that bring little */
+
+    for (f.most = 1; f.most < 100; f.most += 13) {
+        ok(file_scan(&f) == (int64_t) len && f.n == 5 && !f.bad,
+           "reads of %zu", f.most);
+    }
+
+    f.most = 0;
+
+    /* every bit, at any place, ends the scan before its record */
+
+    for (i = 0; i < len; i++) {
+        for (bit = 0; bit < 8; bit++) {
+            f.data[i] ^= (unsigned char) (1 << bit);
+            k = holder(i);
+            ok(file_scan(&f) == (int64_t) offsets[k] && f.n == k && !f.bad,
+               "bit %u of byte %zu", bit, i);
+            f.data[i] ^= (unsigned char) (1 << bit);
+        }
+    }
+
+    /* a callback and a read that fail */
+
+    f.stop = 3;
+    ok(file_scan(&f) == -1 && f.n == 3, "callback refuses");
+    f.stop = 0;
+    f.fail = 1;
+    ok(file_scan(&f) == -1, "read fails");
+
+    free(f.data);
+}
+
+
+static void
+tails(void)
+{
+    file_t                 f;
+    size_t                 len, n;
+    batch_record_t         r;
+    unsigned char         *p;
+    static const uint32_t  lens[] = { 100 };
+
+    file_make(&f, 4, lens, 1);
+    len = f.len;
+    f.data = realloc(f.data, len + 70000);
+
+    for (n = 0; n < 70000; n += (n < 200) ? 1 : 3333) {
+        memset(f.data + len, 0, n);
+        f.len = len + n;
+        ok(file_scan(&f) == (int64_t) len && f.n == 4 && !f.bad,
+           "tail of %zu NULs", n);
+    }
+
+    /* NULs in the place of the last record's end, length kept */
+
+    for (n = 1; n <= BATCH_RECORD_HEADER + 100; n++) {
+        f.len = len;
+        p = test_copy(f.data, len);
+        memset(f.data + len - n, 0, n);
+        ok(file_scan(&f) == (int64_t) offsets[3] && f.n == 3 && !f.bad,
+           "last %zu bytes NUL", n);
+        memcpy(f.data, p, len);
+        free(p);
+    }
+
+    /* a stale block: a whole record behind a torn one is not looked at */
+
+    memmove(f.data + offsets[1] + 50, f.data + offsets[1], len - offsets[1]);
+    f.len = len + 50;
+    ok(file_scan(&f) == (int64_t) offsets[1] && f.n == 1, "resynchronised");
+
+    /* a header that is whole, but says more than the file or the law has */
+
+    r = written[1];
+    r.len = BATCH_RECORD_MAX;
+    batch_record_encode(&r, f.data + offsets[1]);
+    ok(file_scan(&f) == (int64_t) offsets[1] && f.n == 1, "huge length");
+
+    r.len = BATCH_RECORD_MAX + 1;
+    batch_record_encode(&r, f.data + offsets[1]);
+    ok(batch_record_decode(f.data + offsets[1], &r) == BATCH_ERROR, "length");
+    ok(file_scan(&f) == (int64_t) offsets[1] && f.n == 1, "too long");
+
+    f.len = 0;
+    ok(file_scan(&f) == 0 && f.n == 0, "empty file");
+
+    free(f.data);
+}
+
+
+static void
+decode(void)
+{
+    batch_record_t  r, back;
+    unsigned char   buf[BATCH_RECORD_HEADER];
+
+    memset(&r, 0, sizeof(r));
+    r.line = 0x0102030405060708;
+    r.len = 0x0a0b0c0d;
+    r.crc = 0xdeadbeef;
+    r.kind = BATCH_KIND_ERROR;
+    r.status = 429;
+    r.usage.input = 1;
+    r.usage.output = 2;
+    r.usage.cached = 3;
+    r.usage.reasoning = 4;
+    r.usage.total = 5;
+
+    batch_record_encode(&r, buf);
+    memset(&back, 0, sizeof(back));
+    ok(batch_record_decode(buf, &back) == BATCH_OK, "decode");
+    ok(same(&r, &back), "round trip");
+
+    /* the layout is a promise to files that are already on disks */
+
+    ok(memcmp(buf, "BCR1\x0d\x0c\x0b\x0a\x08\x07\x06\x05\x04\x03\x02\x01"
+              "\xef\xbe\xad\xde\x02\x00\xad\x01\x01\0\0\0\0\0\0\0\x02", 33)
+       == 0, "layout");
+
+#define refused(field, value)                                                 \
+    back = r;                                                                 \
+    back.field = value;                                                       \
+    batch_record_encode(&back, buf);                                          \
+    ok(batch_record_decode(buf, &back) == BATCH_ERROR, #field " = " #value)
+
+    refused(len, 0);
+    refused(line, 0);
+    refused(kind, 0);
+    refused(kind, 5);
+
+    memset(buf, 0, sizeof(buf));
+    ok(batch_record_decode(buf, &back) == BATCH_ERROR, "NULs");
+}
+
+
+/* payloads around the size of the scan's buffer */
+
+static void
+large(void)
+{
+    file_t                 f;
+    size_t                 len;
+    static const uint32_t  lens[] = {
+        65536, 1, 65535, 65456, 65455, 65457, 131072, 300000, 2
+    };
+
+    file_make(&f, 18, lens, 9);
+    len = f.len;
+
+    ok(file_scan(&f) == (int64_t) len && f.n == 18 && !f.bad, "large");
+
+    f.data[offsets[7] + BATCH_RECORD_HEADER + 200000] ^= 1;
+    ok(file_scan(&f) == (int64_t) offsets[7] && f.n == 7 && !f.bad,
+       "a bit in a large one");
+    f.data[offsets[7] + BATCH_RECORD_HEADER + 200000] ^= 1;
+
+    f.fail = 12;
+    ok(file_scan(&f) == -1, "a later read fails");
+
+    f.fail = 0;
+    f.len = len - 1;
+    ok(file_scan(&f) == (int64_t) offsets[17] && f.n == 17 && !f.bad, "torn");
+
+    free(f.data);
+}
+
+
+static void
+seal(void)
+{
+    size_t          i, size;
+    unsigned        bit;
+    batch_seal_t    s, back;
+    batch_pick_t    picks[3];
+    unsigned char  *buf, *copy;
+
+    memset(&s, 0, sizeof(s));
+    memset(picks, 0, sizeof(picks));
+
+    for (i = 0; i < 3; i++) {
+        picks[i].line = 10 + i * i;
+        picks[i].offset = (i + 1) << 33;
+        picks[i].epoch = (uint32_t) i + 1;
+        picks[i].len = 1000 + (uint32_t) i;
+        picks[i].crc = 0xfeed0000 + (uint32_t) i;
+        picks[i].kind = (uint16_t) (i + 1);
+        picks[i].status = (uint16_t) (200 * i);
+    }
+
+    s.chunk = 4;
+    s.epoch = 9;
+    s.sealed_us = 1700000000000000;
+    s.ok = 1;
+    s.failed = 1;
+    s.usage.input = 11;
+    s.usage.output = 12;
+    s.usage.cached = 13;
+    s.usage.reasoning = 14;
+    s.usage.total = 15;
+    s.n = 3;
+    s.picks = picks;
+
+    size = batch_seal_size(&s);
+    buf = malloc(size);
+    batch_seal_encode(&s, buf);
+
+    ok(batch_seal_decode(buf, size, &back) == BATCH_OK, "decode");
+    ok(back.n == 3 && memcmp(back.picks, picks, sizeof(picks)) == 0, "picks");
+    ok(back.chunk == 4 && back.epoch == 9 && back.ok == 1 && back.failed == 1
+       && back.sealed_us == s.sealed_us
+       && memcmp(&back.usage, &s.usage, sizeof(s.usage)) == 0, "head");
+    free(back.picks);
+
+    for (i = 0; i < size; i++) {
+        for (bit = 0; bit < 8; bit++) {
+            buf[i] ^= (unsigned char) (1 << bit);
+            ok(batch_seal_decode(buf, size, &back) == BATCH_ERROR
+               && back.picks == NULL, "bit %u of byte %zu", bit, i);
+            buf[i] ^= (unsigned char) (1 << bit);
+        }
+    }
+
+    for (i = 0; i < size; i++) {
+        copy = test_copy(buf, i);
+        ok(batch_seal_decode(copy, i, &back) == BATCH_ERROR, "cut at %zu", i);
+        free(copy);
+    }
+
+    buf = realloc(buf, size + 40);
+    memset(buf + size, 0, 40);
+    ok(batch_seal_decode(buf, size + 40, &back) == BATCH_ERROR, "longer");
+
+    picks[2].line = picks[1].line;
+    batch_seal_encode(&s, buf);
+    ok(batch_seal_decode(buf, size, &back) == BATCH_ERROR, "a line twice");
+
+    picks[2].line = 1;
+    batch_seal_encode(&s, buf);
+    ok(batch_seal_decode(buf, size, &back) == BATCH_ERROR, "descending");
+
+    s.n = 0;
+    batch_seal_encode(&s, buf);
+    ok(batch_seal_decode(buf, batch_seal_size(&s), &back) == BATCH_OK
+       && back.n == 0, "no picks");
+    free(back.picks);
+    free(buf);
+}
+
+
+int
+main(void)
+{
+    small();
+    tails();
+    decode();
+    large();
+    seal();
+
+    return test_done("record");
+}
