@@ -151,21 +151,36 @@ batch_multipart_init(batch_multipart_t *mp, const unsigned char *type,
 }
 
 
+/* may the n bytes at p, which begin as a delimiter does, be one: a quick look */
+
+static inline int
+batch_mp_maybe(const batch_multipart_t *mp, const unsigned char *p, size_t n)
+{
+    if (n < 8 || mp->delim_len < 8) {
+        return 1;
+    }
+
+    return memcmp(p, mp->delim, 8) == 0;
+}
+
+
 /*
- * The first byte from which on the input is "\r\n--", or a beginning of it that
- * the end cuts off; else last.  All four bytes are compared at once: a search
+ * The first byte from which on the input may be a delimiter, or a beginning of
+ * one that the end cuts off; else last.  "\r\n--" is compared at once: a search
  * for CR alone crawls through a body of nothing but CRs.
  */
 
 static const unsigned char *
-batch_mp_find(const unsigned char *p, const unsigned char *last)
+batch_mp_find(const batch_multipart_t *mp, const unsigned char *p,
+    const unsigned char *last)
 {
-    size_t  n;
+    size_t                n;
 
 #if (BATCH_MP_SSE2)
 
-    int      mask;
-    __m128i  hit;
+    int                   mask;
+    __m128i               hit;
+    const unsigned char  *q;
 
     const __m128i  cr = _mm_set1_epi8('\r');
     const __m128i  lf = _mm_set1_epi8('\n');
@@ -180,8 +195,12 @@ batch_mp_find(const unsigned char *p, const unsigned char *last)
         hit = _mm_and_si128(hit, _mm_cmpeq_epi8(batch_mp_load(3), dash));
         mask = _mm_movemask_epi8(hit);
 
-        if (mask) {
-            return p + __builtin_ctz((unsigned) mask);
+        for ( /* void */ ; mask; mask &= mask - 1) {
+            q = p + __builtin_ctz((unsigned) mask);
+
+            if (batch_mp_maybe(mp, q, (size_t) (last - q))) {
+                return q;
+            }
         }
 
         p += 16;
@@ -201,7 +220,9 @@ batch_mp_find(const unsigned char *p, const unsigned char *last)
 
         n = (size_t) (last - p);
 
-        if (memcmp(p, "\r\n--", n < 4 ? n : 4) == 0) {
+        if (memcmp(p, "\r\n--", n < 4 ? n : 4) == 0
+            && batch_mp_maybe(mp, p, n))
+        {
             return p;
         }
     }
@@ -269,15 +290,11 @@ batch_mp_data(batch_multipart_t *mp, const unsigned char **pos,
     }
 
     for (p = *pos; /* void */; p++) {
-        p = batch_mp_find(p, last);
+        p = batch_mp_find(mp, p, last);
         n = (size_t) (last - p);
         n = (n < mp->delim_len) ? n : mp->delim_len;
 
-        /* a look at one byte saves the call in a flood of "\r\n--" */
-
-        if ((n <= 4 || p[4] == mp->delim[4])
-            && memcmp(p, mp->delim, n) == 0)
-        {
+        if (memcmp(p, mp->delim, n) == 0) {
             break;
         }
     }

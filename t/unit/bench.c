@@ -219,6 +219,12 @@ main(void)
     }
 
     upload("batch_multipart_next, CRLF-- only", u, SIZE);
+
+    for (i = 0; i + 20 <= SIZE; i += 20) {
+        memcpy(buf + i, "\r\n----------------0x", 20);
+    }
+
+    upload("batch_multipart_next, half boundaries", u, SIZE);
     free(buf);
 
     return test_done("bench");

@@ -398,6 +398,55 @@ boundaries(void)
 }
 
 
+/* the same with a longer boundary: s with each b0 replaced */
+
+static size_t
+lengthen(char *out, const char *s, size_t len)
+{
+    size_t  i, n;
+
+    for (i = 0, n = 0; i < len; i++) {
+        out[n++] = s[i];
+
+        if (s[i] == '0' && i && s[i - 1] == 'b') {
+            memcpy(out + n, "-123456789abcdefghi", 19);
+            n += 19;
+        }
+    }
+
+    return n;
+}
+
+
+static void
+table_long(void)
+{
+    char               type[128], body[2048], expected[512];
+    size_t             i, len, n;
+    static trace_t     t;
+    const body_row_t  *row;
+
+    type[lengthen(type, TYPE, sizeof(TYPE) - 1)] = '\0';
+
+    for (i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        row = &bodies[i];
+        len = lengthen(body, row->body, row->len);
+        trace(&t, type, body, len, NULL, 0);
+
+        if (row->trace) {
+            n = lengthen(expected, row->trace, strlen(row->trace));
+            ok(t.rc == BATCH_OK && t.len == n
+               && memcmp(t.text, expected, n) == 0,
+               "%s -> %.*s (%s)", row->body, (int) t.len, t.text, t.error);
+        } else {
+            ok(t.rc == BATCH_ERROR, "refuse %s", row->body);
+        }
+
+        splits(type, body, len, 0);
+    }
+}
+
+
 static void
 table(void)
 {
@@ -698,6 +747,7 @@ main(void)
 
     boundaries();
     table();
+    table_long();
     limits();
     large();
     mutate();
