@@ -29,6 +29,15 @@
 #define NGX_HTTP_BATCH_ORDER_COMPLETION  1
 
 
+/*
+ * The module's request context begins with an ngx_uint_t that says whose it is:
+ * an API request's, or a line's (fake main request and its subrequest).
+ */
+
+#define NGX_HTTP_BATCH_CTX_API           1
+#define NGX_HTTP_BATCH_CTX_LINE          2
+
+
 /* batch_redis: parsed at configuration time, read by store/ only */
 
 typedef struct {
@@ -92,6 +101,11 @@ extern ngx_module_t  ngx_http_batch_module;
 
 /* the cycle's main conf; set in init_process, the worker's for its life */
 extern ngx_http_batch_main_conf_t  *ngx_http_batch_conf;
+
+/* The route of that key and its number in routes; the only route there is stands
+ * in for one that was renamed.  NULL: none.  For threads, too. */
+ngx_http_batch_loc_conf_t *ngx_http_batch_route(ngx_str_t *key,
+    ngx_uint_t *n);
 
 /* unique among all workers of all nodes, for leases: random hex, made in
  * init_process; NUL-terminated */

@@ -1,0 +1,841 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ */
+
+#include "ngx_http_batch_conf.h"
+#include "ngx_http_batch_api.h"
+#include "ngx_http_batch_slots.h"
+#include "ngx_http_batch_status.h"
+#include "ngx_http_batch_store.h"
+
+#include <pwd.h>
+
+
+#define NGX_HTTP_BATCH_PASSWORD_MAX  4096
+
+
+static char *ngx_http_batch_redis_address(ngx_conf_t *cf,
+    ngx_http_batch_redis_conf_t *rcf, ngx_str_t *value);
+static char *ngx_http_batch_redis_option(ngx_conf_t *cf,
+    ngx_http_batch_redis_conf_t *rcf, ngx_str_t *value);
+static char *ngx_http_batch_redis_password(ngx_conf_t *cf,
+    ngx_http_batch_redis_conf_t *rcf, ngx_str_t *file);
+static ngx_int_t ngx_http_batch_window(ngx_str_t *value,
+    ngx_http_batch_window_t *w);
+static ngx_int_t ngx_http_batch_route_key(ngx_conf_t *cf,
+    ngx_http_batch_main_conf_t *bmcf, ngx_uint_t n);
+static ngx_int_t ngx_http_batch_check_pass(ngx_conf_t *cf,
+    ngx_http_batch_loc_conf_t *blcf);
+static ngx_http_core_loc_conf_t *ngx_http_batch_find_location(
+    ngx_http_core_loc_conf_t *pclcf, u_char *uri, size_t len);
+static ngx_uid_t ngx_http_batch_worker_uid(ngx_conf_t *cf);
+
+
+extern ngx_module_t  ngx_http_proxy_module;
+
+
+static ngx_str_t  ngx_http_batch_default_endpoints[] = {
+    ngx_string("/v1/chat/completions"),
+    ngx_string("/v1/completions"),
+    ngx_string("/v1/embeddings"),
+    ngx_string("/v1/responses"),
+    ngx_null_string
+};
+
+
+static ngx_http_batch_window_t  ngx_http_batch_default_windows[] = {
+    { ngx_string("24h"), 86400 },
+    { ngx_string("unlimited"), 0 },
+    { ngx_null_string, 0 }
+};
+
+
+char *
+ngx_http_batch_set_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_batch_loc_conf_t *blcf = conf;
+
+    ngx_http_core_loc_conf_t     *clcf;
+    ngx_http_batch_loc_conf_t   **route;
+    ngx_http_batch_main_conf_t   *bmcf;
+
+    if (blcf->api) {
+        return "is duplicate";
+    }
+
+    bmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_batch_module);
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (bmcf->routes.nelts == NGX_HTTP_BATCH_ROUTES) {
+        return "is in too many locations: at most 16 may have it";
+    }
+
+    route = ngx_array_push(&bmcf->routes);
+    if (route == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *route = blcf;
+
+    blcf->api = 1;
+    blcf->ctx = cf->ctx;
+    bmcf->enabled = 1;
+    clcf->handler = ngx_http_batch_api_handler;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_batch_set_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_batch_loc_conf_t *blcf = conf;
+
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (blcf->status) {
+        return "is duplicate";
+    }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    blcf->status = 1;
+    clcf->handler = ngx_http_batch_status_handler;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_batch_set_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_batch_main_conf_t *bmcf = conf;
+
+    ngx_str_t  *value;
+
+    if (bmcf->store.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    bmcf->store = value[1];
+
+    if (ngx_conf_full_name(cf->cycle, &bmcf->store, 0) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    while (bmcf->store.len > 1
+           && bmcf->store.data[bmcf->store.len - 1] == '/')
+    {
+        bmcf->store.data[--bmcf->store.len] = '\0';
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_batch_set_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_batch_main_conf_t *bmcf = conf;
+
+    char                         *rv;
+    ngx_str_t                    *value;
+    ngx_uint_t                    i;
+    ngx_http_batch_redis_conf_t  *rcf;
+
+    rcf = &bmcf->redis;
+
+    if (rcf->host.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    rcf->timeout = 2000;
+    ngx_str_set(&rcf->prefix, "batch");
+
+    rv = ngx_http_batch_redis_address(cf, rcf, &value[1]);
+
+    for (i = 2; rv == NGX_CONF_OK && i < cf->args->nelts; i++) {
+        rv = ngx_http_batch_redis_option(cf, rcf, &value[i]);
+    }
+
+    return rv;
+}
+
+
+/*
+ * An address or a unix socket; a name is resolved once, at configuration time,
+ * as "server" in upstream{} is: the resolver of hiredis would block a worker.
+ */
+
+static char *
+ngx_http_batch_redis_address(ngx_conf_t *cf, ngx_http_batch_redis_conf_t *rcf,
+    ngx_str_t *value)
+{
+    u_char      *p;
+    ngx_url_t    u;
+    ngx_addr_t  *addr;
+
+    rcf->address = *value;
+
+    ngx_memzero(&u, sizeof(ngx_url_t));
+
+    u.url = *value;
+    u.default_port = 6379;
+
+    if (ngx_parse_url(cf->pool, &u) != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "%s in \"batch_redis %V\": give host:port or"
+                           " unix:/path", u.err ? u.err : "bad address",
+                           value);
+        return NGX_CONF_ERROR;
+    }
+
+    p = ngx_pnalloc(cf->pool, NGX_SOCKADDR_STRLEN + 1);
+    if (p == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    rcf->host.data = p;
+    addr = &u.addrs[0];
+
+    if (u.family == AF_UNIX) {
+        rcf->host.len = u.host.len ? u.host.len : value->len - 5;
+        rcf->host.data = ngx_pnalloc(cf->pool, value->len + 1);
+        if (rcf->host.data == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        rcf->host.len = value->len - 5;
+        (void) ngx_cpystrn(rcf->host.data, value->data + 5,
+                           rcf->host.len + 1);
+        rcf->port = 0;
+
+        return NGX_CONF_OK;
+    }
+
+    rcf->host.len = ngx_sock_ntop(addr->sockaddr, addr->socklen, p,
+                                  NGX_SOCKADDR_STRLEN, 0);
+    rcf->port = ngx_inet_get_port(addr->sockaddr);
+
+    if (p[0] == '[') {
+        /* hiredis takes IPv6 addresses without brackets */
+        rcf->host.data++;
+        rcf->host.len -= 2;
+    }
+
+    rcf->host.data[rcf->host.len] = '\0';
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_batch_redis_option(ngx_conf_t *cf, ngx_http_batch_redis_conf_t *rcf,
+    ngx_str_t *value)
+{
+    ngx_int_t  n;
+    ngx_str_t  s;
+
+    if (ngx_strncmp(value->data, "db=", 3) == 0) {
+        n = ngx_atoi(value->data + 3, value->len - 3);
+        if (n == NGX_ERROR) {
+            goto invalid;
+        }
+
+        rcf->db = n;
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strncmp(value->data, "user=", 5) == 0) {
+        rcf->user.len = value->len - 5;
+        rcf->user.data = value->data + 5;
+        return rcf->user.len ? NGX_CONF_OK : NGX_CONF_ERROR;
+    }
+
+    if (ngx_strncmp(value->data, "prefix=", 7) == 0) {
+        rcf->prefix.len = value->len - 7;
+        rcf->prefix.data = value->data + 7;
+
+        if (rcf->prefix.len == 0
+            || ngx_strlchr(rcf->prefix.data, value->data + value->len, '{')
+            || ngx_strlchr(rcf->prefix.data, value->data + value->len, '}'))
+        {
+            goto invalid;
+        }
+
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strncmp(value->data, "timeout=", 8) == 0) {
+        s.len = value->len - 8;
+        s.data = value->data + 8;
+
+        n = ngx_parse_time(&s, 0);
+        if (n == NGX_ERROR || n == 0) {
+            goto invalid;
+        }
+
+        rcf->timeout = n;
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strncmp(value->data, "password_file=", 14) == 0) {
+        s.len = value->len - 14;
+        s.data = value->data + 14;
+        return ngx_http_batch_redis_password(cf, rcf, &s);
+    }
+
+invalid:
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid option \"%V\" in \"batch_redis\": known are"
+                       " db=<number>, user=<name>, password_file=<path>,"
+                       " prefix=<text without braces>, timeout=<time>", value);
+
+    return NGX_CONF_ERROR;
+}
+
+
+static char *
+ngx_http_batch_redis_password(ngx_conf_t *cf, ngx_http_batch_redis_conf_t *rcf,
+    ngx_str_t *file)
+{
+    u_char     *buf;
+    ssize_t     n;
+    ngx_fd_t    fd;
+    ngx_str_t   name;
+
+    name = *file;
+
+    if (ngx_conf_full_name(cf->cycle, &name, 1) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    buf = ngx_pnalloc(cf->pool, NGX_HTTP_BATCH_PASSWORD_MAX);
+    if (buf == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    fd = ngx_open_file(name.data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
+    if (fd == NGX_INVALID_FILE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           "\"batch_redis\" cannot open password_file \"%V\"",
+                           &name);
+        return NGX_CONF_ERROR;
+    }
+
+    n = ngx_read_fd(fd, buf, NGX_HTTP_BATCH_PASSWORD_MAX);
+
+    if (ngx_close_file(fd) == NGX_FILE_ERROR) {
+        ngx_conf_log_error(NGX_LOG_ALERT, cf, ngx_errno,
+                           ngx_close_file_n " \"%V\" failed", &name);
+    }
+
+    while (n > 0 && (buf[n - 1] == LF || buf[n - 1] == CR)) {
+        n--;
+    }
+
+    if (n <= 0 || n == NGX_HTTP_BATCH_PASSWORD_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "password_file \"%V\" of \"batch_redis\" must hold"
+                           " the password in one line", &name);
+        return NGX_CONF_ERROR;
+    }
+
+    rcf->password.data = buf;
+    rcf->password.len = n;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_batch_set_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_batch_loc_conf_t *blcf = conf;
+
+    ngx_str_t  *value;
+
+    if (blcf->pass.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    blcf->pass = value[1];
+
+    if (blcf->pass.data[0] != '/') {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"batch_pass %V\" must be the prefix of an"
+                           " internal location in the same server, for"
+                           " example /batch-lines", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    /* a line's url begins with a slash */
+
+    while (blcf->pass.len && blcf->pass.data[blcf->pass.len - 1] == '/') {
+        blcf->pass.len--;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_batch_set_endpoints(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_batch_loc_conf_t *blcf = conf;
+
+    u_char      ch;
+    size_t      j;
+    ngx_str_t  *value, *endpoint;
+    ngx_uint_t  i;
+
+    if (blcf->endpoints != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    blcf->endpoints = ngx_array_create(cf->pool, cf->args->nelts - 1,
+                                       sizeof(ngx_str_t));
+    if (blcf->endpoints == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (value[i].data[0] != '/') {
+            goto invalid;
+        }
+
+        for (j = 0; j < value[i].len; j++) {
+            ch = value[i].data[j];
+
+            if (!((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z')
+                  || (ch >= '0' && ch <= '9')
+                  || ch == '/' || ch == '_' || ch == '-' || ch == '.'))
+            {
+                goto invalid;
+            }
+        }
+
+        if (ngx_strnstr(value[i].data, "..", value[i].len)
+            || ngx_strnstr(value[i].data, "//", value[i].len))
+        {
+            goto invalid;
+        }
+
+        endpoint = ngx_array_push(blcf->endpoints);
+        if (endpoint == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *endpoint = value[i];
+    }
+
+    return NGX_CONF_OK;
+
+invalid:
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid endpoint \"%V\" in \"batch_endpoints\": write"
+                       " it as a line's url has it, for example"
+                       " /v1/chat/completions", &value[i]);
+
+    return NGX_CONF_ERROR;
+}
+
+
+char *
+ngx_http_batch_set_windows(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_batch_loc_conf_t *blcf = conf;
+
+    ngx_str_t                *value;
+    ngx_uint_t                i;
+    ngx_http_batch_window_t  *w;
+
+    if (blcf->windows != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    blcf->windows = ngx_array_create(cf->pool, cf->args->nelts - 1,
+                                     sizeof(ngx_http_batch_window_t));
+    if (blcf->windows == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        w = ngx_array_push(blcf->windows);
+        if (w == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        if (ngx_http_batch_window(&value[i], w) != NGX_OK) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid window \"%V\" in \"batch_windows\":"
+                               " write unlimited or a number with m, h or d,"
+                               " for example 24h", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_window(ngx_str_t *value, ngx_http_batch_window_t *w)
+{
+    ngx_int_t  n, unit;
+
+    w->name = *value;
+    w->seconds = 0;
+
+    if (value->len == 9 && ngx_strncmp(value->data, "unlimited", 9) == 0) {
+        return NGX_OK;
+    }
+
+    if (value->len < 2) {
+        return NGX_ERROR;
+    }
+
+    switch (value->data[value->len - 1]) {
+    case 'm':
+        unit = 60;
+        break;
+    case 'h':
+        unit = 3600;
+        break;
+    case 'd':
+        unit = 86400;
+        break;
+    default:
+        return NGX_ERROR;
+    }
+
+    n = ngx_atoi(value->data, value->len - 1);
+    if (n == NGX_ERROR || n == 0 || n > 36500) {
+        return NGX_ERROR;
+    }
+
+    w->seconds = (int64_t) n * unit;
+
+    return NGX_OK;
+}
+
+
+char *
+ngx_http_batch_conf_defaults(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *conf)
+{
+    ngx_str_t                *s, *endpoint;
+    ngx_http_batch_window_t  *w, *window;
+
+    if (conf->endpoints == NULL) {
+        conf->endpoints = ngx_array_create(cf->pool, 4, sizeof(ngx_str_t));
+        if (conf->endpoints == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        for (s = ngx_http_batch_default_endpoints; s->len; s++) {
+            endpoint = ngx_array_push(conf->endpoints);
+            if (endpoint == NULL) {
+                return NGX_CONF_ERROR;
+            }
+
+            *endpoint = *s;
+        }
+    }
+
+    if (conf->windows == NULL) {
+        conf->windows = ngx_array_create(cf->pool, 2,
+                                         sizeof(ngx_http_batch_window_t));
+        if (conf->windows == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        for (w = ngx_http_batch_default_windows; w->name.len; w++) {
+            window = ngx_array_push(conf->windows);
+            if (window == NULL) {
+                return NGX_CONF_ERROR;
+            }
+
+            *window = *w;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+ngx_int_t
+ngx_http_batch_conf_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf)
+{
+    ngx_uint_t                   i;
+    ngx_http_batch_loc_conf_t  **routes;
+
+    if (bmcf->store.len == 0) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"batch_api\" needs \"batch_store\" in the http block,"
+                      " for example: batch_store /var/lib/nginx/batch;");
+        return NGX_ERROR;
+    }
+
+    if (bmcf->redis.host.len == 0) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"batch_api\" needs \"batch_redis\" in the http block,"
+                      " for example: batch_redis 127.0.0.1:6379;");
+        return NGX_ERROR;
+    }
+
+    routes = bmcf->routes.elts;
+
+    for (i = 0; i < bmcf->routes.nelts; i++) {
+
+        if (ngx_http_batch_route_key(cf, bmcf, i) != NGX_OK
+            || ngx_http_batch_check_pass(cf, routes[i]) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return ngx_http_batch_store_prepare(cf, &bmcf->store,
+                                        ngx_http_batch_worker_uid(cf));
+}
+
+
+/*
+ * A batch remembers the route that it came in by; its key must survive reloads
+ * and restarts, so it is made of what the operator wrote.
+ */
+
+static ngx_int_t
+ngx_http_batch_route_key(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
+    ngx_uint_t n)
+{
+    u_char                      *p;
+    ngx_str_t                    key;
+    ngx_uint_t                   i, same;
+    ngx_http_core_srv_conf_t    *cscf;
+    ngx_http_core_loc_conf_t    *clcf;
+    ngx_http_batch_loc_conf_t  **routes;
+
+    routes = bmcf->routes.elts;
+
+    cscf = ngx_http_get_module_srv_conf(routes[n]->ctx, ngx_http_core_module);
+    clcf = ngx_http_get_module_loc_conf(routes[n]->ctx, ngx_http_core_module);
+
+    key.data = ngx_pnalloc(cf->pool, cscf->server_name.len + clcf->name.len
+                                     + 2 + NGX_INT_T_LEN);
+    if (key.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_sprintf(key.data, "%V %V", &cscf->server_name, &clcf->name);
+    key.len = p - key.data;
+
+    same = 1;
+
+    for (i = 0; i < n; i++) {
+        if (routes[i]->route.len >= key.len
+            && ngx_strncmp(routes[i]->route.data, key.data, key.len) == 0
+            && (routes[i]->route.len == key.len
+                || routes[i]->route.data[key.len] == '#'))
+        {
+            same++;
+        }
+    }
+
+    if (same > 1) {
+        p = ngx_sprintf(p, "#%ui", same);
+        key.len = p - key.data;
+    }
+
+    routes[n]->route = key;
+
+    return NGX_OK;
+}
+
+
+ngx_http_batch_loc_conf_t *
+ngx_http_batch_route(ngx_str_t *key, ngx_uint_t *n)
+{
+    ngx_http_batch_loc_conf_t  **routes;
+
+    routes = ngx_http_batch_conf->routes.elts;
+
+    for (*n = 0; *n < ngx_http_batch_conf->routes.nelts; (*n)++) {
+        if (routes[*n]->route.len == key->len
+            && ngx_strncmp(routes[*n]->route.data, key->data, key->len) == 0)
+        {
+            return routes[*n];
+        }
+    }
+
+    if (ngx_http_batch_conf->routes.nelts == 1) {
+        *n = 0;
+        return routes[0];
+    }
+
+    return NULL;
+}
+
+
+static ngx_int_t
+ngx_http_batch_check_pass(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf)
+{
+    u_char                     uri[NGX_MAX_PATH + 1], *p;
+    ngx_str_t                 *endpoint;
+    ngx_http_core_srv_conf_t  *cscf;
+    ngx_http_core_loc_conf_t  *clcf, *pclcf;
+    ngx_http_upstream_conf_t  *ucf;
+
+    if (blcf->pass.len == 0) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"batch_api\" in location \"%V\" needs \"batch_pass\","
+                      " the prefix of an internal location in the same server"
+                      " that lines are sent to, for example:"
+                      " batch_pass /batch-lines;", &blcf->route);
+        return NGX_ERROR;
+    }
+
+    cscf = ngx_http_get_module_srv_conf(blcf->ctx, ngx_http_core_module);
+    pclcf = ngx_http_get_module_loc_conf(cscf->ctx, ngx_http_core_module);
+
+    endpoint = blcf->endpoints->elts;
+    p = ngx_snprintf(uri, NGX_MAX_PATH, "%V%V", &blcf->pass, &endpoint[0]);
+
+    clcf = ngx_http_batch_find_location(pclcf, uri, p - uri);
+
+    if (clcf == NULL) {
+
+#if (NGX_PCRE)
+        if (pclcf->regex_locations) {
+            /* one of them may match: only a request can tell */
+            return NGX_OK;
+        }
+#endif
+
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"batch_pass %V\": the server has no location for it;"
+                      " add: location %V/ { internal; proxy_pass"
+                      " http://<upstream>/; }", &blcf->pass, &blcf->pass);
+        return NGX_ERROR;
+    }
+
+    if (clcf->handler == ngx_http_batch_api_handler) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"batch_pass %V\" leads to a location with"
+                      " \"batch_api\": lines would never reach an inference"
+                      " server; give them an internal location with"
+                      " proxy_pass", &blcf->pass);
+        return NGX_ERROR;
+    }
+
+    if (!clcf->internal) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "location \"%V\" of \"batch_pass %V\" is open to"
+                      " clients: add \"internal;\" to it", &clcf->name,
+                      &blcf->pass);
+    }
+
+    /*
+     * An inference server must not steer nginx: with X-Accel-Redirect it could
+     * make any internal location answer in its place.  The upstream's settings
+     * are the first member of the proxy module's, in all versions.
+     */
+
+    ucf = clcf->loc_conf[ngx_http_proxy_module.ctx_index];
+    ucf->ignore_headers |= NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT
+                           |NGX_HTTP_UPSTREAM_IGN_XA_EXPIRES
+                           |NGX_HTTP_UPSTREAM_IGN_XA_LIMIT_RATE
+                           |NGX_HTTP_UPSTREAM_IGN_XA_BUFFERING
+                           |NGX_HTTP_UPSTREAM_IGN_XA_CHARSET;
+
+    return NGX_OK;
+}
+
+
+/* as ngx_http_core_find_static_location(), which is private to nginx */
+
+static ngx_http_core_loc_conf_t *
+ngx_http_batch_find_location(ngx_http_core_loc_conf_t *pclcf, u_char *uri,
+    size_t len)
+{
+    size_t                         n;
+    ngx_int_t                      rc;
+    ngx_http_core_loc_conf_t      *found;
+    ngx_http_location_tree_node_t *node;
+
+    found = NULL;
+    node = pclcf->static_locations;
+
+    while (node) {
+        n = (len <= (size_t) node->len) ? len : node->len;
+
+        rc = ngx_filename_cmp(uri, node->name, n);
+
+        if (rc != 0) {
+            node = (rc < 0) ? node->left : node->right;
+            continue;
+        }
+
+        if (len > (size_t) node->len) {
+
+            if (node->inclusive) {
+                found = node->inclusive;
+                node = node->tree;
+                uri += n;
+                len -= n;
+                continue;
+            }
+
+            node = node->right;
+            continue;
+        }
+
+        if (len == (size_t) node->len) {
+
+            if (node->exact) {
+                return node->exact;
+            }
+
+            return node->inclusive ? node->inclusive : found;
+        }
+
+        node = node->left;
+    }
+
+    return found;
+}
+
+
+/* whom the store must belong to */
+
+static ngx_uid_t
+ngx_http_batch_worker_uid(ngx_conf_t *cf)
+{
+    struct passwd    *pw;
+    ngx_core_conf_t  *ccf;
+
+    if (geteuid() != 0) {
+        return geteuid();
+    }
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
+                                           ngx_core_module);
+
+    if (ccf->user != (ngx_uid_t) NGX_CONF_UNSET_UINT) {
+        return ccf->user;
+    }
+
+    pw = getpwnam(NGX_USER);
+
+    return pw ? pw->pw_uid : 0;
+}

@@ -1,0 +1,32 @@
+/*
+ * Directive setters and the checks of the whole configuration.
+ */
+
+#ifndef _NGX_HTTP_BATCH_CONF_H_INCLUDED_
+#define _NGX_HTTP_BATCH_CONF_H_INCLUDED_
+
+#include "ngx_http_batch.h"
+
+char *ngx_http_batch_set_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_batch_set_status(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_batch_set_store(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_batch_set_redis(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_batch_set_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_batch_set_endpoints(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_batch_set_windows(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/* lists that nobody has set */
+char *ngx_http_batch_conf_defaults(ngx_conf_t *cf,
+    ngx_http_batch_loc_conf_t *conf);
+
+/* after all merging: routes get their keys, batch_pass its location, the store
+ * its directories */
+ngx_int_t ngx_http_batch_conf_check(ngx_conf_t *cf,
+    ngx_http_batch_main_conf_t *bmcf);
+
+#endif /* _NGX_HTTP_BATCH_CONF_H_INCLUDED_ */

@@ -1,0 +1,559 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Jobs: what is done once per batch, in a thread, by whoever holds the lease.
+ *
+ *   state     means                               goes to
+ *   RUNNING   task: validate or finalize          TELLING, gone
+ *   TELLING   the disk has it, the index must     gone
+ *             hear of it: again with every tick
+ *             until it did
+ *
+ * A job that comes to nothing gives its lease back (renewed for 0 ms).
+ */
+
+#include "ngx_http_batch_run.h"
+#include "ngx_http_batch_finalize.h"
+#include "ngx_http_batch_validate.h"
+
+
+#define NGX_HTTP_BATCH_JOBS      4      /* at once, per worker */
+
+
+typedef enum {
+    NGX_HTTP_BATCH_JOB_RUNNING = 0,
+    NGX_HTTP_BATCH_JOB_TELLING
+} ngx_http_batch_job_life_e;
+
+
+typedef enum {
+    NGX_HTTP_BATCH_TELL_NOTHING = 0,   /* give the lease back */
+    NGX_HTTP_BATCH_TELL_PLANNED,
+    NGX_HTTP_BATCH_TELL_FINAL,
+    NGX_HTTP_BATCH_TELL_REDO
+} ngx_http_batch_job_tell_e;
+
+
+/* allocated and freed here; the task, the index call and the queue point to it */
+
+typedef struct {
+    ngx_queue_t                   queue;
+    ngx_http_batch_run_t         *run;
+    ngx_http_batch_claim_e        kind;
+    uint32_t                      epoch;
+    ngx_http_batch_job_life_e     life;
+    ngx_http_batch_job_tell_e     tell;
+    ngx_msec_t                    renewed;
+    ngx_msec_t                    told_at;
+    ngx_uint_t                    telling;
+    ngx_uint_t                    renewing;
+
+    /* results */
+    uint64_t                      total;
+    uint32_t                      nchunks;
+    int64_t                       in_progress_at;
+    u_char                        model[BATCH_MODEL_MAX];
+    ngx_str_t                     model_name;
+    ngx_str_t                     final;
+    ngx_str_t                     meta_text;
+    uint32_t                      redo_chunk;
+} ngx_http_batch_job_t;
+
+
+typedef struct {
+    ngx_http_batch_job_t         *job;
+    ngx_http_batch_validate_t     v;
+} ngx_http_batch_validating_t;
+
+
+typedef struct {
+    ngx_http_batch_job_t         *job;
+    ngx_http_batch_finalize_t     f;
+} ngx_http_batch_finalizing_t;
+
+
+static ngx_http_batch_loc_conf_t *ngx_http_batch_job_conf(const char *id,
+    ngx_log_t *log);
+static ngx_int_t ngx_http_batch_job_validate(ngx_http_batch_job_t *job);
+static void ngx_http_batch_job_validate_run(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_job_validate_done(void *ctx, ngx_log_t *log);
+static ngx_int_t ngx_http_batch_job_finalize(ngx_http_batch_job_t *job,
+    ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_job_finalize_run(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_job_finalize_done(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_job_tell(ngx_http_batch_job_t *job);
+static ngx_int_t ngx_http_batch_job_tell_final(ngx_http_batch_job_t *job);
+static void ngx_http_batch_job_told(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_job_renewed(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_job_free(ngx_http_batch_job_t *job);
+
+
+ngx_queue_t  ngx_http_batch_jobs;
+
+static ngx_uint_t  ngx_http_batch_njobs;
+
+
+ngx_int_t
+ngx_http_batch_job_start(ngx_http_batch_run_t *run,
+    ngx_http_batch_claim_e kind, ngx_http_batch_index_res_t *res)
+{
+    ngx_int_t              rc;
+    ngx_http_batch_job_t  *job;
+
+    if (run->job || ngx_http_batch_njobs >= NGX_HTTP_BATCH_JOBS) {
+        return NGX_BUSY;
+    }
+
+    job = ngx_calloc(sizeof(ngx_http_batch_job_t), ngx_cycle->log);
+    if (job == NULL) {
+        return NGX_ERROR;
+    }
+
+    job->run = run;
+    job->kind = kind;
+    job->epoch = res ? res->epoch : 0;
+    job->renewed = ngx_current_msec;
+
+    if (kind == NGX_HTTP_BATCH_CLAIM_VALIDATE) {
+        rc = ngx_http_batch_job_validate(job);
+
+    } else {
+        rc = ngx_http_batch_job_finalize(job, res);
+    }
+
+    if (rc != NGX_OK) {
+        ngx_free(job);
+        return NGX_ERROR;
+    }
+
+    run->job = 1;
+    run->refs++;
+    ngx_http_batch_njobs++;
+
+    ngx_queue_insert_tail(&ngx_http_batch_jobs, &job->queue);
+
+    return NGX_OK;
+}
+
+
+/*
+ * In a thread: the settings of the route that the batch came in by, which only
+ * batch.json knows.  The configuration does not change under a worker.
+ */
+
+static ngx_http_batch_loc_conf_t *
+ngx_http_batch_job_conf(const char *id, ngx_log_t *log)
+{
+    json_t                      *root;
+    ngx_str_t                    text;
+    ngx_uint_t                   n;
+    ngx_http_batch_meta_t        meta;
+    ngx_http_batch_loc_conf_t   *blcf, **routes;
+
+    blcf = NULL;
+
+    if (ngx_http_batch_store_read(NGX_HTTP_BATCH_META, id,
+                                  NGX_HTTP_BATCH_META_MAX, &text, log)
+        == NGX_OK)
+    {
+        if (ngx_http_batch_meta_decode(&meta, text.data, text.len, &root)
+            == NGX_OK)
+        {
+            blcf = ngx_http_batch_route(&meta.route, &n);
+            json_decref(root);
+        }
+
+        ngx_free(text.data);
+    }
+
+    if (blcf == NULL) {
+        routes = ngx_http_batch_conf->routes.elts;
+        blcf = routes[0];
+    }
+
+    return blcf;
+}
+
+
+static ngx_int_t
+ngx_http_batch_job_validate(ngx_http_batch_job_t *job)
+{
+    ngx_http_batch_task_t        *task;
+    ngx_http_batch_validating_t  *v;
+
+    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_validating_t),
+                                      ngx_http_batch_job_validate_run,
+                                      ngx_http_batch_job_validate_done);
+    if (task == NULL) {
+        return NGX_ERROR;
+    }
+
+    v = task->ctx;
+    v->job = job;
+    ngx_memcpy(v->v.id, job->run->id, BATCH_ID_LEN);
+
+    if (ngx_http_batch_task_post(task) != NGX_OK) {
+        ngx_http_batch_task_free(task);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_job_validate_run(void *ctx, ngx_log_t *log)
+{
+    ngx_http_batch_validating_t *v = ctx;
+
+    ngx_http_batch_loc_conf_t  *blcf;
+
+    blcf = ngx_http_batch_job_conf(v->v.id, log);
+
+    v->v.max_requests = blcf->max_requests;
+    v->v.max_file_size = blcf->max_file_size;
+
+    ngx_http_batch_validate(&v->v, log);
+}
+
+
+static void
+ngx_http_batch_job_validate_done(void *ctx, ngx_log_t *log)
+{
+    ngx_http_batch_validating_t *v = ctx;
+
+    ngx_http_batch_job_t  *job;
+
+    job = v->job;
+    job->meta_text = v->v.meta_text;
+    job->final = v->v.final;
+
+    switch (v->v.rc) {
+
+    case NGX_HTTP_BATCH_VALID:
+        job->tell = NGX_HTTP_BATCH_TELL_PLANNED;
+        job->total = v->v.plan.total;
+        job->nchunks = v->v.plan.nchunks;
+        job->in_progress_at = v->v.plan.in_progress_at;
+
+        job->model_name.data = job->model;
+        job->model_name.len = ngx_min(v->v.plan.model.len, BATCH_MODEL_MAX);
+        ngx_memcpy(job->model, v->v.plan.model.data, job->model_name.len);
+        break;
+
+    case NGX_HTTP_BATCH_INVALID:
+    case NGX_HTTP_BATCH_ENDED:
+        job->tell = NGX_HTTP_BATCH_TELL_FINAL;
+        break;
+
+    case NGX_HTTP_BATCH_TROUBLE:
+        job->run->claim_after = ngx_current_msec + 2000;
+        job->tell = NGX_HTTP_BATCH_TELL_NOTHING;
+        break;
+
+    default: /* NGX_HTTP_BATCH_CANCELLED_EARLY, NGX_HTTP_BATCH_QUIT */
+        job->tell = NGX_HTTP_BATCH_TELL_NOTHING;
+    }
+
+    ngx_http_batch_plan_free(&v->v.plan);
+    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+
+    job->life = NGX_HTTP_BATCH_JOB_TELLING;
+    ngx_http_batch_job_tell(job);
+}
+
+
+static ngx_int_t
+ngx_http_batch_job_finalize(ngx_http_batch_job_t *job,
+    ngx_http_batch_index_res_t *res)
+{
+    ngx_http_batch_task_t        *task;
+    ngx_http_batch_finalizing_t  *f;
+
+    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_finalizing_t),
+                                      ngx_http_batch_job_finalize_run,
+                                      ngx_http_batch_job_finalize_done);
+    if (task == NULL) {
+        return NGX_ERROR;
+    }
+
+    f = task->ctx;
+    f->job = job;
+    ngx_memcpy(f->f.id, job->run->id, BATCH_ID_LEN);
+
+    if (res) {
+        f->f.expired = res->expired;
+        f->f.finalizing_at = res->finalizing_at;
+    }
+
+    if (ngx_http_batch_task_post(task) != NGX_OK) {
+        ngx_http_batch_task_free(task);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_job_finalize_run(void *ctx, ngx_log_t *log)
+{
+    ngx_http_batch_finalizing_t *f = ctx;
+
+    ngx_http_batch_loc_conf_t  *blcf;
+
+    blcf = ngx_http_batch_job_conf(f->f.id, log);
+
+    f->f.order = blcf->output_order;
+    f->f.file_ttl = blcf->file_ttl;
+
+    ngx_http_batch_finalize(&f->f, log);
+}
+
+
+static void
+ngx_http_batch_job_finalize_done(void *ctx, ngx_log_t *log)
+{
+    ngx_http_batch_finalizing_t *f = ctx;
+
+    ngx_http_batch_job_t  *job;
+
+    job = f->job;
+    job->meta_text = f->f.meta_text;
+    job->final = f->f.final;
+
+    switch (f->f.rc) {
+
+    case NGX_HTTP_BATCH_FINAL_OK:
+        job->tell = NGX_HTTP_BATCH_TELL_FINAL;
+        ngx_http_batch_slot->finalized++;
+        break;
+
+    case NGX_HTTP_BATCH_FINAL_REDO:
+        job->tell = NGX_HTTP_BATCH_TELL_REDO;
+        job->redo_chunk = f->f.redo_chunk;
+        break;
+
+    case NGX_HTTP_BATCH_FINAL_TROUBLE:
+        job->run->claim_after = ngx_current_msec + 2000;
+        job->tell = NGX_HTTP_BATCH_TELL_NOTHING;
+        break;
+
+    default: /* NGX_HTTP_BATCH_FINAL_QUIT */
+        job->tell = NGX_HTTP_BATCH_TELL_NOTHING;
+    }
+
+    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+
+    job->life = NGX_HTTP_BATCH_JOB_TELLING;
+    ngx_http_batch_job_tell(job);
+}
+
+
+static void
+ngx_http_batch_job_tell(ngx_http_batch_job_t *job)
+{
+    char       *id;
+    ngx_int_t   rc;
+
+    if (job->telling || job->renewing) {
+        return;
+    }
+
+    id = job->run->id;
+
+    switch (job->tell) {
+
+    case NGX_HTTP_BATCH_TELL_PLANNED:
+        rc = ngx_http_batch_index_planned(id, job->total, job->nchunks,
+                                          &job->model_name,
+                                          job->in_progress_at,
+                                          ngx_http_batch_job_told, job);
+        break;
+
+    case NGX_HTTP_BATCH_TELL_FINAL:
+        rc = ngx_http_batch_job_tell_final(job);
+        break;
+
+    case NGX_HTTP_BATCH_TELL_REDO:
+        rc = ngx_http_batch_index_chunk_redo(id, job->redo_chunk,
+                                             ngx_http_batch_job_told, job);
+        break;
+
+    default: /* NGX_HTTP_BATCH_TELL_NOTHING */
+        rc = ngx_http_batch_index_renew(id, job->kind, job->epoch, 0,
+                                        ngx_http_batch_job_told, job);
+    }
+
+    if (rc == NGX_OK) {
+        job->telling = 1;
+        return;
+    }
+
+    if (rc == NGX_ABORT || ngx_http_batch_dispatch_leaving()) {
+        /* what is on disk is found by the next owner of the lease */
+        ngx_http_batch_job_free(job);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_batch_job_tell_final(ngx_http_batch_job_t *job)
+{
+    int                     status;
+    json_t                 *root, *final, *value;
+    ngx_int_t               rc;
+    const char             *name;
+    ngx_http_batch_file_t   files[2], *output, *error;
+    ngx_http_batch_meta_t   meta;
+
+    rc = NGX_ABORT;
+
+    if (ngx_http_batch_meta_decode(&meta, job->meta_text.data,
+                                   job->meta_text.len, &root)
+        != NGX_OK)
+    {
+        goto damaged;
+    }
+
+    final = json_loadb((char *) job->final.data, job->final.len, 0, NULL);
+    name = json_string_value(json_object_get(final, "status"));
+    status = name ? batch_status_parse((u_char *) name, ngx_strlen(name)) : -1;
+
+    if (status == -1 || !batch_status_terminal(status)) {
+        json_decref(final);
+        json_decref(root);
+        goto damaged;
+    }
+
+    output = NULL;
+    error = NULL;
+
+    value = json_object_get(final, "output");
+
+    if (json_is_object(value)
+        && ngx_http_batch_file_from_json(&files[0], value) == NGX_OK)
+    {
+        output = &files[0];
+    }
+
+    value = json_object_get(final, "error");
+
+    if (json_is_object(value)
+        && ngx_http_batch_file_from_json(&files[1], value) == NGX_OK)
+    {
+        error = &files[1];
+    }
+
+    rc = ngx_http_batch_index_final(&meta, status, &job->final, output, error,
+                                    ngx_http_batch_job_told, job);
+
+    json_decref(final);
+    json_decref(root);
+
+    return rc;
+
+damaged:
+
+    ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                  "batch: %s has a damaged batch.json or final.json",
+                  job->run->id);
+
+    return NGX_ABORT;
+}
+
+
+static void
+ngx_http_batch_job_told(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    ngx_http_batch_job_t *job = data;
+
+    ngx_http_batch_run_t  *run;
+
+    job->telling = 0;
+
+    if (rc == NGX_OK || rc == NGX_DECLINED
+        || ngx_http_batch_dispatch_leaving())
+    {
+        run = job->run;
+
+        if (job->tell != NGX_HTTP_BATCH_TELL_NOTHING) {
+            ngx_http_batch_run_hurry(run);
+        }
+
+        ngx_http_batch_job_free(job);
+    }
+
+    /* otherwise again with the next tick */
+}
+
+
+void
+ngx_http_batch_job_tick(void)
+{
+    ngx_queue_t           *q, *next;
+    ngx_http_batch_job_t  *job;
+
+    for (q = ngx_queue_head(&ngx_http_batch_jobs);
+         q != ngx_queue_sentinel(&ngx_http_batch_jobs);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+
+        job = ngx_queue_data(q, ngx_http_batch_job_t, queue);
+
+        if (job->epoch && !job->renewing && !job->telling
+            && ngx_current_msec - job->renewed >= NGX_HTTP_BATCH_LEASE / 4)
+        {
+            if (ngx_http_batch_index_renew(job->run->id, job->kind,
+                                           job->epoch, NGX_HTTP_BATCH_LEASE,
+                                           ngx_http_batch_job_renewed, job)
+                == NGX_OK)
+            {
+                job->renewing = 1;
+                job->renewed = ngx_current_msec;
+            }
+        }
+
+        if (job->life == NGX_HTTP_BATCH_JOB_TELLING) {
+            ngx_http_batch_job_tell(job);
+        }
+    }
+}
+
+
+/* a lost lease changes nothing: the disk decides who was first */
+
+static void
+ngx_http_batch_job_renewed(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    ngx_http_batch_job_t *job = data;
+
+    job->renewing = 0;
+
+    if (job->life == NGX_HTTP_BATCH_JOB_TELLING) {
+        ngx_http_batch_job_tell(job);
+    }
+}
+
+
+static void
+ngx_http_batch_job_free(ngx_http_batch_job_t *job)
+{
+    ngx_queue_remove(&job->queue);
+
+    ngx_http_batch_njobs--;
+
+    job->run->job = 0;
+    job->run->refs--;
+
+    ngx_free(job->final.data);
+    ngx_free(job->meta_text.data);
+    ngx_free(job);
+
+    ngx_http_batch_dispatch_wake();
+}

@@ -1,0 +1,605 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * WHAT: a chunk's records go to its own segment, in groups: one pwritev() and
+ * one fdatasync() in a thread for all that has come in meanwhile.
+ *
+ * DESIGN: one task at a time per chunk.  Entries wait in chunk->pending; a group
+ * moves to the task and is freed by it.  A record counts, is picked and is told
+ * to the index only when its sync has returned 0.
+ *
+ * ORDER: entries reach the segment in the order in which they were appended.
+ *
+ * FAILURE: the first error of a write or a sync poisons the segment.  fsync() is
+ * never tried again (the kernel may have dropped the pages and then say it is
+ * fine): the chunk is given back, and whoever claims it next reads what is
+ * really there and runs the rest again.
+ */
+
+#include "ngx_http_batch_run.h"
+
+#include <sys/uio.h>
+
+
+#define NGX_HTTP_BATCH_IOVS     128
+
+
+typedef struct {
+    ngx_http_batch_chunk_t    *chunk;
+    ngx_fd_t                   fd;
+    off_t                      off;
+    ngx_queue_t                entries;
+    size_t                     size;
+    ngx_int_t                  rc;
+} ngx_http_batch_write_t;
+
+
+typedef struct {
+    ngx_http_batch_chunk_t    *chunk;
+    char                       id[BATCH_ID_LEN];
+    batch_seal_t               seal;
+    ngx_int_t                  rc;
+} ngx_http_batch_sealing_t;
+
+
+typedef struct {
+    ngx_http_batch_found_t    *found;
+    uint32_t                   n;
+    uint32_t                   alloc;
+    uint32_t                   epoch;
+} ngx_http_batch_scan_t;
+
+
+static void ngx_http_batch_journal_run(void *ctx, ngx_log_t *log);
+static ngx_int_t ngx_http_batch_journal_write(ngx_http_batch_write_t *w,
+    ngx_log_t *log);
+static ngx_int_t ngx_http_batch_journal_writev(ngx_fd_t fd,
+    struct iovec *iov, ngx_uint_t n, off_t *off, ngx_log_t *log);
+static void ngx_http_batch_journal_done(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_journal_seal_run(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_journal_seal_done(void *ctx, ngx_log_t *log);
+static ssize_t ngx_http_batch_journal_read(void *ctx, void *buf, size_t n,
+    uint64_t off);
+static int ngx_http_batch_journal_record(void *ctx, const batch_record_t *r,
+    uint64_t off);
+static void ngx_http_batch_journal_pick(batch_pick_t *pick,
+    const batch_record_t *r, uint32_t epoch, off_t off);
+static int ngx_libc_cdecl ngx_http_batch_journal_cmp(const void *one,
+    const void *two);
+
+
+void
+ngx_http_batch_journal_append(ngx_http_batch_chunk_t *c,
+    ngx_http_batch_entry_t *entry)
+{
+    ngx_queue_insert_tail(&c->pending, &entry->queue);
+
+    c->npending++;
+    c->pending_size += BATCH_RECORD_HEADER + entry->record.len;
+
+    ngx_http_batch_journal_flush(c, 0);
+}
+
+
+void
+ngx_http_batch_journal_flush(ngx_http_batch_chunk_t *c, ngx_uint_t force)
+{
+    ngx_http_batch_task_t   *task;
+    ngx_http_batch_write_t  *w;
+
+    if (c->writing || c->npending == 0 || c->poisoned) {
+        return;
+    }
+
+    if (!force
+        && c->npending < NGX_HTTP_BATCH_COMMIT_N
+        && c->pending_size < NGX_HTTP_BATCH_COMMIT_SIZE)
+    {
+        if (!c->flush.timer_set) {
+            ngx_add_timer(&c->flush, NGX_HTTP_BATCH_COMMIT_MS);
+        }
+
+        return;
+    }
+
+    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_write_t),
+                                      ngx_http_batch_journal_run,
+                                      ngx_http_batch_journal_done);
+
+    if (task == NULL) {
+        ngx_add_timer(&c->flush, 100);
+        return;
+    }
+
+    w = task->ctx;
+
+    w->chunk = c;
+    w->fd = c->segment;
+    w->off = c->seg_off;
+    w->size = c->pending_size;
+
+    ngx_queue_init(&w->entries);
+    ngx_queue_add(&w->entries, &c->pending);
+    ngx_queue_init(&c->pending);
+
+    if (ngx_http_batch_task_post(task) != NGX_OK) {
+        ngx_queue_add(&c->pending, &w->entries);
+        ngx_http_batch_task_free(task);
+        ngx_add_timer(&c->flush, 100);
+        return;
+    }
+
+    if (c->flush.timer_set) {
+        ngx_del_timer(&c->flush);
+    }
+
+    c->npending = 0;
+    c->writing = 1;
+}
+
+
+/* in a thread */
+
+static void
+ngx_http_batch_journal_run(void *ctx, ngx_log_t *log)
+{
+    ngx_http_batch_write_t *w = ctx;
+
+    w->rc = ngx_http_batch_journal_write(w, log);
+
+    if (w->rc == NGX_OK && fdatasync(w->fd) == -1) {
+        ngx_log_error(NGX_LOG_CRIT, log, ngx_errno,
+                      "fdatasync() of a segment of %s failed",
+                      w->chunk->run->id);
+        w->rc = NGX_ERROR;
+    }
+}
+
+
+static ngx_int_t
+ngx_http_batch_journal_write(ngx_http_batch_write_t *w, ngx_log_t *log)
+{
+    off_t                    off;
+    ngx_uint_t               n;
+    ngx_queue_t             *q;
+    struct iovec             iovs[NGX_HTTP_BATCH_IOVS];
+    ngx_http_batch_entry_t  *entry;
+
+    n = 0;
+    off = w->off;
+
+    for (q = ngx_queue_head(&w->entries);
+         q != ngx_queue_sentinel(&w->entries);
+         q = ngx_queue_next(q))
+    {
+        entry = ngx_queue_data(q, ngx_http_batch_entry_t, queue);
+
+        iovs[n].iov_base = entry->header;
+        iovs[n++].iov_len = BATCH_RECORD_HEADER;
+        iovs[n].iov_base = entry->payload;
+        iovs[n++].iov_len = entry->record.len;
+
+        if (n == NGX_HTTP_BATCH_IOVS) {
+            if (ngx_http_batch_journal_writev(w->fd, iovs, n, &off, log)
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            n = 0;
+        }
+    }
+
+    return ngx_http_batch_journal_writev(w->fd, iovs, n, &off, log);
+}
+
+
+static ngx_int_t
+ngx_http_batch_journal_writev(ngx_fd_t fd, struct iovec *iov, ngx_uint_t n,
+    off_t *off, ngx_log_t *log)
+{
+    ssize_t  rc;
+
+    while (n) {
+
+        rc = pwritev(fd, iov, n, *off);
+
+        if (rc == -1) {
+            if (ngx_errno == NGX_EINTR) {
+                continue;
+            }
+
+            ngx_log_error(NGX_LOG_CRIT, log, ngx_errno,
+                          "pwritev() to a segment failed");
+            return NGX_ERROR;
+        }
+
+        *off += rc;
+
+        while (n && (size_t) rc >= iov->iov_len) {
+            rc -= iov->iov_len;
+            iov++;
+            n--;
+        }
+
+        if (n) {
+            iov->iov_base = (u_char *) iov->iov_base + rc;
+            iov->iov_len -= rc;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_journal_done(void *ctx, ngx_log_t *log)
+{
+    ngx_http_batch_write_t *w = ctx;
+
+    off_t                    off;
+    ngx_queue_t             *q;
+    batch_pick_t             pick;
+    ngx_http_batch_chunk_t  *c;
+    ngx_http_batch_entry_t  *entry;
+
+    c = w->chunk;
+    c->writing = 0;
+    c->pending_size -= w->size;
+
+    off = w->off;
+
+    while (!ngx_queue_empty(&w->entries)) {
+        q = ngx_queue_head(&w->entries);
+        ngx_queue_remove(q);
+
+        entry = ngx_queue_data(q, ngx_http_batch_entry_t, queue);
+
+        if (w->rc == NGX_OK) {
+            ngx_http_batch_journal_pick(&pick, &entry->record, c->epoch, off);
+            ngx_http_batch_journal_count(c, &pick, &entry->record.usage);
+
+            if (pick.kind == BATCH_KIND_OUTPUT) {
+                ngx_http_batch_slot->completed++;
+
+            } else {
+                ngx_http_batch_slot->failed++;
+            }
+        }
+
+        off += BATCH_RECORD_HEADER + entry->record.len;
+
+        ngx_free(entry);
+    }
+
+    if (w->rc != NGX_OK) {
+        c->poisoned = 1;
+        ngx_http_batch_journal_discard(c);
+
+    } else {
+        c->seg_off = off;
+    }
+
+    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+
+    ngx_http_batch_journal_flush(c, c->nlines == 0);
+    ngx_http_batch_chunk_advance(c);
+}
+
+
+void
+ngx_http_batch_journal_count(ngx_http_batch_chunk_t *c,
+    const batch_pick_t *pick, const batch_usage_t *usage)
+{
+    if (c->npicks == c->run->plan.chunks[c->chunk].count) {
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                      "batch: %s, chunk %uD has more records than lines",
+                      c->run->id, c->chunk);
+        c->poisoned = 1;
+        return;
+    }
+
+    c->picks[c->npicks++] = *pick;
+
+    if (pick->kind != BATCH_KIND_OUTPUT) {
+        c->failed++;
+        return;
+    }
+
+    c->ok++;
+    c->usage.input += usage->input;
+    c->usage.output += usage->output;
+    c->usage.cached += usage->cached;
+    c->usage.reasoning += usage->reasoning;
+    c->usage.total += usage->total;
+}
+
+
+void
+ngx_http_batch_journal_discard(ngx_http_batch_chunk_t *c)
+{
+    ngx_queue_t             *q;
+    ngx_http_batch_entry_t  *entry;
+
+    while (!ngx_queue_empty(&c->pending)) {
+        q = ngx_queue_head(&c->pending);
+        ngx_queue_remove(q);
+
+        entry = ngx_queue_data(q, ngx_http_batch_entry_t, queue);
+        ngx_free(entry);
+    }
+
+    c->npending = 0;
+
+    if (!c->writing) {
+        c->pending_size = 0;
+    }
+
+    if (c->flush.timer_set) {
+        ngx_del_timer(&c->flush);
+    }
+}
+
+
+/* all lines of the chunk have a durable record: fix which ones count */
+
+void
+ngx_http_batch_journal_seal(ngx_http_batch_chunk_t *c)
+{
+    ngx_http_batch_task_t     *task;
+    ngx_http_batch_sealing_t  *s;
+
+    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_sealing_t),
+                                      ngx_http_batch_journal_seal_run,
+                                      ngx_http_batch_journal_seal_done);
+    if (task == NULL) {
+        return;
+    }
+
+    s = task->ctx;
+
+    ngx_qsort(c->picks, c->npicks, sizeof(batch_pick_t),
+              ngx_http_batch_journal_cmp);
+
+    (void) ngx_cpystrn((u_char *) s->id, (u_char *) c->run->id,
+                       BATCH_ID_LEN);
+
+    s->chunk = c;
+    s->seal.chunk = c->chunk;
+    s->seal.epoch = c->epoch;
+    s->seal.sealed_us = batch_clock_us();
+    s->seal.ok = c->ok;
+    s->seal.failed = c->failed;
+    s->seal.usage = c->usage;
+    s->seal.n = c->npicks;
+    s->seal.picks = c->picks;
+
+    if (ngx_http_batch_task_post(task) != NGX_OK) {
+        ngx_http_batch_task_free(task);
+        return;
+    }
+
+    c->life = NGX_HTTP_BATCH_CHUNK_SEALING;
+    c->busy = 1;
+}
+
+
+static void
+ngx_http_batch_journal_seal_run(void *ctx, ngx_log_t *log)
+{
+    ngx_http_batch_sealing_t *s = ctx;
+
+    size_t          size;
+    unsigned char  *buf;
+
+    size = batch_seal_size(&s->seal);
+
+    buf = ngx_alloc(size, log);
+    if (buf == NULL) {
+        s->rc = NGX_ERROR;
+        return;
+    }
+
+    batch_seal_encode(&s->seal, buf);
+
+    s->rc = ngx_http_batch_store_seal_publish(s->id, s->seal.chunk,
+                                              s->seal.epoch, buf, size, log);
+    ngx_free(buf);
+}
+
+
+static void
+ngx_http_batch_journal_seal_done(void *ctx, ngx_log_t *log)
+{
+    ngx_http_batch_sealing_t *s = ctx;
+
+    ngx_http_batch_chunk_t  *c;
+
+    c = s->chunk;
+    c->busy = 0;
+
+    if (s->rc == NGX_OK || s->rc == NGX_DECLINED) {
+        c->life = NGX_HTTP_BATCH_CHUNK_SEALED;
+
+    } else {
+        c->poisoned = 1;
+    }
+
+    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+
+    ngx_http_batch_chunk_advance(c);
+}
+
+
+/*
+ * In a thread: what earlier owners of the chunk have left.  A dead owner's
+ * segment is synced before a record of it is trusted: we read the page cache, and
+ * a power cut could take away what we skip because of it.
+ */
+
+ngx_int_t
+ngx_http_batch_journal_scan(const char *id, uint32_t chunk, uint32_t below,
+    ngx_http_batch_found_t **found, uint32_t *n, ngx_log_t *log)
+{
+    uint32_t               *epochs, i, k;
+    ngx_fd_t                fd;
+    ngx_int_t               nepochs, rc;
+    ngx_http_batch_scan_t   scan;
+
+    ngx_memzero(&scan, sizeof(ngx_http_batch_scan_t));
+
+    *found = NULL;
+    *n = 0;
+
+    nepochs = ngx_http_batch_store_epochs(id, chunk, 0, &epochs, log);
+    if (nepochs <= 0) {
+        return nepochs;
+    }
+
+    rc = NGX_OK;
+
+    for (i = 0; i < (uint32_t) nepochs && rc == NGX_OK; i++) {
+
+        if (epochs[i] >= below) {
+            break;
+        }
+
+        fd = ngx_http_batch_store_segment_open(id, chunk, epochs[i], log);
+        if (fd == NGX_INVALID_FILE) {
+            rc = (ngx_errno == NGX_ENOENT) ? NGX_OK : NGX_ERROR;
+            continue;
+        }
+
+        scan.epoch = epochs[i];
+
+        if (fdatasync(fd) == -1) {
+            ngx_log_error(NGX_LOG_CRIT, log, ngx_errno,
+                          "fdatasync() of segment %uD.%uD of %s failed,"
+                          " its records do not count", chunk, epochs[i], id);
+
+        } else if (batch_record_scan(ngx_http_batch_journal_read, &fd,
+                                     ngx_http_batch_journal_record, &scan)
+                   < 0)
+        {
+            rc = NGX_ERROR;
+        }
+
+        (void) ngx_close_file(fd);
+    }
+
+    ngx_free(epochs);
+
+    if (rc != NGX_OK) {
+        ngx_free(scan.found);
+        return NGX_ERROR;
+    }
+
+    /* the pick is the first member of what is sorted */
+
+    ngx_qsort(scan.found, scan.n, sizeof(ngx_http_batch_found_t),
+              ngx_http_batch_journal_cmp);
+
+    /* the oldest record of a line counts: it may have been told already */
+
+    for (i = 0, k = 0; i < scan.n; i++) {
+        if (k == 0
+            || scan.found[k - 1].pick.line != scan.found[i].pick.line)
+        {
+            scan.found[k++] = scan.found[i];
+        }
+    }
+
+    *found = scan.found;
+    *n = k;
+
+    return NGX_OK;
+}
+
+
+static ssize_t
+ngx_http_batch_journal_read(void *ctx, void *buf, size_t n, uint64_t off)
+{
+    ngx_fd_t  *fd = ctx;
+
+    size_t   done;
+    ssize_t  rc;
+
+    done = 0;
+
+    while (done < n) {
+        rc = pread(*fd, (u_char *) buf + done, n - done, off + done);
+
+        if (rc == -1) {
+            if (ngx_errno == NGX_EINTR) {
+                continue;
+            }
+
+            return -1;
+        }
+
+        if (rc == 0) {
+            break;
+        }
+
+        done += rc;
+    }
+
+    return done;
+}
+
+
+static int
+ngx_http_batch_journal_record(void *ctx, const batch_record_t *r, uint64_t off)
+{
+    ngx_http_batch_scan_t *scan = ctx;
+
+    uint32_t                 alloc;
+    ngx_http_batch_found_t  *found;
+
+    if (scan->n == scan->alloc) {
+        alloc = scan->alloc ? scan->alloc * 2 : 256;
+
+        found = realloc(scan->found, alloc * sizeof(ngx_http_batch_found_t));
+        if (found == NULL) {
+            return BATCH_ERROR;
+        }
+
+        scan->found = found;
+        scan->alloc = alloc;
+    }
+
+    found = &scan->found[scan->n++];
+
+    ngx_http_batch_journal_pick(&found->pick, r, scan->epoch, off);
+    found->usage = r->usage;
+
+    return BATCH_OK;
+}
+
+
+static void
+ngx_http_batch_journal_pick(batch_pick_t *pick, const batch_record_t *r,
+    uint32_t epoch, off_t off)
+{
+    pick->line = r->line;
+    pick->offset = off;
+    pick->epoch = epoch;
+    pick->len = r->len;
+    pick->crc = r->crc;
+    pick->kind = r->kind;
+    pick->status = r->status;
+}
+
+
+static int ngx_libc_cdecl
+ngx_http_batch_journal_cmp(const void *one, const void *two)
+{
+    const batch_pick_t *a = one;
+    const batch_pick_t *b = two;
+
+    if (a->line != b->line) {
+        return a->line < b->line ? -1 : 1;
+    }
+
+    return a->epoch < b->epoch ? -1 : a->epoch > b->epoch;
+}

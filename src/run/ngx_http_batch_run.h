@@ -1,0 +1,356 @@
+/*
+ * The run of a batch in one worker.
+ *
+ *   dispatch   polls the index, claims, decides how many lines may start
+ *   chunk      a claimed chunk: its window of the input, its life
+ *   journal    the chunk's segment: group commit, seal
+ *   line       one line: fake request, subrequest, attempts
+ *   answer     what the line's output is: captured body -> finished line
+ */
+
+#ifndef _NGX_HTTP_BATCH_RUN_H_INCLUDED_
+#define _NGX_HTTP_BATCH_RUN_H_INCLUDED_
+
+#include "ngx_http_batch.h"
+#include "ngx_http_batch_task.h"
+#include "ngx_http_batch_store.h"
+#include "ngx_http_batch_object.h"
+#include "ngx_http_batch_index.h"
+#include "ngx_http_batch_plan.h"
+#include "ngx_http_batch_slots.h"
+#include "batch_crc.h"
+
+
+#define NGX_HTTP_BATCH_LEASE          10000     /* ms */
+#define NGX_HTTP_BATCH_TELL           250       /* ms between counts */
+#define NGX_HTTP_BATCH_GRACE          5000      /* ms; lines in flight after a
+                                                   cancel or an expiry */
+#define NGX_HTTP_BATCH_TURN           32        /* starts per event-loop turn */
+#define NGX_HTTP_BATCH_WINDOW         (256 * 1024)
+#define NGX_HTTP_BATCH_ANSWER_MAX     (64 * 1024 * 1024)
+#define NGX_HTTP_BATCH_HEAD_MAX       4096      /* of an answer that is no JSON */
+
+#define NGX_HTTP_BATCH_META_MAX       (1024 * 1024)   /* batch.json, bytes */
+
+#define NGX_HTTP_BATCH_COMMIT_N       256       /* records */
+#define NGX_HTTP_BATCH_COMMIT_SIZE    (256 * 1024)
+#define NGX_HTTP_BATCH_COMMIT_MS      10
+#define NGX_HTTP_BATCH_PENDING_MAX    (32 * 1024 * 1024)
+
+
+typedef struct ngx_http_batch_run_s    ngx_http_batch_run_t;
+typedef struct ngx_http_batch_chunk_s  ngx_http_batch_chunk_t;
+typedef struct ngx_http_batch_line_s   ngx_http_batch_line_t;
+typedef struct ngx_http_batch_entry_s  ngx_http_batch_entry_t;
+
+
+/*
+ * A batch as this worker knows it.  Allocated and freed by dispatch (ngx_calloc);
+ * chunks and jobs point to it and count in refs; it goes when it is no longer
+ * active and refs is 0.
+ */
+
+struct ngx_http_batch_run_s {
+    ngx_queue_t                   queue;          /* dispatch.runs */
+    ngx_uint_t                    refs;
+    char                          id[BATCH_ID_LEN];
+
+    /* from batch.json and plan.json, by the first chunk's open task */
+    ngx_uint_t                    loaded;
+    ngx_http_batch_meta_t         meta;           /* strings in root */
+    json_t                       *root;
+    ngx_http_batch_plan_t         plan;
+    ngx_http_batch_loc_conf_t    *conf;           /* the route's */
+    ngx_uint_t                    route;          /* its index */
+    ngx_str_t                     uri;            /* batch_pass + endpoint */
+    ngx_str_t                     request_line;   /* for logs; both ngx_alloc()ed
+                                                     in one block */
+
+    ngx_uint_t                    stop;           /* cancelling or expired */
+    ngx_msec_t                    stop_at;
+
+    ngx_uint_t                    seen;           /* in the last active list */
+    ngx_msec_t                    claim_after;    /* nothing free before */
+    ngx_uint_t                    claiming;
+    ngx_uint_t                    job;            /* a job is under way */
+    ngx_uint_t                    nchunks;        /* held by this worker */
+    char                          nonce[17];      /* of the claim under way; it
+                                                     is kept while the outcome
+                                                     is unknown */
+};
+
+
+/* a record of an older segment */
+
+typedef struct {
+    batch_pick_t                  pick;
+    batch_usage_t                 usage;
+} ngx_http_batch_found_t;
+
+
+/*
+ *   state      means                                  goes to
+ *   OPENING    task: plan, input, older segments,     RUNNING, SEALING (nothing
+ *              own segment                            left), RELEASING
+ *   RUNNING    lines start, records are journalled    SEALING, RELEASING
+ *   SEALING    task: publish the seal                 SEALED, RELEASING
+ *   SEALED     telling the index: DONE                GONE
+ *   RELEASING  waits for lines and journal, then      GONE
+ *              tells the index: RELEASE
+ *   GONE       freed as soon as nothing points here
+ */
+
+typedef enum {
+    NGX_HTTP_BATCH_CHUNK_OPENING = 0,
+    NGX_HTTP_BATCH_CHUNK_RUNNING,
+    NGX_HTTP_BATCH_CHUNK_SEALING,
+    NGX_HTTP_BATCH_CHUNK_SEALED,
+    NGX_HTTP_BATCH_CHUNK_RELEASING,
+    NGX_HTTP_BATCH_CHUNK_GONE
+} ngx_http_batch_chunk_life_e;
+
+
+/*
+ * Allocated by a claim (ngx_calloc), freed by ngx_http_batch_chunk_free_check()
+ * when GONE and no task, no index call, no line and no timer points to it.
+ */
+
+struct ngx_http_batch_chunk_s {
+    ngx_queue_t                   queue;          /* dispatch.chunks */
+    ngx_http_batch_run_t         *run;
+    uint32_t                      chunk;
+    uint32_t                      epoch;
+    ngx_http_batch_chunk_life_e   life;
+
+    ngx_fd_t                      input;
+    ngx_fd_t                      segment;
+
+    /* the window of the input: win[pos .. len) is not walked yet */
+    u_char                       *win;
+    size_t                        win_size;
+    size_t                        win_len;
+    size_t                        win_pos;
+    off_t                         next_read;      /* file offset behind win */
+    uint64_t                      line;           /* number of the next one */
+    uint32_t                      walked;         /* requests walked */
+
+    /* records found in older segments, by line; then walked past */
+    ngx_http_batch_found_t       *older;
+    uint32_t                      nolder;
+    uint32_t                      iolder;
+
+    /* durable records */
+    batch_pick_t                 *picks;
+    uint32_t                      npicks;
+    uint64_t                      ok;
+    uint64_t                      failed;
+    batch_usage_t                 usage;
+
+    /* the journal */
+    ngx_queue_t                   pending;        /* entries not yet posted */
+    ngx_uint_t                    npending;
+    size_t                        pending_size;   /* also those being written */
+    off_t                         seg_off;
+    ngx_event_t                   flush;
+    ngx_connection_t              dummy;          /* flush.data, for logs */
+
+    ngx_queue_t                   lines;          /* started, not ended */
+    ngx_uint_t                    nlines;
+
+    uint64_t                      told;           /* ok + failed told */
+    ngx_msec_t                    told_at;
+    ngx_http_batch_chunk_state_e  tell;           /* what is being told */
+
+    unsigned                      reading:1;      /* window task under way */
+    unsigned                      writing:1;      /* journal task under way */
+    unsigned                      busy:1;         /* open or seal task */
+    unsigned                      telling:1;      /* index call under way */
+    unsigned                      poisoned:1;     /* a write or sync failed */
+    unsigned                      lost:1;         /* the lease is another's */
+    unsigned                      aborted:1;      /* lines were cut: none starts */
+    unsigned                      aborting:1;     /* just now */
+};
+
+
+/*
+ * A finished line on its way to the segment: header and payload in one
+ * ngx_alloc() block.  Made by answer, owned by the chunk's journal once
+ * appended, freed by it after the sync.
+ */
+
+struct ngx_http_batch_entry_s {
+    ngx_queue_t                   queue;
+    batch_record_t                record;
+    size_t                        size;           /* room in payload */
+    u_char                        header[BATCH_RECORD_HEADER];
+    u_char                        payload[1];
+};
+
+
+typedef enum {
+    NGX_HTTP_BATCH_LINE_FLYING = 0,    /* an attempt is with the upstream */
+    NGX_HTTP_BATCH_LINE_WAITING,       /* for its next attempt */
+    NGX_HTTP_BATCH_LINE_ENDED
+} ngx_http_batch_line_life_e;
+
+
+/*
+ * One line under way.  From a free list in line.c, which also frees it; its own
+ * connection, so that nothing of it takes a slot of clients' connections.  The
+ * connection's pool is reset between attempts; the request lives in its own pool.
+ * ctx of the fake main request and of its subrequest.
+ */
+
+struct ngx_http_batch_line_s {
+    ngx_uint_t                    kind;           /* NGX_HTTP_BATCH_CTX_LINE */
+    ngx_queue_t                   queue;          /* chunk->lines */
+    ngx_http_batch_chunk_t       *chunk;
+    ngx_http_batch_line_life_e    life;
+
+    uint64_t                      number;         /* physical, 1-based */
+    ngx_uint_t                    attempt;        /* 1-based */
+    ngx_uint_t                    free_attempts;  /* not counted: breaker open */
+    ngx_msec_t                    deadline;       /* ngx_current_msec clock */
+
+    u_char                       *data;           /* the line, copied */
+    batch_line_t                  parsed;         /* spans of data */
+
+    /* the attempt */
+    ngx_http_request_t           *r;
+    ngx_http_request_t           *sr;
+    ngx_connection_t              c;
+    ngx_event_t                   rev;
+    ngx_event_t                   wev;
+    ngx_log_t                     log;
+    ngx_http_log_ctx_t            log_ctx;
+    ngx_http_connection_t         hc;
+    ngx_event_t                   timer;          /* deadline, or next attempt */
+
+    /* the answer */
+    ngx_uint_t                    status;         /* of the upstream, 0 = none */
+    ngx_int_t                     rc;             /* nginx made it itself */
+    ngx_int_t                     made;           /* rc >= 300 that nginx passed
+                                                     to the post handler */
+    ngx_msec_t                    retry_after;    /* ms */
+    ngx_http_batch_entry_t       *entry;
+    size_t                        head_len;       /* of the payload, before the
+                                                     body */
+    size_t                        len;            /* bytes of the payload */
+    batch_json_t                  json;
+    size_t                        nraw;           /* raw bytes kept */
+    uint64_t                      received;       /* body bytes */
+    u_char                        raw[NGX_HTTP_BATCH_HEAD_MAX];
+    u_char                        request_id[64];
+    size_t                        request_id_len;
+
+    unsigned                      header:1;       /* header filter was called */
+    unsigned                      last:1;         /* the body is complete */
+    unsigned                      bad_json:1;
+    unsigned                      encoded:1;      /* Content-Encoding */
+    unsigned                      too_large:1;
+    unsigned                      no_memory:1;
+    unsigned                      done:1;
+    unsigned                      timedout:1;
+    unsigned                      aborted:1;
+};
+
+
+/* dispatch */
+ngx_int_t ngx_http_batch_dispatch_init(ngx_cycle_t *cycle);
+void ngx_http_batch_dispatch_exit(void);
+/* the pump runs at the next turn of the event loop */
+void ngx_http_batch_dispatch_wake(void);
+/* how many more lines of the run may start now */
+ngx_uint_t ngx_http_batch_dispatch_budget(ngx_http_batch_run_t *run);
+/* an attempt ended: dead = it could not be had from the upstream at all */
+void ngx_http_batch_dispatch_outcome(ngx_http_batch_run_t *run,
+    ngx_uint_t dead);
+/* 1 while the upstream of the run's route is taken for dead */
+ngx_uint_t ngx_http_batch_dispatch_broken(ngx_http_batch_run_t *run);
+/* 1 once the worker was told to quit */
+ngx_uint_t ngx_http_batch_dispatch_leaving(void);
+/* the index has told a status: notices cancel and expiry */
+void ngx_http_batch_run_status(ngx_http_batch_run_t *run,
+    ngx_http_batch_index_res_t *res);
+/* something may be claimable for the run at once */
+void ngx_http_batch_run_hurry(ngx_http_batch_run_t *run);
+
+/* job: validation and finalizing, one at a time per run */
+extern ngx_queue_t  ngx_http_batch_jobs;
+ngx_int_t ngx_http_batch_job_start(ngx_http_batch_run_t *run,
+    ngx_http_batch_claim_e kind, ngx_http_batch_index_res_t *res);
+void ngx_http_batch_job_tick(void);
+
+/* sweep: files that have expired, leftovers in tmp/ */
+void ngx_http_batch_sweep_init(ngx_cycle_t *cycle);
+
+/* chunk */
+void ngx_http_batch_chunk_open(ngx_http_batch_run_t *run, uint32_t chunk,
+    uint32_t epoch);
+/* starts the next line if there is one in the window; NGX_OK, NGX_DECLINED
+ * (none now), NGX_ERROR (no memory now) */
+ngx_int_t ngx_http_batch_chunk_start(ngx_http_batch_chunk_t *c);
+/* requests not yet started */
+uint32_t ngx_http_batch_chunk_left(ngx_http_batch_chunk_t *c);
+/* a line has ended; entry = its output (taken over), NULL = none */
+void ngx_http_batch_chunk_ended(ngx_http_batch_chunk_t *c,
+    ngx_http_batch_entry_t *entry);
+/* every tick: renew, count, stop, release, seal */
+void ngx_http_batch_chunk_tick(ngx_http_batch_chunk_t *c);
+/* looks what the state allows next */
+void ngx_http_batch_chunk_advance(ngx_http_batch_chunk_t *c);
+void ngx_http_batch_chunk_abort(ngx_http_batch_chunk_t *c);
+extern ngx_queue_t  ngx_http_batch_chunks;
+
+/* journal */
+void ngx_http_batch_journal_append(ngx_http_batch_chunk_t *c,
+    ngx_http_batch_entry_t *entry);
+/* posts what is pending; force: whatever little it is */
+void ngx_http_batch_journal_flush(ngx_http_batch_chunk_t *c,
+    ngx_uint_t force);
+void ngx_http_batch_journal_discard(ngx_http_batch_chunk_t *c);
+/* a durable record counts: as of this epoch or an older one */
+void ngx_http_batch_journal_count(ngx_http_batch_chunk_t *c,
+    const batch_pick_t *pick, const batch_usage_t *usage);
+/* in a thread: records of segments with an epoch < below -> found (malloc()),
+ * sorted by line, one a line.  NGX_OK or NGX_ERROR */
+ngx_int_t ngx_http_batch_journal_scan(const char *id, uint32_t chunk,
+    uint32_t below, ngx_http_batch_found_t **found, uint32_t *n,
+    ngx_log_t *log);
+void ngx_http_batch_journal_seal(ngx_http_batch_chunk_t *c);
+
+/* line */
+void ngx_http_batch_line_init(void);
+/* makes ended lines usable again; from a fresh stack only */
+void ngx_http_batch_line_reap(void);
+ngx_int_t ngx_http_batch_line_start(ngx_http_batch_chunk_t *c,
+    const u_char *p, size_t len, uint64_t number);
+/* ends the attempt or the waiting without an output */
+void ngx_http_batch_line_abort(ngx_http_batch_line_t *line);
+ngx_http_batch_line_t *ngx_http_batch_line_of(ngx_http_request_t *r);
+
+/* capture: the filters, and the $batch_* variables */
+ngx_int_t ngx_http_batch_line_filter_init(ngx_conf_t *cf);
+ngx_int_t ngx_http_batch_variables(ngx_conf_t *cf);
+
+/* answer */
+typedef enum {
+    NGX_HTTP_BATCH_ANSWER_OK = 0,      /* ends in the output file */
+    NGX_HTTP_BATCH_ANSWER_FINAL,       /* ends in the error file */
+    NGX_HTTP_BATCH_ANSWER_RETRY,       /* a status worth another attempt */
+    NGX_HTTP_BATCH_ANSWER_DEAD         /* the same, and the upstream seems gone */
+} ngx_http_batch_answer_e;
+
+void ngx_http_batch_answer_reset(ngx_http_batch_line_t *line);
+void ngx_http_batch_answer_header(ngx_http_batch_line_t *line,
+    ngx_http_request_t *sr);
+void ngx_http_batch_answer_body(ngx_http_batch_line_t *line, const u_char *p,
+    size_t len);
+ngx_http_batch_answer_e ngx_http_batch_answer_judge(
+    ngx_http_batch_line_t *line);
+/* the finished line; NULL if there is no memory */
+ngx_http_batch_entry_t *ngx_http_batch_answer_finish(
+    ngx_http_batch_line_t *line, ngx_http_batch_answer_e verdict);
+
+
+#endif /* _NGX_HTTP_BATCH_RUN_H_INCLUDED_ */

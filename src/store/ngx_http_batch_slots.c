@@ -1,0 +1,192 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ */
+
+#include "ngx_http_batch_slots.h"
+
+
+/*
+ * A gauge of a killed worker must not hold the node's limit down until a new
+ * process happens to get its slot: a slot counts while its pid lives.  Asking the
+ * kernel is a system call, so the answers are kept for this long.
+ */
+#define NGX_HTTP_BATCH_SLOTS_CHECK  500     /* ms */
+
+
+static ngx_int_t ngx_http_batch_slots_init_zone(ngx_shm_zone_t *zone,
+    void *data);
+static void ngx_http_batch_slots_look(void);
+
+
+ngx_http_batch_slot_t  *ngx_http_batch_slot;
+
+static ngx_shm_zone_t         *ngx_http_batch_slots_zone;
+static ngx_http_batch_slot_t  *ngx_http_batch_slots;
+static ngx_uint_t              ngx_http_batch_slots_live[NGX_MAX_PROCESSES];
+static ngx_uint_t              ngx_http_batch_slots_nlive;
+static ngx_msec_t              ngx_http_batch_slots_looked;
+static ngx_uint_t              ngx_http_batch_slots_workers;
+
+
+ngx_int_t
+ngx_http_batch_slots_add(ngx_conf_t *cf)
+{
+    size_t           size;
+    ngx_str_t        name = ngx_string("ngx_http_batch");
+    ngx_shm_zone_t  *zone;
+
+    size = NGX_HTTP_BATCH_SLOTS * sizeof(ngx_http_batch_slot_t)
+           + 16 * ngx_pagesize;
+
+    zone = ngx_shared_memory_add(cf, &name, size, &ngx_http_batch_module);
+    if (zone == NULL) {
+        return NGX_ERROR;
+    }
+
+    zone->init = ngx_http_batch_slots_init_zone;
+    zone->data = (void *) 1;
+
+    ngx_http_batch_slots_zone = zone;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_slots_init_zone(ngx_shm_zone_t *zone, void *data)
+{
+    ngx_slab_pool_t  *shpool;
+
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    if (data || zone->shm.exists) {
+        /* a reload: workers of both cycles share the slots */
+        zone->data = shpool->data;
+        return NGX_OK;
+    }
+
+    shpool->data = ngx_slab_calloc(shpool, NGX_HTTP_BATCH_SLOTS
+                                           * sizeof(ngx_http_batch_slot_t));
+    if (shpool->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    zone->data = shpool->data;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_batch_slots_init(ngx_cycle_t *cycle)
+{
+    ngx_core_conf_t  *ccf;
+
+    if (ngx_http_batch_slots_zone == NULL) {
+        return NGX_ERROR;
+    }
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+
+    ngx_http_batch_slots_workers = (ngx_process == NGX_PROCESS_SINGLE) ? 1
+                                   : (ngx_uint_t) ccf->worker_processes;
+
+    ngx_http_batch_slots = ngx_http_batch_slots_zone->data;
+    ngx_http_batch_slot = &ngx_http_batch_slots[ngx_process_slot];
+
+    ngx_memzero(ngx_http_batch_slot, sizeof(ngx_http_batch_slot_t));
+    ngx_http_batch_slot->pid = ngx_pid;
+
+    ngx_http_batch_slots_look();
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_batch_slots_exit(void)
+{
+    if (ngx_http_batch_slot) {
+        ngx_memzero(ngx_http_batch_slot, sizeof(ngx_http_batch_slot_t));
+    }
+}
+
+
+static void
+ngx_http_batch_slots_look(void)
+{
+    ngx_uint_t    i, n;
+    ngx_atomic_t  pid;
+
+    n = 0;
+
+    for (i = 0; i < NGX_HTTP_BATCH_SLOTS; i++) {
+        pid = ngx_http_batch_slots[i].pid;
+
+        if (pid == 0) {
+            continue;
+        }
+
+        if (kill((ngx_pid_t) pid, 0) == -1 && ngx_errno == NGX_ESRCH) {
+            continue;
+        }
+
+        ngx_http_batch_slots_live[n++] = i;
+    }
+
+    ngx_http_batch_slots_nlive = n;
+    ngx_http_batch_slots_looked = ngx_current_msec;
+}
+
+
+ngx_uint_t
+ngx_http_batch_slots_may_start(ngx_uint_t route, ngx_uint_t limit)
+{
+    ngx_uint_t              i, total, share, wanted;
+    ngx_http_batch_slot_t  *slot;
+
+    if (ngx_current_msec - ngx_http_batch_slots_looked
+        > NGX_HTTP_BATCH_SLOTS_CHECK)
+    {
+        ngx_http_batch_slots_look();
+    }
+
+    share = (limit + ngx_http_batch_slots_workers - 1)
+            / ngx_http_batch_slots_workers;
+
+    total = 0;
+    wanted = 0;
+
+    for (i = 0; i < ngx_http_batch_slots_nlive; i++) {
+        slot = &ngx_http_batch_slots[ngx_http_batch_slots_live[i]];
+
+        total += slot->inflight[route];
+
+        if (slot != ngx_http_batch_slot
+            && slot->want[route] && slot->inflight[route] < share)
+        {
+            wanted = 1;
+        }
+    }
+
+    if (total >= limit) {
+        return 0;
+    }
+
+    return ngx_http_batch_slot->inflight[route] < share || !wanted;
+}
+
+
+ngx_http_batch_slot_t *
+ngx_http_batch_slots_next(ngx_uint_t *i)
+{
+    if (*i == 0) {
+        ngx_http_batch_slots_look();
+    }
+
+    if (*i >= ngx_http_batch_slots_nlive) {
+        return NULL;
+    }
+
+    return &ngx_http_batch_slots[ngx_http_batch_slots_live[(*i)++]];
+}

@@ -1,0 +1,54 @@
+/*
+ * What the workers of this node tell each other, in shared memory: how many
+ * lines each has in flight per route, and counters for the status page.
+ *
+ * One slot per process, indexed by ngx_process_slot (unique among live
+ * processes, also while old and new workers overlap in a reload).  Only its owner
+ * writes a slot, everybody reads; init_process zeroes it, so the gauges of a
+ * worker that was killed end when its successor starts.  Plain aligned words:
+ * no lock is ever held.
+ */
+
+#ifndef _NGX_HTTP_BATCH_SLOTS_H_INCLUDED_
+#define _NGX_HTTP_BATCH_SLOTS_H_INCLUDED_
+
+#include "ngx_http_batch.h"
+
+#define NGX_HTTP_BATCH_SLOTS    NGX_MAX_PROCESSES
+#define NGX_HTTP_BATCH_ROUTES   16      /* locations with batch_api */
+
+typedef struct {
+    ngx_atomic_t   inflight[NGX_HTTP_BATCH_ROUTES];
+    ngx_atomic_t   want[NGX_HTTP_BATCH_ROUTES];   /* has lines, may not start */
+    ngx_atomic_t   pid;
+    ngx_atomic_t   chunks;           /* gauge: claimed chunks */
+    ngx_atomic_t   redis;            /* gauge: 1 = the link is ready */
+    ngx_atomic_t   started;          /* attempts sent */
+    ngx_atomic_t   retried;          /* attempts after the first */
+    ngx_atomic_t   completed;        /* lines that ended in the output file */
+    ngx_atomic_t   failed;           /* lines that ended in the error file */
+    ngx_atomic_t   claimed;          /* chunks claimed, ever */
+    ngx_atomic_t   finalized;        /* batches finalized here */
+} ngx_http_batch_slot_t;
+
+/* configuration time: adds the zone */
+ngx_int_t ngx_http_batch_slots_add(ngx_conf_t *cf);
+
+/* init_process: this worker's slot is zeroed and live */
+ngx_int_t ngx_http_batch_slots_init(ngx_cycle_t *cycle);
+void ngx_http_batch_slots_exit(void);
+
+/* this worker's slot; never NULL after init */
+extern ngx_http_batch_slot_t  *ngx_http_batch_slot;
+
+/*
+ * May this worker start one more line of the route?  The limit holds for the
+ * node.  A worker above its fair share (limit / workers) also stands back while
+ * another one below its share wants to start.
+ */
+ngx_uint_t ngx_http_batch_slots_may_start(ngx_uint_t route, ngx_uint_t limit);
+
+/* all live slots in turn: NULL ends.  *i starts at 0 */
+ngx_http_batch_slot_t *ngx_http_batch_slots_next(ngx_uint_t *i);
+
+#endif
