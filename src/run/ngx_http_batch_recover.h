@@ -1,6 +1,6 @@
 /*
- * Recovery: disk -> Redis.  When the index is empty (a new or emptied Redis) one
- * worker walks the store and fills it; until then every API call answers 503.
+ * Recovery: disk -> Redis.  When the index is empty (a new or emptied Redis)
+ * one worker walks the store and fills it; until then every API call answers 503.
  */
 
 #ifndef _NGX_HTTP_BATCH_RECOVER_H_INCLUDED_
@@ -8,8 +8,9 @@
 
 #include "ngx_http_batch.h"
 
-/* to be called whenever the Redis link gets READY; checks, and rebuilds in
- * tasks if needed.  Nothing happens if a rebuild by this worker is under way. */
+/* to be called whenever the Redis link gets READY, or an index call says
+ * NGX_BUSY; checks, and rebuilds in tasks if needed, trying again every second
+ * until the index is filled.  Nothing happens if that is under way already. */
 void ngx_http_batch_recover_start(ngx_log_t *log);
 
 void ngx_http_batch_recover_exit(void);

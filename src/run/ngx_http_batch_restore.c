@@ -1,0 +1,478 @@
+
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ */
+
+
+#include "ngx_http_batch_restore.h"
+#include "ngx_http_batch_plan.h"
+#include "ngx_http_batch_task.h"
+#include "ngx_http_batch_text.h"
+
+
+static ngx_int_t ngx_http_batch_portion_next(ngx_http_batch_portion_t *p,
+    char id[BATCH_ID_LEN], batch_id_kind_e *kind, ngx_log_t *log);
+static ngx_int_t ngx_http_batch_portion_file(ngx_http_batch_item_t *item,
+    const char *id, ngx_log_t *log);
+static ngx_int_t ngx_http_batch_portion_batch(ngx_http_batch_item_t *item,
+    const char *id, ngx_log_t *log);
+static ngx_int_t ngx_http_batch_portion_final(ngx_http_batch_item_t *item,
+    ngx_log_t *log);
+static ngx_int_t ngx_http_batch_portion_active(ngx_http_batch_item_t *item,
+    ngx_log_t *log);
+static ngx_int_t ngx_http_batch_portion_work(void *ctx, uint32_t chunk,
+    uint32_t epoch, ngx_uint_t seal);
+static ngx_int_t ngx_http_batch_portion_chunks(ngx_http_batch_item_t *item,
+    ngx_log_t *log);
+static ngx_int_t ngx_http_batch_portion_seal(ngx_http_batch_item_t *item,
+    ngx_http_batch_item_chunk_t *c, uint32_t epoch, ngx_log_t *log);
+static void ngx_http_batch_item_free(ngx_http_batch_item_t *item);
+
+
+ngx_int_t
+ngx_http_batch_portion_read(ngx_http_batch_portion_t *p, ngx_log_t *log)
+{
+    char                    id[BATCH_ID_LEN];
+    size_t                  size;
+    ngx_int_t               rc;
+    batch_id_kind_e         kind;
+    ngx_http_batch_item_t  *item;
+
+    p->items = ngx_calloc(NGX_HTTP_BATCH_PORTION
+                          * sizeof(ngx_http_batch_item_t), log);
+    if (p->items == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (size = 0;
+         p->n < NGX_HTTP_BATCH_PORTION && size < NGX_HTTP_BATCH_PORTION_SIZE;
+         /* void */ )
+    {
+        if (ngx_http_batch_task_quit()) {
+            return NGX_ABORT;
+        }
+
+        rc = ngx_http_batch_portion_next(p, id, &kind, log);
+
+        if (rc == NGX_DONE) {
+            p->end = 1;
+            return NGX_OK;
+        }
+
+        if (rc != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        item = &p->items[p->n];
+
+        rc = (kind == BATCH_ID_FILE)
+                 ? ngx_http_batch_portion_file(item, id, log)
+                 : ngx_http_batch_portion_batch(item, id, log);
+
+        if (rc == NGX_OK) {
+            p->n++;
+            size += 1024 + item->final.len
+                    + item->nchunks * sizeof(ngx_http_batch_item_chunk_t);
+            continue;
+        }
+
+        ngx_http_batch_item_free(item);
+
+        /* NGX_DECLINED: deleted meanwhile, or damaged and said so */
+
+        if (rc != NGX_DECLINED) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_portion_next(ngx_http_batch_portion_t *p,
+    char id[BATCH_ID_LEN], batch_id_kind_e *kind, ngx_log_t *log)
+{
+    ngx_int_t                     rc;
+    static const batch_id_kind_e  rooms[] = { BATCH_ID_FILE, BATCH_ID_BATCH };
+
+    for ( ;; ) {
+
+        if (p->rooms == sizeof(rooms) / sizeof(rooms[0])) {
+            return NGX_DONE;
+        }
+
+        *kind = rooms[p->rooms];
+
+        if (p->walk == NULL) {
+            p->walk = ngx_http_batch_store_walk_open(*kind, log);
+
+            if (p->walk == NULL) {
+                return NGX_ERROR;
+            }
+        }
+
+        rc = ngx_http_batch_store_walk_next(p->walk, id, log);
+
+        if (rc != NGX_DONE) {
+            return rc;
+        }
+
+        ngx_http_batch_store_walk_close(p->walk);
+        p->walk = NULL;
+        p->rooms++;
+    }
+}
+
+
+static ngx_int_t
+ngx_http_batch_portion_file(ngx_http_batch_item_t *item, const char *id,
+    ngx_log_t *log)
+{
+    ngx_int_t  rc;
+    ngx_str_t  text;
+
+    item->type = NGX_HTTP_BATCH_ITEM_FILE;
+
+    rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE, id,
+                                   NGX_HTTP_BATCH_MANIFEST_MAX, &text, log);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (ngx_http_batch_file_decode(&item->file, text.data, text.len,
+                                   &item->root)
+        != NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_ALERT, log, 0,
+                      "batch: the manifest of %s cannot be used", id);
+        rc = NGX_DECLINED;
+    }
+
+    ngx_free(text.data);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_batch_portion_batch(ngx_http_batch_item_t *item, const char *id,
+    ngx_log_t *log)
+{
+    ngx_int_t  rc;
+    ngx_str_t  text;
+
+    rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_META, id,
+                                   NGX_HTTP_BATCH_MANIFEST_MAX, &text, log);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (ngx_http_batch_meta_decode(&item->meta, text.data, text.len,
+                                   &item->root)
+        != NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_ALERT, log, 0,
+                      "batch %s: batch.json cannot be used", id);
+        rc = NGX_DECLINED;
+    }
+
+    ngx_free(text.data);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_FINAL, id,
+                                   NGX_HTTP_BATCH_FINAL_MAX, &item->final,
+                                   log);
+    if (rc == NGX_OK) {
+        item->type = NGX_HTTP_BATCH_ITEM_FINAL;
+        return ngx_http_batch_portion_final(item, log);
+    }
+
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    item->type = NGX_HTTP_BATCH_ITEM_BATCH;
+
+    return ngx_http_batch_portion_active(item, log);
+}
+
+
+static ngx_int_t
+ngx_http_batch_portion_final(ngx_http_batch_item_t *item, ngx_log_t *log)
+{
+    json_t                    *object;
+    ngx_int_t                  rc;
+    ngx_uint_t                 i;
+    static const char *const   keys[] = { "output", "error" };
+
+    item->final_root = json_loadb((char *) item->final.data, item->final.len,
+                                  0, NULL);
+
+    if (item->final_root == NULL
+        || ngx_http_batch_final_status(&item->final, &item->status) != NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_ALERT, log, 0,
+                      "batch %s: final.json cannot be used", item->meta.id);
+        return NGX_DECLINED;
+    }
+
+    ngx_http_batch_final_settle(&item->final, log);
+
+    for (i = 0; i < 2; i++) {
+        object = json_object_get(item->final_root, keys[i]);
+
+        if (!json_is_object(object)
+            || ngx_http_batch_file_from_json(&item->files[i], object)
+               != NGX_OK)
+        {
+            continue;
+        }
+
+        /* what was deleted since does not come back */
+
+        rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE_DEL,
+                                         item->files[i].id, log);
+        if (rc == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        item->nfiles[i] = (rc == 0);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_portion_active(ngx_http_batch_item_t *item, ngx_log_t *log)
+{
+    ngx_int_t               rc;
+    ngx_http_batch_plan_t   plan;
+
+    if (ngx_http_batch_cancel_read(item->meta.id, &item->cancelling_at, log)
+        == NGX_ERROR)
+    {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_batch_plan_read(item->meta.id, &plan, log);
+
+    if (rc == NGX_DECLINED) {
+        return NGX_OK;
+    }
+
+    if (rc != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    item->planned = 1;
+    item->total = plan.total;
+    item->in_progress_at = plan.in_progress_at;
+    item->nplan = plan.nchunks;
+
+    item->model.data = ngx_alloc(plan.model.len + 1, log);
+
+    if (item->model.data) {
+        item->model.len = plan.model.len;
+        ngx_memcpy(item->model.data, plan.model.data, plan.model.len);
+    }
+
+    ngx_http_batch_plan_free(&plan);
+
+    if (item->model.data == NULL
+        || ngx_http_batch_store_work_walk(item->meta.id,
+                                          ngx_http_batch_portion_work, item,
+                                          log)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_batch_portion_chunks(item, log);
+}
+
+
+/* first every work file by itself: done = it is a seal */
+
+static ngx_int_t
+ngx_http_batch_portion_work(void *ctx, uint32_t chunk, uint32_t epoch,
+    ngx_uint_t seal)
+{
+    size_t                        n;
+    ngx_http_batch_item_t        *item = ctx;
+    ngx_http_batch_item_chunk_t  *c;
+
+    if (chunk >= item->nplan) {
+        return NGX_OK;
+    }
+
+    if (item->nchunks == item->nalloc) {
+        n = item->nalloc ? item->nalloc * 2 : 64;
+
+        c = realloc(item->chunks, n * sizeof(ngx_http_batch_item_chunk_t));
+        if (c == NULL) {
+            return NGX_ERROR;
+        }
+
+        item->chunks = c;
+        item->nalloc = n;
+    }
+
+    c = &item->chunks[item->nchunks++];
+
+    c->chunk = chunk;
+    c->epoch = epoch;
+    c->done = seal;
+    c->ok = 0;
+    c->failed = 0;
+
+    return NGX_OK;
+}
+
+
+static int ngx_libc_cdecl
+ngx_http_batch_portion_cmp(const void *one, const void *two)
+{
+    const ngx_http_batch_item_chunk_t  *a = one, *b = two;
+
+    if (a->chunk != b->chunk) {
+        return a->chunk < b->chunk ? -1 : 1;
+    }
+
+    return (a->epoch > b->epoch) - (a->epoch < b->epoch);
+}
+
+
+/* then one entry a chunk */
+
+static ngx_int_t
+ngx_http_batch_portion_chunks(ngx_http_batch_item_t *item, ngx_log_t *log)
+{
+    size_t                        i, n;
+    ngx_int_t                     rc;
+    ngx_http_batch_item_chunk_t   c, *w;
+
+    if (item->nchunks == 0) {
+        return NGX_OK;
+    }
+
+    ngx_qsort(item->chunks, item->nchunks,
+              sizeof(ngx_http_batch_item_chunk_t),
+              ngx_http_batch_portion_cmp);
+
+    for (i = 0, n = 0; i < item->nchunks; n++) {
+
+        c = item->chunks[i];
+        c.done = 0;
+
+        for ( /* void */ ; i < item->nchunks; i++) {
+            w = &item->chunks[i];
+
+            if (w->chunk != c.chunk) {
+                break;
+            }
+
+            c.epoch = w->epoch;
+
+            if (w->done) {
+                rc = ngx_http_batch_portion_seal(item, &c, w->epoch, log);
+
+                if (rc == NGX_ERROR) {
+                    return NGX_ERROR;
+                }
+            }
+        }
+
+        item->chunks[n] = c;
+    }
+
+    item->nchunks = n;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_portion_seal(ngx_http_batch_item_t *item,
+    ngx_http_batch_item_chunk_t *c, uint32_t epoch, ngx_log_t *log)
+{
+    ngx_int_t      rc;
+    ngx_str_t      text;
+    batch_seal_t   seal;
+
+    rc = ngx_http_batch_store_seal_read(item->meta.id, c->chunk, epoch, &text,
+                                        log);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ngx_memzero(&seal, sizeof(batch_seal_t));
+
+    /* a void one counts as none: the chunk runs again */
+
+    if (batch_seal_decode(text.data, text.len, &seal) == BATCH_OK) {
+        c->done = 1;
+        c->ok = seal.ok;
+        c->failed = seal.failed;
+
+        free(seal.picks);
+    }
+
+    ngx_free(text.data);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_item_free(ngx_http_batch_item_t *item)
+{
+    json_decref(item->root);
+    json_decref(item->final_root);
+
+    if (item->model.data) {
+        ngx_free(item->model.data);
+    }
+
+    if (item->final.data) {
+        ngx_free(item->final.data);
+    }
+
+    free(item->chunks);
+
+    ngx_memzero(item, sizeof(ngx_http_batch_item_t));
+}
+
+
+void
+ngx_http_batch_portion_items_free(ngx_http_batch_portion_t *p)
+{
+    size_t  i;
+
+    for (i = 0; i < p->n; i++) {
+        ngx_http_batch_item_free(&p->items[i]);
+    }
+
+    if (p->items) {
+        ngx_free(p->items);
+        p->items = NULL;
+    }
+
+    p->n = 0;
+}
+
+
+void
+ngx_http_batch_portion_free(ngx_http_batch_portion_t *p)
+{
+    ngx_http_batch_portion_items_free(p);
+
+    if (p->walk) {
+        ngx_http_batch_store_walk_close(p->walk);
+        p->walk = NULL;
+    }
+}
