@@ -64,7 +64,7 @@ configure_and_make() {
                 --with-cc="$CC" "$@" \
                 --add-dynamic-module="$ROOT" --builddir="$out" 9>&-
         ) > "$out/configure.log" 2>&1 || {
-            tail -30 "$out/configure.log" >&2
+            tail -n 30 "$out/configure.log" >&2
             die "configure failed, see $out/configure.log"
         }
 
@@ -78,7 +78,7 @@ configure_and_make() {
     ) > "$out/make.log" 2>&1 || {
         grep -E -A12 'error|warning|undefined reference' "$out/make.log" \
             | head -60 >&2
-        tail -5 "$out/make.log" >&2
+        tail -n 5 "$out/make.log" >&2
         die "make failed, see $out/make.log"
     }
 
@@ -87,7 +87,7 @@ configure_and_make() {
 
 
 install_so() {
-    local dir=${OUT:-$BUILD}
+    local dir=${OUT:-$BUILD} undefined
 
     mkdir -p "$dir"
 
@@ -97,6 +97,13 @@ install_so() {
         cp "$1/$so" "$dir/.$so.$$"
         mv "$dir/.$so.$$" "$dir/$so"
     fi
+
+    # the linker leaves to nginx's dlopen() what nobody defines
+
+    undefined=$(nm -D "$dir/$so" | awk '
+        $1 == "U" && $2 ~ /^(ngx_http_)?batch_/ { print $2 }')
+
+    [ -z "$undefined" ] || die "defined nowhere:" $undefined
 
     say "built $dir/$so"
 }

@@ -76,5 +76,5 @@ as_root $APT install -y -qq --no-install-recommends "${missing[@]}" \
 
     as_root $APT -qq update
     as_root $APT install -y -qq --no-install-recommends "${missing[@]}" \
-        > "$log" 2>&1 || { tail -20 "$log" >&2; exit 1; }
+        > "$log" 2>&1 || { tail -n 20 "$log" >&2; exit 1; }
 }

@@ -81,18 +81,20 @@ stack_conf() {
 
 
 stack_nginx() {
-    local dir=$1 port=$2 nginx
+    local dir=$1 port=$2 nginx n=0
     nginx=${STACK_NGINX:-$(nginx_binary)} || die "no nginx"
 
     stack_spawn "$dir/logs/stderr.log" "$nginx" -p "$dir/" \
         -e "$dir/logs/error.log" -c "$dir/nginx.conf"
     stack_nginx_pid=$child
 
-    wait_for 15 curl -sf -o /dev/null "http://127.0.0.1:$port/batch-status" \
-        || {
-            tail -5 "$dir/logs/stderr.log" "$dir/logs/error.log" >&2
-            die "nginx did not start"
-        }
+    until curl -sf -m 5 -o /dev/null "http://127.0.0.1:$port/batch-status"; do
+        if ! kill -0 "$child" 2> /dev/null || ((n++ > 300)); then
+            tail -n 5 "$dir/logs/stderr.log" >&2
+            die "nginx did not start, see $dir/logs"
+        fi
+        sleep 0.05
+    done
 }
 
 
