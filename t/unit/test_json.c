@@ -299,6 +299,8 @@ static const usage_row_t  usage_rows[] = {
       "}", { 0, 0, 0, 0, 0 }, "" },
     { "{\"a\":{\"b\":{\"c\":{\"d\":{\"usage\":{}}}}},\"usage\":{"
       "\"prompt_tokens\":3}}", { 3, 0, 0, 0, 3 }, "" },
+    { "{\"usage\":{\"prompt_tokens\":5},\"z\":[7],\"y\":{\"k\":[8]}}",
+      { 5, 0, 0, 0, 5 }, "" },
     { "\"model\"", { 0, 0, 0, 0, 0 }, "" },
     { "18446744073709551616", { 0, 0, 0, 0, 0 }, "" }
 };
@@ -334,6 +336,17 @@ usage(void)
            && memcmp(c.j.model, row->model, c.j.model_len) == 0,
            "%s: model %.*s", row->text, (int) c.j.model_len,
            (char *) c.j.model);
+    }
+
+    /* keys as long as the room for them, and longer */
+
+    for (n = 30; n <= 40; n++) {
+        memcpy(text, "{\"", 2);
+        memset(text + 2, 'k', n);
+        i = n + 2 + (size_t) sprintf(text + n + 2, "\":1,\"model\":\"m\"}");
+        compact(&c, text, i, NULL, 0);
+        ok(c.rc == BATCH_OK && c.j.model_len == 1, "key of %zu", n);
+        splits(text, i);
     }
 
     for (n = BATCH_MODEL_MAX - 1; n <= BATCH_MODEL_MAX + 1; n++) {

@@ -296,6 +296,7 @@ static const body_row_t  bodies[] = {
     BAD(H(CD "name=a\r\nX : x")),
     BAD(H(CD "name=a\r\nX: \0")),
     BAD(H(CD "name=a\nX: y")),
+    BAD(H("X: yy\n" CD "name=a")),
     BAD(H(CD "name=a\rX: y")),
     BAD("--b0\r\n" CD "name=a\n\nx" END),
     BAD("--b0\r\n" CD "name=a\r\n\nx" END),

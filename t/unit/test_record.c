@@ -311,6 +311,7 @@ large(void)
 {
     file_t                 f;
     size_t                 len;
+    uint32_t               two[2];
     static const uint32_t  lens[] = {
         65536, 1, 65535, 65456, 65455, 65457, 131072, 300000, 2
     };
@@ -333,6 +334,16 @@ large(void)
     ok(file_scan(&f) == (int64_t) offsets[17] && f.n == 17 && !f.bad, "torn");
 
     free(f.data);
+
+    /* the second header lies across the buffer's end */
+
+    for (two[0] = 65536 - 165; two[0] < 65536 - 75; two[0]++) {
+        two[1] = 3;
+        file_make(&f, 2, two, 2);
+        ok(file_scan(&f) == (int64_t) f.len && f.n == 2 && !f.bad,
+           "first of %u bytes", two[0]);
+        free(f.data);
+    }
 }
 
 
