@@ -151,7 +151,7 @@ batch_multipart_init(batch_multipart_t *mp, const unsigned char *type,
 }
 
 
-/* may the n bytes at p, which begin as a delimiter does, be one: a quick look */
+/* may the n bytes at p, which begin like a delimiter, be one: a quick look */
 
 static inline int
 batch_mp_maybe(const batch_multipart_t *mp, const unsigned char *p, size_t n)
