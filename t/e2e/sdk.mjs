@@ -1,0 +1,239 @@
+// The official Node SDK against the module: sdk.mjs BASE_URL DIRECTORY
+//
+// TAP on standard output.  The directory takes the files that are uploaded.
+
+import fs from 'node:fs';
+import path from 'node:path';
+import OpenAI, { toFile } from 'openai';
+
+const [baseURL, dir] = process.argv.slice(2);
+
+// without retries, so that every error is seen
+const client = new OpenAI({ baseURL, apiKey: 'e2e', maxRetries: 0 });
+
+let count = 0;
+let failed = 0;
+
+function ok(good, name, detail) {
+    count++;
+    if (!good) failed++;
+    console.log(`${good ? 'ok' : 'not ok'} ${count} - ${name}`);
+    if (!good && detail !== undefined) {
+        console.log('# ' + JSON.stringify(detail).slice(0, 1000));
+    }
+}
+
+function is(got, want, name) {
+    ok(got === want, name, { got, want });
+}
+
+async function refused(promise, status, name) {
+    try {
+        ok(false, name, await promise);
+    } catch (e) {
+        ok(e.status === status && typeof e.error?.message === 'string',
+           `${name}: ${status}`, { status: e.status, error: e.error });
+    }
+}
+
+function jsonl(n, mock) {
+    let text = '';
+
+    for (let i = 1; i <= n; i++) {
+        text += JSON.stringify({
+            custom_id: `line-${i}`, method: 'POST',
+            url: '/v1/chat/completions',
+            body: { model: 'm1', mock,
+                    messages: [{ role: 'user', content: `Zeile № ${i}` }] },
+        }) + '\n';
+    }
+
+    return text;
+}
+
+const end = new Set(['completed', 'failed', 'expired', 'cancelled']);
+
+async function finished(id) {
+    for (let i = 0; i < 600; i++) {
+        const batch = await client.batches.retrieve(id);
+        if (end.has(batch.status)) return batch;
+        await new Promise((r) => setTimeout(r, 50));
+    }
+
+    throw new Error(`${id} does not end`);
+}
+
+function create(file, extra) {
+    return client.batches.create({ input_file_id: file.id,
+        endpoint: '/v1/chat/completions', completion_window: '24h',
+        ...extra });
+}
+
+
+async function files() {
+    const name = path.join(dir, 'entrée "1".jsonl');
+    fs.writeFileSync(name, jsonl(20));
+
+    const streamed = await client.files.create({
+        file: fs.createReadStream(name), purpose: 'batch' });
+
+    is(streamed.object, 'file', 'a stream without a length is taken');
+    is(streamed.bytes, fs.statSync(name).size, 'all its bytes are counted');
+    is(streamed.purpose, 'batch', 'its purpose, sent after it, is known');
+    is(streamed.filename, path.basename(name), 'its name, quotes and all');
+
+    const now = Date.now() / 1000;
+    const buffered = await client.files.create({
+        file: await toFile(Buffer.from(jsonl(5)), 'b.jsonl'),
+        purpose: 'batch',
+        expires_after: { anchor: 'created_at', seconds: 3600 },
+    });
+
+    is(buffered.filename, 'b.jsonl', 'a buffer is taken');
+    ok(Math.abs(buffered.expires_at - now - 3600) < 60,
+       'expires_after counts from now', buffered);
+
+    is((await client.files.retrieve(buffered.id)).id, buffered.id,
+       'files.retrieve');
+
+    const back = await client.files.content(streamed.id);
+    is(await back.text(), jsonl(20), 'files.content gives what was sent');
+
+    const seen = [];
+    for await (const f of client.files.list({ limit: 1 })) seen.push(f.id);
+    ok(seen.includes(streamed.id) && seen.includes(buffered.id)
+       && new Set(seen).size === seen.length,
+       'files.list pages through all, each once', seen);
+
+    const gone = await client.files.delete(buffered.id);
+    ok(gone.deleted === true && gone.id === buffered.id, 'files.delete', gone);
+
+    await refused(client.files.retrieve(buffered.id), 404, 'a deleted file');
+    await refused(client.files.content(buffered.id), 404,
+                  'the content of a deleted file');
+
+    return streamed;
+}
+
+
+async function whole(file) {
+    const batch = await create(file, { metadata: { run: 'e2e', ä: 'ö' } });
+
+    is(batch.object, 'batch', 'batches.create');
+    is(batch.metadata?.['ä'], 'ö', 'metadata comes back');
+
+    const done = await finished(batch.id);
+
+    is(done.status, 'completed', 'the batch is completed');
+    is(done.request_counts.total, 20, 'total');
+    is(done.request_counts.completed, 20, 'completed');
+    is(done.request_counts.failed, 0, 'failed');
+    ok(!done.error_file_id, 'no error file without errors', done);
+    ok(done.created_at <= done.in_progress_at
+       && done.in_progress_at <= done.finalizing_at
+       && done.finalizing_at <= done.completed_at, 'times in order', done);
+
+    const text = await (await client.files.content(done.output_file_id))
+        .text();
+    const lines = text.trimEnd().split('\n').map((l) => JSON.parse(l));
+
+    is(lines.length, 20, 'as many lines as asked');
+    ok(lines.every((l, i) => l.custom_id === `line-${i + 1}`),
+       'in the order of the input');
+    ok(lines.every((l, i) => l.response.status_code === 200 && l.error === null
+        && l.response.body.choices[0].message.content
+           === `You said: Zeile № ${i + 1}`), 'each the answer to its own');
+
+    const sum = lines.reduce((s, l) => s + l.response.body.usage.total_tokens,
+                             0);
+    is(done.usage?.total_tokens, sum, 'usage is the sum of the lines');
+
+    const out = await client.files.retrieve(done.output_file_id);
+    is(out.purpose, 'batch_output', 'purpose of the result');
+    is(out.bytes, Buffer.byteLength(text), 'bytes of the result');
+}
+
+
+async function errors() {
+    const file = await client.files.create({ purpose: 'batch',
+        file: await toFile(Buffer.from(jsonl(4, 'status=400')), 'e.jsonl') });
+    const done = await finished((await create(file)).id);
+
+    is(done.status, 'completed', 'a batch of failing lines completes');
+    is(done.request_counts.failed, 4, 'they count as failed');
+
+    const text = await (await client.files.content(done.error_file_id)).text();
+    const lines = text.trimEnd().split('\n').map((l) => JSON.parse(l));
+
+    is(lines.length, 4, 'and are in the error file');
+    ok(lines.every((l) => l.response?.status_code === 400),
+       'with the status of the server', lines[0]);
+
+    // OpenAI's own takes such a batch and fails it when it looks for the file
+    const lost = await finished((await create({ id: 'file-none' })).id);
+    is(lost.status, 'failed', 'a batch of an unknown file fails');
+    ok(lost.errors?.data?.length > 0, 'and says why', lost);
+
+    await refused(client.batches.retrieve('batch_none'), 404,
+                  'an unknown batch');
+    await refused(create(file, { endpoint: '/v1/nowhere' }), 400,
+                  'a batch for an unknown endpoint');
+}
+
+
+async function paging(file) {
+    const made = [];
+
+    for (let i = 0; i < 5; i++) made.push((await create(file)).id);
+
+    const page = await client.batches.list({ limit: 2 });
+    is(page.data.length, 2, 'a page has as many as asked');
+    is(page.data[0].id, made[4], 'the newest first');
+    ok(page.hasNextPage(), 'and there is a next one');
+
+    const seen = [];
+    for await (const b of client.batches.list({ limit: 2 })) seen.push(b.id);
+
+    ok(made.every((id) => seen.includes(id)), 'all pages have all batches');
+    is(new Set(seen).size, seen.length, 'none of them twice');
+
+    for (const id of made) await finished(id);
+}
+
+
+async function cancel() {
+    const file = await client.files.create({ purpose: 'batch',
+        file: await toFile(Buffer.from(jsonl(300, 'slow=1000')), 'c.jsonl') });
+    const batch = await create(file);
+    const answer = await client.batches.cancel(batch.id);
+
+    ok(['cancelling', 'cancelled'].includes(answer.status), 'batches.cancel',
+       answer);
+
+    const done = await finished(batch.id);
+
+    is(done.status, 'cancelled', 'it is cancelled in the end');
+    ok(done.cancelled_at >= done.cancelling_at, 'times of the cancellation',
+       done);
+    const c = done.request_counts;
+    ok(c.completed + c.failed <= c.total, 'counts add up', c);
+
+    await refused(client.batches.cancel((await finished((await create(
+        await client.files.create({ purpose: 'batch',
+            file: await toFile(Buffer.from(jsonl(1)), 'd.jsonl') }))).id)).id),
+        409, 'to cancel a completed batch');
+}
+
+
+try {
+    const file = await files();
+    await whole(file);
+    await errors();
+    await paging(file);
+    await cancel();
+} catch (e) {
+    ok(false, `no exception: ${e?.stack ?? e}`);
+}
+
+console.log(`1..${count}`);
+process.exit(failed ? 1 : 0);

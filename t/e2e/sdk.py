@@ -1,0 +1,123 @@
+"""The official Python SDK against the module: sdk.py BASE_URL DIRECTORY
+
+TAP on standard output.  The directory takes the files that are uploaded.
+"""
+
+import json
+import os
+import sys
+import time
+
+import openai
+
+base, folder = sys.argv[1:3]
+client = openai.OpenAI(base_url=base, api_key="e2e", max_retries=0)
+count = failed = 0
+END = {"completed", "failed", "expired", "cancelled"}
+
+
+def ok(good, name, detail=None):
+    global count, failed
+    count += 1
+    failed += not good
+    print(f"{'ok' if good else 'not ok'} {count} - {name}", flush=True)
+    if not good:
+        print(f"# {detail!r}"[:1000])
+
+
+def refused(call, kind, name):
+    try:
+        ok(False, name, call())
+    except openai.APIStatusError as e:
+        ok(isinstance(e, kind) and isinstance(e.message, str), name, e)
+
+
+def jsonl(n, **body):
+    return "".join(json.dumps({
+        "custom_id": f"line-{i}", "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": {"model": "m1", **body, "messages": [
+            {"role": "user", "content": f"Zeile № {i}"}]},
+    }, ensure_ascii=False) + "\n" for i in range(1, n + 1)).encode()
+
+
+def create(file, **extra):
+    return client.batches.create(
+        input_file_id=file.id, endpoint="/v1/chat/completions",
+        completion_window="24h", **extra)
+
+
+def finished(batch):
+    for _ in range(600):
+        batch = client.batches.retrieve(batch.id)
+        if batch.status in END:
+            return batch
+        time.sleep(0.05)
+    raise TimeoutError(batch.id)
+
+
+def upload(data, name="in.jsonl", **extra):
+    return client.files.create(file=(name, data), purpose="batch", **extra)
+
+
+def main():
+    name = os.path.join(folder, "entrée.jsonl")
+    with open(name, "wb") as f:
+        f.write(jsonl(20))
+    with open(name, "rb") as f:
+        file = client.files.create(file=f, purpose="batch")
+    ok(file.bytes == os.path.getsize(name), "an opened file", file)
+    ok(file.filename == "entrée.jsonl", "its name", file)
+
+    raw = client.files.create(file=jsonl(3), purpose="batch")
+    ok(raw.bytes == len(jsonl(3)), "bytes without a name", raw)
+
+    short = upload(jsonl(3), expires_after={"anchor": "created_at",
+                                            "seconds": 3600})
+    ok(abs(short.expires_at - time.time() - 3600) < 60, "expires_after", short)
+    ok(client.files.content(file.id).content == jsonl(20), "files.content")
+    ids = [f.id for f in client.files.list(limit=2)]
+    ok({file.id, raw.id, short.id} <= set(ids) and len(set(ids)) == len(ids),
+       "files.list", ids)
+    ok(client.files.delete(short.id).deleted, "files.delete")
+    refused(lambda: client.files.retrieve(short.id), openai.NotFoundError,
+            "a deleted file")
+
+    done = finished(create(file, metadata={"who": "e2e"}))
+    ok(done.status == "completed", "completed", done)
+    ok((done.request_counts.total, done.request_counts.completed,
+        done.request_counts.failed) == (20, 20, 0), "counts", done)
+    lines = [json.loads(x) for x in
+             client.files.content(done.output_file_id).text.splitlines()]
+    ok([x["custom_id"] for x in lines]
+       == [f"line-{i}" for i in range(1, 21)], "every line, in order")
+    ok(all(x["response"]["body"]["choices"][0]["message"]["content"]
+           == f"You said: Zeile № {i}" for i, x in enumerate(lines, 1)),
+       "each with its own answer", lines[0])
+
+    bad = finished(create(upload(b'{"custom_id":"a"}\n' + jsonl(2))))
+    ok(bad.status == "failed" and bad.errors.data[0].line == 1,
+       "a bad line is named", bad)
+
+    made = [create(file).id for _ in range(5)]
+    seen = [b.id for b in client.batches.list(limit=2)]
+    ok(set(made) <= set(seen) and len(seen) == len(set(seen)),
+       "batches.list pages through all", seen)
+
+    slow = create(upload(jsonl(300, mock="slow=1000")))
+    ok(client.batches.cancel(slow.id).status in ("cancelling", "cancelled"),
+       "batches.cancel")
+    ok(finished(slow).status == "cancelled", "it is cancelled in the end")
+    refused(lambda: client.batches.cancel(done.id), openai.ConflictError,
+            "to cancel a completed batch")
+    refused(lambda: create(file, extra_body={"completion_window": "3 moons"}),
+            openai.BadRequestError, "a window that does not exist")
+
+
+try:
+    main()
+except Exception as e:  # a test that dies is a test that fails
+    ok(False, "no exception", e)
+
+print(f"1..{count}")
+sys.exit(1 if failed else 0)

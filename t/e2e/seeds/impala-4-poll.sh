@@ -1,0 +1,1 @@
+curl "$BASE_URL/v1/batches/batch-xyz789"
