@@ -27,6 +27,7 @@ static ngx_http_batch_entry_t *ngx_http_batch_answer_response(
     ngx_http_batch_line_t *line, ngx_http_batch_answer_e verdict);
 static ngx_http_batch_entry_t *ngx_http_batch_answer_wrapped(
     ngx_http_batch_line_t *line);
+static void ngx_http_batch_answer_unspool(ngx_http_batch_line_t *line);
 static ngx_http_batch_entry_t *ngx_http_batch_answer_none(
     ngx_http_batch_line_t *line, const char *code, const char *message);
 static ngx_http_batch_entry_t *ngx_http_batch_answer_seal(
@@ -55,7 +56,6 @@ ngx_http_batch_answer_reset(ngx_http_batch_line_t *line)
     line->status = 0;
     line->rc = 0;
     line->retry_after = 0;
-    line->head_len = 0;
     line->len = 0;
     line->nraw = 0;
     line->received = 0;
@@ -68,6 +68,9 @@ ngx_http_batch_answer_reset(ngx_http_batch_line_t *line)
     line->too_large = 0;
     line->no_memory = 0;
     line->done = 0;
+
+    ngx_http_batch_spool_free(line->spool);
+    line->spool = NULL;
 }
 
 
@@ -229,6 +232,7 @@ ngx_http_batch_answer_room(ngx_http_batch_line_t *line, size_t n)
     }
 
     entry->size = size;
+    entry->spool = NULL;
     line->entry = entry;
 
     return NGX_OK;
@@ -257,7 +261,6 @@ ngx_http_batch_answer_begin(ngx_http_batch_line_t *line)
                     line->request_id);
 
     line->len = p - line->entry->payload;
-    line->head_len = line->len;
 
     batch_json_init(&line->json);
 }
@@ -311,7 +314,7 @@ ngx_http_batch_answer_body(ngx_http_batch_line_t *line, const u_char *data,
         return;
     }
 
-    if (line->len > NGX_HTTP_BATCH_ANSWER_MAX) {
+    if (line->spool && line->spool->size > NGX_HTTP_BATCH_ANSWER_MAX) {
         line->too_large = 1;
         return;
     }
@@ -342,6 +345,10 @@ ngx_http_batch_answer_body(ngx_http_batch_line_t *line, const u_char *data,
 
         data += n;
         len -= n;
+
+        if (line->len >= NGX_HTTP_BATCH_SPOOL_SIZE) {
+            ngx_http_batch_spool_push(line);
+        }
     }
 }
 
@@ -384,7 +391,7 @@ ngx_http_batch_answer_judge(ngx_http_batch_line_t *line)
         return NGX_HTTP_BATCH_ANSWER_RETRY;
     }
 
-    if (line->no_memory) {
+    if (line->no_memory || (line->spool && line->spool->failed)) {
         return NGX_HTTP_BATCH_ANSWER_RETRY;
     }
 
@@ -420,6 +427,10 @@ ngx_http_batch_answer_finish(ngx_http_batch_line_t *line,
 {
     u_char       buf[NGX_HTTP_BATCH_HEAD_MAX * 6 + 512];
     const char  *code, *message;
+
+    if (line->spool && line->spool->failed) {
+        return NULL;
+    }
 
     if (verdict == NGX_HTTP_BATCH_ANSWER_OK) {
         return ngx_http_batch_answer_response(line, verdict);
@@ -474,9 +485,12 @@ ngx_http_batch_answer_wrapped(ngx_http_batch_line_t *line)
 {
     u_char  *p;
 
-    line->len = line->head_len;
+    ngx_http_batch_answer_unspool(line);
+    ngx_http_batch_answer_begin(line);
 
-    if (ngx_http_batch_answer_room(line, 6 * line->nraw + 512) != NGX_OK) {
+    if (line->no_memory
+        || ngx_http_batch_answer_room(line, 6 * line->nraw + 512) != NGX_OK)
+    {
         return NULL;
     }
 
@@ -587,6 +601,18 @@ ngx_http_batch_answer_trouble(ngx_http_batch_line_t *line, u_char *buf,
 }
 
 
+/* what came in is not used after all */
+
+static void
+ngx_http_batch_answer_unspool(ngx_http_batch_line_t *line)
+{
+    ngx_http_batch_spool_free(line->spool);
+
+    line->spool = NULL;
+    line->len = 0;
+}
+
+
 /* message: inside of a JSON string already */
 
 static ngx_http_batch_entry_t *
@@ -595,7 +621,7 @@ ngx_http_batch_answer_none(ngx_http_batch_line_t *line, const char *code,
 {
     u_char  *p;
 
-    line->len = 0;
+    ngx_http_batch_answer_unspool(line);
 
     if (ngx_http_batch_answer_room(line, NGX_HTTP_BATCH_FRAME_MAX
                                    + batch_json_bound(
@@ -628,7 +654,11 @@ ngx_http_batch_answer_seal(ngx_http_batch_line_t *line, ngx_uint_t kind,
     ngx_http_batch_entry_t  *entry;
 
     entry = line->entry;
+    entry->tail = line->len;
+    entry->spool = line->spool;
+
     line->entry = NULL;
+    line->spool = NULL;
 
     r = &entry->record;
 
@@ -636,7 +666,14 @@ ngx_http_batch_answer_seal(ngx_http_batch_line_t *line, ngx_uint_t kind,
 
     r->line = line->number;
     r->len = line->len;
-    r->crc = batch_crc32c(0, entry->payload, line->len);
+
+    if (entry->spool) {
+        entry->spool->line = NULL;
+        r->len += entry->spool->size;
+        r->crc = entry->spool->crc;
+    }
+
+    r->crc = batch_crc32c(r->crc, entry->payload, line->len);
     r->kind = kind;
     r->status = status;
 

@@ -717,7 +717,7 @@ ngx_http_batch_chunk_ended(ngx_http_batch_chunk_t *c,
     if (entry) {
 
         if (c->poisoned) {
-            ngx_free(entry);
+            ngx_http_batch_entry_free(entry);
 
         } else {
             ngx_http_batch_journal_append(c, entry);

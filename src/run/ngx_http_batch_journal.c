@@ -69,6 +69,14 @@ static int ngx_libc_cdecl ngx_http_batch_journal_cmp(const void *one,
 
 
 void
+ngx_http_batch_entry_free(ngx_http_batch_entry_t *entry)
+{
+    ngx_http_batch_spool_free(entry->spool);
+    ngx_free(entry);
+}
+
+
+void
 ngx_http_batch_journal_append(ngx_http_batch_chunk_t *c,
     ngx_http_batch_entry_t *entry)
 {
@@ -176,10 +184,23 @@ ngx_http_batch_journal_write(ngx_http_batch_write_t *w, ngx_log_t *log)
 
         iovs[n].iov_base = entry->header;
         iovs[n++].iov_len = BATCH_RECORD_HEADER;
-        iovs[n].iov_base = entry->payload;
-        iovs[n++].iov_len = entry->record.len;
 
-        if (n == NGX_HTTP_BATCH_IOVS) {
+        if (entry->spool) {
+            if (ngx_http_batch_journal_writev(w->fd, iovs, n, &off, log)
+                != NGX_OK
+                || ngx_http_batch_spool_copy(entry->spool, w->fd, &off, log)
+                   != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            n = 0;
+        }
+
+        iovs[n].iov_base = entry->payload;
+        iovs[n++].iov_len = entry->tail;
+
+        if (n + 2 > NGX_HTTP_BATCH_IOVS) {
             if (ngx_http_batch_journal_writev(w->fd, iovs, n, &off, log)
                 != NGX_OK)
             {
@@ -269,7 +290,7 @@ ngx_http_batch_journal_done(void *ctx, ngx_log_t *log)
 
         off += BATCH_RECORD_HEADER + entry->record.len;
 
-        ngx_free(entry);
+        ngx_http_batch_entry_free(entry);
     }
 
     if (w->rc != NGX_OK) {
@@ -326,7 +347,7 @@ ngx_http_batch_journal_discard(ngx_http_batch_chunk_t *c)
         ngx_queue_remove(q);
 
         entry = ngx_queue_data(q, ngx_http_batch_entry_t, queue);
-        ngx_free(entry);
+        ngx_http_batch_entry_free(entry);
     }
 
     c->npending = 0;

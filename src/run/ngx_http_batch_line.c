@@ -583,7 +583,22 @@ ngx_http_batch_line_done(ngx_http_request_t *r)
     }
 
     ngx_http_batch_line_teardown(line);
+
+    if (ngx_http_batch_spool_busy(line->spool)) {
+        line->life = NGX_HTTP_BATCH_LINE_SPOOLING;
+        return;
+    }
+
     ngx_http_batch_line_verdict(line);
+}
+
+
+void
+ngx_http_batch_line_spooled(ngx_http_batch_line_t *line)
+{
+    if (line->life == NGX_HTTP_BATCH_LINE_SPOOLING) {
+        ngx_http_batch_line_verdict(line);
+    }
 }
 
 
@@ -783,6 +798,11 @@ ngx_http_batch_line_timer(ngx_event_t *ev)
         return;
     }
 
+    if (line->life == NGX_HTTP_BATCH_LINE_SPOOLING) {
+        /* the answer is there: it was in time */
+        return;
+    }
+
     if (!line->aborted) {
         line->timedout = 1;
     }
@@ -814,6 +834,9 @@ ngx_http_batch_line_end(ngx_http_batch_line_t *line,
         ngx_free(line->entry);
         line->entry = NULL;
     }
+
+    ngx_http_batch_spool_free(line->spool);
+    line->spool = NULL;
 
     ngx_queue_insert_tail(&ngx_http_batch_line_dead, &line->queue);
 

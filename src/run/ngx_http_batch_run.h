@@ -27,7 +27,9 @@
                                                    cancel or an expiry */
 #define NGX_HTTP_BATCH_TURN           32        /* starts per event-loop turn */
 #define NGX_HTTP_BATCH_WINDOW         (256 * 1024)
-#define NGX_HTTP_BATCH_ANSWER_MAX     (64 * 1024 * 1024)
+#define NGX_HTTP_BATCH_ANSWER_MAX     (BATCH_RECORD_MAX - 1024 * 1024)
+#define NGX_HTTP_BATCH_SPOOL_SIZE     (1024 * 1024)   /* of an answer that is
+                                                         kept in memory */
 #define NGX_HTTP_BATCH_HEAD_MAX       4096      /* of an answer that is no JSON */
 
 #define NGX_HTTP_BATCH_META_MAX       (1024 * 1024)   /* batch.json, bytes */
@@ -42,6 +44,7 @@ typedef struct ngx_http_batch_run_s    ngx_http_batch_run_t;
 typedef struct ngx_http_batch_chunk_s  ngx_http_batch_chunk_t;
 typedef struct ngx_http_batch_line_s   ngx_http_batch_line_t;
 typedef struct ngx_http_batch_entry_s  ngx_http_batch_entry_t;
+typedef struct ngx_http_batch_spool_s  ngx_http_batch_spool_t;
 
 
 /*
@@ -175,20 +178,39 @@ struct ngx_http_batch_chunk_s {
 /*
  * A finished line on its way to the segment: header and payload in one
  * ngx_alloc() block.  Made by answer, owned by the chunk's journal once
- * appended, freed by it after the sync.
+ * appended, freed by it after the sync.  Of a large answer the payload here is
+ * only the end; the spool has what is in front of it.
  */
 
 struct ngx_http_batch_entry_s {
     ngx_queue_t                   queue;
     batch_record_t                record;
     size_t                        size;           /* room in payload */
+    size_t                        tail;           /* bytes in payload */
+    ngx_http_batch_spool_t       *spool;
     u_char                        header[BATCH_RECORD_HEADER];
     u_char                        payload[1];
 };
 
 
+/* the front of a large answer: see spool.c */
+
+struct ngx_http_batch_spool_s {
+    ngx_http_batch_line_t        *line;           /* NULL: owned by an entry, or
+                                                     by nobody */
+    ngx_fd_t                      fd;
+    off_t                         size;           /* pushed */
+    off_t                         written;
+    uint32_t                      crc;
+    ngx_queue_t                   pieces;         /* not yet with a task */
+    unsigned                      busy:1;
+    unsigned                      failed:1;
+};
+
+
 typedef enum {
     NGX_HTTP_BATCH_LINE_FLYING = 0,    /* an attempt is with the upstream */
+    NGX_HTTP_BATCH_LINE_SPOOLING,      /* it ended; a task writes its answer */
     NGX_HTTP_BATCH_LINE_WAITING,       /* for its next attempt */
     NGX_HTTP_BATCH_LINE_ENDED
 } ngx_http_batch_line_life_e;
@@ -233,9 +255,8 @@ struct ngx_http_batch_line_s {
                                                      to the post handler */
     ngx_msec_t                    retry_after;    /* ms */
     ngx_http_batch_entry_t       *entry;
-    size_t                        head_len;       /* of the payload, before the
-                                                     body */
-    size_t                        len;            /* bytes of the payload */
+    ngx_http_batch_spool_t       *spool;
+    size_t                        len;            /* bytes in entry->payload */
     batch_json_t                  json;
     size_t                        nraw;           /* raw bytes kept */
     uint64_t                      received;       /* body bytes */
@@ -303,6 +324,7 @@ void ngx_http_batch_chunk_abort(ngx_http_batch_chunk_t *c);
 extern ngx_queue_t  ngx_http_batch_chunks;
 
 /* journal */
+void ngx_http_batch_entry_free(ngx_http_batch_entry_t *entry);
 void ngx_http_batch_journal_append(ngx_http_batch_chunk_t *c,
     ngx_http_batch_entry_t *entry);
 /* posts what is pending; force: whatever little it is */
@@ -332,6 +354,16 @@ ngx_http_batch_line_t *ngx_http_batch_line_of(ngx_http_request_t *r);
 /* capture: the filters, and the $batch_* variables */
 ngx_int_t ngx_http_batch_line_filter_init(ngx_conf_t *cf);
 ngx_int_t ngx_http_batch_variables(ngx_conf_t *cf);
+
+/* the spool has written all it was given */
+void ngx_http_batch_line_spooled(ngx_http_batch_line_t *line);
+
+/* spool */
+void ngx_http_batch_spool_push(ngx_http_batch_line_t *line);
+ngx_uint_t ngx_http_batch_spool_busy(ngx_http_batch_spool_t *s);
+void ngx_http_batch_spool_free(ngx_http_batch_spool_t *s);
+ngx_int_t ngx_http_batch_spool_copy(ngx_http_batch_spool_t *s, ngx_fd_t fd,
+    off_t *off, ngx_log_t *log);
 
 /* answer */
 typedef enum {
