@@ -15,6 +15,8 @@ static ngx_int_t ngx_http_batch_index_batch_store(
 static ngx_int_t ngx_http_batch_index_cancel(const char *id, int64_t at,
     const char *check, const char *changed, ngx_http_batch_index_pt cb,
     void *data);
+static void ngx_http_batch_index_final_keys(ngx_http_batch_args_t *a,
+    const ngx_http_batch_meta_t *m, const ngx_http_batch_file_t **file);
 static ngx_int_t ngx_http_batch_index_final_args(ngx_http_batch_args_t *a,
     const ngx_str_t *final);
 
@@ -158,81 +160,93 @@ ngx_http_batch_index_final(const ngx_http_batch_meta_t *m,
     const ngx_http_batch_file_t *output, const ngx_http_batch_file_t *error,
     ngx_http_batch_index_pt cb, void *data)
 {
-    char                          tenant[41];
     ngx_int_t                     rc;
-    ngx_str_t                     meta, manifest[2];
+    ngx_str_t                     text[3];
     ngx_uint_t                    i;
     ngx_http_batch_args_t         a;
     const ngx_http_batch_file_t  *file[2];
 
     file[0] = output;
     file[1] = error;
-    manifest[0] = output ? ngx_http_batch_file_encode(output)
-                         : (ngx_str_t) ngx_null_string;
-    manifest[1] = error ? ngx_http_batch_file_encode(error)
-                        : (ngx_str_t) ngx_null_string;
-    meta = ngx_http_batch_meta_encode(m);
-    rc = NGX_ERROR;
 
-    if (meta.data == NULL
-        || (output && manifest[0].data == NULL)
-        || (error && manifest[1].data == NULL))
-    {
-        goto done;
+    text[2] = ngx_http_batch_meta_encode(m);
+    rc = (text[2].data == NULL) ? NGX_ERROR : NGX_OK;
+
+    for (i = 0; i < 2; i++) {
+        ngx_str_null(&text[i]);
+
+        if (file[i]) {
+            text[i] = ngx_http_batch_file_encode(file[i]);
+
+            if (text[i].data == NULL) {
+                rc = NGX_ERROR;
+            }
+        }
     }
+
+    if (rc == NGX_OK) {
+        ngx_http_batch_args_init(&a);
+        ngx_http_batch_index_final_keys(&a, m, file);
+
+        ngx_http_batch_args_text(&a, m->id);
+        ngx_http_batch_args_text(&a, batch_status_name(status));
+        ngx_http_batch_args_str(&a, final);
+        ngx_http_batch_args_str(&a, &text[2]);
+        ngx_http_batch_args_int(&a, m->created_us);
+        ngx_http_batch_args_int(&a, m->expires_at);
+
+        if (ngx_http_batch_index_final_args(&a, final) != NGX_OK) {
+            ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                          "batch %s: final.json is not readable", m->id);
+            a.failed = 1;
+        }
+
+        for (i = 0; i < 2; i++) {
+            if (file[i]) {
+                ngx_http_batch_args_text(&a, file[i]->id);
+                ngx_http_batch_args_str(&a, &text[i]);
+                ngx_http_batch_args_int(&a, file[i]->created_us);
+                ngx_http_batch_args_int(&a, file[i]->expires_at);
+            }
+        }
+
+        rc = ngx_http_batch_index_send(&ngx_http_batch_script_final, &a,
+                                       NGX_HTTP_BATCH_REPLY_STATUS, NULL, cb,
+                                       data);
+    }
+
+    for (i = 0; i < 3; i++) {
+        free(text[i].data);
+    }
+
+    return rc;
+}
+
+
+static void
+ngx_http_batch_index_final_keys(ngx_http_batch_args_t *a,
+    const ngx_http_batch_meta_t *m, const ngx_http_batch_file_t **file)
+{
+    char        tenant[41];
+    ngx_uint_t  i;
 
     ngx_http_batch_tenant_key(&m->tenant, tenant);
 
-    ngx_http_batch_args_init(&a);
-    ngx_http_batch_args_key(&a, "b", m->id, NULL);
-    ngx_http_batch_args_key(&a, "bl", tenant, NULL);
-    ngx_http_batch_args_key(&a, "active", NULL, NULL);
-    ngx_http_batch_args_key(&a, "c", m->id, NULL);
-    ngx_http_batch_args_key(&a, "l", m->id, NULL);
-    ngx_http_batch_args_key(&a, "fx", NULL, NULL);
+    ngx_http_batch_args_key(a, "b", m->id, NULL);
+    ngx_http_batch_args_key(a, "bl", tenant, NULL);
+    ngx_http_batch_args_key(a, "active", NULL, NULL);
+    ngx_http_batch_args_key(a, "c", m->id, NULL);
+    ngx_http_batch_args_key(a, "l", m->id, NULL);
+    ngx_http_batch_args_key(a, "fx", NULL, NULL);
 
     for (i = 0; i < 2; i++) {
         if (file[i]) {
             ngx_http_batch_tenant_key(&file[i]->tenant, tenant);
-            ngx_http_batch_args_key(&a, "f", file[i]->id, NULL);
-            ngx_http_batch_args_key(&a, "fl", tenant, NULL);
-            ngx_http_batch_args_key(&a, "fl", tenant, &file[i]->purpose);
+            ngx_http_batch_args_key(a, "f", file[i]->id, NULL);
+            ngx_http_batch_args_key(a, "fl", tenant, NULL);
+            ngx_http_batch_args_key(a, "fl", tenant, &file[i]->purpose);
         }
     }
-
-    ngx_http_batch_args_text(&a, m->id);
-    ngx_http_batch_args_text(&a, batch_status_name(status));
-    ngx_http_batch_args_str(&a, final);
-    ngx_http_batch_args_str(&a, &meta);
-    ngx_http_batch_args_int(&a, m->created_us);
-    ngx_http_batch_args_int(&a, m->expires_at);
-
-    if (ngx_http_batch_index_final_args(&a, final) != NGX_OK) {
-        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                      "batch %s: final.json is not readable", m->id);
-        a.failed = 1;
-    }
-
-    for (i = 0; i < 2; i++) {
-        if (file[i]) {
-            ngx_http_batch_args_text(&a, file[i]->id);
-            ngx_http_batch_args_str(&a, &manifest[i]);
-            ngx_http_batch_args_int(&a, file[i]->created_us);
-            ngx_http_batch_args_int(&a, file[i]->expires_at);
-        }
-    }
-
-    rc = ngx_http_batch_index_send(&ngx_http_batch_script_final, &a,
-                                   NGX_HTTP_BATCH_REPLY_STATUS, NULL, cb,
-                                   data);
-
-done:
-
-    free(meta.data);
-    free(manifest[0].data);
-    free(manifest[1].data);
-
-    return rc;
 }
 
 
