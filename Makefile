@@ -49,7 +49,7 @@ test:
 	@$(SH) scripts/test.sh
 
 check:
-	@$(SH) scripts/test.sh unit nginx
+	@$(SH) scripts/test.sh build unit nginx
 
 unit:
 	@$(SH) scripts/test.sh unit

@@ -28,7 +28,7 @@
 #define NGX_HTTP_BATCH_TURN           32        /* starts per event-loop turn */
 #define NGX_HTTP_BATCH_WINDOW         (256 * 1024)
 #define NGX_HTTP_BATCH_ANSWER_MAX     (BATCH_RECORD_MAX - 1024 * 1024)
-#define NGX_HTTP_BATCH_SPOOL_SIZE     (1024 * 1024)   /* of an answer that is
+#define NGX_HTTP_BATCH_SPOOL_SIZE     (256 * 1024)    /* of an answer that is
                                                          kept in memory */
 #define NGX_HTTP_BATCH_HEAD_MAX       4096      /* of an answer that is no JSON */
 

@@ -27,6 +27,8 @@ package BatchTest;
 #     api_config    lines for the location of the API (batch_retries ...)
 #     line_config   lines for the location of the lines
 #     server_extra  further locations
+#     redis_conf    instead of the line batch_redis
+#     store_conf    instead of the line batch_store
 #     concurrency   of the API's location; 16
 #     keep_state    Redis and the store keep what the last block left
 #
@@ -285,10 +287,12 @@ END {
 sub default_http_config {
     my ($block) = @_;
     my $extra = $block->http_extra // '';
+    my $redis = $block->redis_conf // "batch_redis  unix:$Dir/redis.sock;";
+    my $store = $block->store_conf // "batch_store  $Dir/store;";
 
     return <<"CONF";
-    batch_redis  unix:$Dir/redis.sock;
-    batch_store  $Dir/store;
+    $redis
+    $store
 
     upstream inference {
         server unix:$Dir/mock.sock;
@@ -314,6 +318,7 @@ sub default_config {
 
     my $concurrency = $api =~ /batch_concurrency/
                       ? '' : "batch_concurrency $n;";
+    my $pass = $api =~ /batch_pass/ ? '' : 'batch_pass /batch-lines;';
     my $timeout = $line =~ /proxy_read_timeout/
                   ? '' : 'proxy_read_timeout 60s;';
 
@@ -329,7 +334,7 @@ sub default_config {
         location ~ ^/v1/(files|uploads|batches) {
             client_max_body_size 0;
             batch_api;
-            batch_pass /batch-lines;
+            $pass
             $concurrency
 $api
         }
