@@ -1,0 +1,318 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * store/: preparation, publishing, deletion, segments, walks, sweeping.
+ */
+
+#include "store_help.h"
+
+#include <utime.h>
+
+
+static ngx_log_t  *log_;
+
+
+static int
+refused(const char *path, const char *say)
+{
+    ngx_int_t  rc;
+    ngx_str_t  s;
+
+    s.data = (u_char *) path;
+    s.len = strlen(path);
+
+    shim_log_reset();
+
+    rc = ngx_http_batch_store_prepare(NULL, &s, geteuid());
+
+    return rc == NGX_ERROR && shim_logged(NGX_LOG_EMERG) == 1
+           && strstr(shim_log_text(), "\"batch_store\"") != NULL
+           && strstr(shim_log_text(), say) != NULL;
+}
+
+
+static void
+test_prepare(const char *top)
+{
+    char         a[4096], b[4200];
+    ngx_str_t    s;
+    struct stat  st;
+
+    snprintf(b, sizeof(b), "%s/none/store", top);
+    ok(refused(b, "make the directory above it"), "%s", shim_log_text());
+
+    snprintf(a, sizeof(a), "%s/one", top);
+    s.data = (u_char *) a;
+    s.len = strlen(a);
+
+    ok(ngx_http_batch_store_prepare(NULL, &s, geteuid()) == NGX_OK, "new: %s",
+       shim_log_text());
+    ok(ngx_http_batch_store_prepare(NULL, &s, geteuid()) == NGX_OK, "again");
+    ok(stat(a, &st) == 0 && (st.st_mode & 0777) == 0700, "mode");
+
+    snprintf(b, sizeof(b), "%s/link", top);
+    ok(symlink(a, b) == 0, "symlink");
+    ok(refused(b, "symbolic link"), "%s", shim_log_text());
+
+    snprintf(b, sizeof(b), "%s/one/files", top);
+    ok(rmdir(b) == 0 && symlink("/tmp", b) == 0, "symlink");
+    ok(refused(a, "symbolic link"), "%s", shim_log_text());
+    unlink(b);
+
+    snprintf(b, sizeof(b), "%s/plain", top);
+    close(open(b, O_CREAT|O_WRONLY, 0600));
+    ok(refused(b, "not a directory"), "%s", shim_log_text());
+
+    chmod(a, 0770);
+    ok(refused(a, "chmod -R go-rwx"), "%s", shim_log_text());
+    chmod(a, 0702);
+    ok(refused(a, "chmod -R go-rwx"), "%s", shim_log_text());
+    chmod(a, 0700);
+
+    if (geteuid() == 0) {
+
+        /* ours but full: not handed to another user */
+        ok(ngx_http_batch_store_prepare(NULL, &s, 65534) == NGX_ERROR,
+           "full directory given away");
+
+        ok(chown(a, 65534, -1) == 0, "chown");
+        ok(refused(a, "chown -R"), "%s", shim_log_text());
+
+        snprintf(b, sizeof(b), "%s/two", top);
+        s.data = (u_char *) b;
+        s.len = strlen(b);
+
+        ok(ngx_http_batch_store_prepare(NULL, &s, 65534) == NGX_OK, "other");
+        ok(stat(b, &st) == 0 && st.st_uid == 65534, "owner");
+        strcat(b, "/tmp");
+        ok(stat(b, &st) == 0 && st.st_uid == 65534, "owner of tmp");
+        b[strlen(b) - 4] = '\0';
+        ok(ngx_http_batch_store_prepare(NULL, &s, 65534) == NGX_OK, "again");
+        ok(ngx_http_batch_store_open_dir(&s, log_) == NGX_ERROR, "not ours");
+    }
+}
+
+
+static void
+test_publish(void)
+{
+    char       id[BATCH_ID_LEN], other[BATCH_ID_LEN];
+    ngx_str_t  text;
+
+    shim_log_reset();
+    batch_id_make(BATCH_ID_FILE, id);
+
+    ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE, id, log_) == 0, "no");
+    ok(ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE, id, 100, &text, log_)
+       == NGX_DECLINED, "no");
+    ok(ngx_http_batch_store_open(NGX_HTTP_BATCH_BLOB, id, log_)
+       == NGX_INVALID_FILE && errno == ENOENT, "no");
+
+    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_BLOB, id, "x", 1, log_)
+       == NGX_OK, "blob");
+    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, id, "one", 3, log_)
+       == NGX_OK, "first");
+    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, id, "two", 3, log_)
+       == NGX_DECLINED, "second");
+    ok(ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE, id, 100, &text, log_)
+       == NGX_OK && text.len == 3 && strcmp((char *) text.data, "one") == 0,
+       "the first stays");
+    free(text.data);
+
+    ok(shim_logged(NGX_LOG_CRIT) == 0, "%s", shim_log_text());
+    ok(ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE, id, 2, &text, log_)
+       == NGX_ERROR, "too large");
+    ok(help_count("tmp", "") == 0, "nothing is left in tmp");
+
+    ok(ngx_http_batch_store_delete_file(id, log_) == NGX_OK, "delete");
+    ok(ngx_http_batch_store_delete_file(id, log_) == NGX_DECLINED, "again");
+    ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE, id, log_) == 0, "gone");
+    ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_BLOB, id, log_) == 0, "gone");
+    ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE_DEL, id, log_) == 1,
+       "tombstone");
+    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, id, "one", 3, log_)
+       == NGX_DECLINED, "deleted is deleted");
+    ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE, id, log_) == 0, "gone");
+
+    batch_id_make(BATCH_ID_FILE, other);
+    ok(ngx_http_batch_store_delete_file(other, log_) == NGX_DECLINED,
+       "unknown");
+
+    shim_log_reset();
+    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, "file-../../x", "", 0,
+                                    log_)
+       == NGX_ERROR && errno == EINVAL, "id");
+    ok(shim_logged(NGX_LOG_ALERT) == 1, "alert");
+    ok(help_count("tmp", "") == 0, "nothing is left in tmp");
+
+    /* a late cancel of a batch that never was */
+    batch_id_make(BATCH_ID_BATCH, id);
+    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_CANCEL, id, "{}", 2, log_)
+       == NGX_ERROR, "no batch");
+    ok(help_count("batches", id) == 0, "no directory");
+    ok(help_count("tmp", "") == 0, "nothing is left in tmp");
+}
+
+
+static void
+test_input(void)
+{
+    char      file[BATCH_ID_LEN], id[BATCH_ID_LEN];
+    ngx_fd_t  fd;
+
+    help_file(file, "t", "batch", 0, "hello", 5);
+    help_batch(id, "t", file, "/v1/embeddings", "");
+
+    ok(ngx_http_batch_store_link_input(id, file, log_) == NGX_OK, "link");
+    ok(ngx_http_batch_store_link_input(id, file, log_) == NGX_OK, "again");
+    ok(ngx_http_batch_store_delete_file(file, log_) == NGX_OK, "delete");
+
+    fd = ngx_http_batch_store_open(NGX_HTTP_BATCH_INPUT, id, log_);
+    ok(fd != NGX_INVALID_FILE, "the input outlives the file");
+    close(fd);
+
+    help_batch(id, "t", file, "/v1/embeddings", "");
+    ok(ngx_http_batch_store_link_input(id, file, log_) == NGX_DECLINED, "gone");
+}
+
+
+static void
+test_segments(void)
+{
+    char       id[BATCH_ID_LEN];
+    uint32_t  *e;
+    ngx_fd_t   fd;
+    ngx_str_t  text;
+
+    help_batch(id, "t", "x", "/v1/embeddings", "");
+    shim_log_reset();
+
+    fd = ngx_http_batch_store_segment_create(id, 7, 3, log_);
+    ok(fd != NGX_INVALID_FILE, "create");
+    close(fd);
+    fd = ngx_http_batch_store_segment_create(id, 7, 10, log_);
+    close(fd);
+    fd = ngx_http_batch_store_segment_create(id, 8, 4, log_);
+    close(fd);
+
+    ok(ngx_http_batch_store_segment_create(id, 7, 3, log_) == NGX_INVALID_FILE
+       && errno == EEXIST, "an epoch is used once");
+    ok(ngx_http_batch_store_segment_open(id, 7, 4, log_) == NGX_INVALID_FILE
+       && errno == ENOENT, "none");
+    ok(ngx_http_batch_store_epochs(id, 7, 0, &e, log_) == 2 && e[0] == 3
+       && e[1] == 10, "ascending numbers");
+    free(e);
+
+    ok(ngx_http_batch_store_seal_read(id, 7, 3, &text, log_) == NGX_DECLINED,
+       "no seal");
+    ok(ngx_http_batch_store_seal_publish(id, 7, 3, "seal", 4, log_) == NGX_OK,
+       "seal");
+    ok(ngx_http_batch_store_seal_publish(id, 7, 3, "zeal", 4, log_)
+       == NGX_DECLINED, "once");
+    ok(ngx_http_batch_store_seal_read(id, 7, 3, &text, log_) == NGX_OK
+       && strcmp((char *) text.data, "seal") == 0, "read");
+    free(text.data);
+    ok(ngx_http_batch_store_epochs(id, 7, 1, &e, log_) == 1 && e[0] == 3, "1");
+    free(e);
+
+    ok(ngx_http_batch_store_delete_work(id, log_) == NGX_OK, "delete");
+    ok(ngx_http_batch_store_epochs(id, 7, 0, &e, log_) == 0, "none");
+    free(e);
+    ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_META, id, log_) == 1, "meta");
+    ok(shim_log_text()[0] == '\0', "%s", shim_log_text());
+}
+
+
+static ngx_int_t
+count(void *ctx, const char *id, ngx_log_t *log)
+{
+    (*(unsigned *) ctx)++;
+
+    return NGX_OK;
+}
+
+
+static void
+test_walk(void)
+{
+    char      id[BATCH_ID_LEN], path[4096];
+    unsigned  before, after, i;
+
+    before = after = 0;
+    ngx_http_batch_store_walk(BATCH_ID_FILE, count, &before, log_);
+
+    for (i = 0; i < 50; i++) {
+        help_file(id, "t", "batch", 0, "x", 1);
+    }
+
+    /* deleted, but cut short behind the tombstone */
+    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE_DEL, id, "{}", 2, log_)
+       == NGX_OK, "tombstone");
+
+    ngx_http_batch_store_walk(BATCH_ID_FILE, count, &after, log_);
+    ok(after == before + 49, "%u %u", before, after);
+    ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_BLOB, id, log_) == 0,
+       "the deletion is finished");
+
+    before = after = 0;
+    ngx_http_batch_store_walk(BATCH_ID_BATCH, count, &before, log_);
+    help_batch(id, "t", "x", "/v1/embeddings", "");
+    snprintf(path, sizeof(path), "%s/batches/%.2s/batch_%.2saaaaaaaaaaaaaaaaaa"
+             "aaaaaaaaaaaa", (char *) help_dir.data, id + 6, id + 6);
+    ok(mkdir(path, 0700) == 0, "%s", path);
+    ngx_http_batch_store_walk(BATCH_ID_BATCH, count, &after, log_);
+    ok(after == before + 1, "%u %u", before, after);
+}
+
+
+static void
+test_sweep(void)
+{
+    char            name[NGX_HTTP_BATCH_TMP_LEN], path[4096];
+    ngx_fd_t        fd;
+    struct utimbuf  old;
+
+    fd = ngx_http_batch_store_tmp(name, log_);
+    ok(fd != NGX_INVALID_FILE, "tmp");
+
+    ngx_http_batch_store_sweep_tmp(3600, log_);
+    ok(help_count("tmp", "") == 1, "young");
+
+    snprintf(path, sizeof(path), "%s/tmp/%s", (char *) help_dir.data, name);
+    old.actime = old.modtime = time(NULL) - 7200;
+    utime(path, &old);
+
+    ngx_http_batch_store_sweep_tmp(3600, log_);
+    ok(help_count("tmp", "") == 0, "old");
+    close(fd);
+}
+
+
+int
+main(int argc, char **argv)
+{
+    char  dir[4096];
+
+    if (argc != 2) {
+        return 2;
+    }
+
+    log_ = shim_log();
+    mkdir(argv[1], 0700);
+
+    test_prepare(argv[1]);
+
+    snprintf(dir, sizeof(dir), "%s/store", argv[1]);
+    help_store(dir);
+
+    test_publish();
+    test_input();
+    test_segments();
+    test_walk();
+    test_sweep();
+
+    ngx_http_batch_store_close_dir();
+    free(help_dir.data);
+
+    return test_done("store: the disk");
+}
