@@ -70,8 +70,8 @@ kind_of(uint64_t line)
 
 
 /*
- * Journals lines [0, n) of the chunk into a segment, in reverse order, line 5 of
- * the input longer than a write of the finalizer; seals them if asked to.
+ * Journals lines [0, n) of the chunk into a segment, in reverse order, line 5
+ * longer than a write of the finalizer; seals them if asked to.
  */
 
 static void

@@ -40,7 +40,7 @@ void help_seal(const char *id, uint32_t chunk, uint32_t epoch,
 /* entries of the store's room (below its shards) whose name ends so */
 unsigned help_count(const char *room, const char *suffix);
 
-/* the content of a blob, malloc()ed and NUL-terminated; NULL if there is none */
+/* the content of a blob, malloc()ed, NUL-terminated; NULL if there is none */
 char *help_blob(const char *id);
 
 #endif
