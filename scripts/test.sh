@@ -1,0 +1,263 @@
+#!/bin/bash
+# test.sh [STAGE...] - every test from nothing, or only the stages named
+#
+#     build     the module, and once more with clang and against a source tree
+#     unit      t/unit: the pure rooms
+#     nginx     t/*.t on the installed nginx
+#     asan      t/*.t again, nginx and module with sanitizers
+#     e2e       official SDKs of Node and Python, the two quick starts
+#     llama     a real llama-server
+#     demo      make demo
+#
+# Each stage's output is in build/test/STAGE.log.  The last line counts the
+# tests of all stages; a stage that fails without naming a test counts as one.
+# Whatever a stage leaves running or mounted is a failure, too.
+#
+#     T=t/01.t      only these files in the stages nginx and asan
+#     JOBS=n        files at a time there (2)
+
+set -uo pipefail
+. "$(dirname "$0")/lib.sh"
+
+passed=0
+failed=0
+skipped=0
+logs=$BUILD/test
+begun=$(date +%s)
+
+mkdir -p "$logs"
+
+
+# tally LOG STATUS - counts the TAP of a log
+
+tally() {
+    local p f s
+
+    s=$(grep -ciE '^ok .*# *skip' "$1")
+    p=$(($(grep -c '^ok ' "$1") - s))
+    f=$(grep -c '^not ok ' "$1")
+
+    if [ "$2" != 0 ] && [ "$f" = 0 ]; then
+        f=1
+    elif [ "$2" = 0 ] && [ $((p + f + s)) = 0 ]; then
+        p=1
+    fi
+
+    passed=$((passed + p))
+    failed=$((failed + f))
+    skipped=$((skipped + s))
+
+    if [ "$2" != 0 ] || [ "$f" != 0 ]; then
+        say "--- FAILED: $name ($p passed, $f failed, $s skipped)"
+    else
+        say "--- $name: $p passed, $s skipped, $(($(date +%s) - t0)) s"
+    fi
+
+    grep -iE '^ok .*# *skip' "$1" | sed -E 's/^ok [0-9]* *-? *#? */    SKIPPED: /I'
+}
+
+
+# stage NAME SECONDS COMMAND...
+
+stage() {
+    local name=$1 seconds=$2 log=$logs/$1.log rc=0 t0
+    shift 2
+    t0=$(date +%s)
+
+    say
+    say "=== $name"
+
+    timeout --foreground -k 10 "$seconds" "$@" > "$log" 2>&1 || rc=$?
+
+    [ $rc != 124 ] || echo "not ok - $name: no end after $seconds s" >> "$log"
+
+    if [ $rc != 0 ] || grep -q '^not ok ' "$log"; then
+        grep -E -A6 '^not ok |^error:|[Ee]rror:|^#   Failed|Bailout' "$log" \
+            | head -80
+        say "    ... $log:"
+        tail -n 15 "$log"
+    fi
+
+    tally "$log" $rc
+}
+
+
+# Test::Nginx is in no release of Debian yet: one arch-independent package of
+# sid, its signature checked by apt, dependencies from the running release.
+
+test_nginx() {
+    "$ROOT/scripts/get_test_nginx.sh"
+}
+
+
+prove_all() {
+    local files=(${T:-"$ROOT"/t/*.t})
+
+    [ -e "${files[0]}" ] || die "no test files"
+
+    rm -rf "$BATCH_TEST_DIR"
+    mkdir -p "$BATCH_TEST_DIR"
+
+    cd "$ROOT" && prove -v -j"${JOBS:-2}" "${files[@]}"
+}
+
+
+run_nginx() {
+    test_nginx || return 1
+    export BATCH_TEST_DIR=$BUILD/t/n
+    prove_all
+}
+
+
+# What a sanitizer has to say is in files of its own: nginx's error log is
+# cleaned from block to block.
+
+run_asan() {
+    local rc=0 reports=$BUILD/asan/reports
+
+    test_nginx || return 1
+    "$ROOT/scripts/deps.sh" source || return 1
+    "$ROOT/scripts/build.sh" --asan || return 1
+
+    rm -rf "$reports"
+    mkdir -p "$reports"
+
+    export TEST_NGINX_BINARY=$BUILD/asan/nginx
+    export TEST_NGINX_LOAD_MODULES=$BUILD/asan/ngx_http_batch_module.so
+    export BATCH_TEST_DIR=$BUILD/t/a
+    export TEST_NGINX_TIMEOUT=30
+
+    # one string for both: nginx keeps ASAN_OPTIONS for its workers, and UBSAN
+    # in the same library reports where ASAN does
+
+    export ASAN_OPTIONS="detect_odr_violation=0,detect_leaks=0,log_path=$reports/asan"
+    export UBSAN_OPTIONS="print_stacktrace=1,log_path=$reports/ubsan"
+
+    prove_all || rc=$?
+
+    if [ -n "$(find "$reports" -type f -size +0)" ]; then
+        find "$reports" -type f -size +0 | while read -r f; do
+            echo "not ok - sanitizer report $f"
+            head -n 30 "$f"
+        done
+        rc=1
+    else
+        echo "ok - no sanitizer report"
+    fi
+
+    return $rc
+}
+
+
+run_unit() {
+    make -C "$ROOT/t/unit" CC=gcc && make -C "$ROOT/t/unit" SAN=1
+}
+
+
+run_build() {
+    "$ROOT/scripts/deps.sh" build run test || return 1
+    "$ROOT/scripts/build.sh" || return 1
+    echo "ok - module with ${CC:-gcc}"
+
+    make -s -C "$ROOT" mock || return 1
+    echo "ok - mock"
+
+    if command -v clang > /dev/null; then
+        CC=clang OUT=$BUILD/clang "$ROOT/scripts/build.sh" || return 1
+        echo "ok - module with clang"
+    else
+        echo "ok - # skip module with clang: not installed here"
+    fi
+}
+
+
+# the way of docker: an unpacked source and the arguments of nginx -V
+
+run_source() {
+    local src
+
+    "$ROOT/scripts/deps.sh" source || return 1
+    src=$("$ROOT/scripts/get_nginx_src.sh" "$BUILD/src") || return 1
+    OUT=$BUILD/source "$ROOT/scripts/build.sh" --source "$src" || return 1
+
+    printf '%s\n' "load_module $BUILD/source/ngx_http_batch_module.so;" \
+        "pid $BUILD/source/pid; events { }" > "$BUILD/source/nginx.conf"
+    "$(nginx_binary)" -t -e "$BUILD/source/error.log" \
+        -c "$BUILD/source/nginx.conf" || return 1
+    echo "ok - module built against a source tree is loaded"
+}
+
+
+# What still runs or is mounted below the build directory.  Test::Nginx's
+# nginx is a daemon: a test file that was killed leaves it.
+
+leftovers() {
+    local p pid link bad=0
+
+    for p in /proc/[0-9]*; do
+        pid=${p#/proc/}
+        [ "$pid" != $$ ] || continue
+        link=$(tr '\0' ' ' < "$p/cmdline" 2> /dev/null) || continue
+
+        case $link in
+            *"$BUILD"/t/?/*|*"$BUILD"/demo/*|*"$BUILD"/e2e/*|*"$BUILD"/llama/*)
+                echo "not ok - left running: $pid $link"
+                kill -KILL "$pid" 2> /dev/null
+                bad=1
+                ;;
+        esac
+    done
+
+    if awk -v d="$BUILD/" 'index($2, d) == 1 { print; f = 1 }
+                           END { exit !f }' /proc/mounts
+    then
+        echo "not ok - mounts left below $BUILD"
+        chroot_umount "$BUILD/chroot/sid"
+        bad=1
+    fi
+
+    [ $bad = 0 ] && echo "ok - nothing left running or mounted"
+}
+
+
+# a stage is a command of its own, so that it can be timed and ended
+
+if [ "${1:-}" = --run ]; then
+    case $2 in
+        leftovers) leftovers ;;
+        *) run_"$2" ;;
+    esac
+    exit
+fi
+
+self=$ROOT/scripts/test.sh
+
+if [ $# = 0 ]; then
+    set -- build source unit nginx asan e2e llama demo
+fi
+
+for s in "$@"; do
+    case $s in
+        build)  stage build 300 "$self" --run build ;;
+        source) stage source 300 "$self" --run source ;;
+        unit)   stage unit 240 "$self" --run unit ;;
+        nginx)  stage nginx 360 "$self" --run nginx ;;
+        asan)   stage asan 600 "$self" --run asan ;;
+        e2e)
+            for e in seeds node python; do
+                stage "e2e-$e" 420 "$ROOT/t/e2e/run.sh" "$e"
+            done
+            ;;
+        llama)  stage llama 600 "$ROOT/scripts/llama.sh" ;;
+        demo)   stage demo 180 "$ROOT/scripts/demo.sh" ;;
+        *)      die "no stage \"$s\"" ;;
+    esac
+done
+
+stage leftovers 60 "$self" --run leftovers
+
+say
+say "$(($(date +%s) - begun)) s"
+say "$passed passed, $failed failed, $skipped skipped"
+
+[ $failed = 0 ]
