@@ -4,7 +4,9 @@
  *
  * Recovery, the index's half.
  *
- *   IDLE      the index was filled when last looked at
+ *   IDLE      the index was filled when last looked at; it is looked at now and
+ *             then, because Redis can be emptied while the link stays up
+ *                                                     -> ASKING
  *   ASKING    is it filled?  may we fill it?          -> IDLE, WAITING, READING
  *   WAITING   another worker fills it, or Redis or the disk is in trouble: ask
  *             again in a second                       -> ASKING
@@ -24,6 +26,7 @@
 #define NGX_HTTP_BATCH_RECOVER_LEASE   30000    /* ms */
 #define NGX_HTTP_BATCH_RECOVER_RENEW   10000    /* ms */
 #define NGX_HTTP_BATCH_RECOVER_WAIT    1000     /* ms */
+#define NGX_HTTP_BATCH_RECOVER_LOOK    2000     /* ms */
 #define NGX_HTTP_BATCH_RECOVER_FLIGHT  64       /* commands not answered yet */
 
 
@@ -69,6 +72,7 @@ static void ngx_http_batch_recover_sent(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_recover_filled(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_recover_idle(void);
 static void ngx_http_batch_recover_end(void);
 
 
@@ -134,6 +138,10 @@ ngx_http_batch_recover_exit(void)
 static void
 ngx_http_batch_recover_ask(void)
 {
+    if (ngx_http_batch_recover_wait_ev.timer_set) {
+        ngx_del_timer(&ngx_http_batch_recover_wait_ev);
+    }
+
     ngx_http_batch_recover_state = NGX_HTTP_BATCH_RECOVER_ASKING;
 
     if (ngx_http_batch_index_check(ngx_http_batch_recover_checked, NULL)
@@ -176,7 +184,7 @@ ngx_http_batch_recover_checked(void *data, ngx_int_t rc,
     }
 
     if (rc == NGX_OK) {
-        ngx_http_batch_recover_state = NGX_HTTP_BATCH_RECOVER_IDLE;
+        ngx_http_batch_recover_idle();
         return;
     }
 
@@ -502,9 +510,21 @@ ngx_http_batch_recover_filled(void *data, ngx_int_t rc,
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                   "batch: the index is filled");
 
+    ngx_http_batch_recover_idle();
+}
+
+
+static void
+ngx_http_batch_recover_idle(void)
+{
     ngx_http_batch_recover_end();
 
     ngx_http_batch_recover_state = NGX_HTTP_BATCH_RECOVER_IDLE;
+
+    if (!ngx_exiting) {
+        ngx_add_timer(&ngx_http_batch_recover_wait_ev,
+                      NGX_HTTP_BATCH_RECOVER_LOOK);
+    }
 }
 
 

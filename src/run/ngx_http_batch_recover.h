@@ -8,9 +8,10 @@
 
 #include "ngx_http_batch.h"
 
-/* to be called whenever the Redis link gets READY, or an index call says
- * NGX_BUSY; checks, and rebuilds in tasks if needed, trying again every second
- * until the index is filled.  Nothing happens if that is under way already. */
+/* to be called whenever the Redis link gets READY; looks at the index at once
+ * and from then on every 2 seconds, and rebuilds it in tasks when it is empty,
+ * trying again every second until it is filled.  Nothing happens if that is
+ * under way already. */
 void ngx_http_batch_recover_start(ngx_log_t *log);
 
 void ngx_http_batch_recover_exit(void);
