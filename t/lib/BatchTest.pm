@@ -246,7 +246,13 @@ sub setup {
 
         my $conf = "$Dir/servroot/conf/nginx.conf";
         my $text = slurp($conf);
-        $text =~ s/^(\s*listen\s+)(\d+)/${1}127.0.0.1:$2/mg;
+        $text =~ s/^(\s*listen\s+)(\d+;)/${1}127.0.0.1:$2/mg;
+
+        # a path given to the workers' user needs to know that user; Test::Nginx
+        # names it last
+
+        $text = "$1$text" if $text =~ s/^(user [^;]*;\n)//m;
+
         open my $out, '>', $conf or die "$conf: $!\n";
         print $out $text;
         close $out;
