@@ -61,6 +61,7 @@ typedef struct {
     ngx_array_t                   routes;      /* of
                                             ngx_http_batch_loc_conf_t * */
     ngx_uint_t                    enabled;     /* some location has batch_api */
+    ngx_shm_zone_t               *slots;
 } ngx_http_batch_main_conf_t;
 
 

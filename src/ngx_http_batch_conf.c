@@ -8,8 +8,6 @@
 #include "ngx_http_batch_status.h"
 #include "ngx_http_batch_store.h"
 
-#include <pwd.h>
-
 
 #define NGX_HTTP_BATCH_PASSWORD_MAX  4096
 
@@ -28,7 +26,7 @@ static ngx_int_t ngx_http_batch_check_pass(ngx_conf_t *cf,
     ngx_http_batch_loc_conf_t *blcf);
 static ngx_http_core_loc_conf_t *ngx_http_batch_find_location(
     ngx_http_core_loc_conf_t *pclcf, u_char *uri, size_t len);
-static ngx_uid_t ngx_http_batch_worker_uid(ngx_conf_t *cf);
+static ngx_uid_t ngx_http_batch_worker_uid(ngx_cycle_t *cycle);
 
 
 extern ngx_module_t  ngx_http_proxy_module;
@@ -252,7 +250,12 @@ ngx_http_batch_redis_option(ngx_conf_t *cf, ngx_http_batch_redis_conf_t *rcf,
     if (ngx_strncmp(value->data, "user=", 5) == 0) {
         rcf->user.len = value->len - 5;
         rcf->user.data = value->data + 5;
-        return rcf->user.len ? NGX_CONF_OK : NGX_CONF_ERROR;
+
+        if (rcf->user.len == 0) {
+            goto invalid;
+        }
+
+        return NGX_CONF_OK;
     }
 
     if (ngx_strncmp(value->data, "prefix=", 7) == 0) {
@@ -605,8 +608,29 @@ ngx_http_batch_conf_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf)
         }
     }
 
-    return ngx_http_batch_store_prepare(cf, &bmcf->store,
-                                        ngx_http_batch_worker_uid(cf));
+    return NGX_OK;
+}
+
+
+/*
+ * Called when the whole configuration is read: "user" and "master_process" may
+ * stand behind the http block.
+ */
+
+ngx_int_t
+ngx_http_batch_conf_store(ngx_cycle_t *cycle,
+    ngx_http_batch_main_conf_t *bmcf)
+{
+    ngx_conf_t  cf;
+
+    ngx_memzero(&cf, sizeof(ngx_conf_t));
+
+    cf.cycle = cycle;
+    cf.pool = cycle->pool;
+    cf.log = cycle->log;
+
+    return ngx_http_batch_store_prepare(&cf, &bmcf->store,
+                                        ngx_http_batch_worker_uid(cycle));
 }
 
 
@@ -819,23 +843,13 @@ ngx_http_batch_find_location(ngx_http_core_loc_conf_t *pclcf, u_char *uri,
 /* whom the store must belong to */
 
 static ngx_uid_t
-ngx_http_batch_worker_uid(ngx_conf_t *cf)
+ngx_http_batch_worker_uid(ngx_cycle_t *cycle)
 {
-    struct passwd    *pw;
     ngx_core_conf_t  *ccf;
 
-    if (geteuid() != 0) {
-        return geteuid();
-    }
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
 
-    ccf = (ngx_core_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
-                                           ngx_core_module);
+    /* a single process stays who it is */
 
-    if (ccf->user != (ngx_uid_t) NGX_CONF_UNSET_UINT) {
-        return ccf->user;
-    }
-
-    pw = getpwnam(NGX_USER);
-
-    return pw ? pw->pw_uid : 0;
+    return geteuid() == 0 && ccf->master ? ccf->user : geteuid();
 }

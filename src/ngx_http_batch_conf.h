@@ -24,9 +24,12 @@ char *ngx_http_batch_set_windows(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_batch_conf_defaults(ngx_conf_t *cf,
     ngx_http_batch_loc_conf_t *conf);
 
-/* after all merging: routes get their keys, batch_pass its location, the store
- * its directories */
+/* after all merging: routes get their keys, batch_pass its location */
 ngx_int_t ngx_http_batch_conf_check(ngx_conf_t *cf,
+    ngx_http_batch_main_conf_t *bmcf);
+
+/* the store gets its directories */
+ngx_int_t ngx_http_batch_conf_store(ngx_cycle_t *cycle,
     ngx_http_batch_main_conf_t *bmcf);
 
 #endif /* _NGX_HTTP_BATCH_CONF_H_INCLUDED_ */

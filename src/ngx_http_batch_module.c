@@ -15,6 +15,7 @@
 
 static ngx_int_t ngx_http_batch_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_batch_postconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_http_batch_configured(void);
 static void *ngx_http_batch_create_main_conf(ngx_conf_t *cf);
 static void *ngx_http_batch_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_batch_merge_loc_conf(ngx_conf_t *cf, void *parent,
@@ -26,6 +27,10 @@ static void ngx_http_batch_redis_state(ngx_uint_t ready);
 
 ngx_http_batch_main_conf_t  *ngx_http_batch_conf;
 char                         ngx_http_batch_worker_id[33];
+
+/* of the configuration that is being read */
+static ngx_cycle_t                 *ngx_http_batch_new_cycle;
+static ngx_http_batch_main_conf_t  *ngx_http_batch_new_conf;
 
 
 static ngx_conf_enum_t  ngx_http_batch_orders[] = {
@@ -226,11 +231,22 @@ ngx_http_batch_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    if (ngx_http_batch_slots_add(cf) != NGX_OK) {
+    ngx_http_batch_new_cycle = cf->cycle;
+    ngx_http_batch_new_conf = bmcf;
+
+    if (ngx_http_batch_slots_add(cf, ngx_http_batch_configured) != NGX_OK) {
         return NGX_ERROR;
     }
 
     return ngx_http_batch_line_filter_init(cf);
+}
+
+
+static ngx_int_t
+ngx_http_batch_configured(void)
+{
+    return ngx_http_batch_conf_store(ngx_http_batch_new_cycle,
+                                     ngx_http_batch_new_conf);
 }
 
 

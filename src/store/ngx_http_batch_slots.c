@@ -20,7 +20,7 @@ static void ngx_http_batch_slots_look(void);
 
 ngx_http_batch_slot_t  *ngx_http_batch_slot;
 
-static ngx_shm_zone_t         *ngx_http_batch_slots_zone;
+static ngx_int_t             (*ngx_http_batch_slots_ready)(void);
 static ngx_http_batch_slot_t  *ngx_http_batch_slots;
 static ngx_uint_t              ngx_http_batch_slots_live[NGX_MAX_PROCESSES];
 static ngx_uint_t              ngx_http_batch_slots_nlive;
@@ -29,11 +29,12 @@ static ngx_uint_t              ngx_http_batch_slots_workers;
 
 
 ngx_int_t
-ngx_http_batch_slots_add(ngx_conf_t *cf)
+ngx_http_batch_slots_add(ngx_conf_t *cf, ngx_int_t (*ready)(void))
 {
-    size_t           size;
-    ngx_str_t        name = ngx_string("ngx_http_batch");
-    ngx_shm_zone_t  *zone;
+    size_t                       size;
+    ngx_str_t                    name = ngx_string("ngx_http_batch");
+    ngx_shm_zone_t              *zone;
+    ngx_http_batch_main_conf_t  *bmcf;
 
     size = NGX_HTTP_BATCH_SLOTS * sizeof(ngx_http_batch_slot_t)
            + 16 * ngx_pagesize;
@@ -46,7 +47,12 @@ ngx_http_batch_slots_add(ngx_conf_t *cf)
     zone->init = ngx_http_batch_slots_init_zone;
     zone->data = (void *) 1;
 
-    ngx_http_batch_slots_zone = zone;
+    /* a configuration that is refused later must not leave its zone behind */
+
+    bmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_batch_module);
+    bmcf->slots = zone;
+
+    ngx_http_batch_slots_ready = ready;
 
     return NGX_OK;
 }
@@ -56,6 +62,10 @@ static ngx_int_t
 ngx_http_batch_slots_init_zone(ngx_shm_zone_t *zone, void *data)
 {
     ngx_slab_pool_t  *shpool;
+
+    if (ngx_http_batch_slots_ready() != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     shpool = (ngx_slab_pool_t *) zone->shm.addr;
 
@@ -82,16 +92,12 @@ ngx_http_batch_slots_init(ngx_cycle_t *cycle)
 {
     ngx_core_conf_t  *ccf;
 
-    if (ngx_http_batch_slots_zone == NULL) {
-        return NGX_ERROR;
-    }
-
     ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
 
     ngx_http_batch_slots_workers = (ngx_process == NGX_PROCESS_SINGLE) ? 1
                                    : (ngx_uint_t) ccf->worker_processes;
 
-    ngx_http_batch_slots = ngx_http_batch_slots_zone->data;
+    ngx_http_batch_slots = ngx_http_batch_conf->slots->data;
     ngx_http_batch_slot = &ngx_http_batch_slots[ngx_process_slot];
 
     ngx_memzero(ngx_http_batch_slot, sizeof(ngx_http_batch_slot_t));

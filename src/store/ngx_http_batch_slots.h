@@ -31,8 +31,12 @@ typedef struct {
     ngx_atomic_t   finalized;        /* batches finalized here */
 } ngx_http_batch_slot_t;
 
-/* configuration time: adds the zone */
-ngx_int_t ngx_http_batch_slots_add(ngx_conf_t *cf);
+/*
+ * Configuration time: adds the zone.  nginx calls ready() when the whole
+ * configuration is read, also for nginx -t; if it fails, the configuration is
+ * refused, and a reload leaves the running one alone.
+ */
+ngx_int_t ngx_http_batch_slots_add(ngx_conf_t *cf, ngx_int_t (*ready)(void));
 
 /* init_process: this worker's slot is zeroed and live */
 ngx_int_t ngx_http_batch_slots_init(ngx_cycle_t *cycle);
