@@ -34,7 +34,7 @@ typedef struct {
     ngx_str_t                   request_id;    /* 32 hex digits */
     ngx_http_batch_loc_conf_t  *conf;
     ngx_http_batch_op_t        *op;            /* that reads the body */
-    unsigned                    headers:1;     /* of every answer, are set */
+    unsigned                    headers:1;     /* of every answer: set */
 } ngx_http_batch_api_ctx_t;
 
 
@@ -155,6 +155,9 @@ void ngx_http_batch_op_answer(ngx_http_batch_op_t *op);      /* 200, op->text */
 void ngx_http_batch_op_json(ngx_http_batch_op_t *op, json_t *root);
 void ngx_http_batch_op_reject(ngx_http_batch_op_t *op, ngx_uint_t status,
     const char *param, const char *code, const char *fmt, ...);
+/* the same with another type than the status has */
+void ngx_http_batch_op_reject_type(ngx_http_batch_op_t *op, ngx_uint_t status,
+    const char *type, const char *fmt, ...);
 /* 503: rc of the index; NGX_AGAIN: no room in the queue; or by a task's
  * error: 507 when the disk is full, 500 */
 void ngx_http_batch_op_unavailable(ngx_http_batch_op_t *op, ngx_int_t rc);

@@ -215,6 +215,26 @@ ngx_http_batch_op_reject(ngx_http_batch_op_t *op, ngx_uint_t status,
 
 
 void
+ngx_http_batch_op_reject_type(ngx_http_batch_op_t *op, ngx_uint_t status,
+    const char *type, const char *fmt, ...)
+{
+    va_list    args;
+    ngx_int_t  rc;
+
+    rc = NGX_OK;
+
+    if (op->r) {
+        va_start(args, fmt);
+        rc = ngx_http_batch_api_verror(op->r, status, type, NULL, NULL, fmt,
+                                       args);
+        va_end(args);
+    }
+
+    ngx_http_batch_op_finish(op, rc);
+}
+
+
+void
 ngx_http_batch_op_unavailable(ngx_http_batch_op_t *op, ngx_int_t rc)
 {
     const char  *what;

@@ -333,9 +333,11 @@ ngx_http_batch_upload_part(ngx_http_batch_op_t *op)
     }
 
     if (!up->mp.has_filename) {
-        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
-                                 "The browser (or proxy) sent a request that "
-                                 "this server could not understand.");
+        ngx_http_batch_op_reject_type(op, NGX_HTTP_BAD_REQUEST,
+                                      "server_error",
+                                      "The browser (or proxy) sent a request "
+                                      "that this server could not "
+                                      "understand.");
         return NGX_DONE;
     }
 
