@@ -10,6 +10,9 @@ package BatchRaw;
 #     my $r = $c->answer;                    as BatchTest::http() returns it
 #     $c->alive                              1 if it serves another request
 #     $c->abort                              closes it with a reset
+#
+# Flows of files that use this module begin when every worker has its link to
+# Redis: until then the API answers 503, as it should.
 
 use strict;
 use warnings;
@@ -17,6 +20,30 @@ use warnings;
 use BatchTest ();
 use IO::Socket::INET;
 use Socket qw(IPPROTO_TCP TCP_NODELAY SOL_SOCKET SO_LINGER);
+
+sub import {
+    Test::Nginx::Util::add_block_preprocessor(sub {
+        my ($block) = @_;
+
+        $block->set_value(flow => 'BatchRaw::ready(); ' . $block->flow)
+            if defined $block->flow;
+    });
+}
+
+
+# Any worker may take a connection: so many answers in a row are from all.
+
+sub ready {
+    my $n = 0;
+
+    BatchTest::wait_until(sub {
+        my $r = BatchTest::http('GET', '/v1/files?limit=1');
+
+        $n = $r->{status} == 503 ? 0 : $n + 1;
+        return $n == 20;
+    }, 15);
+}
+
 
 sub new {
     my ($class) = @_;
