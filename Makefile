@@ -6,11 +6,13 @@
 # make bench    the measurements of bench/
 # make clean    removes build/
 #
-# CC=clang works.  UPSTREAM=host:port points demo and serve at an inference
+# CC=clang works, BUILD= moves the build directory.  UPSTREAM=host:port points demo and serve at an inference
 # server; without it they use the project's own small mock, and say so.
 
 CC =	gcc
 export CC
+
+BUILD ?=	build
 
 SH =	bash
 
@@ -31,13 +33,14 @@ asan:
 	@CC="$(CC)" $(SH) scripts/deps.sh build source
 	@CC="$(CC)" $(SH) scripts/build.sh --asan
 
-build/mock:	t/mock/mock.c t/mock/request.c t/mock/answer.c t/mock/mock.h
-	@mkdir -p build
-	$(CC) -std=c99 -O2 -g -Wall -Wextra -Werror -o build/mock.tmp \
-		t/mock/mock.c t/mock/request.c t/mock/answer.c
-	@mv build/mock.tmp build/mock
+MOCK =	t/mock/mock.c t/mock/request.c t/mock/answer.c
 
-mock:	build/mock
+$(BUILD)/mock:	$(MOCK) t/mock/mock.h
+	@mkdir -p $(BUILD)
+	$(CC) -std=c99 -O2 -g -Wall -Wextra -Werror -o $@.tmp $(MOCK)
+	@mv $@.tmp $@
+
+mock:	$(BUILD)/mock
 
 demo:
 	@$(SH) scripts/demo.sh

@@ -184,6 +184,11 @@ build_source() {
 build_asan() {
     local s="-fsanitize=address,undefined -fno-sanitize=nonnull-attribute"
 
+    # beside ASAN's own runtime the shared one of UBSAN would heed no log_path
+    case $CC in
+        gcc*) s="$s -static-libubsan" ;;
+    esac
+
     src=$("$ROOT/scripts/get_nginx_src.sh" "$BUILD/src")
 
     configure_and_make "$BUILD/asan" "binary modules" \

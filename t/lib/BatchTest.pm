@@ -60,7 +60,7 @@ our @EXPORT = qw(
     multipart redis redis_stop redis_start mock_start mock_stop mock_get
     mock_stats mock_reset mock_paths nginx_pid nginx_stop nginx_start
     nginx_workers server_port test_dir store_dir slurp wait_until
-    error_log_text
+    error_log_text wait_ready
 );
 
 our ($Root, $Dir, $Port, $Binary, $Module);
@@ -387,11 +387,12 @@ sub prepare {
     return if defined $block->must_die;
 
     $block->set_value(no_error_log => "[alert]\n[crit]\n[emerg]\n"
-                                      . "exited on signal\n")
+                                      . "exited on signal\nruntime error:\n")
         unless defined $block->no_error_log;
 
     $block->set_value(no_shutdown_error_log => "open socket\n[alert]\n"
-                                               . "exited on signal\n")
+                                               . "exited on signal\n"
+                                               . "runtime error:\n")
         unless defined $block->no_shutdown_error_log
                || defined $block->shutdown_error_log;
 }
@@ -407,10 +408,21 @@ sub flow {
 
     my $name = $block->name;
 
+    wait_ready();
+
     eval "package main; use strict; use warnings; use utf8;\n"
          . "#line 1 \"flow of $name\"\n" . $code;
 
     Test::More::fail("$name - flow died: $@") if $@;
+}
+
+
+# Until the index is filled, which a new Redis takes a moment for.
+
+sub wait_ready {
+    return wait_until(sub {
+        http('GET', '/v1/files?limit=1', timeout => 5)->{status} != 503
+    }, 10);
 }
 
 
