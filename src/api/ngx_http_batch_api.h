@@ -15,7 +15,7 @@
 
 #define NGX_HTTP_BATCH_API_JSON_MAX   65536    /* JSON request body, bytes */
 #define NGX_HTTP_BATCH_API_SHOWN      100      /* of a client's value, bytes */
-#define NGX_HTTP_BATCH_API_TENANT     256      /* value of batch_tenant, bytes */
+#define NGX_HTTP_BATCH_API_TENANT     256      /* of batch_tenant, bytes */
 
 #define NGX_HTTP_BATCH_TTL_MIN        3600     /* expires_after, seconds */
 #define NGX_HTTP_BATCH_TTL_MAX        2592000
