@@ -480,7 +480,7 @@ SKIP: {
     my $root = test_dir() . '/servroot';
     my $text = slurp("$root/conf/nginx.conf");
 
-    $text =~ s/^user root;/user nobody;/m or die 'no user';
+    $text =~ s/^user root;/user nobody root;/m or die 'no user';
     open my $out, '>', "$root/conf/nobody.conf";
     print $out $text;
     close $out;
