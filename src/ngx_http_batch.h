@@ -92,7 +92,7 @@ typedef struct {
     ngx_array_t                  *windows;         /* ..._window_t */
     ngx_http_complex_value_t     *tenant;
 
-    ngx_str_t                     route;           /* "server/location" */
+    ngx_str_t                     route;           /* "server location" */
     ngx_http_conf_ctx_t          *ctx;             /* of the location */
 } ngx_http_batch_loc_conf_t;
 

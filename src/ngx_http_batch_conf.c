@@ -20,16 +20,7 @@ static char *ngx_http_batch_redis_password(ngx_conf_t *cf,
     ngx_http_batch_redis_conf_t *rcf, ngx_str_t *file);
 static ngx_int_t ngx_http_batch_window(ngx_str_t *value,
     ngx_http_batch_window_t *w);
-static ngx_int_t ngx_http_batch_route_key(ngx_conf_t *cf,
-    ngx_http_batch_main_conf_t *bmcf, ngx_uint_t n);
-static ngx_int_t ngx_http_batch_check_pass(ngx_conf_t *cf,
-    ngx_http_batch_loc_conf_t *blcf);
-static ngx_http_core_loc_conf_t *ngx_http_batch_find_location(
-    ngx_http_core_loc_conf_t *pclcf, u_char *uri, size_t len);
 static ngx_uid_t ngx_http_batch_worker_uid(ngx_cycle_t *cycle);
-
-
-extern ngx_module_t  ngx_http_proxy_module;
 
 
 static ngx_str_t  ngx_http_batch_default_endpoints[] = {
@@ -157,6 +148,10 @@ ngx_http_batch_set_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     for (i = 2; rv == NGX_CONF_OK && i < cf->args->nelts; i++) {
         rv = ngx_http_batch_redis_option(cf, rcf, &value[i]);
+    }
+
+    if (rv == NGX_CONF_OK && rcf->user.len && rcf->password.len == 0) {
+        return "has \"user=\" without \"password_file=\"";
     }
 
     return rv;
@@ -580,8 +575,7 @@ ngx_http_batch_conf_defaults(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *conf)
 ngx_int_t
 ngx_http_batch_conf_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf)
 {
-    ngx_uint_t                   i;
-    ngx_http_batch_loc_conf_t  **routes;
+    ngx_uint_t  i;
 
     if (bmcf->store.len == 0) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
@@ -597,13 +591,8 @@ ngx_http_batch_conf_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf)
         return NGX_ERROR;
     }
 
-    routes = bmcf->routes.elts;
-
     for (i = 0; i < bmcf->routes.nelts; i++) {
-
-        if (ngx_http_batch_route_key(cf, bmcf, i) != NGX_OK
-            || ngx_http_batch_check_pass(cf, routes[i]) != NGX_OK)
-        {
+        if (ngx_http_batch_route_check(cf, bmcf, i) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -631,212 +620,6 @@ ngx_http_batch_conf_store(ngx_cycle_t *cycle,
 
     return ngx_http_batch_store_prepare(&cf, &bmcf->store,
                                         ngx_http_batch_worker_uid(cycle));
-}
-
-
-/*
- * A batch remembers the route that it came in by; its key must survive reloads
- * and restarts, so it is made of what the operator wrote.
- */
-
-static ngx_int_t
-ngx_http_batch_route_key(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
-    ngx_uint_t n)
-{
-    u_char                      *p;
-    ngx_str_t                    key;
-    ngx_uint_t                   i, same;
-    ngx_http_core_srv_conf_t    *cscf;
-    ngx_http_core_loc_conf_t    *clcf;
-    ngx_http_batch_loc_conf_t  **routes;
-
-    routes = bmcf->routes.elts;
-
-    cscf = ngx_http_get_module_srv_conf(routes[n]->ctx, ngx_http_core_module);
-    clcf = ngx_http_get_module_loc_conf(routes[n]->ctx, ngx_http_core_module);
-
-    key.data = ngx_pnalloc(cf->pool, cscf->server_name.len + clcf->name.len
-                                     + 2 + NGX_INT_T_LEN);
-    if (key.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    p = ngx_sprintf(key.data, "%V %V", &cscf->server_name, &clcf->name);
-    key.len = p - key.data;
-
-    same = 1;
-
-    for (i = 0; i < n; i++) {
-        if (routes[i]->route.len >= key.len
-            && ngx_strncmp(routes[i]->route.data, key.data, key.len) == 0
-            && (routes[i]->route.len == key.len
-                || routes[i]->route.data[key.len] == '#'))
-        {
-            same++;
-        }
-    }
-
-    if (same > 1) {
-        p = ngx_sprintf(p, "#%ui", same);
-        key.len = p - key.data;
-    }
-
-    routes[n]->route = key;
-
-    return NGX_OK;
-}
-
-
-ngx_http_batch_loc_conf_t *
-ngx_http_batch_route(ngx_str_t *key, ngx_uint_t *n)
-{
-    ngx_http_batch_loc_conf_t  **routes;
-
-    routes = ngx_http_batch_conf->routes.elts;
-
-    for (*n = 0; *n < ngx_http_batch_conf->routes.nelts; (*n)++) {
-        if (routes[*n]->route.len == key->len
-            && ngx_strncmp(routes[*n]->route.data, key->data, key->len) == 0)
-        {
-            return routes[*n];
-        }
-    }
-
-    if (ngx_http_batch_conf->routes.nelts == 1) {
-        *n = 0;
-        return routes[0];
-    }
-
-    return NULL;
-}
-
-
-static ngx_int_t
-ngx_http_batch_check_pass(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf)
-{
-    u_char                     uri[NGX_MAX_PATH + 1], *p;
-    ngx_str_t                 *endpoint;
-    ngx_http_core_srv_conf_t  *cscf;
-    ngx_http_core_loc_conf_t  *clcf, *pclcf;
-    ngx_http_upstream_conf_t  *ucf;
-
-    if (blcf->pass.len == 0) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"batch_api\" in location \"%V\" needs \"batch_pass\","
-                      " the prefix of an internal location in the same server"
-                      " that lines are sent to, for example:"
-                      " batch_pass /batch-lines;", &blcf->route);
-        return NGX_ERROR;
-    }
-
-    cscf = ngx_http_get_module_srv_conf(blcf->ctx, ngx_http_core_module);
-    pclcf = ngx_http_get_module_loc_conf(cscf->ctx, ngx_http_core_module);
-
-    endpoint = blcf->endpoints->elts;
-    p = ngx_snprintf(uri, NGX_MAX_PATH, "%V%V", &blcf->pass, &endpoint[0]);
-
-    clcf = ngx_http_batch_find_location(pclcf, uri, p - uri);
-
-    if (clcf == NULL) {
-
-#if (NGX_PCRE)
-        if (pclcf->regex_locations) {
-            /* one of them may match: only a request can tell */
-            return NGX_OK;
-        }
-#endif
-
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"batch_pass %V\": the server has no location for it;"
-                      " add: location %V/ { internal; proxy_pass"
-                      " http://<upstream>/; }", &blcf->pass, &blcf->pass);
-        return NGX_ERROR;
-    }
-
-    if (clcf->handler == ngx_http_batch_api_handler) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"batch_pass %V\" leads to a location with"
-                      " \"batch_api\": lines would never reach an inference"
-                      " server; give them an internal location with"
-                      " proxy_pass", &blcf->pass);
-        return NGX_ERROR;
-    }
-
-    if (!clcf->internal) {
-        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "location \"%V\" of \"batch_pass %V\" is open to"
-                      " clients: add \"internal;\" to it", &clcf->name,
-                      &blcf->pass);
-    }
-
-    /*
-     * An inference server must not steer nginx: with X-Accel-Redirect it could
-     * make any internal location answer in its place.  The upstream's settings
-     * are the first member of the proxy module's, in all versions.
-     */
-
-    ucf = clcf->loc_conf[ngx_http_proxy_module.ctx_index];
-    ucf->ignore_headers |= NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT
-                           |NGX_HTTP_UPSTREAM_IGN_XA_EXPIRES
-                           |NGX_HTTP_UPSTREAM_IGN_XA_LIMIT_RATE
-                           |NGX_HTTP_UPSTREAM_IGN_XA_BUFFERING
-                           |NGX_HTTP_UPSTREAM_IGN_XA_CHARSET;
-
-    return NGX_OK;
-}
-
-
-/* as ngx_http_core_find_static_location(), which is private to nginx */
-
-static ngx_http_core_loc_conf_t *
-ngx_http_batch_find_location(ngx_http_core_loc_conf_t *pclcf, u_char *uri,
-    size_t len)
-{
-    size_t                         n;
-    ngx_int_t                      rc;
-    ngx_http_core_loc_conf_t      *found;
-    ngx_http_location_tree_node_t *node;
-
-    found = NULL;
-    node = pclcf->static_locations;
-
-    while (node) {
-        n = (len <= (size_t) node->len) ? len : node->len;
-
-        rc = ngx_filename_cmp(uri, node->name, n);
-
-        if (rc != 0) {
-            node = (rc < 0) ? node->left : node->right;
-            continue;
-        }
-
-        if (len > (size_t) node->len) {
-
-            if (node->inclusive) {
-                found = node->inclusive;
-                node = node->tree;
-                uri += n;
-                len -= n;
-                continue;
-            }
-
-            node = node->right;
-            continue;
-        }
-
-        if (len == (size_t) node->len) {
-
-            if (node->exact) {
-                return node->exact;
-            }
-
-            return node->inclusive ? node->inclusive : found;
-        }
-
-        node = node->left;
-    }
-
-    return found;
 }
 
 

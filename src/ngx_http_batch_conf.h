@@ -24,6 +24,10 @@ char *ngx_http_batch_set_windows(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_batch_conf_defaults(ngx_conf_t *cf,
     ngx_http_batch_loc_conf_t *conf);
 
+/* the route gets its key; batch_pass must lead somewhere */
+ngx_int_t ngx_http_batch_route_check(ngx_conf_t *cf,
+    ngx_http_batch_main_conf_t *bmcf, ngx_uint_t n);
+
 /* after all merging: routes get their keys, batch_pass its location */
 ngx_int_t ngx_http_batch_conf_check(ngx_conf_t *cf,
     ngx_http_batch_main_conf_t *bmcf);

@@ -14,6 +14,7 @@ typedef enum {
     NGX_HTTP_BATCH_OPEN_ENDED,     /* final.json is there: the index is old */
     NGX_HTTP_BATCH_OPEN_SEALED,    /* a seal is there: the same */
     NGX_HTTP_BATCH_OPEN_EPOCH,     /* our epoch was used: the same */
+    NGX_HTTP_BATCH_OPEN_ROUTE,     /* its location is gone */
     NGX_HTTP_BATCH_OPEN_ERROR
 } ngx_http_batch_open_e;
 
@@ -24,6 +25,7 @@ typedef struct {
     uint32_t                       n;
     uint32_t                       epoch;
     ngx_uint_t                     load;
+    ngx_uint_t                     routed;
 
     ngx_http_batch_open_e          rc;
     json_t                        *root;
@@ -52,6 +54,9 @@ typedef struct {
 typedef struct {
     ngx_fd_t                       fds[2];
 } ngx_http_batch_close_t;
+
+
+#define NGX_HTTP_BATCH_TROUBLE_PAUSE   5000    /* ms, before the next claim */
 
 
 static void ngx_http_batch_chunk_open_run(void *ctx, ngx_log_t *log);
@@ -128,6 +133,7 @@ ngx_http_batch_chunk_open(ngx_http_batch_run_t *run, uint32_t chunk,
     o->n = chunk;
     o->epoch = epoch;
     o->load = !run->loaded;
+    o->routed = (run->conf != NULL);
     ngx_memcpy(o->id, run->id, BATCH_ID_LEN);
 
     if (ngx_http_batch_task_post(task) != NGX_OK) {
@@ -152,8 +158,9 @@ ngx_http_batch_chunk_open_run(void *ctx, ngx_log_t *log)
 {
     ngx_http_batch_open_t *o = ctx;
 
-    uint32_t   *epochs;
-    ngx_int_t   n;
+    uint32_t    *epochs;
+    ngx_int_t    n;
+    ngx_uint_t   route;
 
     o->rc = NGX_HTTP_BATCH_OPEN_ERROR;
     o->input = NGX_INVALID_FILE;
@@ -179,6 +186,15 @@ ngx_http_batch_chunk_open_run(void *ctx, ngx_log_t *log)
             o->rc = NGX_HTTP_BATCH_OPEN_SEALED;
         }
 
+        return;
+    }
+
+    if (o->load) {
+        o->routed = (ngx_http_batch_route(&o->meta.route, &route) != NULL);
+    }
+
+    if (!o->routed) {
+        o->rc = NGX_HTTP_BATCH_OPEN_ROUTE;
         return;
     }
 
@@ -356,8 +372,8 @@ ngx_http_batch_chunk_open_done(void *ctx, ngx_log_t *log)
                                         NULL);
         break;
 
-    default: /* NGX_HTTP_BATCH_OPEN_ERROR */
-        c->run->claim_after = ngx_current_msec + 2000;
+    default: /* NGX_HTTP_BATCH_OPEN_ERROR, NGX_HTTP_BATCH_OPEN_ROUTE */
+        c->pause = 1;
     }
 
     ngx_free(o->older);
@@ -957,7 +973,15 @@ ngx_http_batch_chunk_told(void *data, ngx_int_t rc,
 
         if (c->tell != NGX_HTTP_BATCH_CHUNK_RUN) {
             c->life = NGX_HTTP_BATCH_CHUNK_GONE;
-            ngx_http_batch_run_hurry(run);
+
+            if (c->poisoned || c->pause) {
+                /* what is wrong here will hardly be right at once */
+                run->claim_after = ngx_current_msec
+                                   + NGX_HTTP_BATCH_TROUBLE_PAUSE;
+
+            } else {
+                ngx_http_batch_run_hurry(run);
+            }
         }
 
         ngx_http_batch_chunk_advance(c);

@@ -27,6 +27,8 @@
 #define NGX_HTTP_BATCH_PASS           4        /* lines of a chunk in a row */
 #define NGX_HTTP_BATCH_SPARE          16       /* connections left to clients */
 #define NGX_HTTP_BATCH_DEAD           16       /* failures in a row */
+#define NGX_HTTP_BATCH_DISK_PAUSE     1000     /* ms, doubled while it fails */
+#define NGX_HTTP_BATCH_DISK_PAUSE_MAX 30000
 
 
 /* what is known of a route's upstream */
@@ -62,6 +64,8 @@ static ngx_queue_t               ngx_http_batch_runs;
 static ngx_uint_t                ngx_http_batch_polling;
 static ngx_msec_t                ngx_http_batch_polled_at;
 static ngx_uint_t                ngx_http_batch_leaving;
+static ngx_msec_t                ngx_http_batch_disk_pause;
+static ngx_msec_t                ngx_http_batch_disk_until;
 
 static ngx_connection_t          ngx_http_batch_dummy;
 static ngx_event_t               ngx_http_batch_tick_event;
@@ -468,6 +472,12 @@ ngx_http_batch_dispatch_budget(ngx_http_batch_run_t *run)
         return 0;
     }
 
+    if (ngx_http_batch_disk_pause
+        && (ngx_msec_int_t) (ngx_current_msec - ngx_http_batch_disk_until) < 0)
+    {
+        return 0;
+    }
+
     if (ngx_http_batch_breakers[run->route].open
         && ngx_http_batch_slot->inflight[run->route])
     {
@@ -480,6 +490,41 @@ ngx_http_batch_dispatch_budget(ngx_http_batch_run_t *run)
     }
 
     return ngx_http_batch_slots_may_start(run->route, run->conf->concurrency);
+}
+
+
+/*
+ * An answer that cannot be kept is paid for in vain: while the disk refuses,
+ * lines start again only after a pause, which grows.
+ */
+
+void
+ngx_http_batch_dispatch_disk(ngx_uint_t failed)
+{
+    ngx_msec_t  *pause;
+
+    pause = &ngx_http_batch_disk_pause;
+
+    if (!failed) {
+        *pause = 0;
+        return;
+    }
+
+    if (*pause
+        && (ngx_msec_int_t) (ngx_current_msec - ngx_http_batch_disk_until) < 0)
+    {
+        /* another chunk of the same trouble */
+        return;
+    }
+
+    *pause = *pause ? ngx_min(*pause * 2, NGX_HTTP_BATCH_DISK_PAUSE_MAX)
+                    : NGX_HTTP_BATCH_DISK_PAUSE;
+
+    ngx_http_batch_disk_until = ngx_current_msec + *pause;
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "batch: the store cannot be written, no line starts for"
+                  " %M ms", *pause);
 }
 
 

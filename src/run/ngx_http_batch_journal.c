@@ -293,6 +293,8 @@ ngx_http_batch_journal_done(void *ctx, ngx_log_t *log)
         ngx_http_batch_entry_free(entry);
     }
 
+    ngx_http_batch_dispatch_disk(w->rc != NGX_OK);
+
     if (w->rc != NGX_OK) {
         c->poisoned = 1;
         ngx_http_batch_journal_discard(c);

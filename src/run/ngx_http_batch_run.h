@@ -93,13 +93,13 @@ typedef struct {
 
 /*
  *   state      means                                  goes to
- *   OPENING    task: plan, input, older segments,     RUNNING, SEALING (nothing
- *              own segment                            left), RELEASING
+ *   OPENING    task: plan, input, older segments,     RUNNING, SEALED (one was
+ *              own segment                            there), RELEASING
  *   RUNNING    lines start, records are journalled    SEALING, RELEASING
  *   SEALING    task: publish the seal                 SEALED, RELEASING
  *   SEALED     telling the index: DONE                GONE
- *   RELEASING  waits for lines and journal, then      GONE
- *              tells the index: RELEASE
+ *   RELEASING  waits for lines and journal, then      GONE, SEALING (the last
+ *              tells the index: RELEASE               answers came meanwhile)
  *   GONE       freed as soon as nothing points here
  */
 
@@ -172,6 +172,7 @@ struct ngx_http_batch_chunk_s {
     unsigned                      lost:1;         /* the lease is another's */
     unsigned                      aborted:1;      /* lines were cut: none starts */
     unsigned                      aborting:1;     /* just now */
+    unsigned                      pause:1;        /* it could not be opened */
 };
 
 
@@ -293,6 +294,8 @@ ngx_uint_t ngx_http_batch_dispatch_leaving(void);
 /* the index has told a status: notices cancel and expiry */
 void ngx_http_batch_run_status(ngx_http_batch_run_t *run,
     ngx_http_batch_index_res_t *res);
+/* the journal could (0), or could not (1) write: then no line starts for a while */
+void ngx_http_batch_dispatch_disk(ngx_uint_t failed);
 /* something may be claimable for the run at once */
 void ngx_http_batch_run_hurry(ngx_http_batch_run_t *run);
 
