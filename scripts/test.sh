@@ -72,8 +72,11 @@ stage() {
     [ $rc != 124 ] || echo "not ok - $name: no end after $seconds s" >> "$log"
 
     if [ $rc != 0 ] || grep -q '^not ok ' "$log"; then
-        grep -E -A6 '^not ok |^error:|[Ee]rror:|^#   Failed|Bailout' "$log" \
-            | head -80
+        # the failures and what is said about each, not what went well
+
+        awk '/^ok / { on = 0; next }
+             /^not ok |^error:|^#   Failed|^Bail/ { on = 8 }
+             on-- > 0 { print substr($0, 1, 300) }' "$log" | head -80
         say "    ... $log:"
         tail -n 15 "$log"
     fi
