@@ -2,7 +2,7 @@
 # test.sh [STAGE...] - every test from nothing, or only the stages named
 #
 #     build     the module, and once more with clang and against a source tree
-#     unit      t/unit: the pure rooms
+#     unit      t/unit: the pure rooms and the store; t/lua: Redis' scripts
 #     nginx     t/*.t on the installed nginx
 #     asan      t/*.t again, nginx and module with sanitizers
 #     e2e       official SDKs of Node and Python, the two quick starts
@@ -153,7 +153,20 @@ run_asan() {
 
 
 run_unit() {
-    make -C "$ROOT/t/unit" CC=gcc && make -C "$ROOT/t/unit" SAN=1
+    local rc=0 san
+
+    # the objects configured for the module belong to gcc's build
+    CC=gcc "$ROOT/scripts/build.sh" || return 1
+
+    for san in "" SAN=1; do
+        make -C "$ROOT/t/unit" CC=gcc $san || rc=1
+        make -C "$ROOT/t/unit" -f store.mk CC=gcc NGX_OBJS="$BUILD/nginx-gcc" \
+            $san || rc=1
+    done
+
+    (cd "$ROOT" && prove -v t/lua/*.t) || rc=1
+
+    return $rc
 }
 
 
