@@ -965,6 +965,11 @@ ngx_http_batch_chunk_told(void *data, ngx_int_t rc,
     c->telling = 0;
 
     if (rc == NGX_OK || rc == NGX_DECLINED) {
+
+        /* without this chunk only an expiry can have led there */
+        res->expired = (rc == NGX_OK && res->status == BATCH_FINALIZING
+                        && c->tell == NGX_HTTP_BATCH_CHUNK_RUN);
+
         ngx_http_batch_run_status(run, res);
 
         if (rc == NGX_DECLINED) {

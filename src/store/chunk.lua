@@ -1,5 +1,6 @@
 -- News of a chunk from its owner.  Counts are set per chunk, never added, and
--- never fall; so repeating is harmless.
+-- never fall; so repeating is harmless.  Who runs a chunk notices that the batch
+-- has expired: nobody may be asking for another one.
 -- in:  KEYS gen, batch, chunks, leases
 --      ARGV chunk, epoch, what (run, done, release), ok, failed, lease (ms)
 -- out: {0, status}; {1, status}: another epoch, or no such batch (status "");
@@ -8,7 +9,8 @@
 local b, c, l = KEYS[2], KEYS[3], KEYS[4]
 local chunk, what = ARGV[1], ARGV[3]
 
-local h = redis.call('HMGET', b, 'status', 'chunks', 'done', 'in_progress_at')
+local h = redis.call('HMGET', b, 'status', 'chunks', 'done', 'in_progress_at',
+                     'expires_at')
 local s = redis.call('HGET', c, chunk)
 local status = h[1] or ''
 
@@ -47,6 +49,14 @@ end
 
 local t = redis.call('TIME')
 local seconds = tonumber(t[1])
+local expires_at = tonumber(h[5] or '') or 0
+
+local function finalizing()
+    status = 'finalizing'
+    redis.call('HSET', b, 'status', status)
+    redis.call('HSETNX', b, 'finalizing_at', string.format('%.0f',
+               math.max(seconds, tonumber(h[4] or '') or 0)))
+end
 
 -- a script whose first write frees memory is let through when Redis is full
 redis.call('HDEL', b, '-')
@@ -61,6 +71,12 @@ if state == 'r' then
     redis.call('ZADD', l, string.format('%.0f', now + tonumber(ARGV[6])),
                chunk)
 
+    if status == 'in_progress' and expires_at > 0 and seconds >= expires_at
+    then
+        finalizing()
+        redis.call('HSET', b, 'expired', '1')
+    end
+
 elseif state == 'f' then
     redis.call('ZADD', l, '0', chunk)
 
@@ -70,10 +86,7 @@ elseif was ~= 'd' then
     local done = redis.call('HINCRBY', b, 'done', '1')
 
     if status == 'in_progress' and done >= (tonumber(h[2] or '') or 0) then
-        status = 'finalizing'
-        redis.call('HSET', b, 'status', status)
-        redis.call('HSETNX', b, 'finalizing_at', string.format('%.0f',
-                   math.max(seconds, tonumber(h[4] or '') or 0)))
+        finalizing()
     end
 end
 

@@ -440,7 +440,16 @@ put('ep', expires => int(time()) + 2);
 claim('ep', 'w1', 'v');
 planned('ep', 4, 2);
 is brief('ep', 'w1', 'n1'), '2 0 1 in_progress', 'not yet';
+put('er', expires => int(time()) + 2);
+claim('er', 'w1', 'v');
+planned('er', 4, 1);
+claim('er', 'w1', 'n1');
+is_deeply chunk('er', 0, 1, 'run', 1), [0, 'in_progress'], 'it runs';
 sleep 2.1;
+is_deeply chunk('er', 0, 1, 'run', 1), [0, 'finalizing'],
+    'expired while nobody claims';
+is_deeply chunk('er', 0, 1, 'release', 1), [0, 'finalizing'], 'stops';
+is claim('er', 'w2', 'n2')->{expired}, 1, 'and it is finalized by expiry';
 is brief('ep', 'w2', 'n1'), '0 0 0 finalizing', 'now: no new chunk';
 is_deeply chunk('ep', 0, 1, 'run', 1), [0, 'finalizing'], 'who runs hears it';
 is_deeply again('ep', 0), [0, 'finalizing'], 'no redo when expired';
