@@ -5,6 +5,7 @@
  */
 
 #include "ngx_http_batch_api.h"
+#include "ngx_http_batch_cancel.h"
 #include "ngx_http_batch_store.h"
 
 
@@ -368,16 +369,12 @@ ngx_http_batch_cancel_refused(ngx_http_batch_op_t *op, batch_status_e status)
 static void
 ngx_http_batch_cancel_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
 {
-    u_char  *p;
-    u_char   text[sizeof("{\"v\":1,\"cancelling_at\":}") + NGX_INT64_LEN];
+    int64_t  at;
 
-    op->meta.created_us = batch_clock_us();
+    at = batch_clock_sec();
 
-    p = ngx_sprintf(text, "{\"v\":%d,\"cancelling_at\":%L}",
-                    NGX_HTTP_BATCH_FORMAT, op->meta.created_us / 1000000);
-
-    op->rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_CANCEL, op->id, text,
-                                          p - text, log);
+    op->rc = ngx_http_batch_cancel_mark(op->id, &at, log);
+    op->meta.created_us = at * 1000000;
     op->err = ngx_errno;
 }
 
@@ -387,6 +384,14 @@ ngx_http_batch_cancel_published(ngx_http_batch_op_t *op)
 {
     if (op->rc == NGX_ERROR) {
         ngx_http_batch_op_disk_error(op);
+        return;
+    }
+
+    if (op->rc == NGX_DECLINED) {
+        /* its result is being published */
+        ngx_http_batch_op_reject(op, NGX_HTTP_CONFLICT, NULL, NULL,
+                                 "Cannot cancel a batch with status '%s'.",
+                                 batch_status_name(BATCH_FINALIZING));
         return;
     }
 

@@ -382,6 +382,7 @@ static ngx_http_batch_finalize_e
 ngx_http_batch_finalize_publish(ngx_http_batch_finalizer_t *z)
 {
     int64_t                     now;
+    ngx_int_t                   rc;
     ngx_uint_t                  i;
     ngx_http_batch_text_t       text;
     ngx_http_batch_finalize_e   e;
@@ -397,19 +398,20 @@ ngx_http_batch_finalize_publish(ngx_http_batch_finalizer_t *z)
         }
     }
 
-    /* copying takes its time: a cancel that came meanwhile is honoured.  All
-     * lines of a completed batch are there, so only the name changes. */
+    /* copying takes its time: a cancel that came meanwhile is honoured, a later
+     * one is refused.  All lines of a completed batch are there, so only the
+     * name changes. */
 
     if (z->target != BATCH_CANCELLED) {
 
-        if (ngx_http_batch_cancel_read(z->f->id, &z->cancelling_at, z->log)
-            == NGX_ERROR)
-        {
+        rc = ngx_http_batch_cancel_close(z->f->id, &z->cancelling_at, z->log);
+
+        if (rc == NGX_ERROR) {
             ngx_http_batch_finalize_drop(z);
             return NGX_HTTP_BATCH_FINAL_TROUBLE;
         }
 
-        if (z->cancelling_at) {
+        if (rc == NGX_DECLINED) {
             z->target = BATCH_CANCELLED;
         }
     }

@@ -272,35 +272,3 @@ ngx_http_batch_final_settle(const ngx_str_t *text, ngx_log_t *log)
 
     json_decref(root);
 }
-
-
-ngx_int_t
-ngx_http_batch_cancel_read(const char *batch_id, int64_t *at, ngx_log_t *log)
-{
-    json_t     *root;
-    ngx_int_t   rc;
-    ngx_str_t   text;
-
-    *at = 0;
-
-    rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_CANCEL, batch_id,
-                                   NGX_HTTP_BATCH_MANIFEST_MAX, &text, log);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    root = json_loadb((char *) text.data, text.len, 0, NULL);
-
-    *at = json_integer_value(json_object_get(root, "cancelling_at"));
-
-    json_decref(root);
-    ngx_free(text.data);
-
-    /* its existence is what counts */
-
-    if (*at <= 0) {
-        *at = batch_clock_sec();
-    }
-
-    return NGX_OK;
-}

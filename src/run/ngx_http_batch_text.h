@@ -6,6 +6,7 @@
 #define _NGX_HTTP_BATCH_TEXT_H_INCLUDED_
 
 #include "ngx_http_batch.h"
+#include "ngx_http_batch_cancel.h"
 #include "ngx_http_batch_object.h"
 
 #define NGX_HTTP_BATCH_MANIFEST_MAX  (4 * 1024 * 1024)    /* bytes */
@@ -61,10 +62,5 @@ ngx_int_t ngx_http_batch_final_status(const ngx_str_t *text,
  * logged only; recovery does it again.
  */
 void ngx_http_batch_final_settle(const ngx_str_t *text, ngx_log_t *log);
-
-/* *at = cancel.json's cancelling_at, 0 if there is none.  NGX_OK,
- * NGX_DECLINED (no cancel.json), NGX_ERROR */
-ngx_int_t ngx_http_batch_cancel_read(const char *batch_id, int64_t *at,
-    ngx_log_t *log);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "ngx_http_batch_validate.h"
 #include "ngx_http_batch_check.h"
+#include "ngx_http_batch_cancel.h"
 #include "ngx_http_batch_store.h"
 
 
@@ -88,6 +89,7 @@ static ngx_http_batch_validate_e
 ngx_http_batch_validate_known(ngx_http_batch_validate_t *v, ngx_log_t *log,
     ngx_uint_t *known)
 {
+    int64_t    at;
     ngx_int_t  rc;
 
     *known = 1;
@@ -98,11 +100,11 @@ ngx_http_batch_validate_known(ngx_http_batch_validate_t *v, ngx_log_t *log,
         return rc == NGX_OK ? NGX_HTTP_BATCH_ENDED : NGX_HTTP_BATCH_TROUBLE;
     }
 
-    rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_CANCEL, v->id, log);
+    rc = ngx_http_batch_cancel_read(v->id, &at, log);
 
-    if (rc != 0) {
-        return rc == 1 ? NGX_HTTP_BATCH_CANCELLED_EARLY
-                       : NGX_HTTP_BATCH_TROUBLE;
+    if (rc != NGX_DECLINED) {
+        return rc == NGX_OK ? NGX_HTTP_BATCH_CANCELLED_EARLY
+                            : NGX_HTTP_BATCH_TROUBLE;
     }
 
     rc = ngx_http_batch_plan_read(v->id, &v->plan, log);
@@ -295,6 +297,7 @@ static ngx_http_batch_validate_e
 ngx_http_batch_validate_failed(ngx_http_batch_validate_t *v,
     ngx_http_batch_defects_t *d, ngx_fd_t input, ngx_log_t *log)
 {
+    int64_t                     at;
     ngx_int_t                   rc;
     ngx_http_batch_text_t       text, errors;
     ngx_http_batch_final_t      final;
@@ -307,6 +310,16 @@ ngx_http_batch_validate_failed(ngx_http_batch_validate_t *v,
     e = NGX_HTTP_BATCH_TROUBLE;
 
     if (ngx_http_batch_defects_text(d, input, &errors, log) != NGX_OK) {
+        goto done;
+    }
+
+    rc = ngx_http_batch_cancel_close(v->id, &at, log);
+
+    if (rc != NGX_OK) {
+        if (rc == NGX_DECLINED) {
+            e = NGX_HTTP_BATCH_CANCELLED_EARLY;
+        }
+
         goto done;
     }
 

@@ -13,6 +13,14 @@
 #define NGX_HTTP_BATCH_SLOTS_CHECK  500     /* ms */
 
 
+/* what is in the zone; it survives reloads */
+
+typedef struct {
+    ngx_atomic_t           births;      /* of processes: changed, look again */
+    ngx_http_batch_slot_t  slots[NGX_HTTP_BATCH_SLOTS];
+} ngx_http_batch_slots_t;
+
+
 static ngx_int_t ngx_http_batch_slots_init_zone(ngx_shm_zone_t *zone,
     void *data);
 static void ngx_http_batch_slots_look(void);
@@ -22,6 +30,8 @@ ngx_http_batch_slot_t  *ngx_http_batch_slot;
 
 static ngx_int_t             (*ngx_http_batch_slots_ready)(void);
 static ngx_http_batch_slot_t  *ngx_http_batch_slots;
+static ngx_atomic_t           *ngx_http_batch_slots_births;
+static ngx_atomic_uint_t       ngx_http_batch_slots_known;
 static ngx_uint_t              ngx_http_batch_slots_live[NGX_MAX_PROCESSES];
 static ngx_uint_t              ngx_http_batch_slots_nlive;
 static ngx_msec_t              ngx_http_batch_slots_looked;
@@ -36,8 +46,7 @@ ngx_http_batch_slots_add(ngx_conf_t *cf, ngx_int_t (*ready)(void))
     ngx_shm_zone_t              *zone;
     ngx_http_batch_main_conf_t  *bmcf;
 
-    size = NGX_HTTP_BATCH_SLOTS * sizeof(ngx_http_batch_slot_t)
-           + 16 * ngx_pagesize;
+    size = sizeof(ngx_http_batch_slots_t) + 16 * ngx_pagesize;
 
     zone = ngx_shared_memory_add(cf, &name, size, &ngx_http_batch_module);
     if (zone == NULL) {
@@ -75,8 +84,7 @@ ngx_http_batch_slots_init_zone(ngx_shm_zone_t *zone, void *data)
         return NGX_OK;
     }
 
-    shpool->data = ngx_slab_calloc(shpool, NGX_HTTP_BATCH_SLOTS
-                                           * sizeof(ngx_http_batch_slot_t));
+    shpool->data = ngx_slab_calloc(shpool, sizeof(ngx_http_batch_slots_t));
     if (shpool->data == NULL) {
         return NGX_ERROR;
     }
@@ -90,18 +98,24 @@ ngx_http_batch_slots_init_zone(ngx_shm_zone_t *zone, void *data)
 ngx_int_t
 ngx_http_batch_slots_init(ngx_cycle_t *cycle)
 {
-    ngx_core_conf_t  *ccf;
+    ngx_core_conf_t         *ccf;
+    ngx_http_batch_slots_t  *sh;
 
     ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
 
     ngx_http_batch_slots_workers = (ngx_process == NGX_PROCESS_SINGLE) ? 1
                                    : (ngx_uint_t) ccf->worker_processes;
 
-    ngx_http_batch_slots = ngx_http_batch_conf->slots->data;
+    sh = ngx_http_batch_conf->slots->data;
+
+    ngx_http_batch_slots = sh->slots;
+    ngx_http_batch_slots_births = &sh->births;
     ngx_http_batch_slot = &ngx_http_batch_slots[ngx_process_slot];
 
     ngx_memzero(ngx_http_batch_slot, sizeof(ngx_http_batch_slot_t));
     ngx_http_batch_slot->pid = ngx_pid;
+
+    (void) ngx_atomic_fetch_add(&sh->births, 1);
 
     ngx_http_batch_slots_look();
 
@@ -125,6 +139,7 @@ ngx_http_batch_slots_look(void)
     ngx_atomic_t  pid;
 
     n = 0;
+    ngx_http_batch_slots_known = *ngx_http_batch_slots_births;
 
     for (i = 0; i < NGX_HTTP_BATCH_SLOTS; i++) {
         pid = ngx_http_batch_slots[i].pid;
@@ -151,8 +166,9 @@ ngx_http_batch_slots_may_start(ngx_uint_t route, ngx_uint_t limit)
     ngx_uint_t              i, total, share, wanted;
     ngx_http_batch_slot_t  *slot;
 
-    if (ngx_current_msec - ngx_http_batch_slots_looked
-        > NGX_HTTP_BATCH_SLOTS_CHECK)
+    if (ngx_http_batch_slots_known != *ngx_http_batch_slots_births
+        || ngx_current_msec - ngx_http_batch_slots_looked
+           > NGX_HTTP_BATCH_SLOTS_CHECK)
     {
         ngx_http_batch_slots_look();
     }
@@ -163,10 +179,14 @@ ngx_http_batch_slots_may_start(ngx_uint_t route, ngx_uint_t limit)
     total = 0;
     wanted = 0;
 
+    /* seen by all before they are looked at: of two, at least one stands back */
+
+    (void) ngx_atomic_fetch_add(&ngx_http_batch_slot->reserved[route], 1);
+
     for (i = 0; i < ngx_http_batch_slots_nlive; i++) {
         slot = &ngx_http_batch_slots[ngx_http_batch_slots_live[i]];
 
-        total += slot->inflight[route];
+        total += slot->inflight[route] + slot->reserved[route];
 
         if (slot != ngx_http_batch_slot
             && slot->want[route] && slot->inflight[route] < share)
@@ -175,11 +195,22 @@ ngx_http_batch_slots_may_start(ngx_uint_t route, ngx_uint_t limit)
         }
     }
 
-    if (total >= limit) {
+    if (total > limit
+        || (wanted && ngx_http_batch_slot->inflight[route] >= share))
+    {
+        ngx_http_batch_slots_started(route);
         return 0;
     }
 
-    return ngx_http_batch_slot->inflight[route] < share || !wanted;
+    return 1;
+}
+
+
+void
+ngx_http_batch_slots_started(ngx_uint_t route)
+{
+    ngx_memory_barrier();
+    ngx_http_batch_slot->reserved[route] = 0;
 }
 
 

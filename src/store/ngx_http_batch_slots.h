@@ -20,6 +20,7 @@
 typedef struct {
     ngx_atomic_t   inflight[NGX_HTTP_BATCH_ROUTES];
     ngx_atomic_t   want[NGX_HTTP_BATCH_ROUTES];   /* has lines, may not start */
+    ngx_atomic_t   reserved[NGX_HTTP_BATCH_ROUTES];   /* about to start one */
     ngx_atomic_t   pid;
     ngx_atomic_t   chunks;           /* gauge: claimed chunks */
     ngx_atomic_t   redis;            /* gauge: 1 = the link is ready */
@@ -48,9 +49,12 @@ extern ngx_http_batch_slot_t  *ngx_http_batch_slot;
 /*
  * May this worker start one more line of the route?  The limit holds for the
  * node.  A worker above its fair share (limit / workers) also stands back while
- * another one below its share wants to start.
+ * another one below its share wants to start.  A yes is reserved, so that two
+ * workers do not take the last place both: started() must follow when the line
+ * is counted in inflight, or when there was none after all.
  */
 ngx_uint_t ngx_http_batch_slots_may_start(ngx_uint_t route, ngx_uint_t limit);
+void ngx_http_batch_slots_started(ngx_uint_t route);
 
 /* all live slots in turn: NULL ends.  *i starts at 0 */
 ngx_http_batch_slot_t *ngx_http_batch_slots_next(ngx_uint_t *i);

@@ -26,8 +26,8 @@ FLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all \
          -fno-omit-frame-pointer
 endif
 
-NAMES  = store prepare publish segment walk object lines text plan dedup \
-         defects check validate result scan gather finalize restore
+NAMES  = store prepare publish segment walk object cancel lines text plan \
+         dedup defects check validate result scan gather finalize restore
 
 SOURCES := $(wildcard $(SRC)/core/batch_*.c) \
            $(foreach n,$(NAMES),$(wildcard $(SRC)/*/ngx_http_batch_$(n).c)) \

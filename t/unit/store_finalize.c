@@ -5,6 +5,7 @@
  */
 
 #include "store_help.h"
+#include "ngx_http_batch_cancel.h"
 #include "ngx_http_batch_finalize.h"
 #include "ngx_http_batch_restore.h"
 #include "ngx_http_batch_validate.h"
@@ -635,6 +636,44 @@ test_restore(void)
 }
 
 
+/* who links cancel.json first decides, and the other one hears of it */
+
+static void
+test_decision(void)
+{
+    int64_t   at;
+    uint32_t  i;
+
+    begin();
+
+    for (i = 0; i < plan.nchunks; i++) {
+        work(i, 1, plan.chunks[i].count, 1);
+    }
+
+    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.status == BATCH_COMPLETED,
+       "completed");
+
+    at = 1700000009;
+    ok(ngx_http_batch_cancel_mark(id, &at, log_) == NGX_DECLINED,
+       "a cancel after the end is refused");
+    ok(ngx_http_batch_cancel_read(id, &at, log_) == NGX_DECLINED && at == 0,
+       "and is none");
+
+    begin();
+
+    at = 1700000009;
+    ok(ngx_http_batch_cancel_mark(id, &at, log_) == NGX_OK, "cancelled");
+
+    at = 1700000010;
+    ok(ngx_http_batch_cancel_mark(id, &at, log_) == NGX_OK
+       && at == 1700000009, "twice: the first one's time");
+    ok(ngx_http_batch_cancel_close(id, &at, log_) == NGX_DECLINED
+       && at == 1700000009, "no other end then");
+    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.status == BATCH_CANCELLED,
+       "cancelled it ends");
+}
+
+
 int
 main(int argc, char **argv)
 {
@@ -651,6 +690,7 @@ main(int argc, char **argv)
     test_cancelled(NGX_HTTP_BATCH_ORDER_INPUT);
     test_cancelled(NGX_HTTP_BATCH_ORDER_COMPLETION);
     test_early();
+    test_decision();
     test_race();
     test_restore();
 

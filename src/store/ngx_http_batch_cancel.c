@@ -1,0 +1,96 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ */
+
+#include "ngx_http_batch_cancel.h"
+#include "ngx_http_batch_object.h"
+#include "ngx_http_batch_store.h"
+
+
+#define NGX_HTTP_BATCH_CANCEL_MAX   4096
+
+
+ngx_int_t
+ngx_http_batch_cancel_mark(const char *batch_id, int64_t *at, ngx_log_t *log)
+{
+    u_char     *p;
+    ngx_int_t   rc;
+    u_char      text[sizeof("{\"v\":1,\"cancelling_at\":}") + NGX_INT64_LEN];
+
+    p = ngx_sprintf(text, "{\"v\":%d,\"cancelling_at\":%L}",
+                    NGX_HTTP_BATCH_FORMAT, *at);
+
+    rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_CANCEL, batch_id, text,
+                                      p - text, log);
+
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    return ngx_http_batch_cancel_read(batch_id, at, log);
+}
+
+
+ngx_int_t
+ngx_http_batch_cancel_close(const char *batch_id, int64_t *at, ngx_log_t *log)
+{
+    ngx_int_t  rc;
+
+    static const char  text[] = "{\"v\":1,\"closed\":true}";
+
+    *at = 0;
+
+    rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_CANCEL, batch_id, text,
+                                      sizeof(text) - 1, log);
+
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    rc = ngx_http_batch_cancel_read(batch_id, at, log);
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    return rc == NGX_OK ? NGX_DECLINED : NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_batch_cancel_read(const char *batch_id, int64_t *at, ngx_log_t *log)
+{
+    json_t     *root;
+    ngx_int_t   rc;
+    ngx_str_t   text;
+    ngx_uint_t  closed;
+
+    *at = 0;
+
+    rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_CANCEL, batch_id,
+                                   NGX_HTTP_BATCH_CANCEL_MAX, &text, log);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    root = json_loadb((char *) text.data, text.len, 0, NULL);
+
+    closed = json_is_true(json_object_get(root, "closed"));
+    *at = json_integer_value(json_object_get(root, "cancelling_at"));
+
+    json_decref(root);
+    ngx_free(text.data);
+
+    if (closed) {
+        *at = 0;
+        return NGX_DECLINED;
+    }
+
+    /* its existence is what counts */
+
+    if (*at <= 0) {
+        *at = batch_clock_sec();
+    }
+
+    return NGX_OK;
+}
