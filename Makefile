@@ -3,6 +3,7 @@
 # make serve    the same server on 127.0.0.1:8080 (PORT=), left running
 # make test     every test, from nothing; make check: only the quick ones
 # make asan     nginx and the module with sanitizers, in build/asan
+# make fuzz     libFuzzer targets of src/core, SECONDS=20 each (clang)
 # make bench    the measurements of bench/
 # make clean    removes build/
 #
@@ -16,8 +17,8 @@ BUILD ?=	build
 
 SH =	bash
 
-.PHONY:	default all build module asan mock demo serve test check unit bench \
-	clean
+.PHONY:	default all build module asan mock demo serve test check unit fuzz \
+	bench clean
 
 default:	build
 
@@ -56,6 +57,13 @@ check:
 
 unit:
 	@$(SH) scripts/test.sh unit
+
+SECONDS ?=	20
+
+fuzz:
+	@$(SH) scripts/deps.sh fuzz
+	@$(MAKE) -s -C t/fuzz run SECONDS="$(SECONDS)" \
+	    BUILD="$(abspath $(BUILD))/fuzz"
 
 bench:	build mock
 	@$(SH) bench/run.sh

@@ -5,6 +5,7 @@
 #     build    compiler, nginx and its headers, hiredis, jansson
 #     run      Redis and curl, for the demo and the tests
 #     test     what the test suites need besides
+#     fuzz     clang with its libFuzzer and sanitizers
 #     source   what building nginx itself from source needs
 
 set -euo pipefail
@@ -34,6 +35,16 @@ for group in "$@"; do
         test)
             want+=(curl perl procps)
             redis_binary > /dev/null || want+=(redis-server)
+            ;;
+        fuzz)
+            want+=(clang libc6-dev make)
+
+            # the runtimes are in a package that is named by the version
+
+            v=$(clang -dumpversion 2> /dev/null | cut -d. -f1) || v=
+            [ -n "$v" ] || v=$(apt-cache depends clang 2> /dev/null \
+                | sed -n 's/.*Depends: clang-\([0-9]*\)$/\1/p' | head -1)
+            want+=("libclang-rt-${v:-14}-dev")
             ;;
         source)
             want+=(gcc libc6-dev make dpkg-dev libpcre2-dev libssl-dev

@@ -630,12 +630,9 @@ batch_jsonl_object(const unsigned char *p, size_t len, int whole)
     s.p = p;
     s.last = p + len;
 
-    batch_scan_space(&s);
+    n = len < sizeof(bom) ? len : sizeof(bom);
 
-    n = (size_t) (s.last - s.p);
-    n = n < sizeof(bom) ? n : sizeof(bom);
-
-    if (n && memcmp(s.p, bom, n) == 0) {
+    if (n && memcmp(p, bom, n) == 0) {
         s.p += n;
     }
 

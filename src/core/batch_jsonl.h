@@ -64,8 +64,8 @@ int batch_jsonl_parse(const unsigned char *p, size_t len,
 /* 1 if the line holds nothing but white space (JSON's, and \v \f not) */
 int batch_jsonl_blank(const unsigned char *p, size_t len);
 
-/* 1 if p[0..len) starts with a JSON object (leading white space and one
- * byte-order mark are skipped): the check of an upload's first line.
+/* 1 if p[0..len) is a JSON object (one byte-order mark, then white space are
+ * skipped): the check of an upload's first line.
  * whole = 0: the line was cut at len, a valid prefix of an object passes (also
  * an empty one). */
 int batch_jsonl_object(const unsigned char *p, size_t len, int whole);

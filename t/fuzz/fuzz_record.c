@@ -1,0 +1,241 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Journal records and seals.  The first byte chooses: the bytes as they are,
+ * or with the checksums put right, or else nothing would pass them.
+ */
+
+#include "batch_record.h"
+#include "batch_crc.h"
+#include "fuzz.h"
+
+
+#define RAW   1                      /* bits of the first byte */
+#define SEAL  2
+
+#define PICK   40
+#define HEAD   96
+
+
+typedef struct {
+    const unsigned char  *p;
+    size_t                len;
+    int                   how;
+    uint64_t              seed;
+    uint64_t              expected;  /* offset of the next record */
+    uint32_t              sum;       /* of what was told */
+} disk_t;
+
+
+static void
+put32(unsigned char *p, uint32_t n)
+{
+    p[0] = (unsigned char) n;
+    p[1] = (unsigned char) (n >> 8);
+    p[2] = (unsigned char) (n >> 16);
+    p[3] = (unsigned char) (n >> 24);
+}
+
+
+static uint32_t
+get32(const unsigned char *p)
+{
+    return (uint32_t) p[0] | (uint32_t) p[1] << 8 | (uint32_t) p[2] << 16
+           | (uint32_t) p[3] << 24;
+}
+
+
+/* every record that fits gets its magic and its checksums */
+
+static void
+fix_records(unsigned char *p, size_t len)
+{
+    uint32_t  n;
+
+    while (len > BATCH_RECORD_HEADER) {
+        n = get32(p + 4) % 300 + 1;
+
+        if (n > len - BATCH_RECORD_HEADER) {
+            n = (uint32_t) (len - BATCH_RECORD_HEADER);
+        }
+
+        put32(p, BATCH_RECORD_MAGIC);
+        put32(p + 4, n);
+        put32(p + 16, batch_crc32c(0, p + BATCH_RECORD_HEADER, n));
+
+        p[20] = p[20] % 5;
+        p[21] = 0;
+        memset(p + 64, 0, 12);
+        put32(p + 76, batch_crc32c(0, p, 76));
+
+        p += BATCH_RECORD_HEADER + n;
+        len -= BATCH_RECORD_HEADER + n;
+    }
+}
+
+
+static void
+fix_seal(unsigned char *p, size_t len)
+{
+    size_t    i;
+    uint32_t  crc;
+
+    if (len < HEAD) {
+        return;
+    }
+
+    memcpy(p, "BCS1\1\0\0\0", 8);
+    put32(p + 16, (uint32_t) ((len - HEAD) / PICK));
+    memset(p + 20, 0, 4);
+    memset(p + 88, 0, 4);
+
+    for (i = HEAD; i + PICK <= len; i += PICK) {
+        p[i + 28] = p[i + 28] % 5;
+        p[i + 29] = 0;
+        memset(p + i + 32, 0, 8);
+    }
+
+    crc = batch_crc32c(0, p, 92);
+    put32(p + 92, batch_crc32c(crc, p + HEAD, len - HEAD));
+}
+
+
+static ssize_t
+disk_read(void *ctx, void *buf, size_t n, uint64_t off)
+{
+    disk_t  *d = ctx;
+
+    if (off >= d->len) {
+        return 0;
+    }
+
+    if (n > d->len - off) {
+        n = d->len - (size_t) off;
+    }
+
+    /* a short read may come anywhere, but is never empty before the end */
+
+    if (d->how) {
+        n = fuzz_piece(&d->seed, d->how, n - 1) + 1;
+    }
+
+    memcpy(buf, d->p + off, n);
+
+    return (ssize_t) n;
+}
+
+
+static int
+disk_record(void *ctx, const batch_record_t *r, uint64_t off)
+{
+    disk_t         *d = ctx;
+    unsigned char   buf[BATCH_RECORD_HEADER];
+
+    must(off == d->expected);
+    must(r->len >= 1 && off + BATCH_RECORD_HEADER + r->len <= d->len);
+    must(r->line >= 1);
+    must(batch_crc32c(0, d->p + off + BATCH_RECORD_HEADER, r->len) == r->crc);
+
+    batch_record_encode(r, buf);
+    must(memcmp(buf, d->p + off, BATCH_RECORD_HEADER) == 0);
+
+    d->expected = off + BATCH_RECORD_HEADER + r->len;
+    d->sum = batch_crc32c(d->sum, buf, sizeof(buf));
+
+    return BATCH_OK;
+}
+
+
+static int64_t
+scan(disk_t *d, int how)
+{
+    int64_t  end;
+
+    d->how = how;
+    d->expected = 0;
+    d->sum = 0;
+
+    end = batch_record_scan(disk_read, d, disk_record, d);
+
+    must(end >= 0 && (uint64_t) end == d->expected);
+
+    return end;
+}
+
+
+static void
+records(const unsigned char *p, size_t len)
+{
+    disk_t    d;
+    int64_t   end;
+    uint32_t  sum;
+
+    d.p = p;
+    d.len = len;
+    d.seed = fuzz_seed(p, len);
+
+    end = scan(&d, 0);
+    sum = d.sum;
+
+    must(scan(&d, 2) == end);
+    must(d.sum == sum);
+}
+
+
+static void
+seal(const unsigned char *p, size_t len)
+{
+    uint32_t        i;
+    batch_seal_t    s;
+    unsigned char  *out;
+
+    if (batch_seal_decode(p, len, &s) != BATCH_OK) {
+        must(s.picks == NULL);
+        return;
+    }
+
+    must(batch_seal_size(&s) == len);
+
+    for (i = 1; i < s.n; i++) {
+        must(s.picks[i].line > s.picks[i - 1].line);
+    }
+
+    out = fuzz_alloc(len);
+    batch_seal_encode(&s, out);
+    must(memcmp(out, p, len) == 0);
+
+    free(out);
+    free(s.picks);
+}
+
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    unsigned char  *p;
+
+    if (size == 0) {
+        return 0;
+    }
+
+    p = fuzz_copy(data + 1, size - 1);
+
+    if (data[0] & SEAL) {
+        if (!(data[0] & RAW)) {
+            fix_seal(p, size - 1);
+        }
+
+        seal(p, size - 1);
+
+    } else {
+        if (!(data[0] & RAW)) {
+            fix_records(p, size - 1);
+        }
+
+        records(p, size - 1);
+    }
+
+    free(p);
+
+    return 0;
+}
