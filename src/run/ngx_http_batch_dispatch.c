@@ -410,6 +410,7 @@ ngx_http_batch_dispatch_pump(ngx_event_t *ev)
 static ngx_uint_t
 ngx_http_batch_dispatch_lines(ngx_uint_t *blocked)
 {
+    ngx_int_t                rc;
     ngx_uint_t               n, before, started, i;
     ngx_queue_t             *q, *next;
     ngx_http_batch_run_t    *run;
@@ -449,7 +450,10 @@ ngx_http_batch_dispatch_lines(ngx_uint_t *blocked)
                     break;
                 }
 
-                if (ngx_http_batch_chunk_start(c) != NGX_OK) {
+                rc = ngx_http_batch_chunk_start(c);
+                ngx_http_batch_slots_started(run->route);
+
+                if (rc != NGX_OK) {
                     break;
                 }
 

@@ -1,0 +1,121 @@
+# Redis goes away, stands still, or forgets everything.
+
+use lib 't/lib';
+use BatchTest;
+use Test::Nginx::Socket 'no_plan';
+
+# a batch of lines slow enough to be caught in the middle
+
+sub start {
+    my ($n, $ms) = @_;
+    my $f = upload(jsonl($n, mock => "slow=$ms"));
+    my $b = create_batch($f->{json}{id})->{json};
+
+    Test::More::ok(wait_until(sub {
+        my $c = get_batch($b->{id})->{request_counts};
+        ($c->{completed} // 0) > $n / 20
+    }, 15), 'it runs');
+
+    return $b;
+}
+
+sub check {
+    my ($b, $n) = @_;
+
+    Test::More::is($b->{status}, 'completed', 'completed');
+    Test::More::is_deeply($b->{request_counts},
+        { total => $n, completed => $n, failed => 0 }, 'counts');
+
+    my @ids = map { $_->{custom_id} } output_lines($b);
+    Test::More::is_deeply(\@ids, [map { "req-$_" } 1 .. $n],
+                          'each line once, in order');
+}
+
+no_long_string();
+run_tests();
+
+__DATA__
+
+=== TEST 1: killed, and started again with its file
+--- no_error_log
+[alert]
+[emerg]
+exited on signal
+--- flow
+my $b = main::start(600, 30);
+
+redis_stop('KILL');
+my $r = wait_until(sub { my $x = api('GET', "/v1/batches/$b->{id}");
+                         $x->{status} == 503 && $x }, 10);
+ok($r, '503 without Redis');
+cmp_ok($r->{headers}{'retry-after'} // 0, '>', 0, 'Retry-After');
+like($r->{headers}{'content-type'} // '', qr{^application/json}, 'JSON');
+is($r->{json}{error}{type}, 'server_error', 'type');
+
+for my $x (['GET', '/v1/files'], ['GET', '/v1/batches'],
+           ['GET', "/v1/files/$b->{input_file_id}"],
+           ['POST', "/v1/batches/$b->{id}/cancel"],
+           ['DELETE', "/v1/files/$b->{input_file_id}"])
+{
+    is(api(@$x, undef, body => '')->{status}, 503, "@$x");
+}
+
+my $before = mock_stats()->{requests};
+ok(wait_until(sub { mock_stats()->{requests} > $before }, 5),
+   'lines go on meanwhile');
+is(http('GET', '/up')->{status}, 200, 'nginx serves the rest');
+
+redis_start();
+ok(wait_until(sub { api('GET', "/v1/batches/$b->{id}")->{status} == 200 },
+              15), 'back');
+main::check(wait_batch($b->{id}, timeout => 40), 600);
+
+
+=== TEST 2: stands still for three seconds
+--- flow
+my $b = main::start(400, 30);
+kill 'STOP', $BatchTest::RedisPid;
+sleep 3;
+kill 'CONT', $BatchTest::RedisPid;
+main::check(wait_batch($b->{id}, timeout => 40), 400);
+
+
+=== TEST 3: everything forgotten
+--- flow
+my $b = main::start(600, 30);
+redis('FLUSHALL');
+ok(wait_until(sub { api('GET', "/v1/batches/$b->{id}")->{status} == 200 },
+              15), 'known again');
+main::check(wait_batch($b->{id}, timeout => 60), 600);
+cmp_ok(mock_stats()->{requests}, '<', 1200, 'not all of it was run twice');
+
+
+=== TEST 4: everything forgotten when all is done
+--- flow
+my $b = main::start(100, 5);
+$b = wait_batch($b->{id});
+my $text = content($b->{output_file_id});
+redis('FLUSHALL');
+
+my $seen = {};
+ok(wait_until(sub { my $r = api('GET', "/v1/batches/$b->{id}");
+                    $seen->{$r->{status}}++;
+                    $r->{status} == 200 }, 15), 'known again');
+ok(!$seen->{404}, 'never a wrong 404');
+is_deeply(get_batch($b->{id}), $b, 'the same object');
+is(content($b->{output_file_id}), $text, 'the same output');
+
+
+=== TEST 5: not there when nginx starts
+--- no_error_log
+[alert]
+[emerg]
+exited on signal
+--- flow
+ok(nginx_stop('QUIT'), 'nginx quits');
+redis_stop();
+ok(nginx_start(), 'nginx starts without Redis');
+is(api('GET', '/v1/files')->{status}, 503, 'and says so');
+redis_start();
+ok(wait_ready(), 'Redis is found');
+is(run_batch(jsonl(3))->{status}, 'completed', 'a batch runs');

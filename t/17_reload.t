@@ -1,0 +1,171 @@
+# Workers come, go and die while a batch runs.
+
+use lib 't/lib';
+use BatchTest;
+use Test::Nginx::Socket 'no_plan';
+
+sub begin {
+    my ($n, $script) = @_;
+    my $f = upload(jsonl($n, mock => $script));
+    return create_batch($f->{json}{id})->{json};
+}
+
+sub done {
+    my ($id) = @_;
+    my $c = (api('GET', "/v1/batches/$id")->{json} // {})->{request_counts};
+    return ($c->{completed} // 0) + ($c->{failed} // 0);
+}
+
+sub check {
+    my ($b, $n) = @_;
+
+    Test::More::is($b->{status}, 'completed', 'completed');
+    Test::More::is_deeply($b->{request_counts},
+        { total => $n, completed => $n, failed => 0 }, 'counts');
+
+    my @ids = map { $_->{custom_id} } output_lines($b);
+    Test::More::is_deeply(\@ids, [map { "req-$_" } 1 .. $n],
+                          'each line once, in order');
+}
+
+no_long_string();
+run_tests();
+
+__DATA__
+
+=== TEST 1: reloads without end
+--- concurrency
+32
+--- flow
+my $n = 4000;
+my %old = map { $_ => 1 } nginx_workers();
+my $b = main::begin($n, sub { 'slow=' . (5 + int rand 16) });
+my $reloads = 0;
+
+for (1 .. 25) {
+    kill 'HUP', nginx_pid();
+    $reloads++;
+    sleep 0.25;
+    last if main::done($b->{id}) >= $n;
+}
+
+cmp_ok($reloads, '>', 3, 'reloads while it runs');
+main::check(wait_batch($b->{id}, timeout => 40), $n);
+ok(wait_until(sub { 2 == (() = nginx_workers()) }, 15), 'old workers are gone');
+is(scalar(grep { $old{$_} } nginx_workers()), 0, 'new ones are there');
+unlike(error_log_text(), qr/open socket/, 'no connection left open');
+cmp_ok(mock_stats()->{requests}, '<', 2 * $n, 'little was run twice');
+
+
+=== TEST 2: hanging lines do not keep an old worker for ever
+--- flow
+my %old = map { $_ => 1 } nginx_workers();
+my $b = main::begin(6, sub { $_[0] == 3 ? 'slow=20000' : '' });
+ok(wait_until(sub { mock_stats()->{inflight} == 1 }, 10), 'one is slow');
+kill 'HUP', nginx_pid();
+ok(wait_until(sub { !grep { $old{$_} } nginx_workers() }, 20),
+   'old workers are gone');
+ok(wait_until(sub { mock_stats()->{requests} >= 7 }, 20), 'it is sent again');
+cancel_batch($b->{id});
+is(wait_batch($b->{id})->{status}, 'cancelled', 'the rest is not waited for');
+
+
+=== TEST 3: a worker is killed
+--- concurrency
+16
+--- no_error_log
+[crit]
+[emerg]
+--- flow
+my $n = 1000;
+my $b = main::begin($n, 'slow=30');
+ok(wait_until(sub { main::done($b->{id}) > 100 }, 15), 'it runs');
+my ($victim) = nginx_workers();
+kill 'KILL', $victim;
+main::check(wait_batch($b->{id}, timeout => 60), $n);
+is(scalar(grep { $_ == $victim } nginx_workers()), 0, 'it is dead');
+my @alerts = grep { !/worker process $victim exited on signal 9/ }
+             error_log_text() =~ /^.*\[alert\].*$/mg;
+is("@alerts", '', 'no other alert');
+
+
+=== TEST 4: all of nginx is killed, and started again
+--- no_error_log
+[crit]
+[emerg]
+--- flow
+my $n = 600;
+my $b = main::begin($n, 'slow=30');
+ok(wait_until(sub { main::done($b->{id}) > 50 }, 15), 'it runs');
+ok(nginx_stop('KILL'), 'killed');
+ok(nginx_start(), 'started');
+main::check(wait_batch($b->{id}, timeout => 60), $n);
+
+
+=== TEST 5: a graceful quit, and a start
+--- flow
+my $n = 600;
+my $b = main::begin($n, 'slow=30');
+ok(wait_until(sub { main::done($b->{id}) > 50 }, 15), 'it runs');
+ok(nginx_stop('QUIT'), 'quits');
+is(mock_stats()->{aborted}, 0, 'after the answers have come');
+my $sent = mock_stats()->{requests};
+ok(nginx_start(), 'started');
+my $began = time();
+main::check(wait_batch($b->{id}, timeout => 60), $n);
+is(mock_stats()->{requests}, $n, 'no line was sent twice');
+unlike(error_log_text(), qr/\[alert\]/, 'no alert');
+
+
+=== TEST 6: a stop that waits for nothing, and a start
+--- flow
+my $n = 300;
+my $b = main::begin($n, 'slow=30');
+ok(wait_until(sub { main::done($b->{id}) > 30 }, 15), 'it runs');
+ok(nginx_stop('TERM'), 'stops');
+ok(nginx_start(), 'started');
+main::check(wait_batch($b->{id}, timeout => 60), $n);
+
+
+=== TEST 7: a refused reload, then a worker's death
+--- no_error_log
+[crit]
+--- flow
+my $conf = test_dir() . '/servroot/conf/nginx.conf';
+my $text = slurp($conf);
+my $write = sub { open my $o, '>', $conf or die; print $o $_[0]; close $o };
+my @before = nginx_workers();
+
+# read to the end, and then there is no such directory
+
+(my $bad = $text) =~ s{batch_store\s+[^;]+}{batch_store /nonexistent/x};
+$write->($bad);
+kill 'HUP', nginx_pid();
+ok(wait_until(sub { error_log_text() =~ /cannot make directory/ }), 'refused');
+$write->($text);
+
+is_deeply([nginx_workers()], \@before, 'the workers stay');
+kill 'KILL', $before[0];
+ok(wait_until(sub { my @now = nginx_workers();
+                    @now == 2 && !grep { $_ == $before[0] } @now }),
+   'a new worker');
+main::check(run_batch(jsonl(50)), 50);
+my @alerts = grep { !/worker process $before[0] exited on signal 9/ }
+             error_log_text() =~ /^.*\[alert\].*$/mg;
+is("@alerts", '', 'no other alert');
+
+
+=== TEST 8: new settings apply to a batch that runs
+--- concurrency
+2
+--- flow
+my $b = main::begin(120, 'slow=100');
+ok(wait_until(sub { main::done($b->{id}) >= 4 }, 15), 'it runs');
+is(mock_stats()->{max_inflight}, 2, 'two at a time');
+my $conf = test_dir() . '/servroot/conf/nginx.conf';
+my $text = slurp($conf);
+$text =~ s/batch_concurrency 2;/batch_concurrency 24;/ or die;
+open my $o, '>', $conf; print $o $text; close $o;
+kill 'HUP', nginx_pid();
+main::check(wait_batch($b->{id}, timeout => 40), 120);
+cmp_ok(mock_stats()->{max_inflight}, '>', 8, 'then more');
