@@ -7,6 +7,7 @@
  */
 
 #include "ngx_http_batch_run.h"
+#include "ngx_http_batch_scan.h"
 
 
 typedef enum {
@@ -33,8 +34,9 @@ typedef struct {
     ngx_http_batch_plan_t          plan;
     ngx_fd_t                       input;
     ngx_fd_t                       segment;
-    ngx_http_batch_found_t        *older;
-    uint32_t                       nolder;
+    batch_pick_t                  *older;
+    batch_usage_t                 *older_usage;
+    size_t                         nolder;
     uint64_t                       ok;
     uint64_t                       failed;
     uint32_t                       max_epoch;
@@ -206,19 +208,20 @@ ngx_http_batch_chunk_open_run(void *ctx, ngx_log_t *log)
 
     if (n > 0) {
         o->max_epoch = epochs[n - 1];
-        ngx_free(epochs);
 
         if (o->max_epoch >= o->epoch) {
+            ngx_free(epochs);
             o->rc = NGX_HTTP_BATCH_OPEN_EPOCH;
             return;
         }
-    }
 
-    if (ngx_http_batch_journal_scan(o->id, o->n, o->epoch, &o->older,
-                                    &o->nolder, log)
-        != NGX_OK)
-    {
-        return;
+        n = ngx_http_batch_scan(o->id, o->n, epochs, n, 0, UINT64_MAX,
+                                &o->older, &o->older_usage, &o->nolder, log);
+        ngx_free(epochs);
+
+        if (n != NGX_OK) {
+            return;
+        }
     }
 
     o->input = ngx_http_batch_store_open(NGX_HTTP_BATCH_INPUT, o->id, log);
@@ -336,6 +339,7 @@ ngx_http_batch_chunk_open_done(void *ctx, ngx_log_t *log)
         if (c->run->conf && ngx_http_batch_chunk_ready(c, o) == NGX_OK) {
             c->life = NGX_HTTP_BATCH_CHUNK_RUNNING;
             o->older = NULL;
+            o->older_usage = NULL;
         }
 
         break;
@@ -377,6 +381,7 @@ ngx_http_batch_chunk_open_done(void *ctx, ngx_log_t *log)
     }
 
     ngx_free(o->older);
+    ngx_free(o->older_usage);
     ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
 
     ngx_http_batch_chunk_advance(c);
@@ -465,6 +470,7 @@ ngx_http_batch_chunk_ready(ngx_http_batch_chunk_t *c, ngx_http_batch_open_t *o)
     c->line = pc->first_line;
 
     c->older = o->older;
+    c->older_usage = o->older_usage;
     c->nolder = o->nolder;
 
     return NGX_OK;
@@ -489,10 +495,9 @@ ngx_http_batch_chunk_left(ngx_http_batch_chunk_t *c)
 ngx_int_t
 ngx_http_batch_chunk_start(ngx_http_batch_chunk_t *c)
 {
-    size_t                   len, pos;
-    u_char                  *p;
-    uint64_t                 number;
-    ngx_http_batch_found_t  *f;
+    size_t     len, pos;
+    u_char    *p;
+    uint64_t   number;
 
     if (c->life != NGX_HTTP_BATCH_CHUNK_RUNNING
         || c->poisoned || c->lost || c->aborted || c->reading
@@ -519,15 +524,13 @@ ngx_http_batch_chunk_start(ngx_http_batch_chunk_t *c)
 
         c->walked++;
 
-        f = &c->older[c->iolder];
-
-        while (c->iolder < c->nolder && f->pick.line < number) {
+        while (c->iolder < c->nolder && c->older[c->iolder].line < number) {
             c->iolder++;
-            f++;
         }
 
-        if (c->iolder < c->nolder && f->pick.line == number) {
-            ngx_http_batch_journal_count(c, &f->pick, &f->usage);
+        if (c->iolder < c->nolder && c->older[c->iolder].line == number) {
+            ngx_http_batch_journal_count(c, &c->older[c->iolder],
+                                         &c->older_usage[c->iolder]);
             c->iolder++;
 
             if (c->walked == c->run->plan.chunks[c->chunk].count) {
@@ -1042,6 +1045,7 @@ ngx_http_batch_chunk_free(ngx_http_batch_chunk_t *c)
 
     ngx_free(c->win);
     ngx_free(c->older);
+    ngx_free(c->older_usage);
     ngx_free(c->picks);
     ngx_free(c);
 

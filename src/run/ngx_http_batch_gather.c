@@ -5,6 +5,7 @@
 
 
 #include "ngx_http_batch_gather.h"
+#include "ngx_http_batch_scan.h"
 #include "ngx_http_batch_lines.h"
 #include "ngx_http_batch_task.h"
 #include "ngx_http_batch_validate.h"
@@ -257,8 +258,8 @@ ngx_http_batch_gather_rest(ngx_http_batch_gather_t *g, uint32_t chunk,
     }
 
     if (ngx_http_batch_scan(g->id, chunk, epochs, n, c->first_line,
-                            ngx_http_batch_gather_end(g), &picks, &npicks,
-                            NULL, g->log)
+                            ngx_http_batch_gather_end(g), &picks, NULL,
+                            &npicks, g->log)
         != NGX_OK)
     {
         return NGX_ERROR;

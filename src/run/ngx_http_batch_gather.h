@@ -49,14 +49,4 @@ ngx_int_t ngx_http_batch_gather_seal(ngx_http_batch_gather_t *g,
 ngx_int_t ngx_http_batch_gather_rest(ngx_http_batch_gather_t *g,
     uint32_t chunk, const uint32_t *epochs, size_t n);
 
-/*
- * Scans segments of a chunk, each made durable before a record of it is
- * trusted.  *picks from malloc(): the records of the lines [from, to), sorted
- * by line, one a line (that of the lowest epoch).  usage (may be NULL) gets the
- * sum over the OUTPUT ones that were kept.  NGX_OK or NGX_ERROR.
- */
-ngx_int_t ngx_http_batch_scan(const char *id, uint32_t chunk,
-    const uint32_t *epochs, size_t nepochs, uint64_t from, uint64_t to,
-    batch_pick_t **picks, size_t *n, batch_usage_t *usage, ngx_log_t *log);
-
 #endif

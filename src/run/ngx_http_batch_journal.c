@@ -42,14 +42,6 @@ typedef struct {
 } ngx_http_batch_sealing_t;
 
 
-typedef struct {
-    ngx_http_batch_found_t    *found;
-    uint32_t                   n;
-    uint32_t                   alloc;
-    uint32_t                   epoch;
-} ngx_http_batch_scan_t;
-
-
 static void ngx_http_batch_journal_run(void *ctx, ngx_log_t *log);
 static ngx_int_t ngx_http_batch_journal_write(ngx_http_batch_write_t *w,
     ngx_log_t *log);
@@ -58,10 +50,6 @@ static ngx_int_t ngx_http_batch_journal_writev(ngx_fd_t fd,
 static void ngx_http_batch_journal_done(void *ctx, ngx_log_t *log);
 static void ngx_http_batch_journal_seal_run(void *ctx, ngx_log_t *log);
 static void ngx_http_batch_journal_seal_done(void *ctx, ngx_log_t *log);
-static ssize_t ngx_http_batch_journal_read(void *ctx, void *buf, size_t n,
-    uint64_t off);
-static int ngx_http_batch_journal_record(void *ctx, const batch_record_t *r,
-    uint64_t off);
 static void ngx_http_batch_journal_pick(batch_pick_t *pick,
     const batch_record_t *r, uint32_t epoch, off_t off);
 static int ngx_libc_cdecl ngx_http_batch_journal_cmp(const void *one,
@@ -451,152 +439,6 @@ ngx_http_batch_journal_seal_done(void *ctx, ngx_log_t *log)
     ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
 
     ngx_http_batch_chunk_advance(c);
-}
-
-
-/*
- * In a thread: what earlier owners of the chunk have left.  A dead owner's
- * segment is synced before a record of it is trusted: we read the page cache, and
- * a power cut could take away what we skip because of it.
- */
-
-ngx_int_t
-ngx_http_batch_journal_scan(const char *id, uint32_t chunk, uint32_t below,
-    ngx_http_batch_found_t **found, uint32_t *n, ngx_log_t *log)
-{
-    uint32_t               *epochs, i, k;
-    ngx_fd_t                fd;
-    ngx_int_t               nepochs, rc;
-    ngx_http_batch_scan_t   scan;
-
-    ngx_memzero(&scan, sizeof(ngx_http_batch_scan_t));
-
-    *found = NULL;
-    *n = 0;
-
-    nepochs = ngx_http_batch_store_epochs(id, chunk, 0, &epochs, log);
-    if (nepochs <= 0) {
-        return nepochs;
-    }
-
-    rc = NGX_OK;
-
-    for (i = 0; i < (uint32_t) nepochs && rc == NGX_OK; i++) {
-
-        if (epochs[i] >= below) {
-            break;
-        }
-
-        fd = ngx_http_batch_store_segment_open(id, chunk, epochs[i], log);
-        if (fd == NGX_INVALID_FILE) {
-            rc = (ngx_errno == NGX_ENOENT) ? NGX_OK : NGX_ERROR;
-            continue;
-        }
-
-        scan.epoch = epochs[i];
-
-        if (fdatasync(fd) == -1) {
-            ngx_log_error(NGX_LOG_CRIT, log, ngx_errno,
-                          "fdatasync() of segment %uD.%uD of %s failed,"
-                          " its records do not count", chunk, epochs[i], id);
-
-        } else if (batch_record_scan(ngx_http_batch_journal_read, &fd,
-                                     ngx_http_batch_journal_record, &scan)
-                   < 0)
-        {
-            rc = NGX_ERROR;
-        }
-
-        (void) ngx_close_file(fd);
-    }
-
-    ngx_free(epochs);
-
-    if (rc != NGX_OK) {
-        ngx_free(scan.found);
-        return NGX_ERROR;
-    }
-
-    /* the pick is the first member of what is sorted */
-
-    ngx_qsort(scan.found, scan.n, sizeof(ngx_http_batch_found_t),
-              ngx_http_batch_journal_cmp);
-
-    /* the oldest record of a line counts: it may have been told already */
-
-    for (i = 0, k = 0; i < scan.n; i++) {
-        if (k == 0
-            || scan.found[k - 1].pick.line != scan.found[i].pick.line)
-        {
-            scan.found[k++] = scan.found[i];
-        }
-    }
-
-    *found = scan.found;
-    *n = k;
-
-    return NGX_OK;
-}
-
-
-static ssize_t
-ngx_http_batch_journal_read(void *ctx, void *buf, size_t n, uint64_t off)
-{
-    ngx_fd_t  *fd = ctx;
-
-    size_t   done;
-    ssize_t  rc;
-
-    done = 0;
-
-    while (done < n) {
-        rc = pread(*fd, (u_char *) buf + done, n - done, off + done);
-
-        if (rc == -1) {
-            if (ngx_errno == NGX_EINTR) {
-                continue;
-            }
-
-            return -1;
-        }
-
-        if (rc == 0) {
-            break;
-        }
-
-        done += rc;
-    }
-
-    return done;
-}
-
-
-static int
-ngx_http_batch_journal_record(void *ctx, const batch_record_t *r, uint64_t off)
-{
-    ngx_http_batch_scan_t *scan = ctx;
-
-    uint32_t                 alloc;
-    ngx_http_batch_found_t  *found;
-
-    if (scan->n == scan->alloc) {
-        alloc = scan->alloc ? scan->alloc * 2 : 256;
-
-        found = realloc(scan->found, alloc * sizeof(ngx_http_batch_found_t));
-        if (found == NULL) {
-            return BATCH_ERROR;
-        }
-
-        scan->found = found;
-        scan->alloc = alloc;
-    }
-
-    found = &scan->found[scan->n++];
-
-    ngx_http_batch_journal_pick(&found->pick, r, scan->epoch, off);
-    found->usage = r->usage;
-
-    return BATCH_OK;
 }
 
 

@@ -83,14 +83,6 @@ struct ngx_http_batch_run_s {
 };
 
 
-/* a record of an older segment */
-
-typedef struct {
-    batch_pick_t                  pick;
-    batch_usage_t                 usage;
-} ngx_http_batch_found_t;
-
-
 /*
  *   state      means                                  goes to
  *   OPENING    task: plan, input, older segments,     RUNNING, SEALED (one was
@@ -138,9 +130,10 @@ struct ngx_http_batch_chunk_s {
     uint32_t                      walked;         /* requests walked */
 
     /* records found in older segments, by line; then walked past */
-    ngx_http_batch_found_t       *older;
-    uint32_t                      nolder;
-    uint32_t                      iolder;
+    batch_pick_t                 *older;
+    batch_usage_t                *older_usage;
+    size_t                        nolder;
+    size_t                        iolder;
 
     /* durable records */
     batch_pick_t                 *picks;
@@ -337,11 +330,6 @@ void ngx_http_batch_journal_discard(ngx_http_batch_chunk_t *c);
 /* a durable record counts: as of this epoch or an older one */
 void ngx_http_batch_journal_count(ngx_http_batch_chunk_t *c,
     const batch_pick_t *pick, const batch_usage_t *usage);
-/* in a thread: records of segments with an epoch < below -> found (malloc()),
- * sorted by line, one a line.  NGX_OK or NGX_ERROR */
-ngx_int_t ngx_http_batch_journal_scan(const char *id, uint32_t chunk,
-    uint32_t below, ngx_http_batch_found_t **found, uint32_t *n,
-    ngx_log_t *log);
 void ngx_http_batch_journal_seal(ngx_http_batch_chunk_t *c);
 
 /* line */

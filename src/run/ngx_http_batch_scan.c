@@ -1,4 +1,3 @@
-
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
@@ -6,7 +5,8 @@
  */
 
 
-#include "ngx_http_batch_gather.h"
+#include "ngx_http_batch_scan.h"
+#include "ngx_http_batch_store.h"
 
 
 typedef struct {
@@ -135,10 +135,10 @@ ngx_http_batch_scan_segment(ngx_http_batch_scan_t *s, const char *id,
 
     if (fdatasync(s->fd) == -1) {
         ngx_log_error(NGX_LOG_CRIT, s->log, ngx_errno,
-                      "batch %s: fdatasync() of segment %uD.%uD failed",
-                      id, chunk, epoch);
+                      "batch %s: fdatasync() of segment %uD.%uD failed, its"
+                      " records do not count", id, chunk, epoch);
         (void) ngx_close_file(s->fd);
-        return NGX_ERROR;
+        return NGX_OK;
     }
 
     /* an error while reading ends this segment; what was found is checked */
@@ -155,11 +155,10 @@ ngx_http_batch_scan_segment(ngx_http_batch_scan_t *s, const char *id,
 ngx_int_t
 ngx_http_batch_scan(const char *id, uint32_t chunk, const uint32_t *epochs,
     size_t nepochs, uint64_t from, uint64_t to, batch_pick_t **picks,
-    size_t *n, batch_usage_t *usage, ngx_log_t *log)
+    batch_usage_t **usages, size_t *n, ngx_log_t *log)
 {
     size_t                   i;
     ngx_int_t                rc;
-    batch_pick_t            *p;
     ngx_http_batch_scan_t    s;
     ngx_http_batch_found_t  *f;
 
@@ -169,7 +168,6 @@ ngx_http_batch_scan(const char *id, uint32_t chunk, const uint32_t *epochs,
     s.to = to;
     s.log = log;
 
-    *picks = NULL;
     *n = 0;
 
     rc = NGX_OK;
@@ -178,10 +176,22 @@ ngx_http_batch_scan(const char *id, uint32_t chunk, const uint32_t *epochs,
         rc = ngx_http_batch_scan_segment(&s, id, chunk, epochs[i]);
     }
 
-    p = (rc == NGX_OK) ? malloc((s.n + 1) * sizeof(batch_pick_t)) : NULL;
+    *picks = malloc((s.n + 1) * sizeof(batch_pick_t));
 
-    if (p == NULL) {
+    if (usages) {
+        *usages = malloc((s.n + 1) * sizeof(batch_usage_t));
+    }
+
+    if (rc != NGX_OK || *picks == NULL || (usages && *usages == NULL)) {
         free(s.found);
+        free(*picks);
+        *picks = NULL;
+
+        if (usages) {
+            free(*usages);
+            *usages = NULL;
+        }
+
         return NGX_ERROR;
     }
 
@@ -190,27 +200,25 @@ ngx_http_batch_scan(const char *id, uint32_t chunk, const uint32_t *epochs,
                   ngx_http_batch_scan_cmp);
     }
 
+    /* the oldest record of a line counts: it may have been told already */
+
     for (i = 0; i < s.n; i++) {
         f = &s.found[i];
 
-        if (*n && p[*n - 1].line == f->pick.line) {
+        if (*n && (*picks)[*n - 1].line == f->pick.line) {
             continue;
         }
 
-        p[(*n)++] = f->pick;
+        (*picks)[*n] = f->pick;
 
-        if (usage && f->pick.kind == BATCH_KIND_OUTPUT) {
-            usage->input += f->usage.input;
-            usage->output += f->usage.output;
-            usage->cached += f->usage.cached;
-            usage->reasoning += f->usage.reasoning;
-            usage->total += f->usage.total;
+        if (usages) {
+            (*usages)[*n] = f->usage;
         }
+
+        (*n)++;
     }
 
     free(s.found);
-
-    *picks = p;
 
     return NGX_OK;
 }
