@@ -206,6 +206,10 @@ sub setup {
         ||= "$Root/build/ngx_http_batch_module.so";
     $Binary = $ENV{TEST_NGINX_BINARY} ||= '/usr/sbin/nginx';
 
+    # each file has a port and a directory of its own already
+
+    delete $ENV{TEST_NGINX_RANDOMIZE};
+
     $ENV{TEST_NGINX_SERVER_PORT} = $Port;
     $ENV{TEST_NGINX_SERVROOT} = "$Dir/servroot";
     $ENV{TEST_NGINX_LOG_LEVEL} ||= 'info';
