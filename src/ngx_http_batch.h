@@ -110,7 +110,9 @@ ngx_http_batch_loc_conf_t *ngx_http_batch_route(ngx_str_t *key,
 
 /* unique among all workers of all nodes, for leases: random hex, made in
  * init_process; NUL-terminated */
-extern char  ngx_http_batch_worker_id[33];
+#define NGX_HTTP_BATCH_WORKER_ID   33
+
+extern char  ngx_http_batch_worker_id[NGX_HTTP_BATCH_WORKER_ID];
 
 
 #endif /* _NGX_HTTP_BATCH_H_INCLUDED_ */

@@ -26,7 +26,8 @@ static void ngx_http_batch_redis_state(ngx_uint_t ready);
 
 
 ngx_http_batch_main_conf_t  *ngx_http_batch_conf;
-char                         ngx_http_batch_worker_id[33];
+char                         ngx_http_batch_worker_id[
+                                                     NGX_HTTP_BATCH_WORKER_ID];
 
 /* of the configuration that is being read */
 static ngx_cycle_t                 *ngx_http_batch_new_cycle;
@@ -409,6 +410,7 @@ ngx_http_batch_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
+    ngx_http_batch_task_close();
     ngx_http_batch_dispatch_exit();
     ngx_http_batch_recover_exit();
     ngx_http_batch_redis_exit();

@@ -44,6 +44,7 @@ static void ngx_http_batch_dispatch_beat(void);
 static void ngx_http_batch_dispatch_poll(void);
 static void ngx_http_batch_dispatch_polled(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_dispatch_evict(void);
 static ngx_http_batch_run_t *ngx_http_batch_run_get(ngx_str_t *id);
 static void ngx_http_batch_run_free(ngx_http_batch_run_t *run);
 static void ngx_http_batch_dispatch_changed(const char *id);
@@ -258,7 +259,43 @@ ngx_http_batch_dispatch_polled(void *data, ngx_int_t rc,
         }
     }
 
+    ngx_http_batch_dispatch_evict();
     ngx_http_batch_dispatch_wake();
+}
+
+
+/*
+ * Leases of a dead worker of this node need not run out.  If Redis does not hear
+ * of it, they do.
+ */
+
+static void
+ngx_http_batch_dispatch_evict(void)
+{
+    char                   owner[NGX_HTTP_BATCH_WORKER_ID];
+    ngx_queue_t           *q;
+    ngx_http_batch_run_t  *run;
+
+    while (ngx_http_batch_slots_died(owner)) {
+
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "batch: a worker has died, its chunks are taken over");
+
+        for (q = ngx_queue_head(&ngx_http_batch_runs);
+             q != ngx_queue_sentinel(&ngx_http_batch_runs);
+             q = ngx_queue_next(q))
+        {
+            run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
+
+            if (ngx_http_batch_index_evict(run->id, owner,
+                                           ngx_http_batch_dispatch_returned,
+                                           NULL)
+                == NGX_OK)
+            {
+                run->claim_after = ngx_current_msec;
+            }
+        }
+    }
 }
 
 

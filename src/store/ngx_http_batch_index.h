@@ -155,6 +155,11 @@ ngx_int_t ngx_http_batch_index_chunk(const char *id, uint32_t chunk,
 ngx_int_t ngx_http_batch_index_chunk_redo(const char *id, uint32_t chunk,
     ngx_http_batch_index_pt cb, void *data);
 
+/* The worker of that id (ngx_http_batch_worker_id) is dead: its leases of the
+ * batch end now. */
+ngx_int_t ngx_http_batch_index_evict(const char *id, const char *owner,
+    ngx_http_batch_index_pt cb, void *data);
+
 /* extends the lease of VALIDATE or FINALIZE; lease 0 gives it back.  DECLINED:
  * lost */
 ngx_int_t ngx_http_batch_index_renew(const char *id,

@@ -23,6 +23,7 @@ NGX_HTTP_BATCH_SCRIPT(chunk, NGX_HTTP_BATCH_LUA_CHUNK);
 NGX_HTTP_BATCH_SCRIPT(chunk_redo, NGX_HTTP_BATCH_LUA_CHUNK_REDO);
 NGX_HTTP_BATCH_SCRIPT(chunk_restore, NGX_HTTP_BATCH_LUA_CHUNK_RESTORE);
 NGX_HTTP_BATCH_SCRIPT(renew, NGX_HTTP_BATCH_LUA_RENEW);
+NGX_HTTP_BATCH_SCRIPT(evict, NGX_HTTP_BATCH_LUA_EVICT);
 
 
 ngx_int_t
@@ -154,6 +155,22 @@ ngx_http_batch_index_chunk_restore(const char *id, uint32_t chunk,
     ngx_http_batch_args_int(&a, (int64_t) failed);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_chunk_restore, &a,
+                                     NGX_HTTP_BATCH_REPLY_STATUS, NULL, cb,
+                                     data);
+}
+
+
+ngx_int_t
+ngx_http_batch_index_evict(const char *id, const char *owner,
+    ngx_http_batch_index_pt cb, void *data)
+{
+    ngx_http_batch_args_t  a;
+
+    ngx_http_batch_args_init(&a);
+    ngx_http_batch_index_chunk_keys(&a, id);
+    ngx_http_batch_args_text(&a, owner);
+
+    return ngx_http_batch_index_send(&ngx_http_batch_script_evict, &a,
                                      NGX_HTTP_BATCH_REPLY_STATUS, NULL, cb,
                                      data);
 }

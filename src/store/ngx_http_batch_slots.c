@@ -10,7 +10,9 @@
  * process happens to get its slot: a slot counts while its pid lives.  Asking the
  * kernel is a system call, so the answers are kept for this long.
  */
-#define NGX_HTTP_BATCH_SLOTS_CHECK  500     /* ms */
+#define NGX_HTTP_BATCH_SLOTS_CHECK  200     /* ms */
+
+#define NGX_HTTP_BATCH_DEAD_MAX     16
 
 
 /* what is in the zone; it survives reloads */
@@ -24,6 +26,7 @@ typedef struct {
 static ngx_int_t ngx_http_batch_slots_init_zone(ngx_shm_zone_t *zone,
     void *data);
 static void ngx_http_batch_slots_look(void);
+static void ngx_http_batch_slots_bury(ngx_http_batch_slot_t *slot);
 
 
 ngx_http_batch_slot_t  *ngx_http_batch_slot;
@@ -36,6 +39,10 @@ static ngx_uint_t              ngx_http_batch_slots_live[NGX_MAX_PROCESSES];
 static ngx_uint_t              ngx_http_batch_slots_nlive;
 static ngx_msec_t              ngx_http_batch_slots_looked;
 static ngx_uint_t              ngx_http_batch_slots_workers;
+static ngx_uint_t              ngx_http_batch_slots_ndead;
+static char                    ngx_http_batch_slots_dead[
+                                                   NGX_HTTP_BATCH_DEAD_MAX]
+                                                  [NGX_HTTP_BATCH_WORKER_ID];
 
 
 ngx_int_t
@@ -112,7 +119,15 @@ ngx_http_batch_slots_init(ngx_cycle_t *cycle)
     ngx_http_batch_slots_births = &sh->births;
     ngx_http_batch_slot = &ngx_http_batch_slots[ngx_process_slot];
 
+    if (ngx_http_batch_slot->pid) {
+        /* its place was given to us: it is dead, and nobody has noticed yet */
+        ngx_http_batch_slots_bury(ngx_http_batch_slot);
+    }
+
     ngx_memzero(ngx_http_batch_slot, sizeof(ngx_http_batch_slot_t));
+    ngx_memcpy(ngx_http_batch_slot->owner, ngx_http_batch_worker_id,
+               NGX_HTTP_BATCH_WORKER_ID);
+    ngx_memory_barrier();
     ngx_http_batch_slot->pid = ngx_pid;
 
     (void) ngx_atomic_fetch_add(&sh->births, 1);
@@ -149,6 +164,7 @@ ngx_http_batch_slots_look(void)
         }
 
         if (kill((ngx_pid_t) pid, 0) == -1 && ngx_errno == NGX_ESRCH) {
+            ngx_http_batch_slots_bury(&ngx_http_batch_slots[i]);
             continue;
         }
 
@@ -157,6 +173,49 @@ ngx_http_batch_slots_look(void)
 
     ngx_http_batch_slots_nlive = n;
     ngx_http_batch_slots_looked = ngx_current_msec;
+}
+
+
+/* of all who see that a worker is dead, one keeps its id */
+
+static void
+ngx_http_batch_slots_bury(ngx_http_batch_slot_t *slot)
+{
+    ngx_atomic_uint_t  pid;
+    char               owner[NGX_HTTP_BATCH_WORKER_ID];
+
+    pid = slot->pid;
+    ngx_memcpy(owner, slot->owner, NGX_HTTP_BATCH_WORKER_ID);
+
+    if (pid == 0 || !ngx_atomic_cmp_set(&slot->pid, pid, 0)
+        || ngx_http_batch_slots_ndead == NGX_HTTP_BATCH_DEAD_MAX)
+    {
+        return;
+    }
+
+    owner[NGX_HTTP_BATCH_WORKER_ID - 1] = '\0';
+    ngx_memcpy(ngx_http_batch_slots_dead[ngx_http_batch_slots_ndead++], owner,
+               NGX_HTTP_BATCH_WORKER_ID);
+}
+
+
+ngx_uint_t
+ngx_http_batch_slots_died(char owner[NGX_HTTP_BATCH_WORKER_ID])
+{
+    if (ngx_current_msec - ngx_http_batch_slots_looked
+        > NGX_HTTP_BATCH_SLOTS_CHECK)
+    {
+        ngx_http_batch_slots_look();
+    }
+
+    if (ngx_http_batch_slots_ndead == 0) {
+        return 0;
+    }
+
+    ngx_memcpy(owner, ngx_http_batch_slots_dead[--ngx_http_batch_slots_ndead],
+               NGX_HTTP_BATCH_WORKER_ID);
+
+    return 1;
 }
 
 

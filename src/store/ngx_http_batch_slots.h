@@ -22,6 +22,7 @@ typedef struct {
     ngx_atomic_t   want[NGX_HTTP_BATCH_ROUTES];   /* has lines, may not start */
     ngx_atomic_t   reserved[NGX_HTTP_BATCH_ROUTES];   /* about to start one */
     ngx_atomic_t   pid;
+    char           owner[NGX_HTTP_BATCH_WORKER_ID];  /* of its leases */
     ngx_atomic_t   chunks;           /* gauge: claimed chunks */
     ngx_atomic_t   redis;            /* gauge: 1 = the link is ready */
     ngx_atomic_t   started;          /* attempts sent */
@@ -55,6 +56,10 @@ extern ngx_http_batch_slot_t  *ngx_http_batch_slot;
  */
 ngx_uint_t ngx_http_batch_slots_may_start(ngx_uint_t route, ngx_uint_t limit);
 void ngx_http_batch_slots_started(ngx_uint_t route);
+
+/* Workers of this node that have died without a word: 1 and the id of one, each
+ * told to one worker once.  0: none. */
+ngx_uint_t ngx_http_batch_slots_died(char owner[NGX_HTTP_BATCH_WORKER_ID]);
 
 /* all live slots in turn: NULL ends.  *i starts at 0 */
 ngx_http_batch_slot_t *ngx_http_batch_slots_next(ngx_uint_t *i);

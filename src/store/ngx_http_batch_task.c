@@ -17,6 +17,8 @@ static void ngx_http_batch_task_guard(ngx_event_t *ev);
 /* nginx's debug log reads an fd behind the data of every timer */
 static ngx_connection_t  ngx_http_batch_task_dumb = { .fd = (ngx_socket_t) -1 };
 
+static ngx_uint_t  ngx_http_batch_task_closed;
+
 
 static size_t
 ngx_http_batch_task_offset(void)
@@ -57,6 +59,10 @@ ngx_http_batch_task_create(size_t size, ngx_http_batch_task_pt run,
 ngx_int_t
 ngx_http_batch_task_post(ngx_http_batch_task_t *task)
 {
+    if (ngx_http_batch_task_closed) {
+        return NGX_ERROR;
+    }
+
     if (ngx_http_batch_conf == NULL || ngx_http_batch_conf->tp == NULL) {
         ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
                       "batch: task posted without a thread pool");
@@ -72,6 +78,13 @@ ngx_http_batch_task_post(ngx_http_batch_task_t *task)
     ngx_add_timer(&task->guard, NGX_HTTP_BATCH_TASK_GUARD);
 
     return NGX_OK;
+}
+
+
+void
+ngx_http_batch_task_close(void)
+{
+    ngx_http_batch_task_closed = 1;
 }
 
 

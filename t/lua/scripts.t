@@ -139,6 +139,7 @@ sub chunk {
 sub again   { run('chunk_redo', ["b:$_[0]", "c:$_[0]", "l:$_[0]"], $_[1]) }
 sub restore { my $b = shift;
               run('chunk_restore', ["b:$b", "c:$b", "l:$b"], @_) }
+sub evict   { run('evict', ["b:$_[0]", "c:$_[0]", "l:$_[0]"], $_[1]) }
 sub renew   { my $b = shift; run('renew', ['gen', "b:$b"], @_) }
 sub get     { run('batch_get', ['gen', "b:$_[0]"]) }
 sub cancel  { run('batch_cancel', ['gen', "b:$_[0]"], $_[2] // 1, $_[1]) }
@@ -537,6 +538,31 @@ is_deeply final('o', 'completed', files => ['oo']), [0, 'completed'],
     'full: the end';
 is cancel('oc', 5)->[1][2], 'cancelling', 'full: cancel';
 redis('CONFIG', 'SET', 'maxmemory', 0);
+
+# --- a dead worker's leases end at once, and nobody else's
+
+started('dead', 3);
+is brief('dead', 'w1', 'x1'), '2 0 1 in_progress', 'evict: w1 has chunk 0';
+is brief('dead', 'w2', 'x2'), '2 1 1 in_progress', 'evict: w2 has chunk 1';
+is brief('dead', 'w1', 'x3'), '2 2 1 in_progress', 'evict: w1 has chunk 2';
+is brief('dead', 'w3', 'x4'), '0 0 0 in_progress', 'evict: nothing is left';
+is_deeply chunk('dead', 0, 1, 'run', 1), [0, 'in_progress'], 'evict: counts';
+is_deeply evict('dead', 'w1'), [0, 'in_progress'], 'evict: w1 is dead';
+is brief('dead', 'w3', 'x5'), '2 0 2 in_progress', 'evict: w3 takes chunk 0';
+is brief('dead', 'w3', 'x6'), '2 2 2 in_progress', 'evict: and chunk 2';
+is brief('dead', 'w3', 'x7'), '0 0 0 in_progress', 'evict: not chunk 1';
+is counts('dead'), '1/0', 'evict: counts stay';
+is_deeply chunk('dead', 0, 1, 'run', 2), [1, 'in_progress'],
+    'evict: w1 was not dead after all: lost';
+is_deeply evict('dead', 'w9'), [0, 'in_progress'], 'evict: of nobody';
+is_deeply evict('unknown', 'w1'), [1], 'evict: unknown batch';
+
+put('deadv');
+is brief('deadv', 'w1', 'y1'), '1 0 1 validating', 'evict: w1 validates';
+evict('deadv', 'w2');
+is brief('deadv', 'w3', 'y2'), '0 0 0 validating', 'evict: it does';
+evict('deadv', 'w1');
+is brief('deadv', 'w3', 'y3'), '1 0 2 validating', 'evict: now w3 does';
 
 redis('SET', '{t}:active2', 'x');
 like run('batch_put', ['gen', 'b:w', 'bl:0', 'active2'], 1, 'w', 'm', 1, 0),
