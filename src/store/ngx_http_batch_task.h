@@ -41,6 +41,9 @@ void ngx_http_batch_task_free(ngx_http_batch_task_t *task);
 /* the task whose ctx this is */
 ngx_http_batch_task_t *ngx_http_batch_task_of(void *ctx);
 
+/* exit_process: nginx has ended its thread pools already, every post fails */
+void ngx_http_batch_task_close(void);
+
 /* 1 once the worker was told to leave: long tasks look at it and stop */
 ngx_uint_t ngx_http_batch_task_quit(void);
 
