@@ -3,10 +3,10 @@
  *
  * An answer becomes a line of the output or of the error file.
  *
- * The body is compacted as it comes in, straight into the entry that the journal
- * will write: what is in front of it (id, custom_id, status, request_id) is known
- * with the header.  Only when the body turns out to be no JSON is the entry made
- * again, from the first bytes that are kept for that.
+ * The body is compacted as it comes in, straight into the entry that the
+ * journal will write: what is in front of it (id, custom_id, status,
+ * request_id) is known with the header.  Only when the body turns out to be no
+ * JSON is the entry made again, from the first bytes that are kept for that.
  *
  * Shapes (OpenAI's):
  *   {"id": "batch_req_..", "custom_id": "..", "response": {"status_code": 200,
@@ -75,8 +75,8 @@ ngx_http_batch_answer_reset(ngx_http_batch_line_t *line)
 
 
 /*
- * Called by the header filter; after an error_page redirect it may be called for
- * the second answer, which then is the one that counts.
+ * Called by the header filter; after an error_page redirect it may be called
+ * for the second answer, which then is the one that counts.
  */
 
 void
@@ -354,8 +354,8 @@ ngx_http_batch_answer_body(ngx_http_batch_line_t *line, const u_char *data,
 
 
 /*
- * The attempt has ended.  rc: nginx itself made the answer (upstream not reached,
- * timed out, refused by a limit of the location).
+ * The attempt has ended.  rc: nginx itself made the answer (upstream not
+ * reached, timed out, refused by a limit of the location).
  */
 
 ngx_http_batch_answer_e

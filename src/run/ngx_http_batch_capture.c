@@ -4,9 +4,9 @@
  * Filters that take a line's answer instead of sending it anywhere, and the
  * variables of the line for the location that it runs through.
  *
- * The line is found by the main request's context: the subrequest's own is wiped
- * by internal redirects.  Filters that nginx runs after ours (headers, charset,
- * gunzip, postpone, write) never see these answers.
+ * The line is found by the main request's context: the subrequest's own is
+ * wiped by internal redirects.  Filters that nginx runs after ours (headers,
+ * charset, gunzip, postpone, write) never see these answers.
  */
 
 #include "ngx_http_batch_run.h"

@@ -1,13 +1,13 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * WHAT: per worker: which batches are there, what may be claimed, how many lines
- * may start now.
+ * WHAT: per worker: which batches are there, what may be claimed, how many
+ * lines may start now.
  *
  * DESIGN: the index is polled (it is the only thing that workers of all nodes
- * share); an API call served by this worker hurries it.  Lines are started by the
- * pump, never from a line's own stack, a few per turn of the event loop, so that
- * clients of the same worker are served in between.
+ * share); an API call served by this worker hurries it.  Lines are started by
+ * the pump, never from a line's own stack, a few per turn of the event loop, so
+ * that clients of the same worker are served in between.
  *
  *   tick (timer)        poll, leases, counts, graces
  *   pump (posted event) reap ended lines, start lines, claim
@@ -25,18 +25,6 @@
 #define NGX_HTTP_BATCH_ACTIVE         64       /* batches looked at */
 #define NGX_HTTP_BATCH_CHUNKS         64       /* held at most */
 #define NGX_HTTP_BATCH_PASS           4        /* lines of a chunk in a row */
-#define NGX_HTTP_BATCH_SPARE          16       /* connections left to clients */
-#define NGX_HTTP_BATCH_DEAD           16       /* failures in a row */
-#define NGX_HTTP_BATCH_DISK_PAUSE     1000     /* ms, doubled while it fails */
-#define NGX_HTTP_BATCH_DISK_PAUSE_MAX 30000
-
-
-/* what is known of a route's upstream */
-
-typedef struct {
-    ngx_uint_t      dead;              /* in a row */
-    ngx_uint_t      open;
-} ngx_http_batch_breaker_t;
 
 
 static void ngx_http_batch_dispatch_tick(ngx_event_t *ev);
@@ -65,8 +53,6 @@ static ngx_queue_t               ngx_http_batch_runs;
 static ngx_uint_t                ngx_http_batch_polling;
 static ngx_msec_t                ngx_http_batch_polled_at;
 static ngx_uint_t                ngx_http_batch_leaving;
-static ngx_msec_t                ngx_http_batch_disk_pause;
-static ngx_msec_t                ngx_http_batch_disk_until;
 
 static ngx_connection_t          ngx_http_batch_dummy;
 static ngx_event_t               ngx_http_batch_tick_event;
@@ -74,9 +60,6 @@ static ngx_event_t               ngx_http_batch_pump_event;
 static ngx_event_t               ngx_http_batch_again_event;
 static ngx_event_t               ngx_http_batch_hold_event;
 static ngx_connection_t         *ngx_http_batch_watcher;
-
-static ngx_http_batch_breaker_t  ngx_http_batch_breakers[
-                                                      NGX_HTTP_BATCH_ROUTES];
 
 
 ngx_int_t
@@ -265,8 +248,8 @@ ngx_http_batch_dispatch_polled(void *data, ngx_int_t rc,
 
 
 /*
- * Leases of a dead worker of this node need not run out.  If Redis does not hear
- * of it, they do.
+ * Leases of a dead worker of this node need not run out.  If Redis does not
+ * hear of it, they do.
  */
 
 static void
@@ -481,7 +464,7 @@ ngx_http_batch_dispatch_lines(ngx_uint_t *blocked)
 
             for (n = 0; n < NGX_HTTP_BATCH_PASS; n++) {
 
-                if (ngx_http_batch_dispatch_budget(run) == 0) {
+                if (ngx_http_batch_budget(run) == 0) {
                     ngx_http_batch_slot->want[run->route] = 1;
                     *blocked = 1;
                     break;
@@ -503,106 +486,6 @@ ngx_http_batch_dispatch_lines(ngx_uint_t *blocked)
     } while (started > before);
 
     return started;
-}
-
-
-ngx_uint_t
-ngx_http_batch_dispatch_budget(ngx_http_batch_run_t *run)
-{
-    if (ngx_http_batch_leaving || run->stop || run->conf == NULL) {
-        return 0;
-    }
-
-    if (ngx_http_batch_disk_pause
-        && (ngx_msec_int_t) (ngx_current_msec - ngx_http_batch_disk_until) < 0)
-    {
-        return 0;
-    }
-
-    if (ngx_http_batch_breakers[run->route].open
-        && ngx_http_batch_slot->inflight[run->route])
-    {
-        /* the lines that wait for their next attempt are the probes */
-        return 0;
-    }
-
-    if (ngx_cycle->free_connection_n < NGX_HTTP_BATCH_SPARE) {
-        return 0;
-    }
-
-    return ngx_http_batch_slots_may_start(run->route, run->conf->concurrency);
-}
-
-
-/*
- * An answer that cannot be kept is paid for in vain: while the disk refuses,
- * lines start again only after a pause, which grows.
- */
-
-void
-ngx_http_batch_dispatch_disk(ngx_uint_t failed)
-{
-    ngx_msec_t  *pause;
-
-    pause = &ngx_http_batch_disk_pause;
-
-    if (!failed) {
-        *pause = 0;
-        return;
-    }
-
-    if (*pause
-        && (ngx_msec_int_t) (ngx_current_msec - ngx_http_batch_disk_until) < 0)
-    {
-        /* another chunk of the same trouble */
-        return;
-    }
-
-    *pause = *pause ? ngx_min(*pause * 2, NGX_HTTP_BATCH_DISK_PAUSE_MAX)
-                    : NGX_HTTP_BATCH_DISK_PAUSE;
-
-    ngx_http_batch_disk_until = ngx_current_msec + *pause;
-
-    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                  "batch: the store cannot be written, no line starts for"
-                  " %M ms", *pause);
-}
-
-
-void
-ngx_http_batch_dispatch_outcome(ngx_http_batch_run_t *run, ngx_uint_t dead)
-{
-    ngx_http_batch_breaker_t  *b;
-
-    b = &ngx_http_batch_breakers[run->route];
-
-    if (dead) {
-        if (++b->dead == NGX_HTTP_BATCH_DEAD && !b->open) {
-            b->open = 1;
-
-            ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                          "batch: %d attempts in a row failed through \"%V\","
-                          " lines are held back until one succeeds",
-                          NGX_HTTP_BATCH_DEAD, &run->conf->pass);
-        }
-
-        return;
-    }
-
-    if (b->open) {
-        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                      "batch: \"%V\" answers again", &run->conf->pass);
-    }
-
-    b->dead = 0;
-    b->open = 0;
-}
-
-
-ngx_uint_t
-ngx_http_batch_dispatch_broken(ngx_http_batch_run_t *run)
-{
-    return ngx_http_batch_breakers[run->route].open;
 }
 
 
@@ -670,7 +553,7 @@ ngx_http_batch_dispatch_wants(ngx_http_batch_run_t *run)
 
     if (run->stop || run->conf == NULL
         || ngx_http_batch_slot->chunks >= NGX_HTTP_BATCH_CHUNKS
-        || ngx_http_batch_breakers[run->route].open)
+        || ngx_http_batch_budget_broken(run))
     {
         return 0;
     }
@@ -765,8 +648,8 @@ ngx_http_batch_dispatch_returned(void *data, ngx_int_t rc,
 
 
 /*
- * ngx_close_idle_connections() and the timer of worker_shutdown_timeout walk the
- * connections whose fd is not -1; lines are not among them.
+ * ngx_close_idle_connections() and the timer of worker_shutdown_timeout walk
+ * the connections whose fd is not -1; lines are not among them.
  */
 
 static ngx_int_t

@@ -4,15 +4,15 @@
  * WHAT: a chunk's records go to its own segment, in groups: one pwritev() and
  * one fdatasync() in a thread for all that has come in meanwhile.
  *
- * DESIGN: one task at a time per chunk.  Entries wait in chunk->pending; a group
- * moves to the task and is freed by it.  A record counts, is picked and is told
- * to the index only when its sync has returned 0.
+ * DESIGN: one task at a time per chunk.  Entries wait in chunk->pending; a
+ * group moves to the task and is freed by it.  A record counts, is picked and
+ * is told to the index only when its sync has returned 0.
  *
  * ORDER: entries reach the segment in the order in which they were appended.
  *
- * FAILURE: the first error of a write or a sync poisons the segment.  fsync() is
- * never tried again (the kernel may have dropped the pages and then say it is
- * fine): the chunk is given back, and whoever claims it next reads what is
+ * FAILURE: the first error of a write or a sync poisons the segment.  fsync()
+ * is never tried again (the kernel may have dropped the pages and then say it
+ * is fine): the chunk is given back, and whoever claims it next reads what is
  * really there and runs the rest again.
  */
 
@@ -281,7 +281,7 @@ ngx_http_batch_journal_done(void *ctx, ngx_log_t *log)
         ngx_http_batch_entry_free(entry);
     }
 
-    ngx_http_batch_dispatch_disk(w->rc != NGX_OK);
+    ngx_http_batch_budget_disk(w->rc != NGX_OK);
 
     if (w->rc != NGX_OK) {
         c->poisoned = 1;

@@ -1,6 +1,7 @@
 /*
  * Recovery: disk -> Redis.  When the index is empty (a new or emptied Redis)
- * one worker walks the store and fills it; until then every API call answers 503.
+ * one worker walks the store and fills it; until then every API call answers
+ * 503.
  */
 
 #ifndef _NGX_HTTP_BATCH_RECOVER_H_INCLUDED_

@@ -1,11 +1,16 @@
 /*
  * The run of a batch in one worker.
  *
- *   dispatch   polls the index, claims, decides how many lines may start
- *   chunk      a claimed chunk: its window of the input, its life
+ *   dispatch   polls the index, claims, starts lines
+ *   budget     how many more lines may start now
+ *   open       a claimed chunk: what the disk knows of it
+ *   chunk      its life; window: the part of the input it looks through
  *   journal    the chunk's segment: group commit, seal
- *   line       one line: fake request, subrequest, attempts
- *   answer     what the line's output is: captured body -> finished line
+ *   line       one line: attempts, deadline, end
+ *   attempt    fake request, subrequest; capture: the filters, the variables
+ *   answer     what the line's output is: captured body -> finished line;
+ *              spool: the front of a large one
+ *   job        validation and finalizing; sweep: what has expired
  */
 
 #ifndef _NGX_HTTP_BATCH_RUN_H_INCLUDED_
@@ -48,9 +53,9 @@ typedef struct ngx_http_batch_spool_s  ngx_http_batch_spool_t;
 
 
 /*
- * A batch as this worker knows it.  Allocated and freed by dispatch (ngx_calloc);
- * chunks and jobs point to it and count in refs; it goes when it is no longer
- * active and refs is 0.
+ * A batch as this worker knows it.  Allocated and freed by dispatch
+ * (ngx_calloc); chunks and jobs point to it and count in refs; it goes when it
+ * is no longer active and refs is 0.
  */
 
 struct ngx_http_batch_run_s {
@@ -213,8 +218,8 @@ typedef enum {
 /*
  * One line under way.  From a free list in line.c, which also frees it; its own
  * connection, so that nothing of it takes a slot of clients' connections.  The
- * connection's pool is reset between attempts; the request lives in its own pool.
- * ctx of the fake main request and of its subrequest.
+ * connection's pool is reset between attempts; the request lives in its own
+ * pool. ctx of the fake main request and of its subrequest.
  */
 
 struct ngx_http_batch_line_s {
@@ -275,20 +280,21 @@ ngx_int_t ngx_http_batch_dispatch_init(ngx_cycle_t *cycle);
 void ngx_http_batch_dispatch_exit(void);
 /* the pump runs at the next turn of the event loop */
 void ngx_http_batch_dispatch_wake(void);
+/* budget: the one place that says whether another line may start */
 /* how many more lines of the run may start now */
-ngx_uint_t ngx_http_batch_dispatch_budget(ngx_http_batch_run_t *run);
+ngx_uint_t ngx_http_batch_budget(ngx_http_batch_run_t *run);
 /* an attempt ended: dead = it could not be had from the upstream at all */
-void ngx_http_batch_dispatch_outcome(ngx_http_batch_run_t *run,
+void ngx_http_batch_budget_outcome(ngx_http_batch_run_t *run,
     ngx_uint_t dead);
 /* 1 while the upstream of the run's route is taken for dead */
-ngx_uint_t ngx_http_batch_dispatch_broken(ngx_http_batch_run_t *run);
+ngx_uint_t ngx_http_batch_budget_broken(ngx_http_batch_run_t *run);
 /* 1 once the worker was told to quit */
 ngx_uint_t ngx_http_batch_dispatch_leaving(void);
 /* the index has told a status: notices cancel and expiry */
 void ngx_http_batch_run_status(ngx_http_batch_run_t *run,
     ngx_http_batch_index_res_t *res);
 /* the journal could (0), or could not (1) write: then no line starts for a while */
-void ngx_http_batch_dispatch_disk(ngx_uint_t failed);
+void ngx_http_batch_budget_disk(ngx_uint_t failed);
 /* something may be claimable for the run at once */
 void ngx_http_batch_run_hurry(ngx_http_batch_run_t *run);
 
@@ -317,7 +323,12 @@ void ngx_http_batch_chunk_tick(ngx_http_batch_chunk_t *c);
 /* looks what the state allows next */
 void ngx_http_batch_chunk_advance(ngx_http_batch_chunk_t *c);
 void ngx_http_batch_chunk_abort(ngx_http_batch_chunk_t *c);
+void ngx_http_batch_chunk_flush(ngx_event_t *ev);
 extern ngx_queue_t  ngx_http_batch_chunks;
+
+/* window: the next line, without its newline; NGX_AGAIN: it is being read */
+ngx_int_t ngx_http_batch_window_next(ngx_http_batch_chunk_t *c, u_char **p,
+    size_t *len);
 
 /* journal */
 void ngx_http_batch_entry_free(ngx_http_batch_entry_t *entry);
@@ -346,6 +357,14 @@ ngx_http_batch_line_t *ngx_http_batch_line_of(ngx_http_request_t *r);
 ngx_int_t ngx_http_batch_line_filter_init(ngx_conf_t *cf);
 ngx_int_t ngx_http_batch_variables(ngx_conf_t *cf);
 
+/* attempt */
+void ngx_http_batch_attempt_init(void);
+/* NGX_ERROR: tear it down */
+ngx_int_t ngx_http_batch_attempt_send(ngx_http_batch_line_t *line);
+void ngx_http_batch_attempt_teardown(ngx_http_batch_line_t *line);
+u_char *ngx_http_batch_line_log(ngx_log_t *log, u_char *buf, size_t len);
+/* its answer, or the lack of one, is in the line */
+void ngx_http_batch_line_answered(ngx_http_batch_line_t *line);
 /* the spool has written all it was given */
 void ngx_http_batch_line_spooled(ngx_http_batch_line_t *line);
 

@@ -2,8 +2,8 @@
  * Copyright (C) the ngx_http_batch_module authors
  *
  * Files whose time has passed are deleted as a client's DELETE would do it
- * (tombstone first), and what a crash has left in tmp/ goes when it is old.  One
- * worker of a node does it; two nodes at once do no harm.
+ * (tombstone first), and what a crash has left in tmp/ goes when it is old.
+ * One worker of a node does it; two nodes at once do no harm.
  */
 
 #include "ngx_http_batch_run.h"

@@ -7,8 +7,8 @@
 
 /*
  * A gauge of a killed worker must not hold the node's limit down until a new
- * process happens to get its slot: a slot counts while its pid lives.  Asking the
- * kernel is a system call, so the answers are kept for this long.
+ * process happens to get its slot: a slot counts while its pid lives.  Asking
+ * the kernel is a system call, so the answers are kept for this long.
  */
 #define NGX_HTTP_BATCH_SLOTS_CHECK  200     /* ms */
 

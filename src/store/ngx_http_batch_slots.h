@@ -3,10 +3,10 @@
  * lines each has in flight per route, and counters for the status page.
  *
  * One slot per process, indexed by ngx_process_slot (unique among live
- * processes, also while old and new workers overlap in a reload).  Only its owner
- * writes a slot, everybody reads; init_process zeroes it, so the gauges of a
- * worker that was killed end when its successor starts.  Plain aligned words:
- * no lock is ever held.
+ * processes, also while old and new workers overlap in a reload).  Only its
+ * owner writes a slot, everybody reads; init_process zeroes it, so the gauges
+ * of a worker that was killed end when its successor starts.  Plain aligned
+ * words: no lock is ever held.
  */
 
 #ifndef _NGX_HTTP_BATCH_SLOTS_H_INCLUDED_

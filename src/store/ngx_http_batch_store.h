@@ -16,11 +16,11 @@
  *
  * Publishing: write in tmp/, fdatasync, link() to the name (EEXIST: somebody
  * was first), fsync the directory, unlink the tmp name.  After an error of
- * fsync nothing is retried on the same file.  Ids are checked by the caller with
- * batch_id_check().
+ * fsync nothing is retried on the same file.  Ids are checked by the caller
+ * with batch_id_check().
  *
- * ALL functions of this header block, except those marked "any": call them in
- * a task.  They log system errors themselves (log may be a thread's).
+ * ALL functions of this header block, except those marked "any": call them in a
+ * task.  They log system errors themselves (log may be a thread's).
  */
 
 #ifndef _NGX_HTTP_BATCH_STORE_H_INCLUDED_

@@ -1,0 +1,129 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * May another line start now?  Everything that holds lines back meets here: the
+ * route's limit on this node, an upstream that is taken for dead, a store that
+ * cannot be written, connections that clients need.
+ */
+
+#include "ngx_http_batch_run.h"
+
+
+#define NGX_HTTP_BATCH_SPARE          16       /* connections left to clients */
+#define NGX_HTTP_BATCH_DEAD           16       /* failures in a row */
+#define NGX_HTTP_BATCH_DISK_PAUSE     1000     /* ms, doubled while it fails */
+#define NGX_HTTP_BATCH_DISK_PAUSE_MAX 30000
+
+
+/* what is known of a route's upstream */
+
+typedef struct {
+    ngx_uint_t      dead;              /* in a row */
+    ngx_uint_t      open;
+} ngx_http_batch_breaker_t;
+
+
+static ngx_http_batch_breaker_t  ngx_http_batch_breakers[
+                                                      NGX_HTTP_BATCH_ROUTES];
+static ngx_msec_t                ngx_http_batch_disk_pause;
+static ngx_msec_t                ngx_http_batch_disk_until;
+
+
+ngx_uint_t
+ngx_http_batch_budget(ngx_http_batch_run_t *run)
+{
+    if (ngx_http_batch_dispatch_leaving() || run->stop || run->conf == NULL) {
+        return 0;
+    }
+
+    if (ngx_http_batch_disk_pause
+        && (ngx_msec_int_t) (ngx_current_msec - ngx_http_batch_disk_until) < 0)
+    {
+        return 0;
+    }
+
+    if (ngx_http_batch_breakers[run->route].open
+        && ngx_http_batch_slot->inflight[run->route])
+    {
+        /* the lines that wait for their next attempt are the probes */
+        return 0;
+    }
+
+    if (ngx_cycle->free_connection_n < NGX_HTTP_BATCH_SPARE) {
+        return 0;
+    }
+
+    return ngx_http_batch_slots_may_start(run->route, run->conf->concurrency);
+}
+
+
+/*
+ * An answer that cannot be kept is paid for in vain: while the disk refuses,
+ * lines start again only after a pause, which grows.
+ */
+
+void
+ngx_http_batch_budget_disk(ngx_uint_t failed)
+{
+    ngx_msec_t  *pause;
+
+    pause = &ngx_http_batch_disk_pause;
+
+    if (!failed) {
+        *pause = 0;
+        return;
+    }
+
+    if (*pause
+        && (ngx_msec_int_t) (ngx_current_msec - ngx_http_batch_disk_until) < 0)
+    {
+        /* another chunk of the same trouble */
+        return;
+    }
+
+    *pause = *pause ? ngx_min(*pause * 2, NGX_HTTP_BATCH_DISK_PAUSE_MAX)
+                    : NGX_HTTP_BATCH_DISK_PAUSE;
+
+    ngx_http_batch_disk_until = ngx_current_msec + *pause;
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "batch: the store cannot be written, no line starts for"
+                  " %M ms", *pause);
+}
+
+
+void
+ngx_http_batch_budget_outcome(ngx_http_batch_run_t *run, ngx_uint_t dead)
+{
+    ngx_http_batch_breaker_t  *b;
+
+    b = &ngx_http_batch_breakers[run->route];
+
+    if (dead) {
+        if (++b->dead == NGX_HTTP_BATCH_DEAD && !b->open) {
+            b->open = 1;
+
+            ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                          "batch: %d attempts in a row failed through \"%V\","
+                          " lines are held back until one succeeds",
+                          NGX_HTTP_BATCH_DEAD, &run->conf->pass);
+        }
+
+        return;
+    }
+
+    if (b->open) {
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "batch: \"%V\" answers again", &run->conf->pass);
+    }
+
+    b->dead = 0;
+    b->open = 0;
+}
+
+
+ngx_uint_t
+ngx_http_batch_budget_broken(ngx_http_batch_run_t *run)
+{
+    return ngx_http_batch_breakers[run->route].open;
+}

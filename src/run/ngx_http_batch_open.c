@@ -1,0 +1,440 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * A chunk is claimed: what the disk knows of it is looked at before anything is
+ * sent (CLAIM and SCAN of the protocol, on the node's side).
+ */
+
+#include "ngx_http_batch_run.h"
+#include "ngx_http_batch_scan.h"
+
+
+typedef enum {
+    NGX_HTTP_BATCH_OPEN_OK = 0,
+    NGX_HTTP_BATCH_OPEN_ENDED,     /* final.json is there: the index is old */
+    NGX_HTTP_BATCH_OPEN_SEALED,    /* a seal is there: the same */
+    NGX_HTTP_BATCH_OPEN_EPOCH,     /* our epoch was used: the same */
+    NGX_HTTP_BATCH_OPEN_ROUTE,     /* its location is gone */
+    NGX_HTTP_BATCH_OPEN_ERROR
+} ngx_http_batch_open_e;
+
+
+typedef struct {
+    ngx_http_batch_chunk_t        *chunk;
+    char                           id[BATCH_ID_LEN];
+    uint32_t                       n;
+    uint32_t                       epoch;
+    ngx_uint_t                     load;
+    ngx_uint_t                     routed;
+
+    ngx_http_batch_open_e          rc;
+    json_t                        *root;
+    ngx_http_batch_meta_t          meta;
+    ngx_http_batch_plan_t          plan;
+    ngx_fd_t                       input;
+    ngx_fd_t                       segment;
+    batch_pick_t                  *older;
+    batch_usage_t                 *older_usage;
+    size_t                         nolder;
+    uint64_t                       ok;
+    uint64_t                       failed;
+    uint32_t                       max_epoch;
+} ngx_http_batch_open_t;
+
+
+static void ngx_http_batch_chunk_open_run(void *ctx, ngx_log_t *log);
+static ngx_int_t ngx_http_batch_chunk_load(ngx_http_batch_open_t *o,
+    ngx_log_t *log);
+static ngx_int_t ngx_http_batch_chunk_sealed(ngx_http_batch_open_t *o,
+    ngx_log_t *log);
+static void ngx_http_batch_chunk_open_done(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_chunk_restored(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+static ngx_int_t ngx_http_batch_chunk_adopt(ngx_http_batch_run_t *run,
+    ngx_http_batch_open_t *o);
+static ngx_int_t ngx_http_batch_chunk_ready(ngx_http_batch_chunk_t *c,
+    ngx_http_batch_open_t *o);
+
+
+void
+ngx_http_batch_chunk_open(ngx_http_batch_run_t *run, uint32_t chunk,
+    uint32_t epoch)
+{
+    ngx_http_batch_open_t   *o;
+    ngx_http_batch_task_t   *task;
+    ngx_http_batch_chunk_t  *c;
+
+    /* on failure nothing is told: the lease runs out, and somebody claims */
+
+    c = ngx_calloc(sizeof(ngx_http_batch_chunk_t), ngx_cycle->log);
+    if (c == NULL) {
+        return;
+    }
+
+    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_open_t),
+                                      ngx_http_batch_chunk_open_run,
+                                      ngx_http_batch_chunk_open_done);
+    if (task == NULL) {
+        ngx_free(c);
+        return;
+    }
+
+    c->run = run;
+    c->chunk = chunk;
+    c->epoch = epoch;
+    c->input = NGX_INVALID_FILE;
+    c->segment = NGX_INVALID_FILE;
+    c->told_at = ngx_current_msec;
+    c->busy = 1;
+
+    ngx_queue_init(&c->pending);
+    ngx_queue_init(&c->lines);
+
+    c->dummy.fd = (ngx_socket_t) -1;
+    c->flush.handler = ngx_http_batch_chunk_flush;
+    c->flush.data = &c->dummy;
+    c->flush.log = ngx_cycle->log;
+
+    o = task->ctx;
+    o->chunk = c;
+    o->n = chunk;
+    o->epoch = epoch;
+    o->load = !run->loaded;
+    o->routed = (run->conf != NULL);
+    ngx_memcpy(o->id, run->id, BATCH_ID_LEN);
+
+    if (ngx_http_batch_task_post(task) != NGX_OK) {
+        ngx_http_batch_task_free(task);
+        ngx_free(c);
+        return;
+    }
+
+    run->refs++;
+    run->nchunks++;
+    ngx_http_batch_slot->chunks++;
+    ngx_http_batch_slot->claimed++;
+
+    ngx_queue_insert_tail(&ngx_http_batch_chunks, &c->queue);
+}
+
+
+static void
+ngx_http_batch_chunk_open_run(void *ctx, ngx_log_t *log)
+{
+    ngx_http_batch_open_t *o = ctx;
+
+    uint32_t    *epochs;
+    ngx_int_t    n;
+    ngx_uint_t   route;
+
+    o->rc = NGX_HTTP_BATCH_OPEN_ERROR;
+    o->input = NGX_INVALID_FILE;
+    o->segment = NGX_INVALID_FILE;
+
+    n = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FINAL, o->id, log);
+
+    if (n == 1) {
+        o->rc = NGX_HTTP_BATCH_OPEN_ENDED;
+        return;
+    }
+
+    if (n == NGX_ERROR
+        || (o->load && ngx_http_batch_chunk_load(o, log) != NGX_OK))
+    {
+        return;
+    }
+
+    n = ngx_http_batch_chunk_sealed(o, log);
+
+    if (n != NGX_DECLINED) {
+        if (n == NGX_OK) {
+            o->rc = NGX_HTTP_BATCH_OPEN_SEALED;
+        }
+
+        return;
+    }
+
+    if (o->load) {
+        o->routed = (ngx_http_batch_route(&o->meta.route, &route) != NULL);
+    }
+
+    if (!o->routed) {
+        o->rc = NGX_HTTP_BATCH_OPEN_ROUTE;
+        return;
+    }
+
+    n = ngx_http_batch_store_epochs(o->id, o->n, 0, &epochs, log);
+
+    if (n == NGX_ERROR) {
+        return;
+    }
+
+    if (n > 0) {
+        o->max_epoch = epochs[n - 1];
+
+        if (o->max_epoch >= o->epoch) {
+            ngx_free(epochs);
+            o->rc = NGX_HTTP_BATCH_OPEN_EPOCH;
+            return;
+        }
+
+        n = ngx_http_batch_scan(o->id, o->n, epochs, n, 0, UINT64_MAX,
+                                &o->older, &o->older_usage, &o->nolder, log);
+        ngx_free(epochs);
+
+        if (n != NGX_OK) {
+            return;
+        }
+    }
+
+    o->input = ngx_http_batch_store_open(NGX_HTTP_BATCH_INPUT, o->id, log);
+
+    if (o->input == NGX_INVALID_FILE) {
+        ngx_log_error(NGX_LOG_ALERT, log, ngx_errno,
+                      "batch: %s has a plan and no input", o->id);
+        return;
+    }
+
+    o->segment = ngx_http_batch_store_segment_create(o->id, o->n, o->epoch,
+                                                     log);
+
+    if (o->segment == NGX_INVALID_FILE) {
+        if (ngx_errno == NGX_EEXIST) {
+            o->max_epoch = o->epoch;
+            o->rc = NGX_HTTP_BATCH_OPEN_EPOCH;
+        }
+
+        return;
+    }
+
+    o->rc = NGX_HTTP_BATCH_OPEN_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_chunk_load(ngx_http_batch_open_t *o, ngx_log_t *log)
+{
+    ngx_int_t  rc;
+    ngx_str_t  text;
+
+    if (ngx_http_batch_store_read(NGX_HTTP_BATCH_META, o->id,
+                                  NGX_HTTP_BATCH_META_MAX, &text, log)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_batch_meta_decode(&o->meta, text.data, text.len, &o->root);
+    ngx_free(text.data);
+
+    if (rc != NGX_OK) {
+        ngx_log_error(NGX_LOG_ALERT, log, 0,
+                      "batch: %s has a damaged batch.json", o->id);
+        return NGX_ERROR;
+    }
+
+    return ngx_http_batch_plan_read(o->id, &o->plan, log);
+}
+
+
+static ngx_int_t
+ngx_http_batch_chunk_sealed(ngx_http_batch_open_t *o, ngx_log_t *log)
+{
+    uint32_t      *epochs;
+    ngx_int_t      i, n, rc;
+    ngx_str_t      data;
+    batch_seal_t   seal;
+
+    n = ngx_http_batch_store_epochs(o->id, o->n, 1, &epochs, log);
+
+    if (n <= 0) {
+        return n == 0 ? NGX_DECLINED : NGX_ERROR;
+    }
+
+    rc = NGX_DECLINED;
+
+    for (i = n - 1; i >= 0 && rc == NGX_DECLINED; i--) {
+
+        if (ngx_http_batch_store_seal_read(o->id, o->n, epochs[i], &data, log)
+            != NGX_OK)
+        {
+            continue;
+        }
+
+        if (batch_seal_decode(data.data, data.len, &seal) == BATCH_OK) {
+            o->ok = seal.ok;
+            o->failed = seal.failed;
+            free(seal.picks);
+            rc = NGX_OK;
+        }
+
+        ngx_free(data.data);
+    }
+
+    ngx_free(epochs);
+
+    return rc;
+}
+
+
+static void
+ngx_http_batch_chunk_open_done(void *ctx, ngx_log_t *log)
+{
+    ngx_http_batch_open_t *o = ctx;
+
+    ngx_http_batch_chunk_t  *c;
+
+    c = o->chunk;
+    c->busy = 0;
+    c->life = NGX_HTTP_BATCH_CHUNK_RELEASING;
+
+    if (o->root) {
+        (void) ngx_http_batch_chunk_adopt(c->run, o);
+    }
+
+    switch (o->rc) {
+
+    case NGX_HTTP_BATCH_OPEN_OK:
+
+        c->input = o->input;
+        c->segment = o->segment;
+
+        if (c->run->conf && ngx_http_batch_chunk_ready(c, o) == NGX_OK) {
+            c->life = NGX_HTTP_BATCH_CHUNK_RUNNING;
+            o->older = NULL;
+            o->older_usage = NULL;
+        }
+
+        break;
+
+    case NGX_HTTP_BATCH_OPEN_SEALED:
+        c->ok = o->ok;
+        c->failed = o->failed;
+        c->life = NGX_HTTP_BATCH_CHUNK_SEALED;
+        break;
+
+    case NGX_HTTP_BATCH_OPEN_EPOCH:
+
+        /* the index has forgotten: raise its epoch, then claim anew */
+
+        ngx_log_error(NGX_LOG_WARN, log, 0,
+                      "batch: %s, chunk %uD: epoch %uD was used up to %uD",
+                      c->run->id, c->chunk, c->epoch, o->max_epoch);
+
+        if (ngx_http_batch_index_chunk_restore(c->run->id, c->chunk,
+                                               o->max_epoch, 0, 0, 0,
+                                               ngx_http_batch_chunk_restored,
+                                               NULL)
+            != NGX_OK)
+        {
+            /* the lease runs out, and the next owner sees the same */
+        }
+
+        c->lost = 1;
+        break;
+
+    case NGX_HTTP_BATCH_OPEN_ENDED:
+        c->lost = 1;
+        (void) ngx_http_batch_job_start(c->run, NGX_HTTP_BATCH_CLAIM_FINALIZE,
+                                        NULL);
+        break;
+
+    default: /* NGX_HTTP_BATCH_OPEN_ERROR, NGX_HTTP_BATCH_OPEN_ROUTE */
+        c->pause = 1;
+    }
+
+    ngx_free(o->older);
+    ngx_free(o->older_usage);
+    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+
+    ngx_http_batch_chunk_advance(c);
+}
+
+
+static void
+ngx_http_batch_chunk_restored(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    ngx_http_batch_dispatch_wake();
+}
+
+
+/* meta and plan of the first chunk become the run's; later ones are dropped */
+
+static ngx_int_t
+ngx_http_batch_chunk_adopt(ngx_http_batch_run_t *run, ngx_http_batch_open_t *o)
+{
+    u_char                     *p;
+    size_t                      len;
+    ngx_http_batch_loc_conf_t  *blcf;
+
+    if (run->loaded || o->plan.chunks == NULL) {
+        json_decref(o->root);
+        ngx_http_batch_plan_free(&o->plan);
+        return NGX_OK;
+    }
+
+    run->loaded = 1;
+    run->root = o->root;
+    run->meta = o->meta;
+    run->plan = o->plan;
+
+    blcf = ngx_http_batch_route(&run->meta.route, &run->route);
+
+    if (blcf == NULL) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "batch: %s came in by location \"%V\", which has no"
+                      " \"batch_api\" any more: it waits", run->id,
+                      &run->meta.route);
+        return NGX_DECLINED;
+    }
+
+    len = blcf->pass.len + run->meta.endpoint.len;
+
+    p = ngx_alloc(2 * len + sizeof("POST  HTTP/1.1"), ngx_cycle->log);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    run->uri.data = p;
+    run->uri.len = len;
+    p = ngx_sprintf(p, "%V%V", &blcf->pass, &run->meta.endpoint);
+
+    run->request_line.data = p;
+    p = ngx_sprintf(p, "POST %V HTTP/1.1", &run->uri);
+    run->request_line.len = p - run->request_line.data;
+
+    run->conf = blcf;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_chunk_ready(ngx_http_batch_chunk_t *c, ngx_http_batch_open_t *o)
+{
+    ngx_http_batch_plan_chunk_t  *pc;
+
+    if (c->chunk >= c->run->plan.nchunks) {
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                      "batch: %s has no chunk %uD", c->run->id, c->chunk);
+        c->lost = 1;
+        return NGX_ERROR;
+    }
+
+    pc = &c->run->plan.chunks[c->chunk];
+
+    c->picks = ngx_alloc(pc->count * sizeof(batch_pick_t), ngx_cycle->log);
+    if (c->picks == NULL) {
+        return NGX_ERROR;
+    }
+
+    c->next_read = pc->offset;
+    c->line = pc->first_line;
+
+    c->older = o->older;
+    c->older_usage = o->older_usage;
+    c->nolder = o->nolder;
+
+    return NGX_OK;
+}
