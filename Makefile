@@ -4,7 +4,6 @@
 # make test     every test, from nothing; make check: only the quick ones
 # make asan     nginx and the module with sanitizers, in build/asan
 # make fuzz     libFuzzer targets of src/core, SECONDS=20 each (clang)
-# make bench    the measurements of bench/
 # make clean    removes build/
 #
 # CC=clang works, BUILD= moves the build directory.  UPSTREAM=host:port points demo and serve at an inference
@@ -64,9 +63,6 @@ fuzz:
 	@$(SH) scripts/deps.sh fuzz
 	@$(MAKE) -s -C t/fuzz run SECONDS="$(SECONDS)" \
 	    BUILD="$(abspath $(BUILD))/fuzz"
-
-bench:	build mock
-	@$(SH) bench/run.sh
 
 clean:
 	@$(SH) scripts/clean.sh
