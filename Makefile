@@ -17,7 +17,7 @@ BUILD ?=	build
 SH =	bash
 
 .PHONY:	default all build module asan mock demo serve test check unit fuzz \
-	bench clean
+	clean
 
 default:	build
 
