@@ -207,6 +207,7 @@ like($h, qr/^content-length: \d+\r$/mi, 'Content-Length');
 [alert]
 [emerg]
 exited on signal
+runtime error:
 --- flow
 my $b = run_batch(jsonl(3));
 is($b->{status}, 'completed', 'the batch ends');
@@ -364,6 +365,7 @@ for my $pid (nginx_workers()) {
 [alert]
 [emerg]
 exited on signal
+runtime error:
 --- flow
 my $b = run_batch(jsonl(10, mock => 'echo'));
 is($b->{request_counts}{completed}, 10, 'all succeed');

@@ -125,6 +125,7 @@ cmp_ok(mock_stats()->{requests}, '>', 1, 'after some attempts');
 [alert]
 [emerg]
 exited on signal
+runtime error:
 --- flow
 mock_stop();
 my $f = upload(jsonl(200));

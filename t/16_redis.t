@@ -41,6 +41,7 @@ __DATA__
 [alert]
 [emerg]
 exited on signal
+runtime error:
 --- flow
 my $b = main::start(600, 30);
 
@@ -111,6 +112,7 @@ is(content($b->{output_file_id}), $text, 'the same output');
 [alert]
 [emerg]
 exited on signal
+runtime error:
 --- flow
 ok(nginx_stop('QUIT'), 'nginx quits');
 redis_stop();

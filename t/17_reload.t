@@ -76,6 +76,7 @@ is(wait_batch($b->{id})->{status}, 'cancelled', 'the rest is not waited for');
 --- no_error_log
 [crit]
 [emerg]
+runtime error:
 --- flow
 my $n = 1000;
 my $b = main::begin($n, 'slow=30');
@@ -91,8 +92,10 @@ is("@alerts", '', 'no other alert');
 
 === TEST 4: all of nginx is killed, and started again
 --- no_error_log
+[alert]
 [crit]
 [emerg]
+runtime error:
 --- flow
 my $n = 600;
 my $b = main::begin($n, 'slow=30');
@@ -130,6 +133,7 @@ main::check(wait_batch($b->{id}, timeout => 60), $n);
 === TEST 7: a refused reload, then a worker's death
 --- no_error_log
 [crit]
+runtime error:
 --- flow
 my $conf = test_dir() . '/servroot/conf/nginx.conf';
 my $text = slurp($conf);

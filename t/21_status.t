@@ -90,6 +90,7 @@ is(scalar(grep { /^nginx_batch_inflight\{route=/ && $v->{$_} == 0 } keys %$v),
 [alert]
 [emerg]
 exited on signal
+runtime error:
 --- flow
 my $f = upload(jsonl(20, mock => 'slow=2000'));
 my $b = create_batch($f->{json}{id})->{json};

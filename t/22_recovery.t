@@ -108,6 +108,7 @@ $b = wait_batch($b->{id}, timeout => 40);
 is($b->{status}, 'completed', 'completed');
 is($b->{request_counts}{completed}, 20, 'all lines');
 --- no_error_log
+[alert]
 [crit]
 [emerg]
 runtime error:
@@ -134,6 +135,7 @@ is_deeply($b->{request_counts}, { total => 10, completed => 2, failed => 0 },
           'counts');
 is(scalar error_lines($b), 8, 'the rest');
 --- no_error_log
+[alert]
 [crit]
 [emerg]
 runtime error:

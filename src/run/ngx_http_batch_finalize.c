@@ -49,7 +49,7 @@ static ngx_int_t ngx_http_batch_finalize_chunk(ngx_http_batch_finalizer_t *z,
 static ngx_http_batch_finalize_e ngx_http_batch_finalize_publish(
     ngx_http_batch_finalizer_t *z);
 static ngx_int_t ngx_http_batch_finalize_blob(ngx_http_batch_finalizer_t *z,
-    ngx_uint_t sink, int64_t now);
+    ngx_uint_t sink);
 static void ngx_http_batch_finalize_text(ngx_http_batch_finalizer_t *z,
     ngx_http_batch_text_t *text, int64_t now);
 static ngx_http_batch_finalize_e ngx_http_batch_finalize_commit(
@@ -391,7 +391,7 @@ ngx_http_batch_finalize_publish(ngx_http_batch_finalizer_t *z)
 
     for (i = 0; i < 2; i++) {
         if (z->result.tally.lines[i]
-            && ngx_http_batch_finalize_blob(z, i, now) != NGX_OK)
+            && ngx_http_batch_finalize_blob(z, i) != NGX_OK)
         {
             ngx_http_batch_finalize_drop(z);
             return NGX_HTTP_BATCH_FINAL_TROUBLE;
@@ -437,8 +437,7 @@ ngx_http_batch_finalize_publish(ngx_http_batch_finalizer_t *z)
 
 
 static ngx_int_t
-ngx_http_batch_finalize_blob(ngx_http_batch_finalizer_t *z, ngx_uint_t sink,
-    int64_t now)
+ngx_http_batch_finalize_blob(ngx_http_batch_finalizer_t *z, ngx_uint_t sink)
 {
     int64_t                 ttl;
     u_char                 *last;
@@ -465,7 +464,7 @@ ngx_http_batch_finalize_blob(ngx_http_batch_finalizer_t *z, ngx_uint_t sink,
     ttl = z->meta.output_ttl ? z->meta.output_ttl : z->f->file_ttl;
 
     file->created_us = batch_clock_us();
-    file->expires_at = ttl ? now + ttl : 0;
+    file->expires_at = ttl ? file->created_us / 1000000 + ttl : 0;
 
     /* DECLINED: 131 random bits met somebody else's */
 

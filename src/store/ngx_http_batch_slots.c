@@ -238,7 +238,7 @@ ngx_http_batch_slots_may_start(ngx_uint_t route, ngx_uint_t limit)
     total = 0;
     wanted = 0;
 
-    /* seen by all before they are looked at: of two, at least one stands back */
+    /* seen by all before they are looked at: of two, one stands back */
 
     (void) ngx_atomic_fetch_add(&ngx_http_batch_slot->reserved[route], 1);
 

@@ -421,11 +421,15 @@ sub flow {
 }
 
 
-# Until the index is filled, which a new Redis takes a moment for.
+# Until the index is filled, which a new Redis takes a moment for, and each
+# worker has found Redis; a block's own config may have no /batch-status.
 
 sub wait_ready {
     return wait_until(sub {
-        http('GET', '/v1/files?limit=1', timeout => 5)->{status} != 503
+        my $status = api('GET', '/batch-status', undef, timeout => 5)->{json};
+
+        return 0 if ref $status eq 'HASH' && $status->{redis} ne 'ready';
+        return http('GET', '/v1/files?limit=1', timeout => 5)->{status} != 503;
     }, 10);
 }
 
