@@ -92,6 +92,9 @@ struct ngx_http_batch_op_s {
     off_t                       piece_off;     /* in the file, bytes */
     size_t                      piece_size;
     ngx_fd_t                    body_fd;
+    ngx_buf_t                  *body;          /* of JSON, as it came */
+    size_t                      body_max;      /* bytes */
+    ngx_http_batch_op_pt        parsed;
 
     /* results of a task */
     ngx_int_t                   rc;
@@ -102,6 +105,7 @@ struct ngx_http_batch_op_s {
     ngx_http_batch_file_t       file;
     ngx_http_batch_meta_t       meta;
     json_t                     *root;          /* file or meta point into it */
+    json_t                     *stored;        /* read from disk in a task */
     char                       *text;          /* the answer, malloc()ed */
     void                       *data;
 
@@ -196,10 +200,29 @@ ngx_int_t ngx_http_batch_check_expires(ngx_http_batch_op_t *op,
 ngx_int_t ngx_http_batch_check_anchor(ngx_http_batch_op_t *op,
     const char *param, const u_char *p, size_t len);
 
+/* one of the purposes a client may give; *purpose is static */
+ngx_int_t ngx_http_batch_check_purpose(ngx_http_batch_op_t *op,
+    const u_char *p, size_t len, ngx_str_t *purpose);
+/* 1 if a file that begins so may be a batch's input.  len: of the whole file,
+ * or more than NGX_HTTP_BATCH_CHECK_HEAD, which is what is looked at. */
+ngx_uint_t ngx_http_batch_check_jsonl(u_char *p, size_t len);
+
+#define NGX_HTTP_BATCH_CHECK_HEAD  65536
+
+#define ngx_http_batch_for_batch(purpose)                                     \
+    ((purpose)->len == 5 && ngx_strncmp((purpose)->data, "batch", 5) == 0)
+
 /* ngx_http_batch_api_body.c: reads the request body into op->take(), then
  * op->end(); op->abandon must be set */
 void ngx_http_batch_body_start(ngx_http_batch_op_t *op);
 void ngx_http_batch_body_resume(ngx_http_batch_op_t *op);
+/*
+ * Reads a JSON object of at most max bytes into op->root, then parsed(op); a
+ * content handler returns what this returns.  op->abandon destroys the op:
+ * whoever publishes something sets it to NULL.
+ */
+ngx_int_t ngx_http_batch_body_json(ngx_http_request_t *r, size_t max,
+    ngx_http_batch_op_pt parsed);
 /* refuses compressed bodies; NGX_OK, or the answer's rc in *answer */
 ngx_int_t ngx_http_batch_body_encoded(ngx_http_request_t *r,
     ngx_int_t *answer);

@@ -9,10 +9,7 @@
 #include "ngx_http_batch_store.h"
 
 
-static ngx_int_t ngx_http_batch_create_take(ngx_http_batch_op_t *op,
-    u_char **pos, u_char *last);
-static void ngx_http_batch_create_too_large(ngx_http_batch_op_t *op);
-static void ngx_http_batch_create_parse(ngx_http_batch_op_t *op);
+static void ngx_http_batch_create_parsed(ngx_http_batch_op_t *op);
 static void ngx_http_batch_create_ready(ngx_http_batch_op_t *op,
     ngx_int_t rc, ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_create_publish(ngx_http_batch_op_t *op,
@@ -42,88 +39,15 @@ static ngx_int_t ngx_http_batch_cancel_refused(ngx_http_batch_op_t *op,
 ngx_int_t
 ngx_http_batch_api_create(ngx_http_request_t *r)
 {
-    ngx_int_t             rc;
-    ngx_buf_t            *b;
-    ngx_http_batch_op_t  *op;
-
-    if (ngx_http_batch_body_encoded(r, &rc) != NGX_OK) {
-        return rc;
-    }
-
-    op = ngx_http_batch_op_create(r);
-    if (op == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (r->headers_in.content_length_n > NGX_HTTP_BATCH_API_JSON_MAX) {
-        ngx_http_batch_create_too_large(op);
-        return NGX_DONE;
-    }
-
-    b = ngx_create_temp_buf(op->pool,
-                            r->headers_in.content_length_n >= 0
-                            ? (size_t) r->headers_in.content_length_n + 1
-                            : NGX_HTTP_BATCH_API_JSON_MAX);
-    if (b == NULL) {
-        ngx_http_batch_op_unavailable(op, NGX_ERROR);
-        return NGX_DONE;
-    }
-
-    op->data = b;
-    op->take = ngx_http_batch_create_take;
-    op->end = ngx_http_batch_create_parse;
-    op->abandon = ngx_http_batch_op_destroy;
-
-    ngx_http_batch_body_start(op);
-
-    return NGX_DONE;
-}
-
-
-static ngx_int_t
-ngx_http_batch_create_take(ngx_http_batch_op_t *op, u_char **pos, u_char *last)
-{
-    ngx_buf_t *b = op->data;
-
-    if (last - *pos > b->end - b->last) {
-        ngx_http_batch_create_too_large(op);
-        return NGX_DONE;
-    }
-
-    b->last = ngx_cpymem(b->last, *pos, last - *pos);
-    *pos = last;
-
-    return NGX_OK;
+    return ngx_http_batch_body_json(r, NGX_HTTP_BATCH_API_JSON_MAX,
+                                    ngx_http_batch_create_parsed);
 }
 
 
 static void
-ngx_http_batch_create_too_large(ngx_http_batch_op_t *op)
+ngx_http_batch_create_parsed(ngx_http_batch_op_t *op)
 {
-    ngx_http_batch_op_reject(op, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, NULL,
-                             NULL, "The request body is too large. Expected "
-                             "at most %d bytes.", NGX_HTTP_BATCH_API_JSON_MAX);
-}
-
-
-static void
-ngx_http_batch_create_parse(ngx_http_batch_op_t *op)
-{
-    int64_t     now;
-    ngx_buf_t  *b;
-
-    b = op->data;
-
-    op->root = json_loadb((char *) b->pos, b->last - b->pos,
-                          JSON_REJECT_DUPLICATES, NULL);
-
-    if (!json_is_object(op->root)) {
-        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
-                                 "We could not parse the JSON body of your "
-                                 "request: a JSON object without duplicate "
-                                 "keys is expected.");
-        return;
-    }
+    int64_t  now;
 
     if (ngx_http_batch_api_check_create(op) != NGX_OK) {
         return;

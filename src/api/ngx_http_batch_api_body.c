@@ -27,6 +27,11 @@ static void ngx_http_batch_body_load(ngx_http_batch_op_t *op, ngx_log_t *log);
 static void ngx_http_batch_body_loaded(ngx_http_batch_op_t *op);
 static void ngx_http_batch_body_failed(ngx_http_batch_op_t *op, ngx_int_t rc);
 
+static ngx_int_t ngx_http_batch_body_json_take(ngx_http_batch_op_t *op,
+    u_char **pos, u_char *last);
+static void ngx_http_batch_body_json_large(ngx_http_batch_op_t *op);
+static void ngx_http_batch_body_json_end(ngx_http_batch_op_t *op);
+
 
 void
 ngx_http_batch_body_start(ngx_http_batch_op_t *op)
@@ -369,4 +374,95 @@ ngx_http_batch_body_encoded(ngx_http_request_t *r, ngx_int_t *answer)
                                            "supported.", &shown);
         return NGX_DECLINED;
     }
+}
+
+
+ngx_int_t
+ngx_http_batch_body_json(ngx_http_request_t *r, size_t max,
+    ngx_http_batch_op_pt parsed)
+{
+    ngx_int_t             rc;
+    ngx_http_batch_op_t  *op;
+
+    if (ngx_http_batch_body_encoded(r, &rc) != NGX_OK) {
+        return rc;
+    }
+
+    op = ngx_http_batch_op_create(r);
+    if (op == NULL) {
+        return NGX_ERROR;
+    }
+
+    op->body_max = max;
+
+    if (r->headers_in.content_length_n > (off_t) max) {
+        ngx_http_batch_body_json_large(op);
+        return NGX_DONE;
+    }
+
+    op->body = ngx_create_temp_buf(op->pool,
+                                   r->headers_in.content_length_n >= 0
+                                   ? (size_t) r->headers_in.content_length_n
+                                     + 1
+                                   : max);
+    if (op->body == NULL) {
+        ngx_http_batch_op_unavailable(op, NGX_ERROR);
+        return NGX_DONE;
+    }
+
+    op->parsed = parsed;
+    op->take = ngx_http_batch_body_json_take;
+    op->end = ngx_http_batch_body_json_end;
+    op->abandon = ngx_http_batch_op_destroy;
+
+    ngx_http_batch_body_start(op);
+
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+ngx_http_batch_body_json_take(ngx_http_batch_op_t *op, u_char **pos,
+    u_char *last)
+{
+    ngx_buf_t *b = op->body;
+
+    if (last - *pos > b->end - b->last) {
+        ngx_http_batch_body_json_large(op);
+        return NGX_DONE;
+    }
+
+    b->last = ngx_cpymem(b->last, *pos, last - *pos);
+    *pos = last;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_body_json_large(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_op_reject(op, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, NULL,
+                             NULL, "The request body is too large. Expected "
+                             "at most %uz bytes.", op->body_max);
+}
+
+
+static void
+ngx_http_batch_body_json_end(ngx_http_batch_op_t *op)
+{
+    ngx_buf_t *b = op->body;
+
+    op->root = json_loadb((char *) b->pos, b->last - b->pos,
+                          JSON_REJECT_DUPLICATES, NULL);
+
+    if (!json_is_object(op->root)) {
+        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
+                                 "We could not parse the JSON body of your "
+                                 "request: a JSON object without duplicate "
+                                 "keys is expected.");
+        return;
+    }
+
+    op->parsed(op);
 }

@@ -7,6 +7,19 @@
 #include "ngx_http_batch_api.h"
 
 
+static const ngx_str_t  ngx_http_batch_purposes[] = {
+    ngx_string("fine-tune"),
+    ngx_string("assistants"),
+    ngx_string("batch"),
+    ngx_string("user_data"),
+    ngx_string("vision"),
+    ngx_string("evals")
+};
+
+#define NGX_HTTP_BATCH_PURPOSES                                               \
+    (sizeof(ngx_http_batch_purposes) / sizeof(ngx_str_t))
+
+
 static ngx_int_t ngx_http_batch_check_number(const u_char *p, size_t len,
     int64_t *n);
 static const char *ngx_http_batch_check_type_name(const json_t *value);
@@ -249,4 +262,71 @@ ngx_http_batch_check_expires(ngx_http_batch_op_t *op, const char *name,
     return ngx_http_batch_check_int(op, param, text, end - text,
                                     NGX_HTTP_BATCH_TTL_MIN,
                                     NGX_HTTP_BATCH_TTL_MAX, seconds);
+}
+
+
+ngx_int_t
+ngx_http_batch_check_purpose(ngx_http_batch_op_t *op, const u_char *p,
+    size_t len, ngx_str_t *purpose)
+{
+    ngx_str_t   shown;
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_BATCH_PURPOSES; i++) {
+        if (len == ngx_http_batch_purposes[i].len
+            && ngx_memcmp(p, ngx_http_batch_purposes[i].data, len) == 0)
+        {
+            *purpose = ngx_http_batch_purposes[i];
+            return NGX_OK;
+        }
+    }
+
+    shown = ngx_http_batch_api_shown(p, len);
+
+    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "purpose", NULL,
+                             "'%V' is not one of ['fine-tune', 'assistants', "
+                             "'batch', 'user_data', 'vision', 'evals'] - "
+                             "'purpose'", &shown);
+    return NGX_DONE;
+}
+
+
+ngx_uint_t
+ngx_http_batch_check_jsonl(u_char *p, size_t len)
+{
+    u_char      *last, *nl;
+    ngx_uint_t   cut;
+
+    if (len == 0) {
+        return 0;
+    }
+
+    last = p + len;
+    cut = 0;
+
+    if (len > NGX_HTTP_BATCH_CHECK_HEAD) {
+        last = p + NGX_HTTP_BATCH_CHECK_HEAD;
+        cut = 1;
+    }
+
+    for ( ;; ) {
+        nl = ngx_strlchr(p, last, '\n');
+
+        if (nl == NULL) {
+            break;
+        }
+
+        if (!batch_jsonl_blank(p, nl - p)) {
+            return batch_jsonl_object(p, nl - p, 1);
+        }
+
+        p = nl + 1;
+    }
+
+    if (batch_jsonl_blank(p, last - p)) {
+        /* nothing but white space so far: validation will tell */
+        return cut;
+    }
+
+    return batch_jsonl_object(p, last - p, !cut);
 }

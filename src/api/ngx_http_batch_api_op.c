@@ -82,6 +82,7 @@ void
 ngx_http_batch_op_destroy(ngx_http_batch_op_t *op)
 {
     json_decref(op->root);
+    json_decref(op->stored);
     free(op->text);
 
     if (op->fd != NGX_INVALID_FILE) {
@@ -124,7 +125,11 @@ ngx_http_batch_op_finish(ngx_http_batch_op_t *op, ngx_int_t rc)
         op->cln->handler = NULL;
 
         ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
-        ctx->op = NULL;
+
+        if (ctx) {
+            /* there is none any more if a filter has made a page (412) */
+            ctx->op = NULL;
+        }
 
         if (!r->discard_body) {
             r->read_event_handler = ngx_http_block_reading;
