@@ -14,7 +14,12 @@ typedef enum {
     NGX_HTTP_BATCH_API_CONTENT,
     NGX_HTTP_BATCH_API_BATCHES,
     NGX_HTTP_BATCH_API_BATCH,
-    NGX_HTTP_BATCH_API_CANCEL
+    NGX_HTTP_BATCH_API_CANCEL,
+    NGX_HTTP_BATCH_API_UPLOADS,
+    NGX_HTTP_BATCH_API_UPLOAD,
+    NGX_HTTP_BATCH_API_PARTS,
+    NGX_HTTP_BATCH_API_COMPLETE,
+    NGX_HTTP_BATCH_API_UPLOAD_CANCEL
 } ngx_http_batch_api_route_e;
 
 
@@ -26,9 +31,19 @@ typedef struct {
 } ngx_http_batch_api_route_t;
 
 
+typedef struct {
+    ngx_str_t              name;
+    ngx_uint_t             route;
+    ngx_uint_t             of;           /* an action's collection */
+} ngx_http_batch_api_name_t;
+
+
 static ngx_int_t ngx_http_batch_api_init_ctx(ngx_http_request_t *r,
     ngx_http_batch_api_ctx_t *ctx);
 static ngx_str_t ngx_http_batch_api_path(ngx_http_request_t *r);
+static ngx_int_t ngx_http_batch_api_named(
+    const ngx_http_batch_api_name_t *names, ngx_uint_t of, u_char *p,
+    u_char *last, ngx_uint_t *route);
 static ngx_int_t ngx_http_batch_api_find_route(ngx_str_t *path,
     ngx_http_batch_api_ctx_t *ctx);
 static ngx_int_t ngx_http_batch_api_match(u_char *p, u_char *last,
@@ -57,7 +72,50 @@ static ngx_http_batch_api_route_t  ngx_http_batch_api_routes[] = {
       ngx_http_batch_api_batch, NULL, NULL },
 
     { ngx_string("POST"),
-      NULL, ngx_http_batch_api_cancel, NULL }
+      NULL, ngx_http_batch_api_cancel, NULL },
+
+    { ngx_string("POST"),
+      NULL, ngx_http_batch_api_uploads, NULL },
+
+    { ngx_string("GET, HEAD"),
+      ngx_http_batch_api_upload_get, NULL, NULL },
+
+    { ngx_string("POST"),
+      NULL, ngx_http_batch_api_upload_part, NULL },
+
+    { ngx_string("POST"),
+      NULL, ngx_http_batch_api_upload_complete, NULL },
+
+    { ngx_string("POST"),
+      NULL, ngx_http_batch_api_upload_cancel, NULL }
+};
+
+
+/* the API may lie below any prefix: the first segment that is one of these and
+ * is followed by something of the API counts */
+
+static const ngx_http_batch_api_name_t  ngx_http_batch_api_collections[] = {
+    { ngx_string("files"), NGX_HTTP_BATCH_API_FILES, 0 },
+    { ngx_string("batches"), NGX_HTTP_BATCH_API_BATCHES, 0 },
+    { ngx_string("uploads"), NGX_HTTP_BATCH_API_UPLOADS, 0 },
+    { ngx_null_string, 0, 0 }
+};
+
+
+/* what may follow a collection's id */
+
+static const ngx_http_batch_api_name_t  ngx_http_batch_api_actions[] = {
+    { ngx_string("content"), NGX_HTTP_BATCH_API_CONTENT,
+      NGX_HTTP_BATCH_API_FILES },
+    { ngx_string("cancel"), NGX_HTTP_BATCH_API_CANCEL,
+      NGX_HTTP_BATCH_API_BATCHES },
+    { ngx_string("parts"), NGX_HTTP_BATCH_API_PARTS,
+      NGX_HTTP_BATCH_API_UPLOADS },
+    { ngx_string("complete"), NGX_HTTP_BATCH_API_COMPLETE,
+      NGX_HTTP_BATCH_API_UPLOADS },
+    { ngx_string("cancel"), NGX_HTTP_BATCH_API_UPLOAD_CANCEL,
+      NGX_HTTP_BATCH_API_UPLOADS },
+    { ngx_null_string, 0, 0 }
 };
 
 
@@ -187,10 +245,23 @@ ngx_http_batch_api_path(ngx_http_request_t *r)
 }
 
 
-/*
- * The API may lie below any prefix: the first segment "files" or "batches"
- * that is followed by something of the API counts.
- */
+static ngx_int_t
+ngx_http_batch_api_named(const ngx_http_batch_api_name_t *names,
+    ngx_uint_t of, u_char *p, u_char *last, ngx_uint_t *route)
+{
+    for ( /* void */ ; names->name.len; names++) {
+
+        if (names->of == of && (size_t) (last - p) == names->name.len
+            && ngx_memcmp(p, names->name.data, names->name.len) == 0)
+        {
+            *route = names->route;
+            return NGX_OK;
+        }
+    }
+
+    return NGX_DECLINED;
+}
+
 
 static ngx_int_t
 ngx_http_batch_api_find_route(ngx_str_t *path, ngx_http_batch_api_ctx_t *ctx)
@@ -211,18 +282,11 @@ ngx_http_batch_api_find_route(ngx_str_t *path, ngx_http_batch_api_ctx_t *ctx)
             next = last;
         }
 
-        if (next - p == 5 && ngx_strncmp(p, "files", 5) == 0) {
-            ctx->route = NGX_HTTP_BATCH_API_FILES;
-
-        } else if (next - p == 7 && ngx_strncmp(p, "batches", 7) == 0) {
-            ctx->route = NGX_HTTP_BATCH_API_BATCHES;
-
-        } else {
-            p = next;
-            continue;
-        }
-
-        if (ngx_http_batch_api_match(next, last, ctx) == NGX_OK) {
+        if (ngx_http_batch_api_named(ngx_http_batch_api_collections, 0, p,
+                                     next, &ctx->route)
+            == NGX_OK
+            && ngx_http_batch_api_match(next, last, ctx) == NGX_OK)
+        {
             return NGX_OK;
         }
 
@@ -239,8 +303,7 @@ static ngx_int_t
 ngx_http_batch_api_match(u_char *p, u_char *last,
     ngx_http_batch_api_ctx_t *ctx)
 {
-    u_char     *next;
-    ngx_str_t   action;
+    u_char  *next;
 
     if (p == last) {
         return NGX_OK;
@@ -265,24 +328,8 @@ ngx_http_batch_api_match(u_char *p, u_char *last,
         return NGX_OK;
     }
 
-    action.data = next + 1;
-    action.len = last - action.data;
-
-    if (ctx->route == NGX_HTTP_BATCH_API_FILES
-        && action.len == 7 && ngx_strncmp(action.data, "content", 7) == 0)
-    {
-        ctx->route = NGX_HTTP_BATCH_API_CONTENT;
-        return NGX_OK;
-    }
-
-    if (ctx->route == NGX_HTTP_BATCH_API_BATCHES
-        && action.len == 6 && ngx_strncmp(action.data, "cancel", 6) == 0)
-    {
-        ctx->route = NGX_HTTP_BATCH_API_CANCEL;
-        return NGX_OK;
-    }
-
-    return NGX_DECLINED;
+    return ngx_http_batch_api_named(ngx_http_batch_api_actions, ctx->route,
+                                    next + 1, last, &ctx->route);
 }
 
 
@@ -331,7 +378,8 @@ ngx_http_batch_api_dispatch(ngx_http_request_t *r,
     }
 
     if (r->method != NGX_HTTP_POST
-        || ctx->route == NGX_HTTP_BATCH_API_CANCEL)
+        || ctx->route == NGX_HTTP_BATCH_API_CANCEL
+        || ctx->route == NGX_HTTP_BATCH_API_UPLOAD_CANCEL)
     {
         rc = ngx_http_discard_request_body(r);
 

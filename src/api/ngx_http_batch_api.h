@@ -105,7 +105,6 @@ struct ngx_http_batch_op_s {
     ngx_http_batch_file_t       file;
     ngx_http_batch_meta_t       meta;
     json_t                     *root;          /* file or meta point into it */
-    json_t                     *stored;        /* read from disk in a task */
     char                       *text;          /* the answer, malloc()ed */
     void                       *data;
 
@@ -148,6 +147,7 @@ size_t ngx_http_batch_api_chars(const char *p, size_t len);
 /* the 404s of unknown, foreign and malformed ids */
 ngx_int_t ngx_http_batch_api_no_file(ngx_http_request_t *r);
 ngx_int_t ngx_http_batch_api_no_batch(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_api_no_upload(ngx_http_request_t *r);
 
 /* ngx_http_batch_api_op.c */
 
@@ -200,6 +200,10 @@ ngx_int_t ngx_http_batch_check_expires(ngx_http_batch_op_t *op,
 ngx_int_t ngx_http_batch_check_anchor(ngx_http_batch_op_t *op,
     const char *param, const u_char *p, size_t len);
 
+/* the string of that name in op->root; *value of an optional one that is missing
+ * or null has len 0 */
+ngx_int_t ngx_http_batch_check_string(ngx_http_batch_op_t *op,
+    const char *name, ngx_uint_t required, ngx_str_t *value);
 /* one of the purposes a client may give; *purpose is static */
 ngx_int_t ngx_http_batch_check_purpose(ngx_http_batch_op_t *op,
     const u_char *p, size_t len, ngx_str_t *purpose);
@@ -229,6 +233,9 @@ ngx_int_t ngx_http_batch_body_encoded(ngx_http_request_t *r,
 
 /* ngx_http_batch_api_render.c: may be called in threads; NULL on error */
 json_t *ngx_http_batch_render_file(const ngx_http_batch_file_t *f);
+/* f: the file of a completed one */
+json_t *ngx_http_batch_render_upload(const ngx_http_batch_upload_t *u,
+    ngx_http_batch_upload_status_e status, const ngx_http_batch_file_t *f);
 json_t *ngx_http_batch_render_batch(const ngx_http_batch_view_t *v);
 /* {"object":"list",...}; steals data */
 json_t *ngx_http_batch_render_list(json_t *data, ngx_uint_t has_more);
@@ -239,6 +246,11 @@ ngx_int_t ngx_http_batch_api_files(ngx_http_request_t *r);
 ngx_int_t ngx_http_batch_api_file(ngx_http_request_t *r);
 ngx_int_t ngx_http_batch_api_file_delete(ngx_http_request_t *r);
 ngx_int_t ngx_http_batch_api_content(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_api_uploads(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_api_upload_get(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_api_upload_part(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_api_upload_complete(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_api_upload_cancel(ngx_http_request_t *r);
 ngx_int_t ngx_http_batch_api_create(ngx_http_request_t *r);
 ngx_int_t ngx_http_batch_api_batches(ngx_http_request_t *r);
 ngx_int_t ngx_http_batch_api_batch(ngx_http_request_t *r);

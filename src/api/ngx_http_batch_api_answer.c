@@ -412,6 +412,21 @@ ngx_http_batch_api_no_file(ngx_http_request_t *r)
 
 
 ngx_int_t
+ngx_http_batch_api_no_upload(ngx_http_request_t *r)
+{
+    ngx_str_t                  shown;
+    ngx_http_batch_api_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
+
+    shown = ngx_http_batch_api_shown(ctx->id.data, ctx->id.len);
+
+    return ngx_http_batch_api_error(r, NGX_HTTP_NOT_FOUND, "id", NULL,
+                                    "No such Upload object: %V", &shown);
+}
+
+
+ngx_int_t
 ngx_http_batch_api_no_batch(ngx_http_request_t *r)
 {
     ngx_str_t                  shown;

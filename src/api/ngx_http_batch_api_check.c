@@ -266,6 +266,37 @@ ngx_http_batch_check_expires(ngx_http_batch_op_t *op, const char *name,
 
 
 ngx_int_t
+ngx_http_batch_check_string(ngx_http_batch_op_t *op, const char *name,
+    ngx_uint_t required, ngx_str_t *value)
+{
+    json_t  *v;
+
+    v = json_object_get(op->root, name);
+
+    if (v == NULL || (json_is_null(v) && !required)) {
+
+        if (required) {
+            ngx_http_batch_check_missing(op, name);
+            return NGX_DONE;
+        }
+
+        ngx_str_null(value);
+        return NGX_OK;
+    }
+
+    if (!json_is_string(v)) {
+        ngx_http_batch_check_type(op, name, "a string", v);
+        return NGX_DONE;
+    }
+
+    value->data = (u_char *) json_string_value(v);
+    value->len = json_string_length(v);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ngx_http_batch_check_purpose(ngx_http_batch_op_t *op, const u_char *p,
     size_t len, ngx_str_t *purpose)
 {

@@ -13,8 +13,6 @@
 #define NGX_HTTP_BATCH_METADATA_VALUE  512
 
 
-static ngx_int_t ngx_http_batch_create_string(ngx_http_batch_op_t *op,
-    const char *name, ngx_uint_t required, ngx_str_t *value);
 static ngx_int_t ngx_http_batch_create_endpoint(ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_create_window(ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_create_metadata(ngx_http_batch_op_t *op);
@@ -28,14 +26,14 @@ ngx_http_batch_api_check_create(ngx_http_batch_op_t *op)
 {
     ngx_http_batch_meta_t *m = &op->meta;
 
-    if (ngx_http_batch_create_string(op, "input_file_id", 1,
+    if (ngx_http_batch_check_string(op, "input_file_id", 1,
                                      &m->input_file_id)
         != NGX_OK
         || ngx_http_batch_create_endpoint(op) != NGX_OK
         || ngx_http_batch_create_window(op) != NGX_OK
         || ngx_http_batch_create_metadata(op) != NGX_OK
         || ngx_http_batch_create_ttl(op) != NGX_OK
-        || ngx_http_batch_create_string(op, "job_id", 0, &m->job_id)
+        || ngx_http_batch_check_string(op, "job_id", 0, &m->job_id)
            != NGX_OK)
     {
         return NGX_DONE;
@@ -43,37 +41,6 @@ ngx_http_batch_api_check_create(ngx_http_batch_op_t *op)
 
     m->tenant = op->tenant;
     m->route = op->conf->route;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_batch_create_string(ngx_http_batch_op_t *op, const char *name,
-    ngx_uint_t required, ngx_str_t *value)
-{
-    json_t  *v;
-
-    v = json_object_get(op->root, name);
-
-    if (v == NULL || (json_is_null(v) && !required)) {
-
-        if (required) {
-            ngx_http_batch_check_missing(op, name);
-            return NGX_DONE;
-        }
-
-        ngx_str_null(value);
-        return NGX_OK;
-    }
-
-    if (!json_is_string(v)) {
-        ngx_http_batch_check_type(op, name, "a string", v);
-        return NGX_DONE;
-    }
-
-    value->data = (u_char *) json_string_value(v);
-    value->len = json_string_length(v);
 
     return NGX_OK;
 }
@@ -88,7 +55,7 @@ ngx_http_batch_create_endpoint(ngx_http_batch_op_t *op)
     ngx_str_t   *list, value;
     ngx_uint_t   i, n;
 
-    if (ngx_http_batch_create_string(op, "endpoint", 1, &value) != NGX_OK) {
+    if (ngx_http_batch_check_string(op, "endpoint", 1, &value) != NGX_OK) {
         return NGX_DONE;
     }
 
@@ -124,7 +91,7 @@ ngx_http_batch_create_window(ngx_http_batch_op_t *op)
     ngx_uint_t                i, n;
     ngx_http_batch_window_t  *list;
 
-    if (ngx_http_batch_create_string(op, "completion_window", 1, &value)
+    if (ngx_http_batch_check_string(op, "completion_window", 1, &value)
         != NGX_OK)
     {
         return NGX_DONE;

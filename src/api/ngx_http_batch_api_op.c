@@ -82,7 +82,6 @@ void
 ngx_http_batch_op_destroy(ngx_http_batch_op_t *op)
 {
     json_decref(op->root);
-    json_decref(op->stored);
     free(op->text);
 
     if (op->fd != NGX_INVALID_FILE) {

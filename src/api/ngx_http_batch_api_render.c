@@ -1,7 +1,7 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * File and batch objects as clients see them.  Keys and their order are those
+ * File, upload and batch objects as clients see them.  Keys and their order are those
  * of OpenAI's service; behind them come the keys of its relatives, so that one
  * object serves all readers.
  */
@@ -75,6 +75,41 @@ ngx_http_batch_render_file(const ngx_http_batch_file_t *f)
                                   ngx_http_batch_render_time(f->expires_at))
         || ngx_http_batch_render_set(o, "status", json_string("processed"))
         || ngx_http_batch_render_set(o, "status_details", json_null()))
+    {
+        json_decref(o);
+        return NULL;
+    }
+
+    return o;
+}
+
+
+/* there is no key "file" before there is a file */
+
+json_t *
+ngx_http_batch_render_upload(const ngx_http_batch_upload_t *u,
+    ngx_http_batch_upload_status_e status, const ngx_http_batch_file_t *f)
+{
+    json_t  *o;
+
+    o = json_object();
+
+    if (ngx_http_batch_render_set(o, "id", json_string(u->id))
+        || ngx_http_batch_render_set(o, "object", json_string("upload"))
+        || ngx_http_batch_render_set(o, "bytes", json_integer(u->bytes))
+        || ngx_http_batch_render_set(o, "created_at",
+                                     json_integer(u->created_us / 1000000))
+        || ngx_http_batch_render_set(o, "filename",
+                                     ngx_http_batch_render_str(&u->filename))
+        || ngx_http_batch_render_set(o, "purpose",
+                                     ngx_http_batch_render_str(&u->purpose))
+        || ngx_http_batch_render_set(o, "status",
+                          json_string(ngx_http_batch_upload_status(status)))
+        || ngx_http_batch_render_set(o, "expires_at",
+                                     json_integer(u->expires_at))
+        || (status == NGX_HTTP_BATCH_UPLOAD_COMPLETED
+            && ngx_http_batch_render_set(o, "file",
+                                         ngx_http_batch_render_file(f))))
     {
         json_decref(o);
         return NULL;

@@ -3,10 +3,13 @@
  *
  * Files whose time has passed are deleted as a client's DELETE would do it
  * (tombstone first), and what a crash has left in tmp/ goes when it is old.
- * One worker of a node does it; two nodes at once do no harm.
+ * So do the parts of uploads whose time has passed; a completed upload whose
+ * worker died before there was a file gets its file.  One worker of a node does
+ * it; two nodes at once do no harm.
  */
 
 #include "ngx_http_batch_run.h"
+#include "ngx_http_batch_uploads.h"
 
 
 #define NGX_HTTP_BATCH_SWEEP_EVERY    10000          /* ms */
@@ -14,10 +17,20 @@
 #define NGX_HTTP_BATCH_TMP_EVERY      3600000        /* ms */
 #define NGX_HTTP_BATCH_TMP_AGE        (24 * 3600)    /* s: longer than any
                                                         upload may last */
+#define NGX_HTTP_BATCH_UPLOADS_EVERY  300000         /* ms */
+#define NGX_HTTP_BATCH_UPLOADS_GRACE  600            /* s: a complete call that
+                                                        came in time may still
+                                                        be at work */
+#define NGX_HTTP_BATCH_UPLOADS_KEEP   (24 * 3600)    /* s: how long an upload
+                                                        says how it ended */
 
 
 typedef struct {
     ngx_uint_t              tmp;       /* also look into tmp/ */
+    ngx_uint_t              uploads;   /* and uploads/ */
+    int64_t                 now;       /* s */
+    ngx_uint_t              nmade;     /* files made of completed uploads */
+    ngx_str_t               made[NGX_HTTP_BATCH_SWEEP_FILES];
     ngx_uint_t              n;
     char                    ids[NGX_HTTP_BATCH_SWEEP_FILES][BATCH_ID_LEN];
     ngx_int_t               rc[NGX_HTTP_BATCH_SWEEP_FILES];
@@ -30,6 +43,10 @@ static void ngx_http_batch_sweep_expired(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_sweep_add(ngx_http_batch_sweep_t *s,
     ngx_str_t *manifest);
+static ngx_int_t ngx_http_batch_sweep_upload(void *ctx, const char *id,
+    ngx_log_t *log);
+static void ngx_http_batch_sweep_finish(ngx_http_batch_sweep_t *s,
+    const char *id, ngx_http_batch_upload_state_t *st, ngx_log_t *log);
 static void ngx_http_batch_sweep_run(void *ctx, ngx_log_t *log);
 static void ngx_http_batch_sweep_done(void *ctx, ngx_log_t *log);
 static void ngx_http_batch_sweep_told(void *data, ngx_int_t rc,
@@ -40,6 +57,8 @@ static ngx_event_t       ngx_http_batch_sweep_event;
 static ngx_connection_t  ngx_http_batch_sweep_dummy;
 static ngx_msec_t        ngx_http_batch_sweep_tmp_at;
 static ngx_uint_t        ngx_http_batch_sweep_swept_tmp;
+static ngx_msec_t        ngx_http_batch_sweep_uploads_at;
+static ngx_uint_t        ngx_http_batch_sweep_swept_uploads;
 
 
 void
@@ -84,7 +103,7 @@ ngx_http_batch_sweep_expired(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
     size_t                   i;
-    ngx_uint_t               tmp;
+    ngx_uint_t               tmp, uploads;
     ngx_http_batch_task_t   *task;
     ngx_http_batch_sweep_t  *s;
 
@@ -96,7 +115,11 @@ ngx_http_batch_sweep_expired(void *data, ngx_int_t rc,
           || ngx_current_msec - ngx_http_batch_sweep_tmp_at
              > NGX_HTTP_BATCH_TMP_EVERY;
 
-    if (res->n == 0 && !tmp) {
+    uploads = !ngx_http_batch_sweep_swept_uploads
+              || ngx_current_msec - ngx_http_batch_sweep_uploads_at
+                 > NGX_HTTP_BATCH_UPLOADS_EVERY;
+
+    if (res->n == 0 && !tmp && !uploads) {
         return;
     }
 
@@ -109,6 +132,8 @@ ngx_http_batch_sweep_expired(void *data, ngx_int_t rc,
 
     s = task->ctx;
     s->tmp = tmp;
+    s->uploads = uploads;
+    s->now = batch_clock_sec();
 
     for (i = 0; i < res->n && i < NGX_HTTP_BATCH_SWEEP_FILES; i++) {
         ngx_http_batch_sweep_add(s, &res->items[i]);
@@ -122,6 +147,11 @@ ngx_http_batch_sweep_expired(void *data, ngx_int_t rc,
     if (tmp) {
         ngx_http_batch_sweep_swept_tmp = 1;
         ngx_http_batch_sweep_tmp_at = ngx_current_msec;
+    }
+
+    if (uploads) {
+        ngx_http_batch_sweep_swept_uploads = 1;
+        ngx_http_batch_sweep_uploads_at = ngx_current_msec;
     }
 }
 
@@ -167,6 +197,95 @@ ngx_http_batch_sweep_run(void *ctx, ngx_log_t *log)
     if (s->tmp) {
         ngx_http_batch_store_sweep_tmp(NGX_HTTP_BATCH_TMP_AGE, log);
     }
+
+    if (s->uploads) {
+        (void) ngx_http_batch_store_walk(BATCH_ID_UPLOAD,
+                                         ngx_http_batch_sweep_upload, s, log);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_batch_sweep_upload(void *ctx, const char *id, ngx_log_t *log)
+{
+    ngx_http_batch_sweep_t *s = ctx;
+
+    ngx_int_t                       rc;
+    ngx_http_batch_upload_state_t   st;
+
+    if (ngx_http_batch_task_quit()) {
+        return NGX_ABORT;
+    }
+
+    rc = ngx_http_batch_store_upload_read(id, s->now, &st, log);
+
+    if (rc == NGX_DECLINED) {
+
+        /* never created, or not quite deleted */
+
+        if (ngx_http_batch_store_upload_old(id, NGX_HTTP_BATCH_TMP_AGE, log)) {
+            ngx_http_batch_store_upload_delete(id, log);
+        }
+
+        return NGX_OK;
+    }
+
+    if (rc != NGX_OK) {
+        return NGX_OK;
+    }
+
+    if (st.end) {
+        ngx_http_batch_sweep_finish(s, id, &st, log);
+
+    } else if (st.upload.expires_at + NGX_HTTP_BATCH_UPLOADS_GRACE <= s->now
+               && ngx_http_batch_store_upload_end(id,
+                                              NGX_HTTP_BATCH_UPLOAD_EXPIRED,
+                                              NULL, NULL, log)
+                  == NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_INFO, log, 0, "batch: %s has expired", id);
+        ngx_http_batch_store_upload_clean(id, log);
+    }
+
+    ngx_http_batch_store_upload_free(&st);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_sweep_finish(ngx_http_batch_sweep_t *s, const char *id,
+    ngx_http_batch_upload_state_t *st, ngx_log_t *log)
+{
+    ngx_str_t   text;
+    ngx_uint_t  made;
+
+    if (st->status == NGX_HTTP_BATCH_UPLOAD_COMPLETED) {
+
+        if (s->nmade == NGX_HTTP_BATCH_SWEEP_FILES
+            || ngx_http_batch_store_upload_finish(id, &st->file, &made, log)
+               == NGX_ERROR)
+        {
+            return;
+        }
+
+        if (made) {
+            text = ngx_http_batch_file_encode(&st->file);
+
+            if (text.data) {
+                s->made[s->nmade++] = text;
+            }
+        }
+    }
+
+    if (st->upload.expires_at + NGX_HTTP_BATCH_UPLOADS_KEEP <= s->now) {
+        ngx_http_batch_store_upload_delete(id, log);
+        return;
+    }
+
+    /* also a part that came while the upload ended */
+
+    ngx_http_batch_store_upload_clean(id, log);
 }
 
 
@@ -196,6 +315,21 @@ ngx_http_batch_sweep_done(void *ctx, ngx_log_t *log)
         }
 
         ngx_free(s->text[i].data);
+    }
+
+    for (i = 0; i < s->nmade; i++) {
+
+        if (ngx_http_batch_file_decode(&f, s->made[i].data, s->made[i].len,
+                                       &root)
+            == NGX_OK)
+        {
+            (void) ngx_http_batch_index_file_put(&f,
+                                                 ngx_http_batch_sweep_told,
+                                                 NULL);
+            json_decref(root);
+        }
+
+        free(s->made[i].data);
     }
 
     ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));

@@ -13,7 +13,8 @@
 #define NGX_HTTP_BATCH_DIR_TMP      0
 #define NGX_HTTP_BATCH_DIR_FILES    1
 #define NGX_HTTP_BATCH_DIR_BATCHES  2
-#define NGX_HTTP_BATCH_DIR_N        3
+#define NGX_HTTP_BATCH_DIR_UPLOADS  3
+#define NGX_HTTP_BATCH_DIR_N        4
 
 extern const char  *ngx_http_batch_dir_names[NGX_HTTP_BATCH_DIR_N];
 

@@ -210,6 +210,173 @@ ngx_http_batch_meta_decode(ngx_http_batch_meta_t *m, const u_char *data,
 }
 
 
+static const char  *ngx_http_batch_upload_statuses[] = {
+    "pending", "completed", "cancelled", "expired"
+};
+
+
+const char *
+ngx_http_batch_upload_status(ngx_http_batch_upload_status_e s)
+{
+    return ngx_http_batch_upload_statuses[s];
+}
+
+
+ngx_str_t
+ngx_http_batch_upload_encode(const ngx_http_batch_upload_t *u)
+{
+    json_t     *o;
+    ngx_int_t   rc;
+
+    o = json_object();
+    if (o == NULL) {
+        return ngx_http_batch_object_dump(NULL);
+    }
+
+    rc = ngx_http_batch_object_set(o, "v",
+                                   json_integer(NGX_HTTP_BATCH_FORMAT));
+    rc |= ngx_http_batch_object_set(o, "id", json_string(u->id));
+    rc |= ngx_http_batch_object_set(o, "tenant",
+                                    ngx_http_batch_object_text(&u->tenant));
+    rc |= ngx_http_batch_object_set(o, "purpose",
+                                    ngx_http_batch_object_text(&u->purpose));
+    rc |= ngx_http_batch_object_set(o, "filename",
+                                    ngx_http_batch_object_name(&u->filename));
+    rc |= ngx_http_batch_object_set(o, "mime_type",
+                                    ngx_http_batch_object_name(&u->mime_type));
+    rc |= ngx_http_batch_object_set(o, "bytes", json_integer(u->bytes));
+    rc |= ngx_http_batch_object_set(o, "created_us",
+                                    json_integer(u->created_us));
+    rc |= ngx_http_batch_object_set(o, "expires_at",
+                                    json_integer(u->expires_at));
+    rc |= ngx_http_batch_object_set(o, "file_expires_at",
+                                    json_integer(u->file_expires_at));
+
+    if (rc != NGX_OK) {
+        json_decref(o);
+        o = NULL;
+    }
+
+    return ngx_http_batch_object_dump(o);
+}
+
+
+ngx_int_t
+ngx_http_batch_upload_decode(ngx_http_batch_upload_t *u, const u_char *data,
+    size_t len, json_t **root)
+{
+    json_t  *o;
+
+    ngx_memzero(u, sizeof(ngx_http_batch_upload_t));
+
+    o = ngx_http_batch_object_load(data, len);
+
+    if (!json_is_object(o)
+        || ngx_http_batch_object_int(o, "v") < 1
+        || ngx_http_batch_object_id(o, BATCH_ID_UPLOAD, u->id) != NGX_OK
+        || ngx_http_batch_object_string(o, "tenant", &u->tenant) != NGX_OK
+        || ngx_http_batch_object_string(o, "purpose", &u->purpose) != NGX_OK
+        || ngx_http_batch_object_string(o, "filename", &u->filename) != NGX_OK
+        || ngx_http_batch_object_string(o, "mime_type", &u->mime_type)
+           != NGX_OK)
+    {
+        json_decref(o);
+        *root = NULL;
+        return NGX_ERROR;
+    }
+
+    u->bytes = (off_t) ngx_http_batch_object_int(o, "bytes");
+    u->created_us = ngx_http_batch_object_int(o, "created_us");
+    u->expires_at = ngx_http_batch_object_int(o, "expires_at");
+    u->file_expires_at = ngx_http_batch_object_int(o, "file_expires_at");
+
+    if (u->bytes < 1 || u->created_us < 1 || u->expires_at < 1
+        || u->file_expires_at < 0)
+    {
+        json_decref(o);
+        *root = NULL;
+        return NGX_ERROR;
+    }
+
+    *root = o;
+
+    return NGX_OK;
+}
+
+
+ngx_str_t
+ngx_http_batch_upload_end_encode(const char *id,
+    ngx_http_batch_upload_status_e status, const char *parts,
+    const ngx_http_batch_file_t *f)
+{
+    json_t     *o;
+    ngx_int_t   rc;
+
+    o = json_object();
+    if (o == NULL) {
+        return ngx_http_batch_object_dump(NULL);
+    }
+
+    rc = ngx_http_batch_object_set(o, "v",
+                                   json_integer(NGX_HTTP_BATCH_FORMAT));
+    rc |= ngx_http_batch_object_set(o, "id", json_string(id));
+    rc |= ngx_http_batch_object_set(o, "status",
+                        json_string(ngx_http_batch_upload_status(status)));
+
+    if (f) {
+        rc |= ngx_http_batch_object_set(o, "parts", json_string(parts));
+        rc |= ngx_http_batch_object_set(o, "file",
+                                        ngx_http_batch_file_json(f));
+    }
+
+    if (rc != NGX_OK) {
+        json_decref(o);
+        o = NULL;
+    }
+
+    return ngx_http_batch_object_dump(o);
+}
+
+
+ngx_int_t
+ngx_http_batch_upload_end_decode(ngx_http_batch_upload_status_e *status,
+    ngx_str_t *parts, ngx_http_batch_file_t *f, const u_char *data, size_t len,
+    json_t **root)
+{
+    json_t      *o;
+    ngx_uint_t   i;
+    const char  *s;
+
+    o = ngx_http_batch_object_load(data, len);
+    s = json_string_value(json_object_get(o, "status"));
+
+    for (i = NGX_HTTP_BATCH_UPLOAD_COMPLETED;
+         s && i <= NGX_HTTP_BATCH_UPLOAD_EXPIRED;
+         i++)
+    {
+        if (ngx_strcmp(s, ngx_http_batch_upload_statuses[i]) == 0) {
+            break;
+        }
+    }
+
+    if (s == NULL || i > NGX_HTTP_BATCH_UPLOAD_EXPIRED
+        || ngx_http_batch_object_string(o, "parts", parts) != NGX_OK
+        || (i == NGX_HTTP_BATCH_UPLOAD_COMPLETED
+            && ngx_http_batch_file_from_json(f, json_object_get(o, "file"))
+               != NGX_OK))
+    {
+        json_decref(o);
+        *root = NULL;
+        return NGX_ERROR;
+    }
+
+    *status = i;
+    *root = o;
+
+    return NGX_OK;
+}
+
+
 void
 ngx_http_batch_tenant_key(const ngx_str_t *tenant, char key[41])
 {

@@ -58,9 +58,44 @@ typedef struct {
  * It is kept as JSON text: recovery and the API read it with jansson.
  */
 
+/*
+ * upload.json: what the client asked for; never changes.
+ * {"v":1,"id","tenant","purpose","filename","mime_type","bytes","created_us",
+ *  "expires_at","file_expires_at"}
+ */
+typedef struct {
+    char          id[BATCH_ID_LEN];
+    ngx_str_t     tenant;
+    ngx_str_t     purpose;
+    ngx_str_t     filename;
+    ngx_str_t     mime_type;
+    off_t         bytes;               /* that the parts must add up to */
+    int64_t       created_us;
+    int64_t       expires_at;          /* of the upload, seconds */
+    int64_t       file_expires_at;     /* of its file, seconds, 0 = never */
+} ngx_http_batch_upload_t;
+
+/*
+ * end.json, the one commit point of an upload's end:
+ * {"v":1,"id","status":"completed|cancelled|expired","parts":<SHA-1 of the part
+ *  ids, hex>,"file":<file manifest>}, the last two only of a completed one
+ */
+typedef enum {
+    NGX_HTTP_BATCH_UPLOAD_PENDING = 0,
+    NGX_HTTP_BATCH_UPLOAD_COMPLETED,
+    NGX_HTTP_BATCH_UPLOAD_CANCELLED,
+    NGX_HTTP_BATCH_UPLOAD_EXPIRED
+} ngx_http_batch_upload_status_e;
+
 /* Encoded manifest, compact; from malloc(): free() it.  data NULL on error. */
 ngx_str_t ngx_http_batch_file_encode(const ngx_http_batch_file_t *f);
 ngx_str_t ngx_http_batch_meta_encode(const ngx_http_batch_meta_t *m);
+ngx_str_t ngx_http_batch_upload_encode(const ngx_http_batch_upload_t *u);
+/* of an end; parts and f only of a completed one, else NULL */
+ngx_str_t ngx_http_batch_upload_end_encode(const char *id,
+    ngx_http_batch_upload_status_e status, const char *parts,
+    const ngx_http_batch_file_t *f);
+const char *ngx_http_batch_upload_status(ngx_http_batch_upload_status_e s);
 
 /* as a new json_t reference, for embedding; NULL on error */
 json_t *ngx_http_batch_file_json(const ngx_http_batch_file_t *f);
@@ -76,6 +111,12 @@ ngx_int_t ngx_http_batch_file_from_json(ngx_http_batch_file_t *f,
     json_t *object);
 ngx_int_t ngx_http_batch_meta_decode(ngx_http_batch_meta_t *m,
     const u_char *data, size_t len, json_t **root);
+ngx_int_t ngx_http_batch_upload_decode(ngx_http_batch_upload_t *u,
+    const u_char *data, size_t len, json_t **root);
+/* of an end.json: its status; f and *parts are filled if it is completed */
+ngx_int_t ngx_http_batch_upload_end_decode(
+    ngx_http_batch_upload_status_e *status, ngx_str_t *parts,
+    ngx_http_batch_file_t *f, const u_char *data, size_t len, json_t **root);
 
 /* 40 hex digits that name the tenant in keys: SHA-1, "0" for "" */
 void ngx_http_batch_tenant_key(const ngx_str_t *tenant, char key[41]);

@@ -112,7 +112,8 @@ ngx_http_batch_store_publish_tmp(ngx_http_batch_obj_e obj, const char *id,
 
     make = (obj == NGX_HTTP_BATCH_BLOB
             || obj == NGX_HTTP_BATCH_FILE
-            || obj == NGX_HTTP_BATCH_META);
+            || obj == NGX_HTTP_BATCH_META
+            || obj == NGX_HTTP_BATCH_UPLOAD);
 
     dir = ngx_http_batch_disk_dir(obj, id, make, log);
 
@@ -231,7 +232,8 @@ ngx_http_batch_store_read(ngx_http_batch_obj_e obj, const char *id, size_t max,
     if (rc == NGX_OK
         && (obj == NGX_HTTP_BATCH_PLAN
             || obj == NGX_HTTP_BATCH_CANCEL
-            || obj == NGX_HTTP_BATCH_FINAL)
+            || obj == NGX_HTTP_BATCH_FINAL
+            || obj == NGX_HTTP_BATCH_UPLOAD_END)
         && ngx_http_batch_disk_sync_dir(dir) == -1)
     {
         /* the reader acts on it, so its name must be durable now, even if who

@@ -12,11 +12,11 @@
 
 
 const char  *ngx_http_batch_dir_names[NGX_HTTP_BATCH_DIR_N] = {
-    "tmp", "files", "batches"
+    "tmp", "files", "batches", "uploads"
 };
 
 ngx_fd_t  ngx_http_batch_dirs[NGX_HTTP_BATCH_DIR_N] = {
-    NGX_INVALID_FILE, NGX_INVALID_FILE, NGX_INVALID_FILE
+    NGX_INVALID_FILE, NGX_INVALID_FILE, NGX_INVALID_FILE, NGX_INVALID_FILE
 };
 
 /*
@@ -148,6 +148,12 @@ ngx_http_batch_disk_room(ngx_http_batch_obj_e obj, const char *id,
     {
         room = NGX_HTTP_BATCH_DIR_FILES;
         kind = BATCH_ID_FILE;
+
+    } else if (obj == NGX_HTTP_BATCH_UPLOAD
+               || obj == NGX_HTTP_BATCH_UPLOAD_END)
+    {
+        room = NGX_HTTP_BATCH_DIR_UPLOADS;
+        kind = BATCH_ID_UPLOAD;
 
     } else {
         room = NGX_HTTP_BATCH_DIR_BATCHES;
@@ -301,6 +307,14 @@ ngx_http_batch_disk_name(ngx_http_batch_obj_e obj, const char *id,
 
     case NGX_HTTP_BATCH_CANCEL:
         (void) ngx_slprintf(p, last, "cancel.json%Z");
+        break;
+
+    case NGX_HTTP_BATCH_UPLOAD:
+        (void) ngx_slprintf(p, last, "upload.json%Z");
+        break;
+
+    case NGX_HTTP_BATCH_UPLOAD_END:
+        (void) ngx_slprintf(p, last, "end.json%Z");
         break;
 
     default: /* NGX_HTTP_BATCH_FINAL */

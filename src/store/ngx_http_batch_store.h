@@ -12,6 +12,7 @@
  *                                  /final.json  the result     <- commit point
  *                                  /c<chunk>.<epoch>.seg
  *                                  /c<chunk>.<epoch>.seal
+ *   <store>/uploads/<xx>/<upload id>/...        see ngx_http_batch_uploads.h
  *   <xx>: the two characters of the id behind its prefix
  *
  * Publishing: write in tmp/, fdatasync, link() to the name (EEXIST: somebody
@@ -36,7 +37,9 @@ typedef enum {
     NGX_HTTP_BATCH_INPUT,
     NGX_HTTP_BATCH_PLAN,
     NGX_HTTP_BATCH_CANCEL,
-    NGX_HTTP_BATCH_FINAL
+    NGX_HTTP_BATCH_FINAL,
+    NGX_HTTP_BATCH_UPLOAD,         /* upload.json */
+    NGX_HTTP_BATCH_UPLOAD_END      /* end.json */
 } ngx_http_batch_obj_e;
 
 #define NGX_HTTP_BATCH_TMP_LEN   33         /* tmp name, NUL included */
@@ -76,7 +79,7 @@ ngx_int_t ngx_http_batch_store_publish(ngx_http_batch_obj_e obj,
     const char *id, const void *data, size_t len, ngx_log_t *log);
 
 /* Reads a whole small object (a file's manifest only if there is no tombstone;
- * plan, cancel mark and result are made durable before they are handed out);
+ * plan, cancel mark, result and end are made durable before they are handed out);
  * *data is from ngx_alloc(), NUL-terminated (not
  * counted).  NGX_OK, NGX_DECLINED (no such object), NGX_ERROR (also > max). */
 ngx_int_t ngx_http_batch_store_read(ngx_http_batch_obj_e obj, const char *id,
@@ -136,8 +139,8 @@ ngx_int_t ngx_http_batch_store_seal_publish(const char *batch_id,
 ngx_int_t ngx_http_batch_store_seal_read(const char *batch_id, uint32_t chunk,
     uint32_t epoch, ngx_str_t *data, ngx_log_t *log);
 
-/* Calls cb for every id of the kind on disk (tombstoned files left out), until
- * it returns other than NGX_OK; returns that, or NGX_ERROR. */
+/* Calls cb for every id of the kind on disk (tombstoned files left out; uploads
+ * whatever is left of them), until it returns other than NGX_OK; returns that, or NGX_ERROR. */
 typedef ngx_int_t (*ngx_http_batch_store_walk_pt)(void *ctx, const char *id,
     ngx_log_t *log);
 ngx_int_t ngx_http_batch_store_walk(batch_id_kind_e kind,

@@ -56,8 +56,15 @@ ngx_http_batch_store_walk_open(batch_id_kind_e kind, ngx_log_t *log)
         return NULL;
     }
 
-    room = (kind == BATCH_ID_BATCH) ? NGX_HTTP_BATCH_DIR_BATCHES
-                                    : NGX_HTTP_BATCH_DIR_FILES;
+    if (kind == BATCH_ID_BATCH) {
+        room = NGX_HTTP_BATCH_DIR_BATCHES;
+
+    } else if (kind == BATCH_ID_UPLOAD) {
+        room = NGX_HTTP_BATCH_DIR_UPLOADS;
+
+    } else {
+        room = NGX_HTTP_BATCH_DIR_FILES;
+    }
 
     w->kind = kind;
     w->room = ngx_http_batch_walk_opendir(ngx_http_batch_dirs[room], ".",
@@ -97,7 +104,7 @@ ngx_http_batch_walk_match(ngx_http_batch_walk_t *w, const char *name,
 
     len = ngx_strlen(name);
 
-    if (w->kind != BATCH_ID_BATCH) {
+    if (w->kind == BATCH_ID_FILE) {
 
         if (len <= 5 || ngx_strcmp(name + len - 5, ".json") != 0) {
             return 0;
@@ -114,6 +121,10 @@ ngx_http_batch_walk_match(ngx_http_batch_walk_t *w, const char *name,
 
     ngx_memcpy(id, name, len);
     id[len] = '\0';
+
+    if (w->kind == BATCH_ID_UPLOAD) {
+        return 1;
+    }
 
     dir = dirfd(w->shard);
 
