@@ -348,9 +348,9 @@ for (['../../etc/passwd', 'passwd'], ['a%22b.jsonl', 'a"b.jsonl'],
 my $c = BatchRaw->new;
 my ($r, $e);
 
-$r = $c->request('POST', '/v1/uploads', '{}');
+$r = $c->request('POST', '/v1/uploadsx', '{}');
 is($r->{status}, 404, 'unknown route');
-is($r->{json}{error}{message}, 'Invalid URL (POST /v1/uploads)', 'wording');
+is($r->{json}{error}{message}, 'Invalid URL (POST /v1/uploadsx)', 'wording');
 
 for my $path ('/v1/files/', '/v1/files//content', '/v1/files/a/b',
               '/v1/batches/x/content', '/v1/files/x/cancel')

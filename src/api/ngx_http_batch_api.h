@@ -200,8 +200,8 @@ ngx_int_t ngx_http_batch_check_expires(ngx_http_batch_op_t *op,
 ngx_int_t ngx_http_batch_check_anchor(ngx_http_batch_op_t *op,
     const char *param, const u_char *p, size_t len);
 
-/* the string of that name in op->root; *value of an optional one that is missing
- * or null has len 0 */
+/* the string of that name in op->root; *value of an optional one that is
+ * missing or null has len 0 */
 ngx_int_t ngx_http_batch_check_string(ngx_http_batch_op_t *op,
     const char *name, ngx_uint_t required, ngx_str_t *value);
 /* one of the purposes a client may give; *purpose is static */

@@ -1,8 +1,8 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * File, upload and batch objects as clients see them.  Keys and their order are those
- * of OpenAI's service; behind them come the keys of its relatives, so that one
+ * File, upload and batch objects as clients see them.  Keys and their order are
+ * those of OpenAI's service; behind them come the keys of its relatives, so that one
  * object serves all readers.
  */
 

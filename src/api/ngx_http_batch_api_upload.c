@@ -282,7 +282,9 @@ ngx_http_batch_upload_commit(ngx_http_batch_op_t *op)
     if (up->seconds) {
         op->file.expires_at = now / 1000000 + up->seconds;
 
-    } else if (ngx_http_batch_for_batch(&op->file.purpose) && op->conf->file_ttl) {
+    } else if (ngx_http_batch_for_batch(&op->file.purpose)
+               && op->conf->file_ttl)
+    {
         op->file.expires_at = now / 1000000 + op->conf->file_ttl;
     }
 

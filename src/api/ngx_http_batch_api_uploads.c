@@ -18,7 +18,7 @@
 /* from the op's pool */
 
 typedef struct {
-    ngx_http_batch_form_t           form;      /* of the call that adds a part */
+    ngx_http_batch_form_t           form;      /* of a call that adds one */
     char                            part[BATCH_ID_LEN];
     int64_t                         now;       /* us */
     ngx_uint_t                      nparts;    /* on disk */

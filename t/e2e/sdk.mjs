@@ -181,6 +181,48 @@ async function errors() {
 }
 
 
+// a file in parts: 5 at the same time, named in their order
+
+async function uploads() {
+    const data = Buffer.from(jsonl(200));
+    const size = Math.ceil(data.length / 5);
+    const upload = await client.uploads.create({ filename: 'parts.jsonl',
+        purpose: 'batch', bytes: data.length, mime_type: 'text/jsonl' });
+
+    is(upload.status, 'pending', 'uploads.create');
+
+    const parts = await Promise.all([0, 1, 2, 3, 4].map(async (i) =>
+        client.uploads.parts.create(upload.id, { data: await toFile(
+            data.subarray(i * size, (i + 1) * size), `part-${i}`) })));
+
+    ok(parts.every((p) => p.object === 'upload.part'
+                          && p.upload_id === upload.id),
+       'uploads.parts.create, five at once', parts);
+
+    await refused(client.uploads.complete(upload.id,
+        { part_ids: parts.slice(1).map((p) => p.id) }), 400,
+        'to complete with a part missing');
+
+    const done = await client.uploads.complete(upload.id,
+        { part_ids: parts.map((p) => p.id) });
+
+    is(done.status, 'completed', 'uploads.complete');
+    is(await (await client.files.content(done.file.id)).text(),
+       data.toString(), 'the file has the parts in their order');
+    is((await finished((await create(done.file)).id)).status, 'completed',
+       'and is good for a batch');
+
+    const other = await client.uploads.create({ filename: 'x', bytes: 1,
+        purpose: 'batch', mime_type: 'text/jsonl' });
+
+    is((await client.uploads.cancel(other.id)).status, 'cancelled',
+       'uploads.cancel');
+    await refused(client.uploads.parts.create(other.id,
+        { data: await toFile(Buffer.from('x'), 'x') }), 400,
+        'a part of a cancelled upload');
+}
+
+
 async function paging(file) {
     const made = [];
 
@@ -229,6 +271,7 @@ try {
     const file = await files();
     await whole(file);
     await errors();
+    await uploads();
     await paging(file);
     await cancel();
 } catch (e) {

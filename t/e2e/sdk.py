@@ -3,6 +3,7 @@
 TAP on standard output.  The directory takes the files that are uploaded.
 """
 
+import hashlib
 import json
 import os
 import sys
@@ -60,6 +61,31 @@ def upload(data, name="in.jsonl", **extra):
     return client.files.create(file=(name, data), purpose="batch", **extra)
 
 
+def uploads():
+    data = jsonl(100)
+    name = os.path.join(folder, "parts.jsonl")
+    with open(name, "wb") as f:
+        f.write(data)
+    up = client.uploads.upload_file_chunked(
+        file=name, mime_type="text/jsonl", purpose="batch", part_size=4000,
+        md5=hashlib.md5(data).hexdigest())
+    ok(up.status == "completed", "uploads.upload_file_chunked", up)
+    ok(up.file.filename == "parts.jsonl" and up.file.bytes == len(data),
+       "its file", up)
+    ok(client.files.content(up.file.id).content == data, "its content")
+    ok(finished(create(up.file)).request_counts.completed == 100,
+       "its batch completes")
+    refused(lambda: client.uploads.upload_file_chunked(
+        file=data, filename="b", bytes=len(data), mime_type="text/jsonl",
+        purpose="batch", md5="0" * 32), openai.BadRequestError,
+        "bytes with the MD5 of others")
+    up = client.uploads.create(bytes=1, filename="c", purpose="batch",
+                               mime_type="text/jsonl")
+    ok(client.uploads.cancel(up.id).status == "cancelled", "uploads.cancel")
+    refused(lambda: client.uploads.complete(upload_id=up.id, part_ids=["x"]),
+            openai.BadRequestError, "to complete a cancelled upload")
+
+
 def main():
     name = os.path.join(folder, "entrée.jsonl")
     with open(name, "wb") as f:
@@ -94,6 +120,8 @@ def main():
     ok(all(x["response"]["body"]["choices"][0]["message"]["content"]
            == f"You said: Zeile № {i}" for i, x in enumerate(lines, 1)),
        "each with its own answer", lines[0])
+
+    uploads()
 
     bad = finished(create(upload(b'{"custom_id":"a"}\n' + jsonl(2))))
     ok(bad.status == "failed" and bad.errors.data[0].line == 1,
