@@ -2,8 +2,8 @@
  * Copyright (C) the ngx_http_batch_module authors
  *
  * File, upload and batch objects as clients see them.  Keys and their order are
- * those of OpenAI's service; behind them come the keys of its relatives, so that one
- * object serves all readers.
+ * those of OpenAI's service; behind them come the keys of its relatives, so that
+ * one object serves all readers.
  */
 
 #include "ngx_http_batch_api.h"

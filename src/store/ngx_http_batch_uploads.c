@@ -100,8 +100,8 @@ ngx_http_batch_store_upload_read(const char *id, int64_t now,
 
 malformed:
 
-    ngx_log_error(NGX_LOG_ALERT, log, 0, "batch store: malformed JSON of \"%s\"",
-                  id);
+    ngx_log_error(NGX_LOG_ALERT, log, 0,
+                  "batch store: malformed JSON of \"%s\"", id);
 
     ngx_http_batch_store_upload_free(st);
     ngx_set_errno(EINVAL);
