@@ -24,6 +24,8 @@
 #define NGX_HTTP_BATCH_CLAIM_PAUSE    200      /* after "nothing free" */
 #define NGX_HTTP_BATCH_ACTIVE         64       /* batches looked at */
 #define NGX_HTTP_BATCH_CHUNKS         64       /* held at most */
+#define NGX_HTTP_BATCH_FLYING         1        /* blocked, own lines in flight */
+#define NGX_HTTP_BATCH_IDLE           2        /* blocked, none */
 #define NGX_HTTP_BATCH_PASS           4        /* lines of a chunk in a row */
 
 
@@ -417,8 +419,12 @@ ngx_http_batch_dispatch_pump(ngx_event_t *ev)
         ngx_http_batch_dispatch_wake();
 
     } else if (blocked && !ngx_http_batch_again_event.timer_set) {
-        /* other workers hold the slots: they do not tell when one is free */
-        ngx_add_timer(&ngx_http_batch_again_event, 2);
+        /*
+         * Other workers hold the slots, and do not tell when one is free.  Own
+         * lines that end come here anyway.
+         */
+        ngx_add_timer(&ngx_http_batch_again_event,
+                      blocked == NGX_HTTP_BATCH_IDLE ? 2 : 20);
     }
 
     ngx_http_batch_dispatch_claim();
@@ -466,7 +472,9 @@ ngx_http_batch_dispatch_lines(ngx_uint_t *blocked)
 
                 if (ngx_http_batch_budget(run) == 0) {
                     ngx_http_batch_slot->want[run->route] = 1;
-                    *blocked = 1;
+                    *blocked = ngx_http_batch_slot->inflight[run->route]
+                               ? ngx_max(*blocked, NGX_HTTP_BATCH_FLYING)
+                               : NGX_HTTP_BATCH_IDLE;
                     break;
                 }
 
