@@ -28,6 +28,13 @@
 #define NGX_HTTP_BATCH_ORDER_INPUT       0
 #define NGX_HTTP_BATCH_ORDER_COMPLETION  1
 
+#define NGX_HTTP_BATCH_OPENAI            0
+#define NGX_HTTP_BATCH_IMPALA            1
+#define NGX_HTTP_BATCH_TENSORZERO        2
+
+#define NGX_HTTP_BATCH_JOBS_MAX              64      /* batch_job, at most */
+#define NGX_HTTP_BATCH_PRIORITY_MAX      9
+
 
 /*
  * The module's request context begins with an ngx_uint_t that says whose it is:
@@ -60,6 +67,7 @@ typedef struct {
     ngx_thread_pool_t            *tp;          /* set in init_process */
     ngx_array_t                   routes;      /* of
                                             ngx_http_batch_loc_conf_t * */
+    ngx_array_t                   jobs;        /* of ..._job_conf_t */
     ngx_uint_t                    enabled;     /* some location has batch_api */
     ngx_shm_zone_t               *slots;
 } ngx_http_batch_main_conf_t;
@@ -69,6 +77,24 @@ typedef struct {
     ngx_str_t                     name;        /* as clients write it */
     int64_t                       seconds;     /* 0: unlimited */
 } ngx_http_batch_window_t;
+
+
+/*
+ * batch_job: what a client's job_id stands for.  Price, model and window are
+ * told to the client, so a batch takes them over when it is created; pass,
+ * concurrency and priority are looked up by the job_id when it runs, so that a
+ * reload applies to batches that are under way.
+ */
+
+typedef struct {
+    ngx_str_t                     id;
+    ngx_str_t                     model;       /* len 0: that of the lines */
+    double                        price;       /* USD per 1M tokens */
+    ngx_http_batch_window_t       window;      /* name.len 0: the client's */
+    ngx_str_t                     pass;        /* len 0: the route's */
+    ngx_uint_t                    concurrency; /* per node, 0: the route's */
+    ngx_uint_t                    priority;    /* 0..9, 9 is first */
+} ngx_http_batch_job_conf_t;
 
 
 /*
@@ -91,6 +117,13 @@ typedef struct {
     ngx_array_t                  *endpoints;       /* of ngx_str_t */
     ngx_array_t                  *windows;         /* ..._window_t */
     ngx_http_complex_value_t     *tenant;
+    ngx_uint_t                    dialect;
+
+    /* as written, for what has a default that the dialect decides */
+    struct {
+        ngx_array_t              *windows;
+        off_t                     max_file_size;
+    } given;
 
     ngx_str_t                     route;           /* "server location" */
     ngx_http_conf_ctx_t          *ctx;             /* of the location */
@@ -106,6 +139,10 @@ extern ngx_http_batch_main_conf_t  *ngx_http_batch_conf;
 /* The route of that key and its number in routes; the only route there is stands
  * in for one that was renamed.  NULL: none.  For threads, too. */
 ngx_http_batch_loc_conf_t *ngx_http_batch_route(ngx_str_t *key,
+    ngx_uint_t *n);
+
+/* The job of that id and its number in jobs.  NULL: none.  For threads, too. */
+ngx_http_batch_job_conf_t *ngx_http_batch_job_named(const ngx_str_t *id,
     ngx_uint_t *n);
 
 /* unique among all workers of all nodes, for leases: random hex, made in

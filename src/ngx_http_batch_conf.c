@@ -18,8 +18,6 @@ static char *ngx_http_batch_redis_option(ngx_conf_t *cf,
     ngx_http_batch_redis_conf_t *rcf, ngx_str_t *value);
 static char *ngx_http_batch_redis_password(ngx_conf_t *cf,
     ngx_http_batch_redis_conf_t *rcf, ngx_str_t *file);
-static ngx_int_t ngx_http_batch_window(ngx_str_t *value,
-    ngx_http_batch_window_t *w);
 static ngx_uid_t ngx_http_batch_worker_uid(ngx_cycle_t *cycle);
 
 
@@ -32,10 +30,25 @@ static ngx_str_t  ngx_http_batch_default_endpoints[] = {
 };
 
 
-static ngx_http_batch_window_t  ngx_http_batch_default_windows[] = {
-    { ngx_string("24h"), 86400 },
-    { ngx_string("unlimited"), 0 },
-    { ngx_null_string, 0 }
+/* by dialect; the first one serves everybody */
+
+static ngx_http_batch_window_t  ngx_http_batch_default_windows[3][3] = {
+
+    { { ngx_string("24h"), 86400 },
+      { ngx_string("unlimited"), 0 },
+      { ngx_null_string, 0 } },
+
+    { { ngx_string("unlimited"), 0 },
+      { ngx_null_string, 0 },
+      { ngx_null_string, 0 } },
+
+    { { ngx_string("24h"), 86400 },
+      { ngx_null_string, 0 },
+      { ngx_null_string, 0 } }
+};
+
+static off_t  ngx_http_batch_default_sizes[] = {
+    200 * 1024 * 1024, 200 * 1024 * 1024, 100 * 1024 * 1024
 };
 
 
@@ -457,20 +470,20 @@ ngx_http_batch_set_windows(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_uint_t                i;
     ngx_http_batch_window_t  *w;
 
-    if (blcf->windows != NGX_CONF_UNSET_PTR) {
+    if (blcf->given.windows != NGX_CONF_UNSET_PTR) {
         return "is duplicate";
     }
 
     value = cf->args->elts;
 
-    blcf->windows = ngx_array_create(cf->pool, cf->args->nelts - 1,
-                                     sizeof(ngx_http_batch_window_t));
-    if (blcf->windows == NULL) {
+    blcf->given.windows = ngx_array_create(cf->pool, cf->args->nelts - 1,
+                                           sizeof(ngx_http_batch_window_t));
+    if (blcf->given.windows == NULL) {
         return NGX_CONF_ERROR;
     }
 
     for (i = 1; i < cf->args->nelts; i++) {
-        w = ngx_array_push(blcf->windows);
+        w = ngx_array_push(blcf->given.windows);
         if (w == NULL) {
             return NGX_CONF_ERROR;
         }
@@ -488,7 +501,7 @@ ngx_http_batch_set_windows(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_batch_window(ngx_str_t *value, ngx_http_batch_window_t *w)
 {
     ngx_int_t  n, unit;
@@ -551,14 +564,25 @@ ngx_http_batch_conf_defaults(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *conf)
         }
     }
 
-    if (conf->windows == NULL) {
+    conf->max_file_size = conf->given.max_file_size;
+
+    if (conf->max_file_size == NGX_CONF_UNSET) {
+        conf->max_file_size = ngx_http_batch_default_sizes[conf->dialect];
+    }
+
+    conf->windows = conf->given.windows;
+
+    if (conf->windows == NGX_CONF_UNSET_PTR) {
         conf->windows = ngx_array_create(cf->pool, 2,
                                          sizeof(ngx_http_batch_window_t));
         if (conf->windows == NULL) {
             return NGX_CONF_ERROR;
         }
 
-        for (w = ngx_http_batch_default_windows; w->name.len; w++) {
+        for (w = ngx_http_batch_default_windows[conf->dialect];
+             w->name.len;
+             w++)
+        {
             window = ngx_array_push(conf->windows);
             if (window == NULL) {
                 return NGX_CONF_ERROR;

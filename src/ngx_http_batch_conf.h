@@ -19,14 +19,23 @@ char *ngx_http_batch_set_endpoints(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_batch_set_windows(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_batch_set_job(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
-/* lists that nobody has set */
+/* "24h", "unlimited"; w->name is value itself.  NGX_ERROR: it is none */
+ngx_int_t ngx_http_batch_window(ngx_str_t *value, ngx_http_batch_window_t *w);
+
+/* what nobody has set, by the dialect */
 char *ngx_http_batch_conf_defaults(ngx_conf_t *cf,
     ngx_http_batch_loc_conf_t *conf);
 
 /* the route gets its key; batch_pass must lead somewhere */
 ngx_int_t ngx_http_batch_route_check(ngx_conf_t *cf,
     ngx_http_batch_main_conf_t *bmcf, ngx_uint_t n);
+
+/* pass, whose directive is named for messages, leads from the route's server to
+ * a location for lines, whatever the endpoint */
+ngx_int_t ngx_http_batch_pass_check(ngx_conf_t *cf,
+    ngx_http_batch_loc_conf_t *blcf, ngx_str_t *pass, const char *directive);
 
 /* after all merging: routes get their keys, batch_pass its location */
 ngx_int_t ngx_http_batch_conf_check(ngx_conf_t *cf,

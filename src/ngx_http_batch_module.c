@@ -41,6 +41,14 @@ static ngx_conf_enum_t  ngx_http_batch_orders[] = {
 };
 
 
+static ngx_conf_enum_t  ngx_http_batch_dialects[] = {
+    { ngx_string("openai"), NGX_HTTP_BATCH_OPENAI },
+    { ngx_string("impala"), NGX_HTTP_BATCH_IMPALA },
+    { ngx_string("tensorzero"), NGX_HTTP_BATCH_TENSORZERO },
+    { ngx_null_string, 0 }
+};
+
+
 static ngx_conf_num_bounds_t  ngx_http_batch_concurrency_bounds = {
     ngx_conf_check_num_bounds, 1, 65535
 };
@@ -90,6 +98,20 @@ static ngx_command_t  ngx_http_batch_commands[] = {
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_batch_main_conf_t, thread_pool),
       NULL },
+
+    { ngx_string("batch_job"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_batch_set_job,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("batch_dialect"),
+      NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_batch_loc_conf_t, dialect),
+      &ngx_http_batch_dialects },
 
     { ngx_string("batch_pass"),
       NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_TAKE1,
@@ -151,7 +173,7 @@ static ngx_command_t  ngx_http_batch_commands[] = {
       NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_off_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_batch_loc_conf_t, max_file_size),
+      offsetof(ngx_http_batch_loc_conf_t, given.max_file_size),
       NULL },
 
     { ngx_string("batch_output_order"),
@@ -268,6 +290,13 @@ ngx_http_batch_create_main_conf(ngx_conf_t *cf)
         return NULL;
     }
 
+    if (ngx_array_init(&bmcf->jobs, cf->pool, 4,
+                       sizeof(ngx_http_batch_job_conf_t))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
     return bmcf;
 }
 
@@ -296,11 +325,12 @@ ngx_http_batch_create_loc_conf(ngx_conf_t *cf)
     blcf->retries = NGX_CONF_UNSET_UINT;
     blcf->timeout = NGX_CONF_UNSET_MSEC;
     blcf->max_requests = NGX_CONF_UNSET_UINT;
-    blcf->max_file_size = NGX_CONF_UNSET;
     blcf->output_order = NGX_CONF_UNSET_UINT;
     blcf->file_ttl = NGX_CONF_UNSET;
     blcf->endpoints = NGX_CONF_UNSET_PTR;
-    blcf->windows = NGX_CONF_UNSET_PTR;
+    blcf->dialect = NGX_CONF_UNSET_UINT;
+    blcf->given.windows = NGX_CONF_UNSET_PTR;
+    blcf->given.max_file_size = NGX_CONF_UNSET;
 
     return blcf;
 }
@@ -317,13 +347,16 @@ ngx_http_batch_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->retries, prev->retries, 5);
     ngx_conf_merge_msec_value(conf->timeout, prev->timeout, 3600000);
     ngx_conf_merge_uint_value(conf->max_requests, prev->max_requests, 50000);
-    ngx_conf_merge_off_value(conf->max_file_size, prev->max_file_size,
-                             200 * 1024 * 1024);
     ngx_conf_merge_uint_value(conf->output_order, prev->output_order,
                               NGX_HTTP_BATCH_ORDER_INPUT);
     ngx_conf_merge_sec_value(conf->file_ttl, prev->file_ttl, 2592000);
     ngx_conf_merge_ptr_value(conf->endpoints, prev->endpoints, NULL);
-    ngx_conf_merge_ptr_value(conf->windows, prev->windows, NULL);
+    ngx_conf_merge_uint_value(conf->dialect, prev->dialect,
+                              NGX_HTTP_BATCH_OPENAI);
+    ngx_conf_merge_ptr_value(conf->given.windows, prev->given.windows,
+                             NGX_CONF_UNSET_PTR);
+    ngx_conf_merge_off_value(conf->given.max_file_size,
+                             prev->given.max_file_size, NGX_CONF_UNSET);
 
     if (conf->tenant == NULL) {
         conf->tenant = prev->tenant;

@@ -11,9 +11,10 @@
 static ngx_int_t ngx_http_batch_route_key(ngx_conf_t *cf,
     ngx_http_batch_main_conf_t *bmcf, ngx_uint_t n);
 static ngx_int_t ngx_http_batch_check_pass(ngx_conf_t *cf,
-    ngx_http_batch_loc_conf_t *blcf, ngx_str_t *endpoint);
-static ngx_int_t ngx_http_batch_check_target(ngx_conf_t *cf,
-    ngx_http_batch_loc_conf_t *blcf, ngx_http_core_loc_conf_t *clcf);
+    ngx_http_batch_loc_conf_t *blcf, ngx_str_t *pass, const char *directive,
+    ngx_str_t *endpoint);
+static ngx_int_t ngx_http_batch_check_target(ngx_conf_t *cf, ngx_str_t *pass,
+    const char *directive, ngx_http_core_loc_conf_t *clcf);
 static ngx_http_core_loc_conf_t *ngx_http_batch_find_location(
     ngx_http_core_loc_conf_t *pclcf, u_char *uri, size_t len);
 
@@ -25,8 +26,8 @@ ngx_int_t
 ngx_http_batch_route_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
     ngx_uint_t n)
 {
-    ngx_str_t                   *endpoint;
     ngx_uint_t                   i;
+    ngx_http_batch_job_conf_t   *job;
     ngx_http_batch_loc_conf_t   *blcf, **routes;
 
     routes = bmcf->routes.elts;
@@ -45,10 +46,43 @@ ngx_http_batch_route_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
         return NGX_ERROR;
     }
 
+    if (ngx_http_batch_pass_check(cf, blcf, &blcf->pass, "batch_pass ")
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* a client of any route may name any job */
+
+    job = bmcf->jobs.elts;
+
+    for (i = 0; i < bmcf->jobs.nelts; i++) {
+        if (job[i].pass.len
+            && ngx_http_batch_pass_check(cf, blcf, &job[i].pass,
+                                         "batch_job ... pass=")
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_batch_pass_check(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
+    ngx_str_t *pass, const char *directive)
+{
+    ngx_str_t   *endpoint;
+    ngx_uint_t   i;
+
     endpoint = blcf->endpoints->elts;
 
     for (i = 0; i < blcf->endpoints->nelts; i++) {
-        if (ngx_http_batch_check_pass(cf, blcf, &endpoint[i]) != NGX_OK) {
+        if (ngx_http_batch_check_pass(cf, blcf, pass, directive, &endpoint[i])
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
     }
@@ -136,7 +170,7 @@ ngx_http_batch_route(ngx_str_t *key, ngx_uint_t *n)
 
 static ngx_int_t
 ngx_http_batch_check_pass(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
-    ngx_str_t *endpoint)
+    ngx_str_t *pass, const char *directive, ngx_str_t *endpoint)
 {
     u_char                     uri[NGX_MAX_PATH + 1], *p;
     ngx_http_core_srv_conf_t  *cscf;
@@ -145,12 +179,12 @@ ngx_http_batch_check_pass(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
     cscf = ngx_http_get_module_srv_conf(blcf->ctx, ngx_http_core_module);
     pclcf = ngx_http_get_module_loc_conf(cscf->ctx, ngx_http_core_module);
 
-    p = ngx_snprintf(uri, NGX_MAX_PATH, "%V%V", &blcf->pass, endpoint);
+    p = ngx_snprintf(uri, NGX_MAX_PATH, "%V%V", pass, endpoint);
 
     clcf = ngx_http_batch_find_location(pclcf, uri, p - uri);
 
     if (clcf) {
-        return ngx_http_batch_check_target(cf, blcf, clcf);
+        return ngx_http_batch_check_target(cf, pass, directive, clcf);
     }
 
 #if (NGX_PCRE)
@@ -159,36 +193,36 @@ ngx_http_batch_check_pass(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
         /* one of them may match: only a request can tell */
 
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "\"batch_pass %V\" seems to lead to a location given by"
+                      "\"%s%V\" seems to lead to a location given by"
                       " a regular expression: add \"proxy_ignore_headers"
                       " X-Accel-Redirect;\" to it, or use a prefix",
-                      &blcf->pass);
+                      directive, pass);
         return NGX_OK;
     }
 #endif
 
     ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                  "\"batch_pass %V\": the server has no location for it; add:"
+                  "\"%s%V\": the server has no location for it; add:"
                   " location %V/ { internal; proxy_pass http://<upstream>/; }",
-                  &blcf->pass, &blcf->pass);
+                  directive, pass, pass);
 
     return NGX_ERROR;
 }
 
 
 static ngx_int_t
-ngx_http_batch_check_target(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
-    ngx_http_core_loc_conf_t *clcf)
+ngx_http_batch_check_target(ngx_conf_t *cf, ngx_str_t *pass,
+    const char *directive, ngx_http_core_loc_conf_t *clcf)
 {
     ngx_uint_t                 bits;
     ngx_http_upstream_conf_t  *ucf;
 
     if (clcf->handler == ngx_http_batch_api_handler) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"batch_pass %V\" leads to a location with"
+                      "\"%s%V\" leads to a location with"
                       " \"batch_api\": lines would never reach an inference"
                       " server; give them an internal location with"
-                      " proxy_pass", &blcf->pass);
+                      " proxy_pass", directive, pass);
         return NGX_ERROR;
     }
 
@@ -215,9 +249,9 @@ ngx_http_batch_check_target(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
 
     if (!clcf->internal) {
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "location \"%V\" of \"batch_pass %V\" is open to"
+                      "location \"%V\" of \"%s%V\" is open to"
                       " clients: add \"internal;\" to it", &clcf->name,
-                      &blcf->pass);
+                      directive, pass);
     }
 
     return NGX_OK;

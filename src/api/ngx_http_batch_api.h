@@ -17,6 +17,10 @@
 #define NGX_HTTP_BATCH_API_SHOWN      100      /* of a client's value, bytes */
 #define NGX_HTTP_BATCH_API_TENANT     256      /* of batch_tenant, bytes */
 
+#define NGX_HTTP_BATCH_UNPROCESSABLE  422      /* dialect impala's 400 */
+#define NGX_HTTP_BATCH_API_DUMP                                               \
+    (JSON_COMPACT|JSON_REAL_PRECISION(15))     /* 0.2 stays 0.2 */
+
 #define NGX_HTTP_BATCH_TTL_MIN        3600     /* expires_after, seconds */
 #define NGX_HTTP_BATCH_TTL_MAX        2592000
 
@@ -236,7 +240,8 @@ json_t *ngx_http_batch_render_file(const ngx_http_batch_file_t *f);
 /* f: the file of a completed one */
 json_t *ngx_http_batch_render_upload(const ngx_http_batch_upload_t *u,
     ngx_http_batch_upload_status_e status, const ngx_http_batch_file_t *f);
-json_t *ngx_http_batch_render_batch(const ngx_http_batch_view_t *v);
+json_t *ngx_http_batch_render_batch(const ngx_http_batch_view_t *v,
+    ngx_uint_t dialect);
 /* {"object":"list",...}; steals data */
 json_t *ngx_http_batch_render_list(json_t *data, ngx_uint_t has_more);
 
@@ -259,6 +264,9 @@ ngx_int_t ngx_http_batch_api_cancel(ngx_http_request_t *r);
 /* ngx_http_batch_api_create.c: fills op->meta out of the body, whose
  * reference op->root holds; NGX_OK, or NGX_DONE if the op was rejected */
 ngx_int_t ngx_http_batch_api_check_create(ngx_http_batch_op_t *op);
+/* dialect impala: 404, or next() if the batch's input file is there */
+void ngx_http_batch_api_check_input(ngx_http_batch_op_t *op,
+    ngx_http_batch_op_pt next);
 
 
 #endif /* _NGX_HTTP_BATCH_API_H_INCLUDED_ */

@@ -130,7 +130,7 @@ ngx_http_batch_api_json(ngx_http_request_t *r, ngx_uint_t status,
 {
     char  *text;
 
-    text = json_dumps(root, JSON_COMPACT);
+    text = json_dumps(root, NGX_HTTP_BATCH_API_DUMP);
     json_decref(root);
 
     if (text == NULL) {
@@ -163,11 +163,20 @@ ngx_http_batch_api_verror(ngx_http_request_t *r, ngx_uint_t status,
     const char *type, const char *param, const char *code, const char *fmt,
     va_list args)
 {
-    size_t       len;
-    json_t      *error, *root;
-    u_char      *p;
-    ngx_str_t    value;
-    u_char       message[NGX_HTTP_BATCH_API_MESSAGE];
+    size_t                     len;
+    json_t                    *error, *root;
+    u_char                    *p;
+    ngx_str_t                  value;
+    ngx_http_batch_api_ctx_t  *ctx;
+    u_char                     message[NGX_HTTP_BATCH_API_MESSAGE];
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
+
+    if (status == NGX_HTTP_BAD_REQUEST && ctx && ctx->conf
+        && ctx->conf->dialect == NGX_HTTP_BATCH_IMPALA)
+    {
+        status = NGX_HTTP_BATCH_UNPROCESSABLE;
+    }
 
     if (type == NULL) {
         type = (status >= NGX_HTTP_INTERNAL_SERVER_ERROR)

@@ -10,6 +10,7 @@
 
 
 static void ngx_http_batch_create_parsed(ngx_http_batch_op_t *op);
+static void ngx_http_batch_create_begin(ngx_http_batch_op_t *op);
 static void ngx_http_batch_create_ready(ngx_http_batch_op_t *op,
     ngx_int_t rc, ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_create_publish(ngx_http_batch_op_t *op,
@@ -47,11 +48,23 @@ ngx_http_batch_api_create(ngx_http_request_t *r)
 static void
 ngx_http_batch_create_parsed(ngx_http_batch_op_t *op)
 {
-    int64_t  now;
-
     if (ngx_http_batch_api_check_create(op) != NGX_OK) {
         return;
     }
+
+    if (op->conf->dialect == NGX_HTTP_BATCH_IMPALA) {
+        ngx_http_batch_api_check_input(op, ngx_http_batch_create_begin);
+        return;
+    }
+
+    ngx_http_batch_create_begin(op);
+}
+
+
+static void
+ngx_http_batch_create_begin(ngx_http_batch_op_t *op)
+{
+    int64_t  now;
 
     if (batch_id_make(BATCH_ID_BATCH, op->meta.id) == 0) {
         ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, ngx_errno,
@@ -153,7 +166,8 @@ ngx_http_batch_create_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
         return;
     }
 
-    ngx_http_batch_op_json(op, ngx_http_batch_render_batch(&view));
+    ngx_http_batch_op_json(op, ngx_http_batch_render_batch(&view,
+                                                    op->conf->dialect));
 
     free(view.meta.data);
 }
@@ -238,7 +252,8 @@ ngx_http_batch_batch_show(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
     if (ngx_http_batch_batch_found(op, rc, res) == NGX_OK) {
-        ngx_http_batch_op_json(op, ngx_http_batch_render_batch(res->view));
+        ngx_http_batch_op_json(op, ngx_http_batch_render_batch(res->view,
+                                                    op->conf->dialect));
     }
 }
 
@@ -263,7 +278,8 @@ ngx_http_batch_cancel_step(ngx_http_batch_op_t *op, ngx_int_t rc,
     status = res->view->status;
 
     if (status == BATCH_CANCELLING || status == BATCH_CANCELLED) {
-        ngx_http_batch_op_json(op, ngx_http_batch_render_batch(res->view));
+        ngx_http_batch_op_json(op, ngx_http_batch_render_batch(res->view,
+                                                    op->conf->dialect));
         return;
     }
 
@@ -342,5 +358,6 @@ ngx_http_batch_cancel_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
         return;
     }
 
-    ngx_http_batch_op_json(op, ngx_http_batch_render_batch(res->view));
+    ngx_http_batch_op_json(op, ngx_http_batch_render_batch(res->view,
+                                                    op->conf->dialect));
 }

@@ -2,7 +2,8 @@
  * Copyright (C) the ngx_http_batch_module authors
  *
  * POST /batches: what a client asks for, checked.  Whether the input file
- * exists is found out by validation, as with OpenAI's service.
+ * exists is found out by validation, as with OpenAI's service; only in dialect
+ * impala, here.
  */
 
 #include "ngx_http_batch_api.h"
@@ -19,6 +20,12 @@ static ngx_int_t ngx_http_batch_create_metadata(ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_create_pair(ngx_http_batch_op_t *op,
     const char *key, json_t *value);
 static ngx_int_t ngx_http_batch_create_ttl(ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_create_job(ngx_http_batch_op_t *op);
+static void ngx_http_batch_create_input_found(ngx_http_batch_op_t *op,
+    ngx_int_t rc, ngx_http_batch_index_res_t *res);
+static ngx_uint_t ngx_http_batch_create_input_good(ngx_http_batch_op_t *op,
+    const ngx_str_t *manifest);
+static void ngx_http_batch_create_no_input(ngx_http_batch_op_t *op);
 
 
 ngx_int_t
@@ -33,8 +40,7 @@ ngx_http_batch_api_check_create(ngx_http_batch_op_t *op)
         || ngx_http_batch_create_window(op) != NGX_OK
         || ngx_http_batch_create_metadata(op) != NGX_OK
         || ngx_http_batch_create_ttl(op) != NGX_OK
-        || ngx_http_batch_check_string(op, "job_id", 0, &m->job_id)
-           != NGX_OK)
+        || ngx_http_batch_create_job(op) != NGX_OK)
     {
         return NGX_DONE;
     }
@@ -234,4 +240,126 @@ ngx_http_batch_create_ttl(ngx_http_batch_op_t *op)
 
     return ngx_http_batch_check_expires(op, "output_expires_after", value,
                                         &op->meta.output_ttl);
+}
+
+
+/*
+ * A job that is configured says what the batch costs, whose model it is and how
+ * long it may take.  In dialect impala there is no batch without one.
+ */
+
+static ngx_int_t
+ngx_http_batch_create_job(ngx_http_batch_op_t *op)
+{
+    ngx_str_t                   shown;
+    ngx_uint_t                  n, required;
+    ngx_http_batch_meta_t      *m;
+    ngx_http_batch_job_conf_t  *job;
+
+    m = &op->meta;
+    required = (op->conf->dialect == NGX_HTTP_BATCH_IMPALA);
+
+    if (ngx_http_batch_check_string(op, "job_id", required, &m->job_id)
+        != NGX_OK)
+    {
+        return NGX_DONE;
+    }
+
+    job = ngx_http_batch_job_named(&m->job_id, &n);
+
+    if (job) {
+        m->price = job->price;
+        m->model = job->model;
+
+        if (job->window.name.len) {
+            m->window = job->window.name;
+            m->expires_at = job->window.seconds;
+        }
+
+    } else if (required) {
+        shown = ngx_http_batch_api_shown(m->job_id.data, m->job_id.len);
+
+        ngx_http_batch_op_reject(op, NGX_HTTP_NOT_FOUND, "job_id", NULL,
+                                 "No such Job: %V", &shown);
+        return NGX_DONE;
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_batch_api_check_input(ngx_http_batch_op_t *op,
+    ngx_http_batch_op_pt next)
+{
+    ngx_str_t *id = &op->meta.input_file_id;
+
+    if (!batch_id_check(BATCH_ID_FILE, id->data, id->len)) {
+        ngx_http_batch_create_no_input(op);
+        return;
+    }
+
+    ngx_memcpy(op->id, id->data, id->len);
+    op->id[id->len] = '\0';
+    op->done = next;
+
+    ngx_http_batch_op_wait(op, ngx_http_batch_create_input_found);
+    ngx_http_batch_op_sent(op, ngx_http_batch_index_file_get(op->id,
+                                                 ngx_http_batch_op_index, op));
+}
+
+
+static void
+ngx_http_batch_create_input_found(ngx_http_batch_op_t *op, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    if (rc != NGX_OK
+        || !ngx_http_batch_create_input_good(op, &res->items[0]))
+    {
+        ngx_http_batch_create_no_input(op);
+        return;
+    }
+
+    op->done(op);
+}
+
+
+/* the tenant's own, of purpose batch, not expired: as validation will ask */
+
+static ngx_uint_t
+ngx_http_batch_create_input_good(ngx_http_batch_op_t *op,
+    const ngx_str_t *manifest)
+{
+    json_t                 *root;
+    ngx_uint_t              good;
+    ngx_http_batch_file_t   f;
+
+    if (ngx_http_batch_file_decode(&f, manifest->data, manifest->len, &root)
+        != NGX_OK)
+    {
+        return 0;
+    }
+
+    good = f.tenant.len == op->tenant.len
+           && ngx_memcmp(f.tenant.data, op->tenant.data, f.tenant.len) == 0
+           && f.purpose.len == 5
+           && ngx_strncmp(f.purpose.data, "batch", 5) == 0
+           && (f.expires_at == 0 || f.expires_at > batch_clock_sec());
+
+    json_decref(root);
+
+    return good;
+}
+
+
+static void
+ngx_http_batch_create_no_input(ngx_http_batch_op_t *op)
+{
+    ngx_str_t  shown;
+
+    shown = ngx_http_batch_api_shown(op->meta.input_file_id.data,
+                                     op->meta.input_file_id.len);
+
+    ngx_http_batch_op_reject(op, NGX_HTTP_NOT_FOUND, "input_file_id", NULL,
+                             "No such File object: %V", &shown);
 }

@@ -17,6 +17,7 @@
 
 typedef struct {
     batch_id_kind_e         kind;
+    ngx_uint_t              dialect;
     int64_t                 limit;
     ngx_uint_t              asc;
     ngx_str_t               after;
@@ -88,6 +89,7 @@ ngx_http_batch_list_create(ngx_http_request_t *r, batch_id_kind_e kind)
     }
 
     list->kind = kind;
+    list->dialect = op->conf->dialect;
     list->limit = (kind == BATCH_ID_FILE) ? NGX_HTTP_BATCH_LIST_FILES : 20;
     list->now = batch_clock_sec();
     op->data = list;
@@ -378,7 +380,7 @@ ngx_http_batch_list_run(ngx_http_batch_op_t *op, ngx_log_t *log)
     root = ngx_http_batch_render_list(data, list->has_more);
 
     if (root) {
-        op->text = json_dumps(root, JSON_COMPACT);
+        op->text = json_dumps(root, NGX_HTTP_BATCH_API_DUMP);
         json_decref(root);
     }
 }
@@ -396,7 +398,7 @@ ngx_http_batch_list_item(ngx_http_batch_list_t *list, size_t i)
     v = &list->views[i];
 
     if (list->kind == BATCH_ID_BATCH) {
-        item = ngx_http_batch_render_batch(v);
+        item = ngx_http_batch_render_batch(v, list->dialect);
 
         return item ? item : json_null();
     }

@@ -26,10 +26,17 @@ static json_t *ngx_http_batch_render_usage(json_t *final, json_int_t *total);
 static json_t *ngx_http_batch_render_stamp(const ngx_http_batch_view_t *v,
     const ngx_http_batch_meta_t *m, json_t *final, const char *key);
 static json_t *ngx_http_batch_render_model(const ngx_http_batch_view_t *v,
-    const ngx_http_batch_meta_t *m, json_t *final);
-static json_t *ngx_http_batch_render_metadata(const ngx_http_batch_meta_t *m);
+    const ngx_http_batch_meta_t *m, json_t *final, ngx_uint_t dialect);
+static json_t *ngx_http_batch_render_metadata(const ngx_http_batch_meta_t *m,
+    ngx_uint_t dialect);
 static json_t *ngx_http_batch_render_object(const ngx_http_batch_view_t *v,
-    const ngx_http_batch_meta_t *m, json_t *final);
+    const ngx_http_batch_meta_t *m, json_t *final, ngx_uint_t dialect);
+
+
+/* clients that know jobs have no null for a model or metadata */
+
+#define ngx_http_batch_render_no_null(m, dialect)                             \
+    ((m)->job_id.len || (dialect) == NGX_HTTP_BATCH_IMPALA)
 
 
 /* takes the value's reference in any case */
@@ -150,7 +157,8 @@ ngx_http_batch_render_list(json_t *data, ngx_uint_t has_more)
 
 
 json_t *
-ngx_http_batch_render_batch(const ngx_http_batch_view_t *v)
+ngx_http_batch_render_batch(const ngx_http_batch_view_t *v,
+    ngx_uint_t dialect)
 {
     json_t                 *o, *root, *final;
     ngx_http_batch_meta_t   m;
@@ -173,7 +181,7 @@ ngx_http_batch_render_batch(const ngx_http_batch_view_t *v)
         }
     }
 
-    o = ngx_http_batch_render_object(v, &m, final);
+    o = ngx_http_batch_render_object(v, &m, final, dialect);
 
     json_decref(final);
     json_decref(root);
@@ -317,13 +325,17 @@ ngx_http_batch_render_stamp(const ngx_http_batch_view_t *v,
 }
 
 
-/* clients that know jobs have no null for a model or metadata */
+/* the job's model, or else that of the lines */
 
 static json_t *
 ngx_http_batch_render_model(const ngx_http_batch_view_t *v,
-    const ngx_http_batch_meta_t *m, json_t *final)
+    const ngx_http_batch_meta_t *m, json_t *final, ngx_uint_t dialect)
 {
     json_t  *model;
+
+    if (m->model.len) {
+        return ngx_http_batch_render_str(&m->model);
+    }
 
     model = json_object_get(final, "model");
 
@@ -335,24 +347,27 @@ ngx_http_batch_render_model(const ngx_http_batch_view_t *v,
         return ngx_http_batch_render_str(&v->model);
     }
 
-    return m->job_id.len ? json_string("") : json_null();
+    return ngx_http_batch_render_no_null(m, dialect) ? json_string("")
+                                                     : json_null();
 }
 
 
 static json_t *
-ngx_http_batch_render_metadata(const ngx_http_batch_meta_t *m)
+ngx_http_batch_render_metadata(const ngx_http_batch_meta_t *m,
+    ngx_uint_t dialect)
 {
     if (m->metadata) {
         return json_incref(m->metadata);
     }
 
-    return m->job_id.len ? json_object() : json_null();
+    return ngx_http_batch_render_no_null(m, dialect) ? json_object()
+                                                     : json_null();
 }
 
 
 static json_t *
 ngx_http_batch_render_object(const ngx_http_batch_view_t *v,
-    const ngx_http_batch_meta_t *m, json_t *final)
+    const ngx_http_batch_meta_t *m, json_t *final, ngx_uint_t dialect)
 {
     json_t       *o, *usage;
     json_int_t    tokens;
@@ -371,7 +386,8 @@ ngx_http_batch_render_object(const ngx_http_batch_view_t *v,
     ngx_http_batch_render("id", json_string(m->id));
     ngx_http_batch_render("object", json_string("batch"));
     ngx_http_batch_render("endpoint", ngx_http_batch_render_str(&m->endpoint));
-    ngx_http_batch_render("model", ngx_http_batch_render_model(v, m, final));
+    ngx_http_batch_render("model",
+                          ngx_http_batch_render_model(v, m, final, dialect));
     ngx_http_batch_render("errors", ngx_http_batch_render_errors(final));
     ngx_http_batch_render("input_file_id",
                           ngx_http_batch_render_str(&m->input_file_id));
@@ -396,7 +412,8 @@ ngx_http_batch_render_object(const ngx_http_batch_view_t *v,
     ngx_http_batch_render("request_counts",
                           ngx_http_batch_render_counts(v, final));
     ngx_http_batch_render("usage", usage);
-    ngx_http_batch_render("metadata", ngx_http_batch_render_metadata(m));
+    ngx_http_batch_render("metadata",
+                          ngx_http_batch_render_metadata(m, dialect));
     ngx_http_batch_render("job_id", ngx_http_batch_render_str(&m->job_id));
     ngx_http_batch_render("price_1m_tokens", json_real(m->price));
     ngx_http_batch_render("processing_cost",

@@ -2,7 +2,7 @@
  * Copyright (C) the ngx_http_batch_module authors
  *
  * May another line start now?  Everything that holds lines back meets here: the
- * route's limit on this node, an upstream that is taken for dead, a store that
+ * limits of route and job on this node, an upstream that is taken for dead, a store that
  * cannot be written, connections that clients need.
  */
 
@@ -15,7 +15,7 @@
 #define NGX_HTTP_BATCH_DISK_PAUSE_MAX 30000
 
 
-/* what is known of a route's upstream */
+/* what is known of a lane's upstream */
 
 typedef struct {
     ngx_uint_t      dead;              /* in a row */
@@ -24,7 +24,7 @@ typedef struct {
 
 
 static ngx_http_batch_breaker_t  ngx_http_batch_breakers[
-                                                      NGX_HTTP_BATCH_ROUTES];
+                                                       NGX_HTTP_BATCH_LANES];
 static ngx_msec_t                ngx_http_batch_disk_pause;
 static ngx_msec_t                ngx_http_batch_disk_until;
 
@@ -32,6 +32,10 @@ static ngx_msec_t                ngx_http_batch_disk_until;
 ngx_uint_t
 ngx_http_batch_budget(ngx_http_batch_run_t *run)
 {
+    ngx_uint_t  capped;
+
+    run->held = run->route;
+
     if (ngx_http_batch_dispatch_leaving() || run->stop || run->conf == NULL) {
         return 0;
     }
@@ -42,10 +46,11 @@ ngx_http_batch_budget(ngx_http_batch_run_t *run)
         return 0;
     }
 
-    if (ngx_http_batch_breakers[run->route].open
-        && ngx_http_batch_slot->inflight[run->route])
+    if (ngx_http_batch_breakers[run->lane].open
+        && ngx_http_batch_slot->inflight[run->lane])
     {
         /* the lines that wait for their next attempt are the probes */
+        run->held = run->lane;
         return 0;
     }
 
@@ -53,7 +58,71 @@ ngx_http_batch_budget(ngx_http_batch_run_t *run)
         return 0;
     }
 
-    return ngx_http_batch_slots_may_start(run->route, run->conf->concurrency);
+    capped = run->jcf && run->jcf->concurrency;
+
+    if (capped && !ngx_http_batch_slots_may_start(run->job_lane,
+                                                  run->jcf->concurrency))
+    {
+        run->held = run->job_lane;
+        return 0;
+    }
+
+    if (ngx_http_batch_slots_may_start(run->route, run->conf->concurrency)) {
+        return 1;
+    }
+
+    if (capped) {
+        ngx_http_batch_slots_started(run->job_lane);
+    }
+
+    return 0;
+}
+
+
+void
+ngx_http_batch_budget_started(ngx_http_batch_run_t *run)
+{
+    ngx_http_batch_slots_started(run->route);
+
+    if (run->jcf && run->jcf->concurrency) {
+        ngx_http_batch_slots_started(run->job_lane);
+    }
+}
+
+
+void
+ngx_http_batch_budget_job(ngx_http_batch_run_t *run,
+    ngx_http_batch_loc_conf_t *blcf)
+{
+    ngx_uint_t  n;
+
+    run->pass = blcf->pass;
+    run->lane = run->route;
+
+    run->jcf = ngx_http_batch_job_named(&run->meta.job_id, &n);
+
+    if (run->jcf == NULL) {
+        return;
+    }
+
+    run->job_lane = NGX_HTTP_BATCH_ROUTES + n;
+    run->priority = run->jcf->priority;
+
+    if (run->jcf->pass.len) {
+        run->pass = run->jcf->pass;
+        run->lane = run->job_lane;
+    }
+}
+
+
+ngx_uint_t
+ngx_http_batch_budget_limit(ngx_http_batch_run_t *run)
+{
+    if (run->jcf && run->jcf->concurrency) {
+        return ngx_min(run->jcf->concurrency, run->conf->concurrency);
+    }
+
+    return run->conf->concurrency;
 }
 
 
@@ -97,7 +166,7 @@ ngx_http_batch_budget_outcome(ngx_http_batch_run_t *run, ngx_uint_t dead)
 {
     ngx_http_batch_breaker_t  *b;
 
-    b = &ngx_http_batch_breakers[run->route];
+    b = &ngx_http_batch_breakers[run->lane];
 
     if (dead) {
         if (++b->dead == NGX_HTTP_BATCH_DEAD && !b->open) {
@@ -106,7 +175,7 @@ ngx_http_batch_budget_outcome(ngx_http_batch_run_t *run, ngx_uint_t dead)
             ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                           "batch: %d attempts in a row failed through \"%V\","
                           " lines are held back until one succeeds",
-                          NGX_HTTP_BATCH_DEAD, &run->conf->pass);
+                          NGX_HTTP_BATCH_DEAD, &run->pass);
         }
 
         return;
@@ -114,7 +183,7 @@ ngx_http_batch_budget_outcome(ngx_http_batch_run_t *run, ngx_uint_t dead)
 
     if (b->open) {
         ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                      "batch: \"%V\" answers again", &run->conf->pass);
+                      "batch: \"%V\" answers again", &run->pass);
     }
 
     b->dead = 0;
@@ -125,5 +194,5 @@ ngx_http_batch_budget_outcome(ngx_http_batch_run_t *run, ngx_uint_t dead)
 ngx_uint_t
 ngx_http_batch_budget_broken(ngx_http_batch_run_t *run)
 {
-    return ngx_http_batch_breakers[run->route].open;
+    return ngx_http_batch_breakers[run->lane].open;
 }

@@ -206,7 +206,13 @@ ngx_http_batch_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         return ngx_http_batch_variable_token(r, v, &line->parsed.custom_id);
 
     case NGX_HTTP_BATCH_VAR_MODEL:
-        return ngx_http_batch_variable_token(r, v, &line->parsed.model);
+
+        if (line->parsed.model.len || run->meta.model.len == 0) {
+            return ngx_http_batch_variable_token(r, v, &line->parsed.model);
+        }
+
+        s = run->meta.model;
+        break;
 
     case NGX_HTTP_BATCH_VAR_TENANT:
         s = run->meta.tenant;

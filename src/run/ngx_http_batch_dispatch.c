@@ -40,6 +40,9 @@ static void ngx_http_batch_run_free(ngx_http_batch_run_t *run);
 static void ngx_http_batch_dispatch_changed(const char *id);
 static void ngx_http_batch_dispatch_pump(ngx_event_t *ev);
 static ngx_uint_t ngx_http_batch_dispatch_lines(ngx_uint_t *blocked);
+static ngx_uint_t ngx_http_batch_dispatch_priorities(void);
+static ngx_uint_t ngx_http_batch_dispatch_round(ngx_uint_t priority,
+    ngx_uint_t started, ngx_uint_t *blocked);
 static void ngx_http_batch_dispatch_claim(void);
 static ngx_uint_t ngx_http_batch_dispatch_wants(ngx_http_batch_run_t *run);
 static void ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
@@ -431,67 +434,123 @@ ngx_http_batch_dispatch_pump(ngx_event_t *ev)
 }
 
 
-/* chunks take turns, so that a small batch is not kept behind a huge one */
+/*
+ * Batches of a higher priority first; those of a lower one get what is left.
+ * Of one priority, chunks take turns, so that a small batch is not kept behind a
+ * huge one.
+ */
 
 static ngx_uint_t
 ngx_http_batch_dispatch_lines(ngx_uint_t *blocked)
 {
-    ngx_int_t                rc;
-    ngx_uint_t               n, before, started, i;
-    ngx_queue_t             *q, *next;
-    ngx_http_batch_run_t    *run;
-    ngx_http_batch_chunk_t  *c;
+    ngx_int_t   priority;
+    ngx_uint_t  before, started, present, i;
 
-    for (i = 0; i < ngx_http_batch_conf->routes.nelts; i++) {
+    for (i = 0; i < NGX_HTTP_BATCH_LANES; i++) {
         ngx_http_batch_slot->want[i] = 0;
     }
 
     started = 0;
+    present = ngx_http_batch_dispatch_priorities();
 
-    do {
-        before = started;
+    for (priority = NGX_HTTP_BATCH_PRIORITY_MAX; priority >= 0; priority--) {
 
-        for (q = ngx_queue_head(&ngx_http_batch_chunks);
-             q != ngx_queue_sentinel(&ngx_http_batch_chunks);
-             q = next)
-        {
-            next = ngx_queue_next(q);
-
-            c = ngx_queue_data(q, ngx_http_batch_chunk_t, queue);
-            run = c->run;
-
-            if (c->life != NGX_HTTP_BATCH_CHUNK_RUNNING
-                || run->stop
-                || ngx_http_batch_chunk_left(c) == 0
-                || ngx_http_batch_slot->want[run->route])
-            {
-                continue;
-            }
-
-            for (n = 0; n < NGX_HTTP_BATCH_PASS; n++) {
-
-                if (ngx_http_batch_budget(run) == 0) {
-                    ngx_http_batch_slot->want[run->route] = 1;
-                    *blocked = ngx_http_batch_slot->inflight[run->route]
-                               ? ngx_max(*blocked, NGX_HTTP_BATCH_FLYING)
-                               : NGX_HTTP_BATCH_IDLE;
-                    break;
-                }
-
-                rc = ngx_http_batch_chunk_start(c);
-                ngx_http_batch_slots_started(run->route);
-
-                if (rc != NGX_OK) {
-                    break;
-                }
-
-                if (++started >= NGX_HTTP_BATCH_TURN) {
-                    return started;
-                }
-            }
+        if (!(present & (1 << priority))) {
+            continue;
         }
 
-    } while (started > before);
+        do {
+            before = started;
+            started = ngx_http_batch_dispatch_round(priority, started,
+                                                    blocked);
+
+            if (started >= NGX_HTTP_BATCH_TURN) {
+                return started;
+            }
+
+        } while (started > before);
+    }
+
+    return started;
+}
+
+
+/* a bit for each priority that has a chunk */
+
+static ngx_uint_t
+ngx_http_batch_dispatch_priorities(void)
+{
+    ngx_uint_t               present;
+    ngx_queue_t             *q;
+    ngx_http_batch_chunk_t  *c;
+
+    present = 0;
+
+    for (q = ngx_queue_head(&ngx_http_batch_chunks);
+         q != ngx_queue_sentinel(&ngx_http_batch_chunks);
+         q = ngx_queue_next(q))
+    {
+        c = ngx_queue_data(q, ngx_http_batch_chunk_t, queue);
+        present |= 1 << c->run->priority;
+    }
+
+    return present;
+}
+
+
+/* each chunk of the priority once; how many lines have been started now */
+
+static ngx_uint_t
+ngx_http_batch_dispatch_round(ngx_uint_t priority, ngx_uint_t started,
+    ngx_uint_t *blocked)
+{
+    ngx_int_t                rc;
+    ngx_uint_t               n;
+    ngx_queue_t             *q, *next;
+    ngx_http_batch_run_t    *run;
+    ngx_http_batch_chunk_t  *c;
+
+    for (q = ngx_queue_head(&ngx_http_batch_chunks);
+         q != ngx_queue_sentinel(&ngx_http_batch_chunks);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+
+        c = ngx_queue_data(q, ngx_http_batch_chunk_t, queue);
+        run = c->run;
+
+        if (run->priority != priority
+            || c->life != NGX_HTTP_BATCH_CHUNK_RUNNING
+            || run->stop
+            || ngx_http_batch_chunk_left(c) == 0
+            || ngx_http_batch_slot->want[run->route]
+            || (run->jcf && ngx_http_batch_slot->want[run->job_lane]))
+        {
+            continue;
+        }
+
+        for (n = 0; n < NGX_HTTP_BATCH_PASS; n++) {
+
+            if (ngx_http_batch_budget(run) == 0) {
+                ngx_http_batch_slot->want[run->held] = 1;
+                *blocked = ngx_http_batch_slot->inflight[run->held]
+                           ? ngx_max(*blocked, NGX_HTTP_BATCH_FLYING)
+                           : NGX_HTTP_BATCH_IDLE;
+                break;
+            }
+
+            rc = ngx_http_batch_chunk_start(c);
+            ngx_http_batch_budget_started(run);
+
+            if (rc != NGX_OK) {
+                break;
+            }
+
+            if (++started >= NGX_HTTP_BATCH_TURN) {
+                return started;
+            }
+        }
+    }
 
     return started;
 }
@@ -569,7 +628,7 @@ ngx_http_batch_dispatch_wants(ngx_http_batch_run_t *run)
     ccf = (ngx_core_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
                                            ngx_core_module);
 
-    share = (run->conf->concurrency + ccf->worker_processes - 1)
+    share = (ngx_http_batch_budget_limit(run) + ccf->worker_processes - 1)
             / ccf->worker_processes;
 
     left = 0;

@@ -162,6 +162,10 @@ ngx_http_batch_line_start(ngx_http_batch_chunk_t *c, const u_char *p,
 
     ngx_http_batch_slot->inflight[c->run->route]++;
 
+    if (c->run->jcf) {
+        ngx_http_batch_slot->inflight[c->run->job_lane]++;
+    }
+
     ngx_http_batch_line_attempt(line);
 
     return NGX_OK;
@@ -402,6 +406,10 @@ ngx_http_batch_line_end(ngx_http_batch_line_t *line,
     c->nlines--;
 
     ngx_http_batch_slot->inflight[c->run->route]--;
+
+    if (c->run->jcf) {
+        ngx_http_batch_slot->inflight[c->run->job_lane]--;
+    }
 
     ngx_free(line->data);
     line->data = NULL;

@@ -389,7 +389,9 @@ ngx_http_batch_chunk_adopt(ngx_http_batch_run_t *run, ngx_http_batch_open_t *o)
         return NGX_DECLINED;
     }
 
-    len = blcf->pass.len + run->meta.endpoint.len;
+    ngx_http_batch_budget_job(run, blcf);
+
+    len = run->pass.len + run->meta.endpoint.len;
 
     p = ngx_alloc(2 * len + sizeof("POST  HTTP/1.1"), ngx_cycle->log);
     if (p == NULL) {
@@ -398,7 +400,7 @@ ngx_http_batch_chunk_adopt(ngx_http_batch_run_t *run, ngx_http_batch_open_t *o)
 
     run->uri.data = p;
     run->uri.len = len;
-    p = ngx_sprintf(p, "%V%V", &blcf->pass, &run->meta.endpoint);
+    p = ngx_sprintf(p, "%V%V", &run->pass, &run->meta.endpoint);
 
     run->request_line.data = p;
     p = ngx_sprintf(p, "POST %V HTTP/1.1", &run->uri);

@@ -69,8 +69,15 @@ struct ngx_http_batch_run_s {
     json_t                       *root;
     ngx_http_batch_plan_t         plan;
     ngx_http_batch_loc_conf_t    *conf;           /* the route's */
-    ngx_uint_t                    route;          /* its index */
-    ngx_str_t                     uri;            /* batch_pass + endpoint */
+    ngx_uint_t                    route;          /* its index, a lane */
+    ngx_http_batch_job_conf_t    *jcf;            /* the job's, or NULL */
+    ngx_uint_t                    job_lane;       /* if jcf */
+    ngx_str_t                     pass;           /* the job's or the route's */
+    ngx_uint_t                    lane;           /* whose upstream: the job's
+                                                     if it has its own pass */
+    ngx_uint_t                    held;           /* the lane that was full */
+    ngx_uint_t                    priority;       /* 0..9 */
+    ngx_str_t                     uri;            /* pass + endpoint */
     ngx_str_t                     request_line;   /* for logs; both ngx_alloc()ed
                                                      in one block */
 
@@ -281,12 +288,19 @@ void ngx_http_batch_dispatch_exit(void);
 /* the pump runs at the next turn of the event loop */
 void ngx_http_batch_dispatch_wake(void);
 /* budget: the one place that says whether another line may start */
-/* how many more lines of the run may start now */
+/* 0: run->held says which lane is full.  1 reserves a place: budget_started()
+ * must follow when the line is in flight, or when there was none after all. */
 ngx_uint_t ngx_http_batch_budget(ngx_http_batch_run_t *run);
+void ngx_http_batch_budget_started(ngx_http_batch_run_t *run);
+/* what the batch's job says, once batch.json is read and the route is known */
+void ngx_http_batch_budget_job(ngx_http_batch_run_t *run,
+    ngx_http_batch_loc_conf_t *blcf);
+/* lines of the run that may be in flight on this node */
+ngx_uint_t ngx_http_batch_budget_limit(ngx_http_batch_run_t *run);
 /* an attempt ended: dead = it could not be had from the upstream at all */
 void ngx_http_batch_budget_outcome(ngx_http_batch_run_t *run,
     ngx_uint_t dead);
-/* 1 while the upstream of the run's route is taken for dead */
+/* 1 while the upstream of the run's lane is taken for dead */
 ngx_uint_t ngx_http_batch_budget_broken(ngx_http_batch_run_t *run);
 /* 1 once the worker was told to quit */
 ngx_uint_t ngx_http_batch_dispatch_leaving(void);

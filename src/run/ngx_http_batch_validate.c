@@ -133,7 +133,7 @@ ngx_http_batch_validate_input(ngx_http_batch_validate_t *v,
     c.input = NGX_INVALID_FILE;
     c.endpoint.data = meta->endpoint.data;
     c.endpoint.len = meta->endpoint.len;
-    c.model_optional = (meta->job_id.len != 0);
+    c.model_optional = (meta->model.len != 0);
     c.max_requests = v->max_requests;
     c.max_file_size = v->max_file_size;
 

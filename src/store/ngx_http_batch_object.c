@@ -140,6 +140,8 @@ ngx_http_batch_meta_encode(const ngx_http_batch_meta_t *m)
     rc |= ngx_http_batch_object_set(o, "job_id",
                                     ngx_http_batch_object_text(&m->job_id));
     rc |= ngx_http_batch_object_set(o, "price", json_real(m->price));
+    rc |= ngx_http_batch_object_set(o, "model",
+                                    ngx_http_batch_object_text(&m->model));
     rc |= ngx_http_batch_object_set(o, "output_ttl",
                                     json_integer(m->output_ttl));
     rc |= ngx_http_batch_object_set(o, "metadata",
@@ -173,6 +175,7 @@ ngx_http_batch_meta_from_json(ngx_http_batch_meta_t *m, json_t *o)
         || ngx_http_batch_object_string(o, "completion_window", &m->window)
            != NGX_OK
         || ngx_http_batch_object_string(o, "job_id", &m->job_id) != NGX_OK
+        || ngx_http_batch_object_string(o, "model", &m->model) != NGX_OK
         || !json_is_integer(json_object_get(o, "created_us")))
     {
         return NGX_ERROR;

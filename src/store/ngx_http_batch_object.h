@@ -29,7 +29,8 @@ typedef struct {
 /*
  * batch.json: what the client asked for; never changes.
  * {"v":1,"id","tenant","route","input_file_id","endpoint","completion_window",
- *  "created_us","expires_at","job_id","price","output_ttl","metadata"}
+ *  "created_us","expires_at","job_id","price","model","output_ttl",
+ *  "metadata"}
  */
 typedef struct {
     char          id[BATCH_ID_LEN];
@@ -42,6 +43,7 @@ typedef struct {
     int64_t       expires_at;          /* seconds, 0 = unlimited window */
     ngx_str_t     job_id;              /* "" = none */
     double        price;               /* USD per 1M tokens */
+    ngx_str_t     model;               /* of the job, "" = that of the lines */
     int64_t       output_ttl;          /* seconds; 0 = the route's file_ttl */
     json_t       *metadata;            /* object or NULL; own reference */
 } ngx_http_batch_meta_t;

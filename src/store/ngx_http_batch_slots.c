@@ -220,7 +220,7 @@ ngx_http_batch_slots_died(char owner[NGX_HTTP_BATCH_WORKER_ID])
 
 
 ngx_uint_t
-ngx_http_batch_slots_may_start(ngx_uint_t route, ngx_uint_t limit)
+ngx_http_batch_slots_may_start(ngx_uint_t lane, ngx_uint_t limit)
 {
     ngx_uint_t              i, total, share, wanted;
     ngx_http_batch_slot_t  *slot;
@@ -240,24 +240,24 @@ ngx_http_batch_slots_may_start(ngx_uint_t route, ngx_uint_t limit)
 
     /* seen by all before they are looked at: of two, one stands back */
 
-    (void) ngx_atomic_fetch_add(&ngx_http_batch_slot->reserved[route], 1);
+    (void) ngx_atomic_fetch_add(&ngx_http_batch_slot->reserved[lane], 1);
 
     for (i = 0; i < ngx_http_batch_slots_nlive; i++) {
         slot = &ngx_http_batch_slots[ngx_http_batch_slots_live[i]];
 
-        total += slot->inflight[route] + slot->reserved[route];
+        total += slot->inflight[lane] + slot->reserved[lane];
 
         if (slot != ngx_http_batch_slot
-            && slot->want[route] && slot->inflight[route] < share)
+            && slot->want[lane] && slot->inflight[lane] < share)
         {
             wanted = 1;
         }
     }
 
     if (total > limit
-        || (wanted && ngx_http_batch_slot->inflight[route] >= share))
+        || (wanted && ngx_http_batch_slot->inflight[lane] >= share))
     {
-        ngx_http_batch_slots_started(route);
+        ngx_http_batch_slots_started(lane);
         return 0;
     }
 
@@ -266,10 +266,10 @@ ngx_http_batch_slots_may_start(ngx_uint_t route, ngx_uint_t limit)
 
 
 void
-ngx_http_batch_slots_started(ngx_uint_t route)
+ngx_http_batch_slots_started(ngx_uint_t lane)
 {
     ngx_memory_barrier();
-    ngx_http_batch_slot->reserved[route] = 0;
+    ngx_http_batch_slot->reserved[lane] = 0;
 }
 
 

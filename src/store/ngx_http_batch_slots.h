@@ -1,6 +1,6 @@
 /*
  * What the workers of this node tell each other, in shared memory: how many
- * lines each has in flight per route, and counters for the status page.
+ * lines each has in flight per lane, and counters for the status page.
  *
  * One slot per process, indexed by ngx_process_slot (unique among live
  * processes, also while old and new workers overlap in a reload).  Only its
@@ -17,10 +17,14 @@
 #define NGX_HTTP_BATCH_SLOTS    NGX_MAX_PROCESSES
 #define NGX_HTTP_BATCH_ROUTES   16      /* locations with batch_api */
 
+/* A lane is what has a limit of lines in flight: a route; behind the routes, a
+ * job. */
+#define NGX_HTTP_BATCH_LANES    (NGX_HTTP_BATCH_ROUTES + NGX_HTTP_BATCH_JOBS_MAX)
+
 typedef struct {
-    ngx_atomic_t   inflight[NGX_HTTP_BATCH_ROUTES];
-    ngx_atomic_t   want[NGX_HTTP_BATCH_ROUTES];   /* has lines, may not start */
-    ngx_atomic_t   reserved[NGX_HTTP_BATCH_ROUTES];   /* about to start one */
+    ngx_atomic_t   inflight[NGX_HTTP_BATCH_LANES];
+    ngx_atomic_t   want[NGX_HTTP_BATCH_LANES];    /* has lines, may not start */
+    ngx_atomic_t   reserved[NGX_HTTP_BATCH_LANES];   /* about to start one */
     ngx_atomic_t   pid;
     char           owner[NGX_HTTP_BATCH_WORKER_ID];  /* of its leases */
     ngx_atomic_t   chunks;           /* gauge: claimed chunks */
@@ -48,14 +52,14 @@ void ngx_http_batch_slots_exit(void);
 extern ngx_http_batch_slot_t  *ngx_http_batch_slot;
 
 /*
- * May this worker start one more line of the route?  The limit holds for the
+ * May this worker start one more line of the lane?  The limit holds for the
  * node.  A worker above its fair share (limit / workers) also stands back while
  * another one below its share wants to start.  A yes is reserved, so that two
  * workers do not take the last place both: started() must follow when the line
  * is counted in inflight, or when there was none after all.
  */
-ngx_uint_t ngx_http_batch_slots_may_start(ngx_uint_t route, ngx_uint_t limit);
-void ngx_http_batch_slots_started(ngx_uint_t route);
+ngx_uint_t ngx_http_batch_slots_may_start(ngx_uint_t lane, ngx_uint_t limit);
+void ngx_http_batch_slots_started(ngx_uint_t lane);
 
 /* Workers of this node that have died without a word: 1 and the id of one, each
  * told to one worker once.  0: none. */
