@@ -40,7 +40,6 @@ typedef struct {
 
 static ngx_int_t ngx_http_batch_api_init_ctx(ngx_http_request_t *r,
     ngx_http_batch_api_ctx_t *ctx);
-static ngx_str_t ngx_http_batch_api_path(ngx_http_request_t *r);
 static ngx_int_t ngx_http_batch_api_named(
     const ngx_http_batch_api_name_t *names, ngx_uint_t of, u_char *p,
     u_char *last, ngx_uint_t *route);
@@ -226,7 +225,7 @@ ngx_http_batch_api_init_ctx(ngx_http_request_t *r,
 }
 
 
-static ngx_str_t
+ngx_str_t
 ngx_http_batch_api_path(ngx_http_request_t *r)
 {
     u_char     *p;

@@ -12,6 +12,8 @@
 #include "ngx_http_batch_object.h"
 #include "ngx_http_batch_index.h"
 
+#include <ngx_sha1.h>
+
 
 #define NGX_HTTP_BATCH_API_JSON_MAX   65536    /* JSON request body, bytes */
 #define NGX_HTTP_BATCH_API_SHOWN      100      /* of a client's value, bytes */
@@ -26,6 +28,20 @@
 
 
 typedef struct ngx_http_batch_op_s  ngx_http_batch_op_t;
+
+
+/* a request with an Idempotency-Key; from the op's pool */
+
+typedef struct {
+    char                        key[41];       /* SHA-1 of tenant and key */
+    ngx_sha1_t                  sha1;          /* of the request so far */
+    ngx_str_t                   first;         /* replay: the object's text */
+    json_t                     *root;          /* first points into it */
+    json_t                     *object;        /* what first says, decoded */
+    unsigned                    replay:1;      /* the same request was here */
+    unsigned                    other:1;       /* another one was */
+    unsigned                    gone:1;        /* what it made was deleted */
+} ngx_http_batch_idem_t;
 
 
 /* a client request's module ctx; from the request's pool */
@@ -111,6 +127,7 @@ struct ngx_http_batch_op_s {
     json_t                     *root;          /* file or meta point into it */
     char                       *text;          /* the answer, malloc()ed */
     void                       *data;
+    ngx_http_batch_idem_t      *idem;          /* NULL: no key */
 
     unsigned                    pending:1;
     unsigned                    again:1;       /* take() said NGX_AGAIN */
@@ -234,6 +251,24 @@ ngx_int_t ngx_http_batch_body_json(ngx_http_request_t *r, size_t max,
 /* refuses compressed bodies; NGX_OK, or the answer's rc in *answer */
 ngx_int_t ngx_http_batch_body_encoded(ngx_http_request_t *r,
     ngx_int_t *answer);
+
+/* ngx_http_batch_api_idem.c: Idempotency-Key */
+
+/* looks for the header; NGX_OK (also without one), or NGX_DONE if the op was
+ * rejected */
+ngx_int_t ngx_http_batch_idem_init(ngx_http_batch_op_t *op);
+/* what makes a request the same, besides method and path; also in a task */
+void ngx_http_batch_idem_add(ngx_http_batch_op_t *op, const void *p,
+    size_t len);
+/* In a task, once, if there is op->idem, right before the object (its manifest)
+ * is published: as ngx_http_batch_store_key_claim(), with idem->first. */
+ngx_int_t ngx_http_batch_idem_claim(ngx_http_batch_op_t *op,
+    const ngx_str_t *object, ngx_log_t *log);
+/* after the task: NGX_OK, or NGX_DONE if the key was another request's */
+ngx_int_t ngx_http_batch_idem_check(ngx_http_batch_op_t *op);
+
+/* the path as the client wrote it, without the query */
+ngx_str_t ngx_http_batch_api_path(ngx_http_request_t *r);
 
 /* ngx_http_batch_api_render.c: may be called in threads; NULL on error */
 json_t *ngx_http_batch_render_file(const ngx_http_batch_file_t *f);

@@ -15,7 +15,12 @@ static void ngx_http_batch_create_ready(ngx_http_batch_op_t *op,
     ngx_int_t rc, ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_create_publish(ngx_http_batch_op_t *op,
     ngx_log_t *log);
+static ngx_int_t ngx_http_batch_create_claim(ngx_http_batch_op_t *op,
+    ngx_str_t *text, ngx_log_t *log);
 static void ngx_http_batch_create_published(ngx_http_batch_op_t *op);
+static void ngx_http_batch_create_replay(ngx_http_batch_op_t *op,
+    ngx_int_t rc, ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_create_announce(ngx_http_batch_op_t *op);
 static void ngx_http_batch_create_answer(ngx_http_batch_op_t *op,
     ngx_int_t rc, ngx_http_batch_index_res_t *res);
 
@@ -48,9 +53,13 @@ ngx_http_batch_api_create(ngx_http_request_t *r)
 static void
 ngx_http_batch_create_parsed(ngx_http_batch_op_t *op)
 {
-    if (ngx_http_batch_api_check_create(op) != NGX_OK) {
+    if (ngx_http_batch_api_check_create(op) != NGX_OK
+        || ngx_http_batch_idem_init(op) != NGX_OK)
+    {
         return;
     }
+
+    ngx_http_batch_idem_add(op, op->body->pos, op->body->last - op->body->pos);
 
     if (op->conf->dialect == NGX_HTTP_BATCH_IMPALA) {
         ngx_http_batch_api_check_input(op, ngx_http_batch_create_begin);
@@ -121,22 +130,110 @@ ngx_http_batch_create_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
         return;
     }
 
-    op->rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_META, op->meta.id,
-                                          text.data, text.len, log);
-    op->err = ngx_errno;
+    op->rc = NGX_OK;
+
+    if (op->idem) {
+        op->rc = ngx_http_batch_create_claim(op, &text, log);
+        op->err = ngx_errno;
+    }
+
+    if (op->rc == NGX_OK) {
+        op->rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_META, op->meta.id,
+                                              text.data, text.len, log);
+        op->err = ngx_errno;
+
+        if (op->rc == NGX_DECLINED && op->idem) {
+
+            /* two of the same at once: both publish, one of them is declined */
+
+            op->rc = NGX_OK;
+        }
+    }
 
     free(text.data);
+}
+
+
+/* with a key that was used, op->meta and text become what was made of it */
+
+static ngx_int_t
+ngx_http_batch_create_claim(ngx_http_batch_op_t *op, ngx_str_t *text,
+    ngx_log_t *log)
+{
+    ngx_int_t               rc;
+    ngx_http_batch_idem_t  *idem;
+
+    idem = op->idem;
+
+    rc = ngx_http_batch_idem_claim(op, text, log);
+
+    if (rc != NGX_DONE) {
+        return rc;
+    }
+
+    if (ngx_http_batch_meta_decode(&op->meta, idem->first.data,
+                                   idem->first.len, &idem->object)
+        != NGX_OK)
+    {
+        ngx_set_errno(EINVAL);
+        return NGX_ERROR;
+    }
+
+    free(text->data);
+    *text = ngx_http_batch_meta_encode(&op->meta);
+
+    if (text->data == NULL) {
+        ngx_set_errno(NGX_ENOMEM);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
 }
 
 
 static void
 ngx_http_batch_create_published(ngx_http_batch_op_t *op)
 {
+    if (ngx_http_batch_idem_check(op) != NGX_OK) {
+        return;
+    }
+
     if (op->rc != NGX_OK) {
         ngx_http_batch_op_disk_error(op);
         return;
     }
 
+    if (op->idem && op->idem->replay) {
+
+        /* it may be far already */
+
+        ngx_http_batch_op_wait(op, ngx_http_batch_create_replay);
+        ngx_http_batch_op_sent(op, ngx_http_batch_index_batch_get(op->meta.id,
+                                                 ngx_http_batch_op_index, op));
+        return;
+    }
+
+    ngx_http_batch_create_announce(op);
+}
+
+
+static void
+ngx_http_batch_create_replay(ngx_http_batch_op_t *op, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    if (rc == NGX_OK) {
+        ngx_http_batch_op_json(op, ngx_http_batch_render_batch(res->view,
+                                                    op->conf->dialect));
+        return;
+    }
+
+    ngx_http_batch_create_announce(op);
+}
+
+
+static void
+ngx_http_batch_create_announce(ngx_http_batch_op_t *op)
+{
     ngx_http_batch_op_wait(op, ngx_http_batch_create_answer);
     ngx_http_batch_op_sent(op, ngx_http_batch_index_batch_put(&op->meta,
                                                  ngx_http_batch_op_index, op));

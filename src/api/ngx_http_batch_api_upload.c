@@ -41,6 +41,8 @@ static void ngx_http_batch_upload_end(ngx_http_batch_op_t *op);
 static void ngx_http_batch_upload_commit(ngx_http_batch_op_t *op);
 static void ngx_http_batch_upload_publish(ngx_http_batch_op_t *op,
     ngx_log_t *log);
+static ngx_int_t ngx_http_batch_upload_claim(ngx_http_batch_op_t *op,
+    ngx_log_t *log);
 static ngx_int_t ngx_http_batch_upload_publish_files(ngx_http_batch_op_t *op,
     ngx_log_t *log);
 static void ngx_http_batch_upload_published(ngx_http_batch_op_t *op);
@@ -101,9 +103,13 @@ ngx_http_batch_api_upload(ngx_http_request_t *r)
     up->form.on_field = ngx_http_batch_upload_field;
     up->form.on_end = ngx_http_batch_upload_end;
 
-    if (ngx_http_batch_form_init(op) != NGX_OK) {
+    if (ngx_http_batch_idem_init(op) != NGX_OK
+        || ngx_http_batch_form_init(op) != NGX_OK)
+    {
         return NGX_DONE;
     }
+
+    up->form.hashed = (op->idem != NULL);
 
     /* without an index the file could not be announced: ask before the body
      * is sent, not after */
@@ -288,6 +294,10 @@ ngx_http_batch_upload_commit(ngx_http_batch_op_t *op)
         op->file.expires_at = now / 1000000 + op->conf->file_ttl;
     }
 
+    ngx_http_batch_idem_add(op, op->file.purpose.data, op->file.purpose.len);
+    ngx_http_batch_idem_add(op, op->file.filename.data, op->file.filename.len);
+    ngx_http_batch_idem_add(op, &up->seconds, sizeof(int64_t));
+
     if (ngx_http_batch_op_task(op, ngx_http_batch_upload_publish,
                                ngx_http_batch_upload_published)
         == NGX_OK)
@@ -300,14 +310,87 @@ ngx_http_batch_upload_commit(ngx_http_batch_op_t *op)
 static void
 ngx_http_batch_upload_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
 {
+    ngx_http_batch_post_t *up = op->data;
+
     if (ngx_http_batch_form_flush(op, log) == NGX_OK) {
-        op->rc = ngx_http_batch_upload_publish_files(op, log);
+
+        if (op->idem) {
+            op->rc = ngx_http_batch_upload_claim(op, log);
+        }
+
+        if (op->rc == NGX_OK) {
+            op->rc = ngx_http_batch_upload_publish_files(op, log);
+
+        } else {
+            ngx_http_batch_store_tmp_delete(up->form.tmp, log);
+        }
     }
 
     if (op->fd != NGX_INVALID_FILE) {
         (void) ngx_close_file(op->fd);
         op->fd = NGX_INVALID_FILE;
     }
+}
+
+
+/*
+ * With a key that was used, op->file becomes what was made of it.  NGX_OK: it is
+ * to be published; NGX_DONE: it is there, or was deleted since.
+ */
+
+static ngx_int_t
+ngx_http_batch_upload_claim(ngx_http_batch_op_t *op, ngx_log_t *log)
+{
+    u_char                  digest[20];
+    ngx_int_t               rc;
+    ngx_str_t               text;
+    ngx_http_batch_post_t  *up;
+
+    up = op->data;
+
+    ngx_sha1_final(digest, &up->form.sha1);
+    ngx_http_batch_idem_add(op, digest, 20);
+
+    text = ngx_http_batch_file_encode(&op->file);
+
+    if (text.data == NULL) {
+        op->err = NGX_ENOMEM;
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_batch_idem_claim(op, &text, log);
+    op->err = ngx_errno;
+
+    free(text.data);
+
+    if (rc != NGX_DONE) {
+        return rc;
+    }
+
+    if (ngx_http_batch_file_decode(&op->file, op->idem->first.data,
+                                   op->idem->first.len, &op->idem->object)
+        != NGX_OK)
+    {
+        op->err = EINVAL;
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE_DEL, op->file.id,
+                                     log);
+    if (rc == 1) {
+        op->idem->gone = 1;
+
+    } else if (rc == 0) {
+        rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE, op->file.id,
+                                         log);
+    }
+
+    if (rc == NGX_ERROR) {
+        op->err = ngx_errno;
+        return NGX_ERROR;
+    }
+
+    return rc ? NGX_DONE : NGX_OK;
 }
 
 
@@ -357,6 +440,13 @@ ngx_http_batch_upload_publish_files(ngx_http_batch_op_t *op, ngx_log_t *log)
         op->err = ngx_errno;
     }
 
+    if (rc == NGX_DECLINED && op->idem) {
+
+        /* two of the same at once: both publish, one of them is declined */
+
+        rc = NGX_OK;
+    }
+
     if (rc != NGX_OK) {
         ngx_http_batch_store_tmp_delete(tmp, log);
 
@@ -364,6 +454,10 @@ ngx_http_batch_upload_publish_files(ngx_http_batch_op_t *op, ngx_log_t *log)
         rc = ngx_http_batch_store_publish_tmp(NGX_HTTP_BATCH_FILE,
                                               op->file.id, fd, tmp, log);
         op->err = ngx_errno;
+
+        if (rc == NGX_DECLINED && op->idem) {
+            rc = NGX_OK;
+        }
     }
 
     (void) ngx_close_file(fd);
@@ -376,8 +470,21 @@ ngx_http_batch_upload_publish_files(ngx_http_batch_op_t *op, ngx_log_t *log)
 static void
 ngx_http_batch_upload_published(ngx_http_batch_op_t *op)
 {
-    if (op->rc != NGX_OK) {
+    if (ngx_http_batch_idem_check(op) != NGX_OK) {
+        return;
+    }
+
+    if (op->rc != NGX_OK && op->rc != NGX_DONE) {
         ngx_http_batch_op_disk_error(op);
+        return;
+    }
+
+    if (op->idem && op->idem->gone) {
+
+        /* the answer is the same; that the file was deleted is another call's
+         * to tell */
+
+        ngx_http_batch_upload_answer(op, NGX_OK, NULL);
         return;
     }
 

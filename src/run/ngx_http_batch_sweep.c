@@ -10,6 +10,7 @@
 
 #include "ngx_http_batch_run.h"
 #include "ngx_http_batch_uploads.h"
+#include "ngx_http_batch_keys.h"
 
 
 #define NGX_HTTP_BATCH_SWEEP_EVERY    10000          /* ms */
@@ -196,6 +197,7 @@ ngx_http_batch_sweep_run(void *ctx, ngx_log_t *log)
 
     if (s->tmp) {
         ngx_http_batch_store_sweep_tmp(NGX_HTTP_BATCH_TMP_AGE, log);
+        ngx_http_batch_store_sweep_keys(log);
     }
 
     if (s->uploads) {

@@ -14,7 +14,8 @@
 #define NGX_HTTP_BATCH_DIR_FILES    1
 #define NGX_HTTP_BATCH_DIR_BATCHES  2
 #define NGX_HTTP_BATCH_DIR_UPLOADS  3
-#define NGX_HTTP_BATCH_DIR_N        4
+#define NGX_HTTP_BATCH_DIR_KEYS     4
+#define NGX_HTTP_BATCH_DIR_N        5
 
 extern const char  *ngx_http_batch_dir_names[NGX_HTTP_BATCH_DIR_N];
 
@@ -52,6 +53,9 @@ ngx_int_t ngx_http_batch_disk_link(ngx_fd_t dir, const char *name,
 /* reads all of a regular file; what store_read() promises */
 ngx_int_t ngx_http_batch_disk_read(ngx_fd_t dir, const char *name, size_t max,
     ngx_str_t *data, ngx_log_t *log);
+
+/* deletes what lies directly in the room and was not touched for age seconds */
+void ngx_http_batch_disk_sweep(ngx_uint_t room, time_t age, ngx_log_t *log);
 
 /* NGX_OK also if there is no such name */
 ngx_int_t ngx_http_batch_disk_unlink(ngx_fd_t dir, const char *name,

@@ -12,11 +12,12 @@
 
 
 const char  *ngx_http_batch_dir_names[NGX_HTTP_BATCH_DIR_N] = {
-    "tmp", "files", "batches", "uploads"
+    "tmp", "files", "batches", "uploads", "keys"
 };
 
 ngx_fd_t  ngx_http_batch_dirs[NGX_HTTP_BATCH_DIR_N] = {
-    NGX_INVALID_FILE, NGX_INVALID_FILE, NGX_INVALID_FILE, NGX_INVALID_FILE
+    NGX_INVALID_FILE, NGX_INVALID_FILE, NGX_INVALID_FILE, NGX_INVALID_FILE,
+    NGX_INVALID_FILE
 };
 
 /*
@@ -415,20 +416,27 @@ ngx_http_batch_store_write(ngx_fd_t fd, const void *data, size_t len,
 void
 ngx_http_batch_store_sweep_tmp(time_t age, ngx_log_t *log)
 {
+    ngx_http_batch_disk_sweep(NGX_HTTP_BATCH_DIR_TMP, age, log);
+}
+
+
+void
+ngx_http_batch_disk_sweep(ngx_uint_t room, time_t age, ngx_log_t *log)
+{
     DIR            *d;
     time_t          now;
     ngx_fd_t        fd;
     struct stat     st;
     struct dirent  *de;
 
-    fd = ngx_http_batch_disk_openat(
-                                 ngx_http_batch_dirs[NGX_HTTP_BATCH_DIR_TMP],
-                                 ".", O_RDONLY|O_DIRECTORY);
+    fd = ngx_http_batch_disk_openat(ngx_http_batch_dirs[room], ".",
+                                    O_RDONLY|O_DIRECTORY);
 
     d = (fd == NGX_INVALID_FILE) ? NULL : fdopendir(fd);
 
     if (d == NULL) {
-        ngx_http_batch_disk_error(log, "opening of", "tmp");
+        ngx_http_batch_disk_error(log, "opening of",
+                                  ngx_http_batch_dir_names[room]);
 
         if (fd != NGX_INVALID_FILE) {
             (void) ngx_close_file(fd);

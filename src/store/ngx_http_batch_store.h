@@ -12,6 +12,7 @@
  *                                  /final.json  the result     <- commit point
  *                                  /c<chunk>.<epoch>.seg
  *                                  /c<chunk>.<epoch>.seal
+ *   <store>/keys/...                            see ngx_http_batch_keys.h
  *   <store>/uploads/<xx>/<upload id>/...        see ngx_http_batch_uploads.h
  *   <xx>: the two characters of the id behind its prefix
  *

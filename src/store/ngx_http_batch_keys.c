@@ -1,0 +1,200 @@
+
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * The disk: what Idempotency-Keys have been used for.
+ */
+
+
+#include "ngx_http_batch_disk.h"
+#include "ngx_http_batch_keys.h"
+
+
+#define NGX_HTTP_BATCH_KEY_MAX  (1024 * 1024)     /* of a record, bytes */
+
+
+static ngx_int_t ngx_http_batch_keys_read(const char *key, int64_t day,
+    int64_t now, const char *request, ngx_str_t *first, json_t **root,
+    ngx_log_t *log);
+static ngx_int_t ngx_http_batch_keys_publish(const char *key, int64_t now,
+    const char *request, const ngx_str_t *object, ngx_log_t *log);
+static void ngx_http_batch_keys_name(const char *key, int64_t day,
+    char name[NGX_HTTP_BATCH_NAME_LEN]);
+
+
+ngx_int_t
+ngx_http_batch_store_key_claim(const char *key, const char *request,
+    const ngx_str_t *object, ngx_str_t *first, json_t **root, ngx_log_t *log)
+{
+    int64_t     now, day;
+    ngx_int_t   rc;
+    ngx_uint_t  i;
+
+    *root = NULL;
+
+    now = batch_clock_us();
+    day = now / 1000000 / 86400;
+
+    /*
+     * Requests that come at the same time meet at the record's name, unless
+     * they come on both sides of midnight, within the milliseconds between the
+     * look at yesterday and the publishing.
+     */
+
+    for (i = 0; i < 2; i++) {
+
+        rc = ngx_http_batch_keys_read(key, day, now, request, first, root,
+                                      log);
+
+        if (rc == NGX_AGAIN) {
+            rc = ngx_http_batch_keys_read(key, day - 1, now, request, first,
+                                          root, log);
+        }
+
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+
+        rc = ngx_http_batch_keys_publish(key, now, request, object, log);
+
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
+
+        /* somebody was first: then there is something to read */
+    }
+
+    ngx_set_errno(EIO);
+
+    return NGX_ERROR;
+}
+
+
+/* NGX_AGAIN: there is none that counts */
+
+static ngx_int_t
+ngx_http_batch_keys_read(const char *key, int64_t day, int64_t now,
+    const char *request, ngx_str_t *first, json_t **root, ngx_log_t *log)
+{
+    char         name[NGX_HTTP_BATCH_NAME_LEN];
+    json_t      *o;
+    int64_t      at;
+    ngx_int_t    rc;
+    ngx_str_t    data;
+    const char  *text, *was;
+
+    ngx_http_batch_keys_name(key, day, name);
+
+    rc = ngx_http_batch_disk_read(
+                                ngx_http_batch_dirs[NGX_HTTP_BATCH_DIR_KEYS],
+                                name, NGX_HTTP_BATCH_KEY_MAX, &data, log);
+
+    if (rc != NGX_OK) {
+        return rc == NGX_DECLINED ? NGX_AGAIN : NGX_ERROR;
+    }
+
+    o = json_loadb((char *) data.data, data.len, JSON_REJECT_DUPLICATES, NULL);
+
+    ngx_free(data.data);
+
+    at = json_integer_value(json_object_get(o, "at"));
+    was = json_string_value(json_object_get(o, "request"));
+    text = json_string_value(json_object_get(o, "object"));
+
+    if (at == 0 || was == NULL || text == NULL) {
+        json_decref(o);
+        ngx_log_error(NGX_LOG_ALERT, log, 0,
+                      "batch store: malformed record of a key \"%s\"", name);
+        ngx_set_errno(EINVAL);
+        return NGX_ERROR;
+    }
+
+    if (at + (int64_t) NGX_HTTP_BATCH_KEY_TTL * 1000000 <= now) {
+        json_decref(o);
+        return NGX_AGAIN;
+    }
+
+    if (ngx_strcmp(was, request) != 0) {
+        json_decref(o);
+        return NGX_DECLINED;
+    }
+
+    first->data = (u_char *) text;
+    first->len = json_string_length(json_object_get(o, "object"));
+    *root = o;
+
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+ngx_http_batch_keys_publish(const char *key, int64_t now, const char *request,
+    const ngx_str_t *object, ngx_log_t *log)
+{
+    char        name[NGX_HTTP_BATCH_NAME_LEN], tmp[NGX_HTTP_BATCH_TMP_LEN];
+    char       *text;
+    json_t     *o;
+    ngx_fd_t    fd;
+    ngx_err_t   err;
+    ngx_int_t   rc;
+
+    o = json_pack("{s:i,s:I,s:s,s:s%}", "v", 1, "at", (json_int_t) now,
+                  "request", request, "object", (char *) object->data,
+                  object->len);
+    text = json_dumps(o, JSON_COMPACT);
+    json_decref(o);
+
+    if (text == NULL) {
+        ngx_set_errno(NGX_ENOMEM);
+        return NGX_ERROR;
+    }
+
+    fd = ngx_http_batch_store_tmp(tmp, log);
+
+    if (fd == NGX_INVALID_FILE) {
+        err = ngx_errno;
+        free(text);
+        ngx_set_errno(err);
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_batch_store_write(fd, text, ngx_strlen(text), 0, log);
+
+    if (rc == NGX_OK) {
+        ngx_http_batch_keys_name(key, now / 1000000 / 86400, name);
+
+        rc = ngx_http_batch_disk_link(
+                                ngx_http_batch_dirs[NGX_HTTP_BATCH_DIR_KEYS],
+                                name, fd, tmp, 1, log);
+
+    } else {
+        ngx_http_batch_store_tmp_delete(tmp, log);
+    }
+
+    err = ngx_errno;
+    (void) ngx_close_file(fd);
+    free(text);
+    ngx_set_errno(err);
+
+    return rc;
+}
+
+
+static void
+ngx_http_batch_keys_name(const char *key, int64_t day,
+    char name[NGX_HTTP_BATCH_NAME_LEN])
+{
+    (void) ngx_slprintf((u_char *) name,
+                        (u_char *) name + NGX_HTTP_BATCH_NAME_LEN,
+                        "%s.%L%Z", key, day);
+}
+
+
+void
+ngx_http_batch_store_sweep_keys(ngx_log_t *log)
+{
+    /* the hour is for clocks that differ */
+
+    ngx_http_batch_disk_sweep(NGX_HTTP_BATCH_DIR_KEYS,
+                              NGX_HTTP_BATCH_KEY_TTL + 3600, log);
+}
