@@ -212,7 +212,88 @@ is(api('POST', '/v1/batches', {})->{status}, 400, '400, not 422');
 
 
 
-=== TEST 7: a dialect that is none
+=== TEST 7: tensorzero: the quick start
+--- api_config
+    batch_dialect tensorzero;
+--- flow
+my $f = upload(jsonl(3), file_first => 1, filename => 'requests.jsonl');
+is($f->{status}, 200, 'upload') or diag($f->{body});
+my $b = create_batch($f->{json}{id})->{json};
+$b = wait_batch($b->{id});
+is($b->{status}, 'completed', 'status');
+my ($l) = output_lines($b);
+ok($l->{response}{body}{choices}[0]{message}{content}, 'content of a line');
+is($l->{response}{status_code}, 200, 'its status');
+
+my $r = http('GET', "/v1/files/$b->{output_file_id}/content");
+is($r->{headers}{'content-type'}, 'application/jsonl', 'type of a download');
+is(create_batch($f->{json}{id}, completion_window => 'unlimited')->{status},
+   400, '24h only');
+
+my ($body, $type) = multipart(file => { data => jsonl(2), filename => 'a.jsonl'
+                                      });
+$r = api('POST', '/v1/files', undef, body => $body,
+         headers => ['Content-Type' => $type]);
+is($r->{status}, 200, 'no purpose');
+is($r->{json}{purpose}, 'batch', 'is batch');
+
+
+
+=== TEST 8: tensorzero: every line is checked at upload
+--- api_config
+    batch_dialect tensorzero;
+--- flow
+my $big = jsonl(1) . '{"x":"' . 'y' x 600_000 . "\"}\n\n";
+
+for (['', 'Must be .jsonl'],
+     ["\n\n", 'Must be .jsonl'],
+     ["{}\n{\n", 'Invalid JSONL at line 2: Unexpected end at byte 2.'],
+     ["{}\n\n{\"a\":1}}\n{}\n",
+      'Invalid JSONL at line 3: Text after the value at byte 8.'],
+     ["{}\n{\"\xff\":1}\n", 'Invalid JSONL at line 2: Invalid UTF-8 at'],
+     ["${big}x\n", 'Invalid JSONL at line 4: Unexpected byte at byte 1.'],
+     ["${big}{}\n{}x" . "\n{}" x 300_000,
+      'Invalid JSONL at line 5: Text after the value at byte 3.'])
+{
+    my $r = upload($_->[0]);
+    is($r->{status}, 400, $_->[1]);
+    like($r->{json}{error}{message}, qr/\Q$_->[1]/, 'message');
+}
+
+is(upload("\xef\xbb\xbf$big\r\n{}")->{status}, 200, 'a good one');
+
+for (['in.json', 400], ['.jsonl', 400], ['in.jsonl.txt', 400],
+     ['in.jsonl', 200])
+{
+    is(upload(jsonl(1), filename => $_->[0])->{status}, $_->[1], $_->[0]);
+}
+
+my $r = upload(jsonl(1), purpose => 'vision');
+is($r->{status}, 400, 'another purpose');
+is($r->{json}{error}{message},
+   "Invalid value: 'vision'. Supported values are: 'batch'.", 'message');
+
+is(scalar @{ api('GET', '/v1/files')->{json}{data} }, 2, 'nothing else stays');
+ok(wait_until(sub { !glob(store_dir() . '/tmp/*') }, 5), 'nor in tmp');
+
+
+
+=== TEST 9: tensorzero: 100 MB
+--- http_extra
+    batch_dialect tensorzero;
+--- flow
+my $r = http('POST', '/v1/files', body => 'x', headers => [
+    'Content-Type' => 'multipart/form-data; boundary=b',
+    'Content-Length' => 102 * 1024 * 1024, 'Expect' => '100-continue']);
+is($r->{status}, 413, 'larger');
+$r = http('POST', '/v1/files', timeout => 1, body => '--b', headers => [
+    'Content-Type' => 'multipart/form-data; boundary=b',
+    'Content-Length' => 100 * 1024 * 1024]);
+is($r->{status}, 0, 'not larger: it waits for more');
+
+
+
+=== TEST 10: a dialect that is none
 --- api_config
     batch_dialect azure;
 --- must_die
@@ -221,7 +302,7 @@ invalid value "azure"
 
 
 
-=== TEST 8: a dialect twice
+=== TEST 11: a dialect twice
 --- api_config
     batch_dialect impala;
     batch_dialect impala;

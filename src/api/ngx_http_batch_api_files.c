@@ -390,7 +390,13 @@ ngx_http_batch_content_head(ngx_http_batch_op_t *op, ngx_http_request_t *r)
     r->headers_out.content_length_n = op->size;
     r->headers_out.last_modified_time = op->file.created_us / 1000000;
 
-    ngx_str_set(&r->headers_out.content_type, "application/octet-stream");
+    if (op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO) {
+        ngx_str_set(&r->headers_out.content_type, "application/jsonl");
+
+    } else {
+        ngx_str_set(&r->headers_out.content_type, "application/octet-stream");
+    }
+
     r->headers_out.content_type_len = r->headers_out.content_type.len;
     r->headers_out.content_type_lowcase = NULL;
 

@@ -437,6 +437,10 @@ ngx_http_batch_form_write(ngx_http_batch_op_t *op, ngx_log_t *log)
             return;
         }
 
+        if (form->check) {
+            (void) batch_check_feed(form->check, form->out, form->out_len);
+        }
+
         if (form->hashed) {
             ngx_sha1_update(&form->sha1, form->out, form->out_len);
         }
@@ -456,6 +460,10 @@ ngx_http_batch_form_written(ngx_http_batch_op_t *op)
 
     if (op->rc != NGX_OK) {
         ngx_http_batch_op_disk_error(op);
+        return;
+    }
+
+    if (ngx_http_batch_form_bad(op)) {
         return;
     }
 
@@ -505,9 +513,36 @@ ngx_http_batch_form_flush(ngx_http_batch_op_t *op, ngx_log_t *log)
 
     ngx_http_batch_form_write(op, log);
 
+    if (op->rc == NGX_OK && form->check
+        && batch_check_finish(form->check) != BATCH_OK)
+    {
+        op->rc = NGX_ABORT;
+    }
+
     if (op->rc != NGX_OK && op->fd != NGX_INVALID_FILE) {
         ngx_http_batch_store_tmp_delete(form->tmp, log);
     }
 
     return op->rc;
+}
+
+
+ngx_uint_t
+ngx_http_batch_form_bad(ngx_http_batch_op_t *op)
+{
+    batch_check_t          *c;
+    ngx_http_batch_form_t  *form;
+
+    form = op->data;
+    c = form->check;
+
+    if (c == NULL || c->error == NULL) {
+        return 0;
+    }
+
+    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "file",
+                             "invalid_json_line",
+                             "Invalid JSONL at line %uL: %s at byte %uL.",
+                             c->line, c->error, c->at);
+    return 1;
 }

@@ -13,7 +13,8 @@
  *   on_end()   the body is complete and no task is pending; the file's rest is
  *              still in memory.  The owner's task calls
  *              ngx_http_batch_form_flush() first: then op->fd and tmp are the
- *              whole file, not synced.
+ *              whole file, not synced.  If it wants every line checked, it
+ *              asks ngx_http_batch_form_bad() when the task is done.
  *
  * Callbacks return NGX_OK, or NGX_DONE if they have answered.  Until the owner
  * sets op->abandon to NULL, whatever ends the op deletes the tmp file.
@@ -24,6 +25,7 @@
 
 #include "ngx_http_batch_api.h"
 #include "ngx_http_batch_store.h"
+#include "batch_check.h"
 #include "batch_multipart.h"
 
 #include <ngx_sha1.h>
@@ -45,6 +47,7 @@ typedef struct {
     ngx_int_t           (*on_head)(ngx_http_batch_op_t *op);     /* or NULL */
     ngx_int_t           (*on_field)(ngx_http_batch_op_t *op);    /* or NULL */
     ngx_http_batch_op_pt  on_end;
+    batch_check_t        *check;       /* every line must be JSON; or NULL */
     unsigned              named:1;     /* the file must have a filename */
     unsigned              hashed:1;    /* sha1 is wanted */
 
@@ -86,8 +89,11 @@ ngx_int_t ngx_http_batch_form_check(ngx_http_request_t *r,
 /* NGX_OK, or NGX_DONE if the op was rejected; sets op->take, end, abandon */
 ngx_int_t ngx_http_batch_form_init(ngx_http_batch_op_t *op);
 
+/* 1: a line of the file is no JSON, and the op was rejected */
+ngx_uint_t ngx_http_batch_form_bad(ngx_http_batch_op_t *op);
+
 /* in a task: what is left in memory to the tmp file; NGX_OK, or NGX_ERROR with
- * op->err and nothing left behind */
+ * op->err, NGX_ABORT for a bad line; then nothing is left behind */
 ngx_int_t ngx_http_batch_form_flush(ngx_http_batch_op_t *op, ngx_log_t *log);
 
 

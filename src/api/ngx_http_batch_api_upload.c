@@ -24,6 +24,7 @@ typedef enum {
 
 typedef struct {
     ngx_http_batch_form_t  form;
+    batch_check_t          check;            /* if each line is */
     int64_t                seconds;          /* expires_after, 0: none */
     unsigned               checked:1;        /* the file's head was looked at */
     unsigned               jsonl:1;          /* and is a batch's */
@@ -36,6 +37,7 @@ static ngx_int_t ngx_http_batch_upload_field(ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_upload_purpose(ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_upload_expires(ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_upload_check(ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_upload_name(ngx_http_batch_op_t *op);
 
 static void ngx_http_batch_upload_end(ngx_http_batch_op_t *op);
 static void ngx_http_batch_upload_commit(ngx_http_batch_op_t *op);
@@ -58,6 +60,9 @@ static const ngx_str_t  ngx_http_batch_part_names[] = {
     ngx_string("expires_after[seconds]"),
     ngx_string("expires_after")
 };
+
+/* dialect tensorzero knows no other purpose */
+static const ngx_str_t  ngx_http_batch_upload_default = ngx_string("batch");
 
 #define ngx_http_batch_upload_too_large  "File is too large."
 
@@ -102,6 +107,11 @@ ngx_http_batch_api_upload(ngx_http_request_t *r)
     up->form.on_head = ngx_http_batch_upload_check;
     up->form.on_field = ngx_http_batch_upload_field;
     up->form.on_end = ngx_http_batch_upload_end;
+
+    if (ctx->conf->dialect == NGX_HTTP_BATCH_TENSORZERO) {
+        batch_check_init(&up->check);
+        up->form.check = &up->check;
+    }
 
     if (ngx_http_batch_idem_init(op) != NGX_OK
         || ngx_http_batch_form_init(op) != NGX_OK)
@@ -174,6 +184,15 @@ ngx_http_batch_upload_purpose(ngx_http_batch_op_t *op)
         return NGX_DONE;
     }
 
+    if (op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO
+        && !ngx_http_batch_for_batch(&op->file.purpose))
+    {
+        ngx_http_batch_check_supported(op, "purpose", up->form.field,
+                                       up->form.field_len,
+                                       &ngx_http_batch_upload_default, 1);
+        return NGX_DONE;
+    }
+
     /* the file may have come first */
 
     return up->checked ? ngx_http_batch_upload_check(op) : NGX_OK;
@@ -219,6 +238,11 @@ ngx_http_batch_upload_check(ngx_http_batch_op_t *op)
     ngx_http_batch_post_t *up = op->data;
 
     if (!up->checked) {
+
+        if (ngx_http_batch_upload_name(op) != NGX_OK) {
+            return NGX_DONE;
+        }
+
         up->checked = 1;
         up->jsonl = ngx_http_batch_check_jsonl(up->form.buf[up->form.cur],
                                                up->form.len);
@@ -235,10 +259,46 @@ ngx_http_batch_upload_check(ngx_http_batch_op_t *op)
 }
 
 
+static ngx_int_t
+ngx_http_batch_upload_name(ngx_http_batch_op_t *op)
+{
+    ngx_str_t              *name;
+    ngx_http_batch_post_t  *up;
+
+    if (op->conf->dialect != NGX_HTTP_BATCH_TENSORZERO) {
+        return NGX_OK;
+    }
+
+    up = op->data;
+    name = &up->form.filename;
+
+    if (name->len > 6
+        && ngx_strncmp(name->data + name->len - 6, ".jsonl", 6) == 0)
+    {
+        return NGX_OK;
+    }
+
+    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "file", "invalid_value",
+                             "Invalid 'file': the name of the file must end "
+                             "with .jsonl.");
+    return NGX_DONE;
+}
+
+
 static void
 ngx_http_batch_upload_end(ngx_http_batch_op_t *op)
 {
     ngx_http_batch_post_t *up = op->data;
+
+    if (op->file.purpose.len == 0
+        && op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO)
+    {
+        op->file.purpose = ngx_http_batch_upload_default;
+
+        if (ngx_http_batch_upload_check(op) != NGX_OK) {
+            return;
+        }
+    }
 
     if (op->file.purpose.len == 0) {
         ngx_http_batch_check_missing(op, "purpose");
@@ -470,6 +530,10 @@ ngx_http_batch_upload_publish_files(ngx_http_batch_op_t *op, ngx_log_t *log)
 static void
 ngx_http_batch_upload_published(ngx_http_batch_op_t *op)
 {
+    if (ngx_http_batch_form_bad(op)) {
+        return;
+    }
+
     if (ngx_http_batch_idem_check(op) != NGX_OK) {
         return;
     }
