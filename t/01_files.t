@@ -362,7 +362,7 @@ for my $path ('/v1/files/', '/v1/files//content', '/v1/files/a/b',
 
 $r = $c->request('PATCH', '/v1/files', 'x' x 20000);
 is($r->{status}, 405, 'wrong method');
-is($r->{headers}{allow}, 'GET, HEAD, POST', 'Allow');
+is($r->{headers}{allow}, 'GET, HEAD, POST, OPTIONS', 'Allow');
 ok($c->alive, 'keep-alive');
 
 for my $id ('*', '{x}', 'file-abc', 'a%2e%2e', 'x' x 3000,

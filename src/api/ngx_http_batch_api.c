@@ -47,6 +47,7 @@ static ngx_int_t ngx_http_batch_api_find_route(ngx_str_t *path,
     ngx_http_batch_api_ctx_t *ctx);
 static ngx_int_t ngx_http_batch_api_match(u_char *p, u_char *last,
     ngx_http_batch_api_ctx_t *ctx);
+static ngx_int_t ngx_http_batch_api_options(ngx_http_request_t *r);
 static ngx_int_t ngx_http_batch_api_dispatch(ngx_http_request_t *r,
     ngx_http_batch_api_ctx_t *ctx, ngx_str_t *path);
 
@@ -55,37 +56,37 @@ static ngx_int_t ngx_http_batch_api_dispatch(ngx_http_request_t *r,
 
 static ngx_http_batch_api_route_t  ngx_http_batch_api_routes[] = {
 
-    { ngx_string("GET, HEAD, POST"),
+    { ngx_string("GET, HEAD, POST, OPTIONS"),
       ngx_http_batch_api_files, ngx_http_batch_api_upload, NULL },
 
-    { ngx_string("GET, HEAD, DELETE"),
+    { ngx_string("GET, HEAD, DELETE, OPTIONS"),
       ngx_http_batch_api_file, NULL, ngx_http_batch_api_file_delete },
 
-    { ngx_string("GET, HEAD"),
+    { ngx_string("GET, HEAD, OPTIONS"),
       ngx_http_batch_api_content, NULL, NULL },
 
-    { ngx_string("GET, HEAD, POST"),
+    { ngx_string("GET, HEAD, POST, OPTIONS"),
       ngx_http_batch_api_batches, ngx_http_batch_api_create, NULL },
 
-    { ngx_string("GET, HEAD"),
+    { ngx_string("GET, HEAD, OPTIONS"),
       ngx_http_batch_api_batch, NULL, NULL },
 
-    { ngx_string("POST"),
+    { ngx_string("POST, OPTIONS"),
       NULL, ngx_http_batch_api_cancel, NULL },
 
-    { ngx_string("POST"),
+    { ngx_string("POST, OPTIONS"),
       NULL, ngx_http_batch_api_uploads, NULL },
 
-    { ngx_string("GET, HEAD"),
+    { ngx_string("GET, HEAD, OPTIONS"),
       ngx_http_batch_api_upload_get, NULL, NULL },
 
-    { ngx_string("POST"),
+    { ngx_string("POST, OPTIONS"),
       NULL, ngx_http_batch_api_upload_part, NULL },
 
-    { ngx_string("POST"),
+    { ngx_string("POST, OPTIONS"),
       NULL, ngx_http_batch_api_upload_complete, NULL },
 
-    { ngx_string("POST"),
+    { ngx_string("POST, OPTIONS"),
       NULL, ngx_http_batch_api_upload_cancel, NULL }
 };
 
@@ -358,16 +359,22 @@ ngx_http_batch_api_dispatch(ngx_http_request_t *r,
         handler = route->delete;
         break;
 
+    case NGX_HTTP_OPTIONS:
+        handler = ngx_http_batch_api_options;
+        break;
+
     default:
         handler = NULL;
     }
 
-    if (handler == NULL) {
+    if (handler == NULL || r->method == NGX_HTTP_OPTIONS) {
 
         if (ngx_http_batch_api_header(r, "Allow", &route->allow) != NGX_OK) {
             return NGX_ERROR;
         }
+    }
 
+    if (handler == NULL) {
         shown = ngx_http_batch_api_shown(path->data, path->len);
 
         return ngx_http_batch_api_error(r, NGX_HTTP_NOT_ALLOWED, NULL,
@@ -391,4 +398,18 @@ ngx_http_batch_api_dispatch(ngx_http_request_t *r,
     }
 
     return handler(r);
+}
+
+
+static ngx_int_t
+ngx_http_batch_api_options(ngx_http_request_t *r)
+{
+    if (ngx_http_batch_api_headers(r) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    r->headers_out.status = NGX_HTTP_NO_CONTENT;
+    r->header_only = 1;
+
+    return ngx_http_send_header(r);
 }

@@ -54,7 +54,9 @@ typedef struct {
     ngx_str_t                   request_id;    /* 32 hex digits */
     ngx_http_batch_loc_conf_t  *conf;
     ngx_http_batch_op_t        *op;            /* that reads the body */
+    ngx_buf_t                  *page;          /* instead of nginx's own */
     unsigned                    headers:1;     /* of every answer: set */
+    unsigned                    paged:1;       /* page was sent */
 } ngx_http_batch_api_ctx_t;
 
 
@@ -136,6 +138,9 @@ struct ngx_http_batch_op_s {
 
 /* content handler of a location with batch_api */
 ngx_int_t ngx_http_batch_api_handler(ngx_http_request_t *r);
+
+/* ngx_http_batch_api_page.c: filters for pages that nginx makes itself */
+ngx_int_t ngx_http_batch_page_filter_init(ngx_conf_t *cf);
 
 /* ngx_http_batch_api_answer.c: answers.  What they return goes to
  * ngx_http_finalize_request(). */
