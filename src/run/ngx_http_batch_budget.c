@@ -29,6 +29,9 @@ static ngx_msec_t                ngx_http_batch_disk_pause;
 static ngx_msec_t                ngx_http_batch_disk_until;
 
 
+static ngx_uint_t ngx_http_batch_budget_connections(void);
+
+
 ngx_uint_t
 ngx_http_batch_budget(ngx_http_batch_run_t *run)
 {
@@ -54,7 +57,7 @@ ngx_http_batch_budget(ngx_http_batch_run_t *run)
         return 0;
     }
 
-    if (ngx_cycle->free_connection_n < NGX_HTTP_BATCH_SPARE) {
+    if (!ngx_http_batch_budget_connections()) {
         return 0;
     }
 
@@ -123,6 +126,35 @@ ngx_http_batch_budget_limit(ngx_http_batch_run_t *run)
     }
 
     return run->conf->concurrency;
+}
+
+
+/*
+ * Connections are for clients first.  Those to the upstream that lines have used
+ * stay open when they end (keepalive), so with few left, as many lines may fly
+ * as did before: they need no new ones.
+ */
+
+static ngx_uint_t
+ngx_http_batch_budget_connections(void)
+{
+    ngx_uint_t         i, left;
+    ngx_atomic_uint_t  n;
+
+    static ngx_atomic_uint_t  peak;
+
+    for (n = 0, i = 0; i < ngx_http_batch_conf->routes.nelts; i++) {
+        n += ngx_http_batch_slot->inflight[i];
+    }
+
+    left = ngx_cycle->free_connection_n + ngx_cycle->reusable_connections_n;
+
+    if (left >= NGX_HTTP_BATCH_SPARE) {
+        peak = n + 1;
+        return 1;
+    }
+
+    return n < peak && left >= NGX_HTTP_BATCH_SPARE / 4;
 }
 
 
