@@ -394,8 +394,8 @@ ngx_http_batch_upload_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
 
 
 /*
- * With a key that was used, op->file becomes what was made of it.  NGX_OK: it is
- * to be published; NGX_DONE: it is there, or was deleted since.
+ * With a key that was used, op->file becomes what was made of it.  NGX_OK: it
+ * is to be published; NGX_DONE: it is there, or was deleted since.
  */
 
 static ngx_int_t

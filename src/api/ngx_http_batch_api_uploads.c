@@ -27,6 +27,7 @@ typedef struct {
 } ngx_http_batch_part_t;
 
 
+static void ngx_http_batch_uploads_cleanup(void *state);
 static ngx_int_t ngx_http_batch_uploads_create(ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_uploads_name(ngx_http_batch_op_t *op,
     ngx_http_batch_upload_t *u);
@@ -77,10 +78,17 @@ ngx_http_batch_uploads_data(ngx_http_batch_op_t *op, size_t size,
         return NULL;
     }
 
-    cln->handler = (ngx_pool_cleanup_pt) ngx_http_batch_store_upload_free;
+    cln->handler = ngx_http_batch_uploads_cleanup;
     cln->data = (u_char *) data + state;
 
     return data;
+}
+
+
+static void
+ngx_http_batch_uploads_cleanup(void *state)
+{
+    ngx_http_batch_store_upload_free(state);
 }
 
 
