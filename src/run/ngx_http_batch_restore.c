@@ -6,6 +6,7 @@
 
 #include "ngx_http_batch_restore.h"
 #include "ngx_http_batch_plan.h"
+#include "ngx_http_batch_scan.h"
 #include "ngx_http_batch_task.h"
 #include "ngx_http_batch_text.h"
 
@@ -26,6 +27,8 @@ static ngx_int_t ngx_http_batch_portion_chunks(ngx_http_batch_item_t *item,
     ngx_log_t *log);
 static ngx_int_t ngx_http_batch_portion_seal(ngx_http_batch_item_t *item,
     ngx_http_batch_item_chunk_t *c, uint32_t epoch, ngx_log_t *log);
+static ngx_int_t ngx_http_batch_portion_count(ngx_http_batch_item_t *item,
+    ngx_http_batch_item_chunk_t *c, ngx_log_t *log);
 static void ngx_http_batch_item_free(ngx_http_batch_item_t *item);
 
 
@@ -387,6 +390,12 @@ ngx_http_batch_portion_chunks(ngx_http_batch_item_t *item, ngx_log_t *log)
             }
         }
 
+        if (!c.done
+            && ngx_http_batch_portion_count(item, &c, log) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
         item->chunks[n] = c;
     }
 
@@ -423,6 +432,46 @@ ngx_http_batch_portion_seal(ngx_http_batch_item_t *item,
     }
 
     ngx_free(text.data);
+
+    return NGX_OK;
+}
+
+
+/* what clients were told of a chunk without a seal: counts must not fall */
+
+static ngx_int_t
+ngx_http_batch_portion_count(ngx_http_batch_item_t *item,
+    ngx_http_batch_item_chunk_t *c, ngx_log_t *log)
+{
+    size_t         i, n;
+    uint32_t      *epochs;
+    ngx_int_t      rc, nepochs;
+    batch_pick_t  *picks;
+
+    nepochs = ngx_http_batch_store_epochs(item->meta.id, c->chunk, 0, &epochs,
+                                          log);
+    if (nepochs <= 0) {
+        return nepochs;
+    }
+
+    rc = ngx_http_batch_scan(item->meta.id, c->chunk, epochs, nepochs, 0,
+                             UINT64_MAX, &picks, NULL, &n, log);
+    ngx_free(epochs);
+
+    if (rc != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+        if (picks[i].kind == BATCH_KIND_OUTPUT) {
+            c->ok++;
+
+        } else {
+            c->failed++;
+        }
+    }
+
+    free(picks);
 
     return NGX_OK;
 }
