@@ -139,13 +139,6 @@ batch_scan_string_inline(batch_scan_t *s)
 }
 
 
-int
-batch_scan_string(batch_scan_t *s)
-{
-    return batch_scan_string_inline(s);
-}
-
-
 static inline int
 batch_scan_digits(batch_scan_t *s)
 {

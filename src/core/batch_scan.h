@@ -53,9 +53,6 @@ int batch_scan_fail(batch_scan_t *s, const unsigned char *at,
 /* the same for input that ended too early */
 int batch_scan_cut(batch_scan_t *s);
 
-/* cursor on the opening quote -> behind the closing one */
-int batch_scan_string(batch_scan_t *s);
-
 /*
  * Skips white space and one value of any type.  depth: arrays and objects that
  * are open around it, 0..BATCH_JSON_MAX_DEPTH.

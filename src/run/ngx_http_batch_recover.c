@@ -60,8 +60,6 @@ static void ngx_http_batch_recover_checked(void *data, ngx_int_t rc,
 static void ngx_http_batch_recover_locked(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_recover_renew(ngx_event_t *ev);
-static void ngx_http_batch_recover_renewed(void *data, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_recover_read(void *data, ngx_log_t *log);
 static void ngx_http_batch_recover_have(void *data, ngx_log_t *log);
 static void ngx_http_batch_recover_send(ngx_http_batch_rebuild_t *b);
@@ -253,7 +251,7 @@ ngx_http_batch_recover_renew(ngx_event_t *ev)
     }
 
     if (ngx_http_batch_index_rebuild_renew(NGX_HTTP_BATCH_RECOVER_LEASE,
-                                           ngx_http_batch_recover_renewed, b)
+                                           ngx_http_batch_recover_sent, b)
         != NGX_OK)
     {
         b->failed = 1;
@@ -263,28 +261,6 @@ ngx_http_batch_recover_renew(ngx_event_t *ev)
     b->flight++;
 
     ngx_add_timer(ev, NGX_HTTP_BATCH_RECOVER_RENEW);
-}
-
-
-static void
-ngx_http_batch_recover_renewed(void *data, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res)
-{
-    ngx_http_batch_rebuild_t  *b = data;
-
-    if (b != ngx_http_batch_rebuild) {
-        return;
-    }
-
-    if (rc != NGX_OK) {
-        b->failed = 1;
-    }
-
-    b->flight--;
-
-    if (ngx_http_batch_recover_state == NGX_HTTP_BATCH_RECOVER_SENDING) {
-        ngx_http_batch_recover_send(b);
-    }
 }
 
 
@@ -479,8 +455,8 @@ ngx_http_batch_recover_sent(void *data, ngx_int_t rc,
         return;
     }
 
-    /* DECLINED, a batch unknown right after it was restored: Redis was emptied
-     * under us */
+    /* DECLINED: a batch unknown right after it was restored, or the lock of the
+     * rebuild is lost: Redis was emptied under us */
 
     if (rc != NGX_OK) {
         b->failed = 1;

@@ -95,13 +95,6 @@ ngx_http_batch_redis_exit(void)
 }
 
 
-ngx_uint_t
-ngx_http_batch_redis_ready(void)
-{
-    return ngx_http_batch_link.state == NGX_HTTP_BATCH_LINK_READY;
-}
-
-
 static void
 ngx_http_batch_link_connect(void)
 {

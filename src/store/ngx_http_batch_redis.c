@@ -267,13 +267,6 @@ ngx_http_batch_reply_error(struct redisReply *r, ngx_str_t *text)
 }
 
 
-ngx_uint_t
-ngx_http_batch_reply_nil(struct redisReply *r)
-{
-    return r != NULL && r->type == REDIS_REPLY_NIL;
-}
-
-
 size_t
 ngx_http_batch_reply_n(struct redisReply *r)
 {

@@ -30,8 +30,6 @@ ngx_int_t ngx_http_batch_redis_init(ngx_http_batch_redis_conf_t *conf,
     ngx_http_batch_redis_state_pt on_state, ngx_log_t *log);
 void ngx_http_batch_redis_exit(void);
 
-ngx_uint_t ngx_http_batch_redis_ready(void);
-
 /*
  * Sends a command (arguments are copied).  NGX_OK: cb will be called exactly
  * once, never from inside this call; NGX_ERROR: not sent (link not READY, or
@@ -55,7 +53,6 @@ ngx_int_t ngx_http_batch_redis_eval(ngx_http_batch_script_t *script,
 
 /* Reading replies without knowing hiredis.  NULL replies are fine. */
 ngx_uint_t ngx_http_batch_reply_error(struct redisReply *r, ngx_str_t *text);
-ngx_uint_t ngx_http_batch_reply_nil(struct redisReply *r);
 size_t ngx_http_batch_reply_n(struct redisReply *r);      /* 0: no array */
 struct redisReply *ngx_http_batch_reply_at(struct redisReply *r, size_t i);
 /* string or status; an integer is 0-length; 1 if there is one */
