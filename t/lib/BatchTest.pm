@@ -71,15 +71,22 @@ our $Json = JSON::PP->new->utf8->canonical;
 
 # --- the surroundings ------------------------------------------------------
 
-# A port of loopback that is free now, below the ephemeral ones.
+# A port of loopback, below the ephemeral ones, that stays ours until this
+# process ends: bound here without SO_REUSEADDR nobody else has it, and with
+# the option set afterwards nginx may bind it, too, and listen.
+
+my @held;
 
 sub free_port {
     for (1 .. 1000) {
         my $port = 10000 + int(rand(22000));
-        my $s = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1',
-                                      LocalPort => $port, Proto => 'tcp')
+        socket(my $s, Socket::PF_INET(), Socket::SOCK_STREAM(), 0)
+            or die "socket: $!\n";
+        bind($s, Socket::pack_sockaddr_in($port, Socket::INADDR_LOOPBACK()))
             or next;
-        close $s;
+        setsockopt($s, Socket::SOL_SOCKET(), Socket::SO_REUSEADDR(), 1)
+            or die "setsockopt: $!\n";
+        push @held, $s;
         return $port;
     }
 
@@ -199,7 +206,6 @@ sub setup {
     make_path($Dir);
     chmod 0755, $Dir;
 
-    srand($$ ^ int(time() * 1000));
     $Port = free_port();
 
     $Module = $ENV{TEST_NGINX_LOAD_MODULES}
