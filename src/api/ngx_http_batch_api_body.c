@@ -307,6 +307,10 @@ ngx_http_batch_body_failed(ngx_http_batch_op_t *op, ngx_int_t rc)
         return;
     }
 
+    /* nobody knows where the body ends: what follows is no request */
+
+    op->r->keepalive = 0;
+
     switch (rc) {
 
     case NGX_HTTP_BAD_REQUEST:

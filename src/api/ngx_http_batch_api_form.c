@@ -132,6 +132,7 @@ ngx_http_batch_form_take(ngx_http_batch_op_t *op, u_char **pos, u_char *last)
     ngx_http_batch_form_t  *form;
 
     form = op->data;
+    form->begun = 1;
 
     rc = ngx_http_batch_form_fill(op);
 
@@ -481,11 +482,11 @@ ngx_http_batch_form_end(ngx_http_batch_op_t *op)
 {
     ngx_http_batch_form_t *form = op->data;
 
-    if (batch_multipart_finish(&form->mp) != BATCH_OK) {
+    /* of chunks, a body turns out to be empty only now */
+
+    if (form->begun && batch_multipart_finish(&form->mp) != BATCH_OK) {
         ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL, "%s",
-                                 form->mp.error ? form->mp.error
-                              : "The multipart body ends before its closing "
-                                "delimiter.");
+                                 form->mp.error);
         return;
     }
 

@@ -71,6 +71,7 @@ typedef struct {
     size_t                out_len;
     off_t                 written;     /* offset of out */
     unsigned              headed:1;
+    unsigned              begun:1;     /* some of the body has come */
     unsigned              ended:1;     /* the body is complete */
 } ngx_http_batch_form_t;
 
