@@ -63,6 +63,8 @@ typedef struct {
     ngx_http_batch_redis_conf_t   redis;
     ngx_str_t                     store;       /* absolute, no slash at the
                                                   end, NUL-terminated */
+    off_t                         min_free;    /* bytes kept free; 0: none,
+                                                  NGX_CONF_UNSET: by size */
     ngx_str_t                     thread_pool;
     ngx_thread_pool_t            *tp;          /* set in init_process */
     ngx_array_t                   routes;      /* of

@@ -113,7 +113,7 @@ ngx_http_batch_set_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_batch_main_conf_t *bmcf = conf;
 
-    ngx_str_t  *value;
+    ngx_str_t  *value, size;
 
     if (bmcf->store.data) {
         return "is duplicate";
@@ -132,7 +132,27 @@ ngx_http_batch_set_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         bmcf->store.data[--bmcf->store.len] = '\0';
     }
 
-    return NGX_CONF_OK;
+    if (cf->args->nelts == 2) {
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strncmp(value[2].data, "min_free=", 9) == 0) {
+        size = value[2];
+        size.data += 9;
+        size.len -= 9;
+
+        bmcf->min_free = size.len ? ngx_parse_offset(&size) : NGX_ERROR;
+
+        if (bmcf->min_free != NGX_ERROR) {
+            return NGX_CONF_OK;
+        }
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid parameter \"%V\" of \"batch_store\","
+                       " expected is min_free=<size>", &value[2]);
+
+    return NGX_CONF_ERROR;
 }
 
 

@@ -10,6 +10,7 @@
 #include "ngx_http_batch_recover.h"
 #include "ngx_http_batch_redis.h"
 #include "ngx_http_batch_run.h"
+#include "ngx_http_batch_space.h"
 #include "ngx_http_batch_status.h"
 
 
@@ -79,7 +80,7 @@ static ngx_command_t  ngx_http_batch_commands[] = {
       NULL },
 
     { ngx_string("batch_store"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
       ngx_http_batch_set_store,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
@@ -287,6 +288,8 @@ ngx_http_batch_create_main_conf(ngx_conf_t *cf)
         return NULL;
     }
 
+    bmcf->min_free = NGX_CONF_UNSET;
+
     if (ngx_array_init(&bmcf->routes, cf->pool, 4,
                        sizeof(ngx_http_batch_loc_conf_t *))
         != NGX_OK)
@@ -422,6 +425,8 @@ ngx_http_batch_init_process(ngx_cycle_t *cycle)
     {
         return NGX_ERROR;
     }
+
+    ngx_http_batch_space_init(cycle);
 
     return ngx_http_batch_redis_init(&bmcf->redis, ngx_http_batch_redis_state,
                                      cycle->log);

@@ -6,6 +6,7 @@
  */
 
 #include "ngx_http_batch_api.h"
+#include "ngx_http_batch_space.h"
 
 
 typedef enum {
@@ -28,6 +29,7 @@ typedef struct {
     ngx_http_handler_pt    get;
     ngx_http_handler_pt    post;
     ngx_http_handler_pt    delete;
+    ngx_uint_t             stores;       /* post: what needs room */
 } ngx_http_batch_api_route_t;
 
 
@@ -57,37 +59,37 @@ static ngx_int_t ngx_http_batch_api_dispatch(ngx_http_request_t *r,
 static ngx_http_batch_api_route_t  ngx_http_batch_api_routes[] = {
 
     { ngx_string("GET, HEAD, POST, OPTIONS"),
-      ngx_http_batch_api_files, ngx_http_batch_api_upload, NULL },
+      ngx_http_batch_api_files, ngx_http_batch_api_upload, NULL, 1 },
 
     { ngx_string("GET, HEAD, DELETE, OPTIONS"),
-      ngx_http_batch_api_file, NULL, ngx_http_batch_api_file_delete },
+      ngx_http_batch_api_file, NULL, ngx_http_batch_api_file_delete, 0 },
 
     { ngx_string("GET, HEAD, OPTIONS"),
-      ngx_http_batch_api_content, NULL, NULL },
+      ngx_http_batch_api_content, NULL, NULL, 0 },
 
     { ngx_string("GET, HEAD, POST, OPTIONS"),
-      ngx_http_batch_api_batches, ngx_http_batch_api_create, NULL },
+      ngx_http_batch_api_batches, ngx_http_batch_api_create, NULL, 1 },
 
     { ngx_string("GET, HEAD, OPTIONS"),
-      ngx_http_batch_api_batch, NULL, NULL },
+      ngx_http_batch_api_batch, NULL, NULL, 0 },
 
     { ngx_string("POST, OPTIONS"),
-      NULL, ngx_http_batch_api_cancel, NULL },
+      NULL, ngx_http_batch_api_cancel, NULL, 0 },
 
     { ngx_string("POST, OPTIONS"),
-      NULL, ngx_http_batch_api_uploads, NULL },
+      NULL, ngx_http_batch_api_uploads, NULL, 1 },
 
     { ngx_string("GET, HEAD, OPTIONS"),
-      ngx_http_batch_api_upload_get, NULL, NULL },
+      ngx_http_batch_api_upload_get, NULL, NULL, 0 },
 
     { ngx_string("POST, OPTIONS"),
-      NULL, ngx_http_batch_api_upload_part, NULL },
+      NULL, ngx_http_batch_api_upload_part, NULL, 1 },
 
     { ngx_string("POST, OPTIONS"),
-      NULL, ngx_http_batch_api_upload_complete, NULL },
+      NULL, ngx_http_batch_api_upload_complete, NULL, 1 },
 
     { ngx_string("POST, OPTIONS"),
-      NULL, ngx_http_batch_api_upload_cancel, NULL }
+      NULL, ngx_http_batch_api_upload_cancel, NULL, 0 }
 };
 
 
@@ -395,6 +397,13 @@ ngx_http_batch_api_dispatch(ngx_http_request_t *r,
                                             NULL,
                                             "The request body is malformed.");
         }
+
+    } else if (route->stores
+               && ngx_http_batch_space_full(r->headers_in.content_length_n))
+    {
+        /* before the client has sent it all in vain */
+
+        return ngx_http_batch_api_full(r);
     }
 
     return handler(r);

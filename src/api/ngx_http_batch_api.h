@@ -175,6 +175,9 @@ ngx_int_t ngx_http_batch_api_no_file(ngx_http_request_t *r);
 ngx_int_t ngx_http_batch_api_no_batch(ngx_http_request_t *r);
 ngx_int_t ngx_http_batch_api_no_upload(ngx_http_request_t *r);
 
+/* 507 */
+ngx_int_t ngx_http_batch_api_full(ngx_http_request_t *r);
+
 /* ngx_http_batch_api_op.c */
 
 /* NULL if there is no memory.  With it, the handler returns NGX_DONE. */
@@ -192,6 +195,7 @@ void ngx_http_batch_op_reject_type(ngx_http_batch_op_t *op, ngx_uint_t status,
  * error: 507 when the disk is full, 500 */
 void ngx_http_batch_op_unavailable(ngx_http_batch_op_t *op, ngx_int_t rc);
 void ngx_http_batch_op_disk_error(ngx_http_batch_op_t *op);
+void ngx_http_batch_op_full(ngx_http_batch_op_t *op);
 void ngx_http_batch_op_no_file(ngx_http_batch_op_t *op);
 void ngx_http_batch_op_no_batch(ngx_http_batch_op_t *op);
 

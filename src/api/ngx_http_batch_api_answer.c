@@ -406,6 +406,16 @@ ngx_http_batch_api_chars(const char *p, size_t len)
 
 
 ngx_int_t
+ngx_http_batch_api_full(ngx_http_request_t *r)
+{
+    return ngx_http_batch_api_error(r, NGX_HTTP_INSUFFICIENT_STORAGE, NULL,
+                                    "storage_full",
+                                    "The server has no space left to store "
+                                    "this.");
+}
+
+
+ngx_int_t
 ngx_http_batch_api_no_file(ngx_http_request_t *r)
 {
     ngx_str_t                  shown;

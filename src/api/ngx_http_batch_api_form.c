@@ -7,6 +7,7 @@
  */
 
 #include "ngx_http_batch_api_form.h"
+#include "ngx_http_batch_space.h"
 
 
 static void ngx_http_batch_form_abandon(ngx_http_batch_op_t *op);
@@ -470,6 +471,11 @@ ngx_http_batch_form_written(ngx_http_batch_op_t *op)
 
     if (form->ended) {
         form->on_end(op);
+        return;
+    }
+
+    if (ngx_http_batch_space_full(0)) {
+        ngx_http_batch_op_full(op);
         return;
     }
 

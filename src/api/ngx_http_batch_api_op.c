@@ -267,16 +267,21 @@ void
 ngx_http_batch_op_disk_error(ngx_http_batch_op_t *op)
 {
     if (op->err == NGX_ENOSPC || op->err == EDQUOT) {
-        ngx_http_batch_op_reject(op, NGX_HTTP_INSUFFICIENT_STORAGE, NULL,
-                                 "storage_full",
-                                 "The server has no space left to store "
-                                 "this.");
+        ngx_http_batch_op_full(op);
         return;
     }
 
     ngx_http_batch_op_reject(op, NGX_HTTP_INTERNAL_SERVER_ERROR, NULL, NULL,
                              "The server had an error while accessing its "
                              "storage.");
+}
+
+
+void
+ngx_http_batch_op_full(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_op_finish(op, op->r ? ngx_http_batch_api_full(op->r)
+                                       : NGX_OK);
 }
 
 

@@ -4,6 +4,7 @@
 
 #include "ngx_http_batch_status.h"
 #include "ngx_http_batch_slots.h"
+#include "ngx_http_batch_space.h"
 
 
 typedef struct {
@@ -25,6 +26,8 @@ static u_char *ngx_http_batch_status_json(ngx_http_request_t *r, u_char *p,
     ngx_http_batch_totals_t *t);
 static u_char *ngx_http_batch_status_prometheus(u_char *p,
     ngx_http_batch_totals_t *t);
+static u_char *ngx_http_batch_status_store(u_char *p);
+static u_char *ngx_http_batch_status_store_prometheus(u_char *p);
 static size_t ngx_http_batch_status_size(void);
 
 
@@ -98,7 +101,7 @@ ngx_http_batch_status_size(void)
     size_t                        size;
     ngx_http_batch_loc_conf_t   **routes;
 
-    size = 4096;
+    size = 8192;
     routes = ngx_http_batch_conf->routes.elts;
 
     for (i = 0; i < ngx_http_batch_conf->routes.nelts; i++) {
@@ -153,12 +156,15 @@ ngx_http_batch_status_json(ngx_http_request_t *r, u_char *p,
     p = ngx_sprintf(p, "{\"workers\":%ui,\"redis\":\"%s\",\"chunks\":%uA,"
                     "\"attempts\":%uA,\"retries\":%uA,\"completed\":%uA,"
                     "\"failed\":%uA,\"chunks_claimed\":%uA,"
-                    "\"batches_finalized\":%uA,\"routes\":[",
+                    "\"batches_finalized\":%uA,",
                     t->workers,
                     t->redis == t->workers ? "ready"
                                            : t->redis ? "partly" : "down",
                     t->chunks, t->started, t->retried, t->completed,
                     t->failed, t->claimed, t->finalized);
+
+    p = ngx_http_batch_status_store(p);
+    p = ngx_sprintf(p, ",\"routes\":[");
 
     for (i = 0; i < ngx_http_batch_conf->routes.nelts; i++) {
         p = ngx_sprintf(p, "%s{\"route\":\"", i ? "," : "");
@@ -230,5 +236,64 @@ ngx_http_batch_status_prometheus(u_char *p, ngx_http_batch_totals_t *t)
         p = ngx_sprintf(p, "\"} %uA\n", t->inflight[i]);
     }
 
-    return p;
+    return ngx_http_batch_status_store_prometheus(p);
+}
+
+
+/* as the worker that answers sees it; null: not limited, or not known */
+
+static u_char *
+ngx_http_batch_status_store(u_char *p)
+{
+    const char                    *state;
+    const ngx_http_batch_space_t  *s;
+
+    s = ngx_http_batch_space();
+
+    state = s->full ? "full"
+                    : ngx_http_batch_space_paused() ? "failing" : "ok";
+
+    p = ngx_sprintf(p, "\"store\":{\"state\":\"%s\",\"free_bytes\":%uL,"
+                    "\"free_inodes\":", state, s->bytes);
+
+    if (s->inodes == NGX_HTTP_BATCH_SPACE_ANY) {
+        p = ngx_sprintf(p, "null");
+
+    } else {
+        p = ngx_sprintf(p, "%uL", s->inodes);
+    }
+
+    return ngx_sprintf(p, ",\"min_free_bytes\":%uL,\"min_free_inodes\":%uL}",
+                       s->min_bytes, s->min_inodes);
+}
+
+
+static u_char *
+ngx_http_batch_status_store_prometheus(u_char *p)
+{
+    const ngx_http_batch_space_t  *s;
+
+    s = ngx_http_batch_space();
+
+    p = ngx_sprintf(p,
+        "# HELP nginx_batch_store_paused No line starts: the store is full, or"
+        " writes fail.\n"
+        "# TYPE nginx_batch_store_paused gauge\n"
+        "nginx_batch_store_paused %ui\n"
+        "# HELP nginx_batch_store_free_bytes Free bytes of the store.\n"
+        "# TYPE nginx_batch_store_free_bytes gauge\n"
+        "nginx_batch_store_free_bytes %uL\n"
+        "# HELP nginx_batch_store_min_free_bytes Bytes that are kept free.\n"
+        "# TYPE nginx_batch_store_min_free_bytes gauge\n"
+        "nginx_batch_store_min_free_bytes %uL\n",
+        ngx_http_batch_space_paused(), s->bytes, s->min_bytes);
+
+    if (s->inodes == NGX_HTTP_BATCH_SPACE_ANY) {
+        return p;
+    }
+
+    return ngx_sprintf(p,
+        "# HELP nginx_batch_store_free_inodes Free inodes of the store.\n"
+        "# TYPE nginx_batch_store_free_inodes gauge\n"
+        "nginx_batch_store_free_inodes %uL\n", s->inodes);
 }

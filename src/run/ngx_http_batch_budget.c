@@ -2,17 +2,16 @@
  * Copyright (C) the ngx_http_batch_module authors
  *
  * May another line start now?  Everything that holds lines back meets here: the
- * limits of route and job on this node, an upstream that is taken for dead, a store that
- * cannot be written, connections that clients need.
+ * limits of route and job on this node, an upstream that is taken for dead, a
+ * store that is full or cannot be written, connections that clients need.
  */
 
 #include "ngx_http_batch_run.h"
+#include "ngx_http_batch_space.h"
 
 
 #define NGX_HTTP_BATCH_SPARE          16       /* connections left to clients */
 #define NGX_HTTP_BATCH_DEAD           16       /* failures in a row */
-#define NGX_HTTP_BATCH_DISK_PAUSE     1000     /* ms, doubled while it fails */
-#define NGX_HTTP_BATCH_DISK_PAUSE_MAX 30000
 
 
 /* what is known of a lane's upstream */
@@ -25,11 +24,16 @@ typedef struct {
 
 static ngx_http_batch_breaker_t  ngx_http_batch_breakers[
                                                        NGX_HTTP_BATCH_LANES];
-static ngx_msec_t                ngx_http_batch_disk_pause;
-static ngx_msec_t                ngx_http_batch_disk_until;
 
 
 static ngx_uint_t ngx_http_batch_budget_connections(void);
+
+
+ngx_uint_t
+ngx_http_batch_budget_any(void)
+{
+    return !ngx_http_batch_space_paused();
+}
 
 
 ngx_uint_t
@@ -40,12 +44,6 @@ ngx_http_batch_budget(ngx_http_batch_run_t *run)
     run->held = run->route;
 
     if (ngx_http_batch_dispatch_leaving() || run->stop || run->conf == NULL) {
-        return 0;
-    }
-
-    if (ngx_http_batch_disk_pause
-        && (ngx_msec_int_t) (ngx_current_msec - ngx_http_batch_disk_until) < 0)
-    {
         return 0;
     }
 
@@ -155,41 +153,6 @@ ngx_http_batch_budget_connections(void)
     }
 
     return n < peak && left >= NGX_HTTP_BATCH_SPARE / 4;
-}
-
-
-/*
- * An answer that cannot be kept is paid for in vain: while the disk refuses,
- * lines start again only after a pause, which grows.
- */
-
-void
-ngx_http_batch_budget_disk(ngx_uint_t failed)
-{
-    ngx_msec_t  *pause;
-
-    pause = &ngx_http_batch_disk_pause;
-
-    if (!failed) {
-        *pause = 0;
-        return;
-    }
-
-    if (*pause
-        && (ngx_msec_int_t) (ngx_current_msec - ngx_http_batch_disk_until) < 0)
-    {
-        /* another chunk of the same trouble */
-        return;
-    }
-
-    *pause = *pause ? ngx_min(*pause * 2, NGX_HTTP_BATCH_DISK_PAUSE_MAX)
-                    : NGX_HTTP_BATCH_DISK_PAUSE;
-
-    ngx_http_batch_disk_until = ngx_current_msec + *pause;
-
-    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                  "batch: the store cannot be written, no line starts for"
-                  " %M ms", *pause);
 }
 
 

@@ -398,7 +398,7 @@ ngx_http_batch_chunk_free(ngx_http_batch_chunk_t *c)
 {
     ngx_http_batch_run_t    *run;
     ngx_http_batch_task_t   *task;
-    ngx_http_batch_close_t  *cl;
+    ngx_http_batch_close_t  *cl, fds;
 
     if (c->telling || c->busy || c->reading || c->writing || c->nlines) {
         return;
@@ -406,17 +406,24 @@ ngx_http_batch_chunk_free(ngx_http_batch_chunk_t *c)
 
     ngx_http_batch_journal_discard(c);
 
-    if (c->input != NGX_INVALID_FILE) {
+    fds.fds[0] = c->input;
+    fds.fds[1] = c->segment;
+
+    if (c->input != NGX_INVALID_FILE || c->segment != NGX_INVALID_FILE) {
         task = ngx_http_batch_task_create(sizeof(ngx_http_batch_close_t),
                                           ngx_http_batch_chunk_close_run,
                                           ngx_http_batch_chunk_close_done);
+
         if (task) {
             cl = task->ctx;
-            cl->fds[0] = c->input;
-            cl->fds[1] = c->segment;
+            *cl = fds;
+        }
 
-            if (ngx_http_batch_task_post(task) != NGX_OK) {
-                ngx_http_batch_chunk_close_run(cl, ngx_cycle->log);
+        if (task == NULL || ngx_http_batch_task_post(task) != NGX_OK) {
+
+            ngx_http_batch_chunk_close_run(&fds, ngx_cycle->log);
+
+            if (task) {
                 ngx_http_batch_task_free(task);
             }
         }

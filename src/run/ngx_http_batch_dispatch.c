@@ -450,6 +450,10 @@ ngx_http_batch_dispatch_lines(ngx_uint_t *blocked)
         ngx_http_batch_slot->want[i] = 0;
     }
 
+    if (!ngx_http_batch_budget_any()) {
+        return 0;
+    }
+
     started = 0;
     present = ngx_http_batch_dispatch_priorities();
 

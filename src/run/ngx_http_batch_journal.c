@@ -12,11 +12,12 @@
  *
  * FAILURE: the first error of a write or a sync poisons the segment.  fsync()
  * is never tried again (the kernel may have dropped the pages and then say it
- * is fine): the chunk is given back, and whoever claims it next reads what is
- * really there and runs the rest again.
+ * is fine): the segment is cut at the last good sync and the chunk given back,
+ * and whoever claims it next reads what is there and runs the rest again.
  */
 
 #include "ngx_http_batch_run.h"
+#include "ngx_http_batch_space.h"
 
 #include <sys/uio.h>
 
@@ -148,6 +149,17 @@ ngx_http_batch_journal_run(void *ctx, ngx_log_t *log)
                       "fdatasync() of a segment of %s failed",
                       w->chunk->run->id);
         w->rc = NGX_ERROR;
+    }
+
+    /*
+     * The next owner would read what was written here out of memory, though the
+     * disk does not have it, and syncing it again would say that all is well.
+     */
+
+    if (w->rc != NGX_OK && ftruncate(w->fd, w->off) == -1) {
+        ngx_log_error(NGX_LOG_CRIT, log, ngx_errno,
+                      "ftruncate() of a segment of %s failed",
+                      w->chunk->run->id);
     }
 }
 
@@ -281,7 +293,7 @@ ngx_http_batch_journal_done(void *ctx, ngx_log_t *log)
         ngx_http_batch_entry_free(entry);
     }
 
-    ngx_http_batch_budget_disk(w->rc != NGX_OK);
+    ngx_http_batch_space_failed(w->rc != NGX_OK);
 
     if (w->rc != NGX_OK) {
         c->poisoned = 1;

@@ -291,6 +291,8 @@ void ngx_http_batch_dispatch_wake(void);
 /* 0: run->held says which lane is full.  1 reserves a place: budget_started()
  * must follow when the line is in flight, or when there was none after all. */
 ngx_uint_t ngx_http_batch_budget(ngx_http_batch_run_t *run);
+/* 0: none of any run; the tick finds when that is over */
+ngx_uint_t ngx_http_batch_budget_any(void);
 void ngx_http_batch_budget_started(ngx_http_batch_run_t *run);
 /* what the batch's job says, once batch.json is read and the route is known */
 void ngx_http_batch_budget_job(ngx_http_batch_run_t *run,
@@ -307,8 +309,6 @@ ngx_uint_t ngx_http_batch_dispatch_leaving(void);
 /* the index has told a status: notices cancel and expiry */
 void ngx_http_batch_run_status(ngx_http_batch_run_t *run,
     ngx_http_batch_index_res_t *res);
-/* the journal could (0), or could not (1) write: then no line starts for a while */
-void ngx_http_batch_budget_disk(ngx_uint_t failed);
 /* something may be claimable for the run at once */
 void ngx_http_batch_run_hurry(ngx_http_batch_run_t *run);
 

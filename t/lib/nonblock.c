@@ -24,6 +24,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -231,4 +232,30 @@ pwritev(int fd, const struct iovec *iov, int n, off_t off)
     }
 
     return next(fd, iov, n, off);
+}
+
+
+int
+fstatvfs(int fd, struct statvfs *fs)
+{
+    real(fstatvfs);
+
+    if (looping) {
+        caught("fstatvfs", NULL);
+    }
+
+    return next(fd, fs);
+}
+
+
+int
+fstatvfs64(int fd, struct statvfs64 *fs)
+{
+    real(fstatvfs64);
+
+    if (looping) {
+        caught("fstatvfs", NULL);
+    }
+
+    return next(fd, fs);
 }
