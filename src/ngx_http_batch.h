@@ -108,6 +108,8 @@ typedef struct {
 typedef struct {
     ngx_flag_t                    api;
     ngx_flag_t                    status;
+    ngx_flag_t                    server;          /* the server's own, which
+                                                      has a route */
     ngx_str_t                     pass;
     ngx_uint_t                    concurrency;     /* per node */
     ngx_uint_t                    retries;
@@ -120,6 +122,8 @@ typedef struct {
     ngx_array_t                  *windows;         /* ..._window_t */
     ngx_http_complex_value_t     *tenant;
     ngx_uint_t                    dialect;
+    ngx_array_t                  *cors;            /* of ngx_str_t, origins;
+                                                      NULL: off */
 
     /* as written, for what has a default that the dialect decides */
     struct {

@@ -58,7 +58,8 @@ ngx_http_batch_set_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_batch_loc_conf_t *blcf = conf;
 
     ngx_http_core_loc_conf_t     *clcf;
-    ngx_http_batch_loc_conf_t   **route;
+    ngx_http_core_srv_conf_t     *cscf;
+    ngx_http_batch_loc_conf_t   **route, *server;
     ngx_http_batch_main_conf_t   *bmcf;
 
     if (blcf->api) {
@@ -82,6 +83,11 @@ ngx_http_batch_set_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     blcf->api = 1;
     blcf->ctx = cf->ctx;
     bmcf->enabled = 1;
+
+    cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
+    server = cscf->ctx->loc_conf[ngx_http_batch_module.ctx_index];
+    server->server = 1;
+
     clcf->handler = ngx_http_batch_api_handler;
 
     return NGX_CONF_OK;

@@ -191,6 +191,13 @@ static ngx_command_t  ngx_http_batch_commands[] = {
       offsetof(ngx_http_batch_loc_conf_t, file_ttl),
       NULL },
 
+    { ngx_string("batch_cors"),
+      NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_1MORE,
+      ngx_http_batch_set_cors,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
       ngx_null_command
 };
 
@@ -262,7 +269,9 @@ ngx_http_batch_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    if (ngx_http_batch_page_filter_init(cf) != NGX_OK) {
+    if (ngx_http_batch_page_filter_init(cf) != NGX_OK
+        || ngx_http_batch_cors_init(cf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -322,6 +331,8 @@ ngx_http_batch_create_loc_conf(ngx_conf_t *cf)
      * set by ngx_pcalloc():
      *
      *     blcf->api = 0;
+     *     blcf->status = 0;
+     *     blcf->server = 0;
      *     blcf->pass = { 0, NULL };
      *     blcf->tenant = NULL;
      *     blcf->route = { 0, NULL };
@@ -336,6 +347,7 @@ ngx_http_batch_create_loc_conf(ngx_conf_t *cf)
     blcf->file_ttl = NGX_CONF_UNSET;
     blcf->endpoints = NGX_CONF_UNSET_PTR;
     blcf->dialect = NGX_CONF_UNSET_UINT;
+    blcf->cors = NGX_CONF_UNSET_PTR;
     blcf->given.windows = NGX_CONF_UNSET_PTR;
     blcf->given.max_file_size = NGX_CONF_UNSET;
 
@@ -360,6 +372,7 @@ ngx_http_batch_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->endpoints, prev->endpoints, NULL);
     ngx_conf_merge_uint_value(conf->dialect, prev->dialect,
                               NGX_HTTP_BATCH_OPENAI);
+    ngx_conf_merge_ptr_value(conf->cors, prev->cors, NULL);
     ngx_conf_merge_ptr_value(conf->given.windows, prev->given.windows,
                              NGX_CONF_UNSET_PTR);
     ngx_conf_merge_off_value(conf->given.max_file_size,

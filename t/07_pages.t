@@ -33,6 +33,7 @@ __DATA__
 --- http_extra
 limit_req_zone all zone=one:1m rate=1r/m;
 limit_req_zone all zone=two:1m rate=1r/m;
+limit_conn_zone $server_name zone=three:1m;
 --- server_extra
 location = /refuse { return 401; }
 location = /fail { return 500; }
@@ -56,6 +57,9 @@ location /a/ {
                        batch_api; batch_pass /batch-lines; }
     location /a/503/ { limit_req zone=two; batch_api;
                        batch_pass /batch-lines; }
+    location /a/conn/ { limit_conn three 1; limit_conn_status 429;
+                        client_body_timeout 60s;
+                        batch_api; batch_pass /batch-lines; }
     location /a/410/ { return 410; batch_api; batch_pass /batch-lines; }
     location /a/504/ { return 504; batch_api; batch_pass /batch-lines; }
     location /a/text/ { return 403 "no"; batch_api;
@@ -92,6 +96,20 @@ $r = api('GET', '/a/429/files');
 is_error($r, 429, 'a 429', type => 'rate_limit_exceeded');
 is($r->{json}{error}{code}, 'rate_limit_exceeded', 'code');
 is($r->{headers}{'retry-after'}, 1, 'Retry-After');
+
+# one request is under way, and its body does not come
+
+my $c = BatchRaw->new;
+
+$c->send("POST /a/conn/batches HTTP/1.1\r\nHost: a\r\n"
+         . "Content-Length: 9\r\n\r\n{");
+wait_until(sub {
+    $r = api('GET', '/a/conn/files/file-x');
+    return $r->{status} == 429;
+}, 15);
+is_error($r, 429, '429 of limit_conn', type => 'rate_limit_exceeded');
+is($r->{headers}{'retry-after'}, 1, 'Retry-After');
+$c->abort;
 
 api('GET', '/a/503/files');
 $r = api('GET', '/a/503/files');
@@ -201,3 +219,42 @@ for my $path ("/v1/files/$f/content", "/v1/files/$f", '/v1/files',
 }
 
 ok($c->alive, 'keep-alive');
+
+
+
+=== TEST 5: requests that are refused before there is a location
+--- http_extra
+large_client_header_buffers 2 1k;
+server {
+    listen unix:$TEST_NGINX_BATCH_DIR/other.sock;
+    location / { return 204; }
+}
+--- flow
+my $long = 'x' x 2000;
+
+for ([400, 'a broken first line', "GET\r\n\r\n"],
+     [400, 'no host', "GET /v1/files HTTP/1.1\r\n\r\n"],
+     [400, 'a broken header', "GET /v1/files HTTP/1.1\r\nHost: a\r\n"
+                              . "Content-Length: x\r\n\r\n"],
+     [414, 'a long URL', "GET /v1/files?$long HTTP/1.1\r\nHost: a\r\n\r\n"],
+     [400, 'a long header', "GET /v1/files HTTP/1.1\r\nHost: a\r\n"
+                            . "Authorization: $long\r\n\r\n"],
+     [405, 'TRACE', "TRACE /v1/files HTTP/1.1\r\nHost: a\r\n\r\n"],
+     [501, 'a transfer coding', "POST /v1/files HTTP/1.1\r\nHost: a\r\n"
+                                . "Transfer-Encoding: gzip\r\n\r\n"],
+     [505, 'HTTP/3.0', "GET /v1/files HTTP/3.0\r\nHost: a\r\n\r\n"])
+{
+    my $c = BatchRaw->new;
+
+    $c->send($_->[2]);
+    is_error($c->answer, $_->[0], $_->[1]);
+}
+
+# where there is no location but a server, nothing changes
+
+like(http('GET', '/nothing')->{body}, qr/<html>/, 'no location of the API');
+
+my $s = IO::Socket::UNIX->new(Peer => test_dir() . '/other.sock');
+
+print $s "GET\r\n\r\n";
+like(join('', <$s>), qr/400 Bad Request.*<html>/s, 'a server without the API');

@@ -57,6 +57,7 @@ typedef struct {
     ngx_buf_t                  *page;          /* instead of nginx's own */
     unsigned                    headers:1;     /* of every answer: set */
     unsigned                    paged:1;       /* page was sent */
+    unsigned                    cors:1;        /* its headers are set */
 } ngx_http_batch_api_ctx_t;
 
 
@@ -141,6 +142,14 @@ ngx_int_t ngx_http_batch_api_handler(ngx_http_request_t *r);
 
 /* ngx_http_batch_api_page.c: filters for pages that nginx makes itself */
 ngx_int_t ngx_http_batch_page_filter_init(ngx_conf_t *cf);
+/* the request's ctx, made if need be; NULL: it is no API request's, or there is
+ * no memory */
+ngx_http_batch_api_ctx_t *ngx_http_batch_page_ctx(ngx_http_request_t *r);
+
+/* ngx_http_batch_api_cors.c: batch_cors */
+ngx_int_t ngx_http_batch_cors_init(ngx_conf_t *cf);
+/* in the header filter, of every answer below batch_api; once */
+ngx_int_t ngx_http_batch_cors_headers(ngx_http_request_t *r);
 
 /* ngx_http_batch_api_answer.c: answers.  What they return goes to
  * ngx_http_finalize_request(). */

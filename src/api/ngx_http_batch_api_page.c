@@ -4,7 +4,9 @@
  * Pages that nginx makes itself below a location with batch_api (the body is
  * larger than client_max_body_size, access is denied, a limit is reached, an
  * auth_request fails ...): clients of the API get the error in the shape of
- * all others.  What error_page or return with a text say is left alone.
+ * all others.  What error_page or return with a text say is left alone.  So do
+ * those whose request is too broken to find its location, if the server has
+ * such a location.
  */
 
 #include "ngx_http_batch_api.h"
@@ -19,8 +21,8 @@ typedef struct {
 static ngx_int_t ngx_http_batch_page_header(ngx_http_request_t *r);
 static ngx_int_t ngx_http_batch_page_make(ngx_http_request_t *r,
     ngx_http_batch_api_ctx_t *ctx);
-static ngx_http_batch_api_ctx_t *ngx_http_batch_page_ctx(
-    ngx_http_request_t *r);
+static ngx_uint_t ngx_http_batch_page_early(ngx_http_request_t *r,
+    ngx_http_batch_loc_conf_t *blcf);
 static const char *ngx_http_batch_page_message(ngx_uint_t status);
 static ngx_int_t ngx_http_batch_page_body(ngx_http_request_t *r,
     ngx_chain_t *in);
@@ -77,9 +79,19 @@ ngx_http_batch_page_header(ngx_http_request_t *r)
 
     blcf = ngx_http_get_module_loc_conf(r, ngx_http_batch_module);
 
+    if (r != r->main
+        || !(blcf->api || ngx_http_batch_page_early(r, blcf)))
+    {
+        return ngx_http_next_header_filter(r);
+    }
+
+    if (blcf->api && ngx_http_batch_cors_headers(r) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     /* err_status: nginx is about to send a page of its own */
 
-    if (!blcf->api || r != r->main || r->err_status < NGX_HTTP_BAD_REQUEST
+    if (r->err_status < NGX_HTTP_BAD_REQUEST
         || r->headers_out.status != r->err_status)
     {
         return ngx_http_next_header_filter(r);
@@ -95,10 +107,24 @@ ngx_http_batch_page_header(ngx_http_request_t *r)
 }
 
 
-/* that of the handler, if it came so far; NULL if it is no API request's or
- * there is no memory: then the page goes out as it is */
+/*
+ * 1: the request was refused before its location was looked for (its first line
+ * or its headers are broken or too large), in a server that has the API
+ */
 
-static ngx_http_batch_api_ctx_t *
+static ngx_uint_t
+ngx_http_batch_page_early(ngx_http_request_t *r,
+    ngx_http_batch_loc_conf_t *blcf)
+{
+    /* the phases begin with setting this handler */
+
+    return blcf->server && r->write_event_handler == NULL;
+}
+
+
+/* that of the handler, if it came so far */
+
+ngx_http_batch_api_ctx_t *
 ngx_http_batch_page_ctx(ngx_http_request_t *r)
 {
     u_char                    *p;
