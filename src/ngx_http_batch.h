@@ -99,6 +99,15 @@ typedef struct {
 } ngx_http_batch_job_conf_t;
 
 
+/* batch_body_rate: how fast request bodies must come */
+
+typedef struct {
+    size_t                        rate;        /* bytes per second, not 0 */
+    ngx_msec_t                    grace;
+    ngx_msec_t                    max;         /* for all of it, 0: none */
+} ngx_http_batch_pace_conf_t;
+
+
 /*
  * A location's settings.  A location with batch_api is a route: its batches
  * remember the route's key and run with whatever the route says now, so that a
@@ -124,6 +133,7 @@ typedef struct {
     ngx_uint_t                    dialect;
     ngx_array_t                  *cors;            /* of ngx_str_t, origins;
                                                       NULL: off */
+    ngx_http_batch_pace_conf_t   *pace;            /* NULL: off */
 
     /* as written, for what has a default that the dialect decides */
     struct {

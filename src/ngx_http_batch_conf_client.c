@@ -7,7 +7,105 @@
 #include "ngx_http_batch_conf.h"
 
 
+static ngx_int_t ngx_http_batch_conf_time(const ngx_str_t *value,
+    const char *name, ngx_msec_t *ms);
 static ngx_int_t ngx_http_batch_cors_origin(const ngx_str_t *value);
+
+
+char *
+ngx_http_batch_set_body_rate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_batch_loc_conf_t *blcf = conf;
+
+    ssize_t                      rate;
+    ngx_int_t                    rc;
+    ngx_str_t                   *value;
+    ngx_uint_t                   i;
+    ngx_http_batch_pace_conf_t  *pace;
+
+    if (blcf->pace != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
+        blcf->pace = NULL;
+        return NGX_CONF_OK;
+    }
+
+    pace = ngx_palloc(cf->pool, sizeof(ngx_http_batch_pace_conf_t));
+    if (pace == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    i = 1;
+    rate = ngx_parse_size(&value[i]);
+
+    if (rate == NGX_ERROR || rate == 0) {
+        goto invalid;
+    }
+
+    pace->rate = rate;
+    pace->grace = 20000;
+    pace->max = 12 * 3600 * 1000;
+
+    for (i = 2; i < cf->args->nelts; i++) {
+        rc = ngx_http_batch_conf_time(&value[i], "grace=", &pace->grace);
+
+        if (rc == NGX_DECLINED) {
+            rc = ngx_http_batch_conf_time(&value[i], "max=", &pace->max);
+        }
+
+        if (rc != NGX_OK) {
+            goto invalid;
+        }
+    }
+
+    blcf->pace = pace;
+
+    return NGX_CONF_OK;
+
+invalid:
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid value \"%V\" in \"batch_body_rate\": write off,"
+                       " or bytes per second and grace=<time>, max=<time>, for"
+                       " example 500 grace=20s max=12h", &value[i]);
+
+    return NGX_CONF_ERROR;
+}
+
+
+/* NGX_DECLINED: the value does not begin with the name */
+
+static ngx_int_t
+ngx_http_batch_conf_time(const ngx_str_t *value, const char *name,
+    ngx_msec_t *ms)
+{
+    size_t     len;
+    ngx_int_t  n;
+    ngx_str_t  s;
+
+    len = ngx_strlen(name);
+
+    if (value->len <= len || ngx_strncmp(value->data, name, len) != 0) {
+        return NGX_DECLINED;
+    }
+
+    s.data = value->data + len;
+    s.len = value->len - len;
+
+    n = ngx_parse_time(&s, 0);
+
+    if (n == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    *ms = n;
+
+    return NGX_OK;
+}
 
 
 char *

@@ -59,6 +59,11 @@ static ngx_conf_num_bounds_t  ngx_http_batch_retries_bounds = {
 };
 
 
+static ngx_http_batch_pace_conf_t  ngx_http_batch_default_pace = {
+    500, 20000, 12 * 3600 * 1000
+};
+
+
 #define NGX_HTTP_BATCH_ALL_CONF                                               \
     NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
 
@@ -189,6 +194,13 @@ static ngx_command_t  ngx_http_batch_commands[] = {
       ngx_conf_set_sec_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_batch_loc_conf_t, file_ttl),
+      NULL },
+
+    { ngx_string("batch_body_rate"),
+      NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_TAKE123,
+      ngx_http_batch_set_body_rate,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
       NULL },
 
     { ngx_string("batch_cors"),
@@ -348,6 +360,7 @@ ngx_http_batch_create_loc_conf(ngx_conf_t *cf)
     blcf->endpoints = NGX_CONF_UNSET_PTR;
     blcf->dialect = NGX_CONF_UNSET_UINT;
     blcf->cors = NGX_CONF_UNSET_PTR;
+    blcf->pace = NGX_CONF_UNSET_PTR;
     blcf->given.windows = NGX_CONF_UNSET_PTR;
     blcf->given.max_file_size = NGX_CONF_UNSET;
 
@@ -373,6 +386,8 @@ ngx_http_batch_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->dialect, prev->dialect,
                               NGX_HTTP_BATCH_OPENAI);
     ngx_conf_merge_ptr_value(conf->cors, prev->cors, NULL);
+    ngx_conf_merge_ptr_value(conf->pace, prev->pace,
+                             &ngx_http_batch_default_pace);
     ngx_conf_merge_ptr_value(conf->given.windows, prev->given.windows,
                              NGX_CONF_UNSET_PTR);
     ngx_conf_merge_off_value(conf->given.max_file_size,

@@ -119,6 +119,12 @@ struct ngx_http_batch_op_s {
     size_t                      body_max;      /* bytes */
     ngx_http_batch_op_pt        parsed;
 
+    /* how fast it comes */
+    ngx_event_t                 pace;
+    ngx_msec_t                  pace_since;    /* not while paused */
+    ngx_msec_t                  pace_used;     /* ms before that */
+    off_t                       pace_bytes;    /* that came so far */
+
     /* results of a task */
     ngx_int_t                   rc;
     ngx_err_t                   err;
@@ -134,6 +140,7 @@ struct ngx_http_batch_op_s {
 
     unsigned                    pending:1;
     unsigned                    again:1;       /* take() said NGX_AGAIN */
+    unsigned                    paused:1;      /* the disk is waited for */
 };
 
 
@@ -269,6 +276,13 @@ ngx_int_t ngx_http_batch_body_json(ngx_http_request_t *r, size_t max,
 /* refuses compressed bodies; NGX_OK, or the answer's rc in *answer */
 ngx_int_t ngx_http_batch_body_encoded(ngx_http_request_t *r,
     ngx_int_t *answer);
+
+/* ngx_http_batch_api_pace.c: batch_body_rate.  Whoever is too slow is answered
+ * 408, which ends the op. */
+void ngx_http_batch_pace_start(ngx_http_batch_op_t *op);
+void ngx_http_batch_pace_stop(ngx_http_batch_op_t *op);
+void ngx_http_batch_pace_pause(ngx_http_batch_op_t *op);
+void ngx_http_batch_pace_resume(ngx_http_batch_op_t *op);
 
 /* ngx_http_batch_api_idem.c: Idempotency-Key */
 

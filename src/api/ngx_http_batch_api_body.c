@@ -47,6 +47,8 @@ ngx_http_batch_body_start(ngx_http_batch_op_t *op)
 
     r->request_body_no_buffering = 1;
 
+    ngx_http_batch_pace_start(op);
+
     /* takes a reference of its own, and may read, and answer, all at once */
 
     rc = ngx_http_read_client_request_body(r, ngx_http_batch_body_ready);
@@ -98,6 +100,8 @@ ngx_http_batch_body_process(ngx_http_request_t *r)
         return;
     }
 
+    ngx_http_batch_pace_resume(op);
+
     for ( ;; ) {
 
         rc = ngx_http_batch_body_bufs(op, rb);
@@ -105,6 +109,8 @@ ngx_http_batch_body_process(ngx_http_request_t *r)
         if (rc == NGX_AGAIN) {
 
             /* the wait is for the disk now, not for the client */
+
+            ngx_http_batch_pace_pause(op);
 
             if (r->connection->read->timer_set) {
                 ngx_del_timer(r->connection->read);
@@ -120,6 +126,7 @@ ngx_http_batch_body_process(ngx_http_request_t *r)
         if (!r->reading_body) {
             r->read_event_handler = ngx_http_block_reading;
             ctx->op = NULL;
+            ngx_http_batch_pace_stop(op);
             op->end(op);
             return;
         }
@@ -141,6 +148,7 @@ ngx_http_batch_body_process(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_batch_body_bufs(ngx_http_batch_op_t *op, ngx_http_request_body_t *rb)
 {
+    u_char       *pos;
     ngx_int_t     rc;
     ngx_buf_t    *b;
     ngx_chain_t  *cl;
@@ -150,7 +158,12 @@ ngx_http_batch_body_bufs(ngx_http_batch_op_t *op, ngx_http_request_body_t *rb)
         b = cl->buf;
 
         if (ngx_buf_in_memory(b)) {
+            pos = b->pos;
             rc = ngx_http_batch_body_take(op, &b->pos, b->last);
+
+            if (rc != NGX_DONE) {
+                op->pace_bytes += b->pos - pos;
+            }
 
         } else if (b->in_file) {
             rc = ngx_http_batch_body_file(op, b);

@@ -104,6 +104,7 @@ ngx_http_batch_op_gone(void *data)
     ngx_http_batch_op_t *op = data;
 
     op->r = NULL;
+    ngx_http_batch_pace_stop(op);
 
     if (!op->pending && op->abandon) {
         op->abandon(op);
@@ -118,6 +119,8 @@ ngx_http_batch_op_finish(ngx_http_batch_op_t *op, ngx_int_t rc)
     ngx_http_batch_api_ctx_t  *ctx;
 
     r = op->r;
+
+    ngx_http_batch_pace_stop(op);
 
     if (r) {
         op->r = NULL;

@@ -1,0 +1,124 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * How fast a request body must come (batch_body_rate).  client_body_timeout
+ * begins anew with each byte, so a client that sends one now and then would
+ * hold its connection, its buffers and its tmp file for ever.
+ *
+ * Only the time in which the client is waited for counts, not that in which
+ * the disk is.
+ */
+
+#include "ngx_http_batch_api.h"
+
+
+#define NGX_HTTP_BATCH_PACE_PAUSED  1000           /* ms until the next look */
+
+
+static void ngx_http_batch_pace_timer(ngx_event_t *ev);
+static ngx_msec_t ngx_http_batch_pace_allowed(ngx_http_batch_op_t *op);
+
+
+void
+ngx_http_batch_pace_start(ngx_http_batch_op_t *op)
+{
+    ngx_event_t  *ev;
+
+    if (op->conf->pace == NULL) {
+        return;
+    }
+
+    op->pace_since = ngx_current_msec;
+
+    ev = &op->pace;
+    ev->handler = ngx_http_batch_pace_timer;
+    ev->data = op;
+    ev->log = op->r->connection->log;
+
+    ngx_add_timer(ev, ngx_http_batch_pace_allowed(op));
+}
+
+
+void
+ngx_http_batch_pace_stop(ngx_http_batch_op_t *op)
+{
+    if (op->pace.timer_set) {
+        ngx_del_timer(&op->pace);
+    }
+}
+
+
+void
+ngx_http_batch_pace_pause(ngx_http_batch_op_t *op)
+{
+    op->pace_used += ngx_current_msec - op->pace_since;
+    op->paused = 1;
+}
+
+
+void
+ngx_http_batch_pace_resume(ngx_http_batch_op_t *op)
+{
+    if (op->paused) {
+        op->paused = 0;
+        op->pace_since = ngx_current_msec;
+    }
+}
+
+
+static void
+ngx_http_batch_pace_timer(ngx_event_t *ev)
+{
+    ngx_http_batch_op_t *op = ev->data;
+
+    ngx_msec_t         used, allowed;
+    ngx_connection_t  *c;
+
+    if (op->paused) {
+        ngx_add_timer(ev, NGX_HTTP_BATCH_PACE_PAUSED);
+        return;
+    }
+
+    used = op->pace_used + (ngx_current_msec - op->pace_since);
+    allowed = ngx_http_batch_pace_allowed(op);
+
+    if (used < allowed) {
+        ngx_add_timer(ev, allowed - used);
+        return;
+    }
+
+    c = op->r->connection;
+    ngx_http_set_log_request(c->log, op->r);
+
+    ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT,
+                  "client sends its request body too slowly");
+
+    ngx_http_batch_op_reject(op, NGX_HTTP_REQUEST_TIME_OUT, NULL, NULL,
+                             "The request body did not arrive in time: %O "
+                             "bytes in %M seconds.", op->pace_bytes,
+                             used / 1000);
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+/* ms from the start, given what has come so far */
+
+static ngx_msec_t
+ngx_http_batch_pace_allowed(ngx_http_batch_op_t *op)
+{
+    uint64_t                     ms;
+    ngx_http_batch_pace_conf_t  *conf;
+
+    conf = op->conf->pace;
+
+    ms = conf->grace + (uint64_t) op->pace_bytes * 1000 / conf->rate;
+
+    if (conf->max && ms > conf->max) {
+        ms = conf->max;
+    }
+
+    /* a timer's span; it looks again when it ends */
+
+    return (ngx_msec_t) ngx_min(ms, NGX_MAX_INT32_VALUE);
+}
