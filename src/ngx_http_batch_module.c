@@ -469,6 +469,9 @@ ngx_http_batch_redis_state(ngx_uint_t ready)
     if (ready) {
         ngx_http_batch_recover_start(ngx_cycle->log);
         ngx_http_batch_dispatch_wake();
+
+    } else {
+        ngx_http_batch_recover_down();
     }
 }
 

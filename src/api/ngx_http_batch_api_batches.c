@@ -94,7 +94,7 @@ ngx_http_batch_create_begin(ngx_http_batch_op_t *op)
      * later: without an index nothing is published */
 
     ngx_http_batch_op_wait(op, ngx_http_batch_create_ready);
-    ngx_http_batch_op_sent(op, ngx_http_batch_index_check(
+    ngx_http_batch_op_sent(op, ngx_http_batch_index_check(-1,
                                                  ngx_http_batch_op_index, op));
 }
 

@@ -125,7 +125,7 @@ ngx_http_batch_api_upload(ngx_http_request_t *r)
      * is sent, not after */
 
     ngx_http_batch_op_wait(op, ngx_http_batch_upload_ready);
-    ngx_http_batch_op_sent(op, ngx_http_batch_index_check(
+    ngx_http_batch_op_sent(op, ngx_http_batch_index_check(-1,
                                                  ngx_http_batch_op_index, op));
 
     return NGX_DONE;

@@ -10,15 +10,29 @@
  *   ASKING    is it filled?  may we fill it?          -> IDLE, WAITING, READING
  *   WAITING   another worker fills it, or Redis or the disk is in trouble: ask
  *             again in a second                       -> ASKING
- *   READING   a task reads a portion of the store     -> SENDING, WAITING
- *   SENDING   its objects go to Redis                 -> READING, MARKING,
- *                                                        WAITING
- *   MARKING   all is there: the index is opened       -> IDLE, WAITING
+ *   READING   a task reads a portion of the store, or looks there for files
+ *             that the index has                      -> SENDING
+ *   SENDING   its objects go to Redis                 -> READING, SCANNING,
+ *                                                        MARKING, WAITING
+ *   SCANNING  all is there: what else has the index?  -> READING, SENDING
+ *   MARKING   nothing that the store has not: the
+ *             index is opened                         -> IDLE, WAITING
+ *
+ * That the index is filled is said by a key whose name has the server's
+ * replication id in it.  So it is not there after a restart, which may have
+ * lost the latest writes, nor after a failover to a server that may never have
+ * had them.  In such an old index nothing is removed but deleted files: the
+ * rest only rises to what the disk knows, and leases go on.
+ *
+ * Another worker may have filled the new server's index while this one was
+ * still telling the old server of its work.  So whoever changes servers asks for
+ * an index that was begun to be filled after it had left the old one.
  */
 
 
 #include "ngx_http_batch_recover.h"
 #include "ngx_http_batch_index.h"
+#include "ngx_http_batch_redis.h"
 #include "ngx_http_batch_restore.h"
 #include "ngx_http_batch_task.h"
 
@@ -36,6 +50,7 @@ typedef enum {
     NGX_HTTP_BATCH_RECOVER_WAITING,
     NGX_HTTP_BATCH_RECOVER_READING,
     NGX_HTTP_BATCH_RECOVER_SENDING,
+    NGX_HTTP_BATCH_RECOVER_SCANNING,
     NGX_HTTP_BATCH_RECOVER_MARKING
 } ngx_http_batch_recover_e;
 
@@ -49,10 +64,15 @@ typedef struct {
     size_t                     step;         /* of the item */
     ngx_uint_t                 flight;       /* commands not answered yet */
     ngx_uint_t                 failed;       /* give up, ask again */
+    ngx_msec_t                 begun;
+    int64_t                    cursor;       /* of the scan of the index */
+    ngx_uint_t                 scanned;      /* all of it */
 } ngx_http_batch_rebuild_t;
 
 
 static void ngx_http_batch_recover_ask(void);
+static int64_t ngx_http_batch_recover_since(void);
+static void ngx_http_batch_recover_verified(void);
 static void ngx_http_batch_recover_wait(void);
 static void ngx_http_batch_recover_waited(ngx_event_t *ev);
 static void ngx_http_batch_recover_checked(void *data, ngx_int_t rc,
@@ -66,8 +86,14 @@ static void ngx_http_batch_recover_send(ngx_http_batch_rebuild_t *b);
 static ngx_int_t ngx_http_batch_recover_command(ngx_http_batch_rebuild_t *b);
 static ngx_int_t ngx_http_batch_recover_batch(ngx_http_batch_rebuild_t *b,
     ngx_http_batch_item_t *item);
+static void ngx_http_batch_recover_gone(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_recover_sent(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_recover_scan(ngx_http_batch_rebuild_t *b);
+static void ngx_http_batch_recover_scanned(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_recover_mark(ngx_http_batch_rebuild_t *b);
 static void ngx_http_batch_recover_filled(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_recover_idle(void);
@@ -76,6 +102,16 @@ static void ngx_http_batch_recover_end(void);
 
 static ngx_http_batch_recover_e    ngx_http_batch_recover_state;
 static ngx_http_batch_rebuild_t   *ngx_http_batch_rebuild;
+
+/* answers to older questions are not for us */
+static uintptr_t    ngx_http_batch_recover_asked;
+
+/* the server whose index this worker has found to be good, when it did so last,
+ * and since when it has had no link to it */
+static char         ngx_http_batch_recover_server[64];
+static ngx_msec_t   ngx_http_batch_recover_at;
+static ngx_msec_t   ngx_http_batch_recover_down_at;
+static ngx_uint_t   ngx_http_batch_recover_isdown;
 
 static ngx_event_t        ngx_http_batch_recover_wait_ev;
 static ngx_event_t        ngx_http_batch_recover_renew_ev;
@@ -91,10 +127,6 @@ ngx_http_batch_recover_start(ngx_log_t *log)
 {
     ngx_event_t  *ev;
 
-    if (ngx_http_batch_recover_state != NGX_HTTP_BATCH_RECOVER_IDLE) {
-        return;
-    }
-
     ev = &ngx_http_batch_recover_wait_ev;
 
     ev->handler = ngx_http_batch_recover_waited;
@@ -109,7 +141,31 @@ ngx_http_batch_recover_start(ngx_log_t *log)
     ev->log = log;
     ev->cancelable = 1;
 
-    ngx_http_batch_recover_ask();
+    if (ngx_http_batch_rebuild == NULL) {
+        ngx_http_batch_recover_ask();
+        return;
+    }
+
+    /*
+     * Begin again with this server.  The question is put all the same, for what
+     * it does: before any other command of this worker it closes an index that
+     * is not good enough.
+     */
+
+    ngx_http_batch_rebuild->failed = 1;
+
+    (void) ngx_http_batch_index_check(ngx_http_batch_recover_since(),
+                                      ngx_http_batch_recover_checked, NULL);
+}
+
+
+void
+ngx_http_batch_recover_down(void)
+{
+    if (!ngx_http_batch_recover_isdown) {
+        ngx_http_batch_recover_isdown = 1;
+        ngx_http_batch_recover_down_at = ngx_current_msec;
+    }
 }
 
 
@@ -141,12 +197,54 @@ ngx_http_batch_recover_ask(void)
     }
 
     ngx_http_batch_recover_state = NGX_HTTP_BATCH_RECOVER_ASKING;
+    ngx_http_batch_recover_asked++;
 
-    if (ngx_http_batch_index_check(ngx_http_batch_recover_checked, NULL)
+    /* the answer to this comes first; another server comes to start() */
+
+    ngx_http_batch_redis_look();
+
+    if (ngx_http_batch_index_check(ngx_http_batch_recover_since(),
+                                   ngx_http_batch_recover_checked,
+                                   (void *) ngx_http_batch_recover_asked)
         != NGX_OK)
     {
         ngx_http_batch_recover_wait();
     }
+}
+
+
+/* how long ago (ms) filling the index may have begun at most; -1: it is the
+ * server that this worker has been with, or its first one */
+
+static int64_t
+ngx_http_batch_recover_since(void)
+{
+    ngx_msec_t  last;
+
+    if (ngx_http_batch_recover_server[0] == '\0'
+        || ngx_strcmp(ngx_http_batch_recover_server,
+                      ngx_http_batch_redis_server())
+           == 0)
+    {
+        return -1;
+    }
+
+    last = ngx_http_batch_recover_isdown ? ngx_http_batch_recover_down_at
+                                         : ngx_http_batch_recover_at;
+
+    return (int64_t) (ngx_current_msec - last);
+}
+
+
+static void
+ngx_http_batch_recover_verified(void)
+{
+    (void) ngx_cpystrn((u_char *) ngx_http_batch_recover_server,
+                       (u_char *) ngx_http_batch_redis_server(),
+                       sizeof(ngx_http_batch_recover_server));
+
+    ngx_http_batch_recover_at = ngx_current_msec;
+    ngx_http_batch_recover_isdown = 0;
 }
 
 
@@ -177,11 +275,14 @@ static void
 ngx_http_batch_recover_checked(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
-    if (ngx_http_batch_recover_state != NGX_HTTP_BATCH_RECOVER_ASKING) {
+    if (ngx_http_batch_recover_state != NGX_HTTP_BATCH_RECOVER_ASKING
+        || (uintptr_t) data != ngx_http_batch_recover_asked)
+    {
         return;
     }
 
     if (rc == NGX_OK) {
+        ngx_http_batch_recover_verified();
         ngx_http_batch_recover_idle();
         return;
     }
@@ -189,7 +290,7 @@ ngx_http_batch_recover_checked(void *data, ngx_int_t rc,
     if (rc != NGX_BUSY
         || ngx_http_batch_index_rebuild_lock(NGX_HTTP_BATCH_RECOVER_LEASE,
                                              ngx_http_batch_recover_locked,
-                                             NULL)
+                                             data)
            != NGX_OK)
     {
         ngx_http_batch_recover_wait();
@@ -203,7 +304,9 @@ ngx_http_batch_recover_locked(void *data, ngx_int_t rc,
 {
     ngx_http_batch_task_t  *task;
 
-    if (ngx_http_batch_recover_state != NGX_HTTP_BATCH_RECOVER_ASKING) {
+    if (ngx_http_batch_recover_state != NGX_HTTP_BATCH_RECOVER_ASKING
+        || (uintptr_t) data != ngx_http_batch_recover_asked)
+    {
         return;
     }
 
@@ -221,9 +324,11 @@ ngx_http_batch_recover_locked(void *data, ngx_int_t rc,
     }
 
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                  "batch: the index is empty, it is filled from the store");
+                  "batch: the index is new, empty or maybe old, it is filled "
+                  "from the store");
 
     ngx_http_batch_rebuild = task->ctx;
+    ngx_http_batch_rebuild->begun = ngx_current_msec;
 
     if (ngx_http_batch_task_post(task) != NGX_OK) {
         ngx_http_batch_recover_wait();
@@ -271,7 +376,8 @@ ngx_http_batch_recover_read(void *data, ngx_log_t *log)
 {
     ngx_http_batch_rebuild_t  *b = data;
 
-    b->rc = ngx_http_batch_portion_read(&b->portion, log);
+    b->rc = b->portion.end ? ngx_http_batch_portion_ghosts(&b->portion, log)
+                           : ngx_http_batch_portion_read(&b->portion, log);
 }
 
 
@@ -333,6 +439,79 @@ ngx_http_batch_recover_send(ngx_http_batch_rebuild_t *b)
         return;
     }
 
+    if (!b->scanned) {
+        ngx_http_batch_recover_scan(b);
+        return;
+    }
+
+    ngx_http_batch_recover_mark(b);
+}
+
+
+/*
+ * An index that is older than the store may have files that have been deleted
+ * since.  Their tombstones may be gone, too, so the index is gone through.
+ */
+
+static void
+ngx_http_batch_recover_scan(ngx_http_batch_rebuild_t *b)
+{
+    ngx_http_batch_recover_state = NGX_HTTP_BATCH_RECOVER_SCANNING;
+
+    if (ngx_http_batch_index_file_scan(b->cursor,
+                                       ngx_http_batch_recover_scanned, b)
+        != NGX_OK)
+    {
+        ngx_http_batch_recover_wait();
+        return;
+    }
+
+    b->flight++;
+}
+
+
+static void
+ngx_http_batch_recover_scanned(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    ngx_http_batch_rebuild_t  *b = data;
+
+    if (b != ngx_http_batch_rebuild) {
+        return;
+    }
+
+    b->flight--;
+
+    if (rc != NGX_OK
+        || ngx_http_batch_portion_suspect(&b->portion, res->items, res->n,
+                                          ngx_cycle->log)
+           != NGX_OK)
+    {
+        b->failed = 1;
+    }
+
+    b->cursor = res->cursor;
+    b->scanned = (b->cursor == 0);
+
+    if (!b->failed && b->portion.n) {
+
+        if (ngx_http_batch_task_post(ngx_http_batch_task_of(b)) == NGX_OK) {
+            ngx_http_batch_recover_state = NGX_HTTP_BATCH_RECOVER_READING;
+            return;
+        }
+
+        b->failed = 1;
+    }
+
+    ngx_http_batch_recover_state = NGX_HTTP_BATCH_RECOVER_SENDING;
+
+    ngx_http_batch_recover_send(b);
+}
+
+
+static void
+ngx_http_batch_recover_mark(ngx_http_batch_rebuild_t *b)
+{
     ngx_http_batch_recover_state = NGX_HTTP_BATCH_RECOVER_MARKING;
 
     /* with the index opened the lock is gone, and renewing it would fail */
@@ -341,7 +520,8 @@ ngx_http_batch_recover_send(ngx_http_batch_rebuild_t *b)
         ngx_del_timer(&ngx_http_batch_recover_renew_ev);
     }
 
-    if (ngx_http_batch_index_filled(ngx_http_batch_recover_filled, b)
+    if (ngx_http_batch_index_filled((int64_t) (ngx_current_msec - b->begun),
+                                    ngx_http_batch_recover_filled, b)
         != NGX_OK)
     {
         ngx_http_batch_recover_wait();
@@ -364,6 +544,12 @@ ngx_http_batch_recover_command(ngx_http_batch_rebuild_t *b)
     case NGX_HTTP_BATCH_ITEM_FILE:
         rc = ngx_http_batch_index_restore_file(&item->file,
                                             ngx_http_batch_recover_sent, b);
+        b->item++;
+        break;
+
+    case NGX_HTTP_BATCH_ITEM_GHOST:
+        rc = ngx_http_batch_index_file_del(&item->file,
+                                           ngx_http_batch_recover_gone, b);
         b->item++;
         break;
 
@@ -445,6 +631,16 @@ ngx_http_batch_recover_batch(ngx_http_batch_rebuild_t *b,
 }
 
 
+/* also if it was not there any more */
+
+static void
+ngx_http_batch_recover_gone(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    ngx_http_batch_recover_sent(data, rc == NGX_DECLINED ? NGX_OK : rc, res);
+}
+
+
 static void
 ngx_http_batch_recover_sent(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
@@ -478,13 +674,15 @@ ngx_http_batch_recover_filled(void *data, ngx_int_t rc,
         return;
     }
 
-    if (rc != NGX_OK) {
+    if (rc != NGX_OK || ngx_http_batch_rebuild->failed) {
         ngx_http_batch_recover_wait();
         return;
     }
 
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                   "batch: the index is filled");
+
+    ngx_http_batch_recover_verified();
 
     ngx_http_batch_recover_idle();
 }

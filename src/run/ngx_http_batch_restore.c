@@ -477,6 +477,93 @@ ngx_http_batch_portion_count(ngx_http_batch_item_t *item,
 }
 
 
+ngx_int_t
+ngx_http_batch_portion_suspect(ngx_http_batch_portion_t *p,
+    const ngx_str_t *manifests, size_t n, ngx_log_t *log)
+{
+    size_t                  i;
+    ngx_http_batch_item_t  *item;
+
+    if (n == 0) {
+        return NGX_OK;
+    }
+
+    p->items = ngx_calloc(n * sizeof(ngx_http_batch_item_t), log);
+    if (p->items == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+        item = &p->items[i];
+
+        item->type = NGX_HTTP_BATCH_ITEM_GHOST;
+        item->manifest.data = ngx_alloc(manifests[i].len + 1, log);
+
+        if (item->manifest.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        item->manifest.len = manifests[i].len;
+        ngx_memcpy(item->manifest.data, manifests[i].data, manifests[i].len);
+
+        p->n++;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_batch_portion_ghosts(ngx_http_batch_portion_t *p, ngx_log_t *log)
+{
+    size_t                  i, n;
+    ngx_int_t               have, deleted;
+    ngx_http_batch_item_t  *item;
+
+    n = 0;
+
+    for (i = 0; i < p->n; i++) {
+        item = &p->items[i];
+
+        if (ngx_http_batch_file_decode(&item->file, item->manifest.data,
+                                       item->manifest.len, &item->root)
+            != NGX_OK)
+        {
+            ngx_log_error(NGX_LOG_ALERT, log, 0,
+                          "batch: the index has a malformed manifest");
+            item->root = NULL;
+            ngx_http_batch_item_free(item);
+            continue;
+        }
+
+        have = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE, item->file.id,
+                                           log);
+        deleted = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE_DEL,
+                                              item->file.id, log);
+
+        if (have == NGX_ERROR || deleted == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (have && !deleted) {
+            ngx_http_batch_item_free(item);
+            continue;
+        }
+
+        if (n != i) {
+            p->items[n] = *item;
+            ngx_memzero(item, sizeof(ngx_http_batch_item_t));
+        }
+
+        n++;
+    }
+
+    p->n = n;
+
+    return NGX_OK;
+}
+
+
 static void
 ngx_http_batch_item_free(ngx_http_batch_item_t *item)
 {
@@ -489,6 +576,10 @@ ngx_http_batch_item_free(ngx_http_batch_item_t *item)
 
     if (item->final.data) {
         ngx_free(item->final.data);
+    }
+
+    if (item->manifest.data) {
+        ngx_free(item->manifest.data);
     }
 
     free(item->chunks);

@@ -15,7 +15,8 @@
 typedef enum {
     NGX_HTTP_BATCH_ITEM_FILE = 0,
     NGX_HTTP_BATCH_ITEM_BATCH,       /* under way */
-    NGX_HTTP_BATCH_ITEM_FINAL        /* terminal */
+    NGX_HTTP_BATCH_ITEM_FINAL,       /* terminal */
+    NGX_HTTP_BATCH_ITEM_GHOST        /* a file that the index has, maybe alone */
 } ngx_http_batch_item_e;
 
 typedef struct {
@@ -29,7 +30,8 @@ typedef struct {
 typedef struct {
     ngx_http_batch_item_e      type;
     json_t                    *root;        /* of file or meta */
-    ngx_http_batch_file_t      file;        /* FILE */
+    ngx_http_batch_file_t      file;        /* FILE, GHOST */
+    ngx_str_t                  manifest;    /* GHOST, ngx_alloc() */
     ngx_http_batch_meta_t      meta;        /* BATCH, FINAL */
 
     /* BATCH */
@@ -63,6 +65,13 @@ typedef struct {
 /* Reads the next portion.  NGX_OK, NGX_ERROR (trouble), NGX_ABORT (the worker
  * leaves); the caller frees its items in any case. */
 ngx_int_t ngx_http_batch_portion_read(ngx_http_batch_portion_t *p,
+    ngx_log_t *log);
+/* Takes manifests that the index has as items.  NGX_OK, NGX_ERROR (no memory). */
+ngx_int_t ngx_http_batch_portion_suspect(ngx_http_batch_portion_t *p,
+    const ngx_str_t *manifests, size_t n, ngx_log_t *log);
+/* In a thread: of these only those stay whose file the store has not, or not any
+ * more.  NGX_OK, NGX_ERROR. */
+ngx_int_t ngx_http_batch_portion_ghosts(ngx_http_batch_portion_t *p,
     ngx_log_t *log);
 void ngx_http_batch_portion_items_free(ngx_http_batch_portion_t *p);
 /* items and walk ("any" thread, also the worker's) */

@@ -4,14 +4,11 @@
 --      ARGV check gen (1 or 0), at (seconds)
 -- out: {0, view as in batch_get}; {1}: no such batch; {2}: being rebuilt
 
-if ARGV[1] == '1' and redis.call('EXISTS', KEYS[1]) == 0 then
-    return {2}
-end
-
 local status = redis.call('HGET', KEYS[2], 'status')
+local busy = ARGV[1] == '1' and redis.call('EXISTS', KEYS[1]) == 0
 
 if not status then
-    return {1}
+    return {busy and 2 or 1}
 end
 
 if status == 'validating' or status == 'in_progress'
@@ -21,6 +18,12 @@ then
     redis.call('HDEL', KEYS[2], '-')
     redis.call('HSET', KEYS[2], 'status', 'cancelling',
                'cancelling_at', ARGV[2])
+end
+
+-- whoever rebuilds may have passed this batch before it was cancelled
+
+if busy then
+    return {2}
 end
 
 return {0, redis.call('HMGET', KEYS[2], 'meta', 'final', 'status',

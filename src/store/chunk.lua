@@ -32,6 +32,15 @@ if not epoch then
 end
 
 if tonumber(epoch) ~= tonumber(ARGV[2]) then
+
+    -- a server that has forgotten something knows an older epoch
+
+    if tonumber(epoch) < tonumber(ARGV[2])
+       and redis.call('EXISTS', KEYS[1]) == 0
+    then
+        return {2}
+    end
+
     return {1, status}
 end
 

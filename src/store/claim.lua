@@ -36,6 +36,11 @@ local seconds = tonumber(t[1])
 local now = seconds * 1000 + math.floor(tonumber(t[2]) / 1000)
 local deadline = int(now + tonumber(ARGV[4]))
 
+-- No lease is longer than a minute: a deadline far beyond was set before the
+-- clock was set back.  Whoever holds it renews it soon, or is gone.
+
+local latest = now + 2 * math.max(tonumber(ARGV[4]), 60000)
+
 local function answer(what, chunk, epoch)
     local expired = '0'
 
@@ -64,7 +69,7 @@ end
 local function whole(what, p)
     local epoch = num(p .. 'epoch')
 
-    if num(p .. 'until') > now then
+    if num(p .. 'until') > now and num(p .. 'until') <= latest then
         if h[p .. 'owner'] == owner and h[p .. 'nonce'] == nonce then
             return answer(what, '0', int(epoch))
         end
@@ -101,7 +106,7 @@ end
 
 local function mine()
     for _, chunk in ipairs(redis.call('ZRANGEBYSCORE', l, '(' .. int(now),
-                                      '+inf'))
+                                      int(latest)))
     do
         local r = record(chunk)
 
@@ -147,6 +152,8 @@ if h.status == 'in_progress' then
 
     chunk = redis.call('ZRANGEBYSCORE', l, '-inf', int(now),
                        'LIMIT', 0, 1)[1]
+            or redis.call('ZRANGEBYSCORE', l, '(' .. int(latest), '+inf',
+                          'LIMIT', 0, 1)[1]
 
     if not chunk then
         local nxt, chunks = num('next'), num('chunks')
@@ -182,8 +189,8 @@ if chunk then
 end
 
 if h.status == 'cancelling' or h.expired == '1' then
-    if num('vuntil') > now
-       or redis.call('ZCOUNT', l, '(' .. int(now), '+inf') > 0
+    if (num('vuntil') > now and num('vuntil') <= latest)
+       or redis.call('ZCOUNT', l, '(' .. int(now), int(latest)) > 0
     then
         return answer(0)
     end

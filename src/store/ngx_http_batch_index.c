@@ -48,12 +48,16 @@ NGX_HTTP_BATCH_SCRIPT(rebuild, NGX_HTTP_BATCH_LUA_REBUILD);
 
 
 ngx_int_t
-ngx_http_batch_index_check(ngx_http_batch_index_pt cb, void *data)
+ngx_http_batch_index_check(int64_t since, ngx_http_batch_index_pt cb,
+    void *data)
 {
     ngx_http_batch_args_t  a;
 
     ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "gen", NULL, NULL);
+    ngx_http_batch_args_text(&a, ngx_http_batch_redis_server());
+    ngx_http_batch_args_int(&a, since);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_check, &a,
                                      NGX_HTTP_BATCH_REPLY_CODE, NULL, cb,
@@ -62,14 +66,20 @@ ngx_http_batch_index_check(ngx_http_batch_index_pt cb, void *data)
 
 
 ngx_int_t
-ngx_http_batch_index_filled(ngx_http_batch_index_pt cb, void *data)
+ngx_http_batch_index_filled(int64_t begun, ngx_http_batch_index_pt cb,
+    void *data)
 {
     ngx_http_batch_args_t  a;
 
     ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_key(&a, "rebuild", ngx_http_batch_redis_server(),
+                            NULL);
     ngx_http_batch_args_key(&a, "gen", NULL, NULL);
-    ngx_http_batch_args_key(&a, "rebuild", NULL, NULL);
     ngx_http_batch_args_text(&a, ngx_http_batch_worker_id);
+    ngx_http_batch_args_text(&a, ngx_http_batch_redis_server());
+    ngx_http_batch_args_prefix(&a, "gen");
+    ngx_http_batch_args_int(&a, begun);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_filled, &a,
                                      NGX_HTTP_BATCH_REPLY_CODE, NULL, cb,
@@ -84,7 +94,8 @@ ngx_http_batch_index_lock(const char *what, ngx_msec_t lease,
     ngx_http_batch_args_t  a;
 
     ngx_http_batch_args_init(&a);
-    ngx_http_batch_args_key(&a, "rebuild", NULL, NULL);
+    ngx_http_batch_args_key(&a, "rebuild", ngx_http_batch_redis_server(),
+                            NULL);
     ngx_http_batch_args_text(&a, ngx_http_batch_worker_id);
     ngx_http_batch_args_int(&a, (int64_t) lease);
     ngx_http_batch_args_text(&a, what);
@@ -172,6 +183,13 @@ ngx_http_batch_args_key(ngx_http_batch_args_t *a, const char *name,
     a->argv[a->n].len = p - a->argv[a->n].data;
     a->n++;
     a->nkeys++;
+}
+
+
+void
+ngx_http_batch_args_gen(ngx_http_batch_args_t *a)
+{
+    ngx_http_batch_args_key(a, "gen", ngx_http_batch_redis_server(), NULL);
 }
 
 
@@ -382,8 +400,8 @@ ngx_http_batch_index_items(struct redisReply *reply,
     size_t              i, n;
     struct redisReply  *list;
 
-    res->has_more = (ngx_http_batch_reply_int(ngx_http_batch_reply_at(reply, 1))
-                     != 0);
+    res->cursor = ngx_http_batch_reply_int(ngx_http_batch_reply_at(reply, 1));
+    res->has_more = (res->cursor != 0);
 
     list = ngx_http_batch_reply_at(reply, 2);
     n = ngx_http_batch_reply_n(list);

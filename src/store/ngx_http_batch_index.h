@@ -4,7 +4,11 @@
  *
  * Keys, all under one hash tag so that Cluster keeps them together
  * (p = "{<prefix>}"):
- *   p:gen               string   the index is filled (see recover)
+ *   p:gen:<server>      string   the index was filled from the store on this
+ *                                server, in this life of its data (see recover):
+ *                                when that began (ms, Redis time)
+ *   p:gen               string   the last such <server>
+ *   p:rebuild:<server>  string   who rebuilds, until when
  *   p:f:<file>          string   file manifest
  *   p:fl:<tenant>       zset     file id by created_us
  *   p:fl:<tenant>:<purpose>      the same of one purpose
@@ -24,7 +28,7 @@
  *   NGX_OK        done; res is valid during the call only
  *   NGX_DECLINED  no such object (or: lease lost, nothing to claim)
  *   NGX_ERROR     Redis went away or refused: the outcome is unknown
- *   NGX_BUSY      the index is being rebuilt (p:gen is missing): 503
+ *   NGX_BUSY      the index is being rebuilt (p:gen:<server> is missing): 503
  * BUSY is possible from what answers clients, from active and claim (nothing
  * runs from a half-filled index), and from chunk and renew when they find
  * nothing (keep working and ask again: the rebuild puts it back).
@@ -69,6 +73,7 @@ typedef struct {
     ngx_str_t               *items;
     ngx_http_batch_view_t   *views;
     ngx_uint_t               has_more;
+    int64_t                  cursor;   /* file_scan: 0: that was all */
 
     ngx_http_batch_view_t   *view;     /* batch_get, batch_cancel */
 
@@ -175,11 +180,19 @@ ngx_int_t ngx_http_batch_index_final(const ngx_http_batch_meta_t *m,
     const ngx_http_batch_file_t *output, const ngx_http_batch_file_t *error,
     ngx_http_batch_index_pt cb, void *data);
 
-/* recovery: is the index filled?  OK or BUSY */
-ngx_int_t ngx_http_batch_index_check(ngx_http_batch_index_pt cb, void *data);
-/* Marks it filled and gives the lock back.  DECLINED: the lock was lost, so
- * Redis may have been emptied again meanwhile: begin again. */
-ngx_int_t ngx_http_batch_index_filled(ngx_http_batch_index_pt cb, void *data);
+/* recovery: is the index filled?  OK or BUSY.  since: when it was begun to be
+ * filled longer ago (ms), it is closed, and is BUSY; -1: whenever that was */
+ngx_int_t ngx_http_batch_index_check(int64_t since,
+    ngx_http_batch_index_pt cb, void *data);
+/* Marks it filled, from a store that was begun to be read that long ago (ms),
+ * and gives the lock back.  DECLINED: the lock was lost, so Redis may have been
+ * emptied again meanwhile: begin again. */
+ngx_int_t ngx_http_batch_index_filled(int64_t begun,
+    ngx_http_batch_index_pt cb, void *data);
+/* Some of the manifests that the index has; cursor 0 to begin with, then that of
+ * the last answer, until it is 0.  A manifest may come twice. */
+ngx_int_t ngx_http_batch_index_file_scan(int64_t cursor,
+    ngx_http_batch_index_pt cb, void *data);
 /* a lock for whoever rebuilds: OK (got it, for lease ms) or DECLINED */
 ngx_int_t ngx_http_batch_index_rebuild_lock(ngx_msec_t lease,
     ngx_http_batch_index_pt cb, void *data);

@@ -62,7 +62,7 @@ ngx_http_batch_index_batch_store(const ngx_http_batch_meta_t *m,
     ngx_http_batch_tenant_key(&m->tenant, tenant);
 
     ngx_http_batch_args_init(&a);
-    ngx_http_batch_args_key(&a, "gen", NULL, NULL);
+    ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "b", m->id, NULL);
     ngx_http_batch_args_key(&a, "bl", tenant, NULL);
     ngx_http_batch_args_key(&a, "active", NULL, NULL);
@@ -88,7 +88,7 @@ ngx_http_batch_index_batch_get(const char *id, ngx_http_batch_index_pt cb,
     ngx_http_batch_args_t  a;
 
     ngx_http_batch_args_init(&a);
-    ngx_http_batch_args_key(&a, "gen", NULL, NULL);
+    ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "b", id, NULL);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_batch_get, &a,
@@ -108,7 +108,7 @@ ngx_http_batch_index_batch_list(const ngx_str_t *tenant,
     ngx_http_batch_tenant_key(tenant, key);
 
     ngx_http_batch_args_init(&a);
-    ngx_http_batch_args_key(&a, "gen", NULL, NULL);
+    ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "bl", key, NULL);
     ngx_http_batch_args_prefix(&a, "b");
     ngx_http_batch_args_str(&a, after);
@@ -143,7 +143,7 @@ ngx_http_batch_index_cancel(const char *id, int64_t at, const char *check,
     ngx_http_batch_args_t  a;
 
     ngx_http_batch_args_init(&a);
-    ngx_http_batch_args_key(&a, "gen", NULL, NULL);
+    ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "b", id, NULL);
     ngx_http_batch_args_text(&a, check);
     ngx_http_batch_args_int(&a, at);

@@ -9,6 +9,9 @@
 #include "ngx_http_batch_index_int.h"
 
 
+#define NGX_HTTP_BATCH_SCAN  250    /* keys looked at by one call */
+
+
 static ngx_int_t ngx_http_batch_index_file_store(
     const ngx_http_batch_file_t *f, const char *check,
     ngx_http_batch_index_pt cb, void *data);
@@ -19,6 +22,7 @@ NGX_HTTP_BATCH_SCRIPT(file_get, NGX_HTTP_BATCH_LUA_FILE_GET);
 NGX_HTTP_BATCH_SCRIPT(file_del, NGX_HTTP_BATCH_LUA_FILE_DEL);
 NGX_HTTP_BATCH_SCRIPT(file_list, NGX_HTTP_BATCH_LUA_FILE_LIST);
 NGX_HTTP_BATCH_SCRIPT(file_expired, NGX_HTTP_BATCH_LUA_FILE_EXPIRED);
+NGX_HTTP_BATCH_SCRIPT(file_scan, NGX_HTTP_BATCH_LUA_FILE_SCAN);
 
 
 ngx_int_t
@@ -54,7 +58,7 @@ ngx_http_batch_index_file_store(const ngx_http_batch_file_t *f,
     ngx_http_batch_tenant_key(&f->tenant, tenant);
 
     ngx_http_batch_args_init(&a);
-    ngx_http_batch_args_key(&a, "gen", NULL, NULL);
+    ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "f", f->id, NULL);
     ngx_http_batch_args_key(&a, "fl", tenant, NULL);
     ngx_http_batch_args_key(&a, "fl", tenant, &f->purpose);
@@ -80,7 +84,7 @@ ngx_http_batch_index_file_get(const char *id, ngx_http_batch_index_pt cb,
     ngx_http_batch_args_t  a;
 
     ngx_http_batch_args_init(&a);
-    ngx_http_batch_args_key(&a, "gen", NULL, NULL);
+    ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "f", id, NULL);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_file_get, &a,
@@ -122,7 +126,7 @@ ngx_http_batch_index_file_list(const ngx_str_t *tenant,
     ngx_http_batch_tenant_key(tenant, key);
 
     ngx_http_batch_args_init(&a);
-    ngx_http_batch_args_key(&a, "gen", NULL, NULL);
+    ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "fl", key,
                             purpose && purpose->len ? purpose : NULL);
     ngx_http_batch_args_prefix(&a, "f");
@@ -143,7 +147,7 @@ ngx_http_batch_index_file_expired(int64_t now, ngx_uint_t limit,
     ngx_http_batch_args_t  a;
 
     ngx_http_batch_args_init(&a);
-    ngx_http_batch_args_key(&a, "gen", NULL, NULL);
+    ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "fx", NULL, NULL);
     ngx_http_batch_args_prefix(&a, "f");
     ngx_http_batch_args_int(&a, now);
@@ -152,4 +156,50 @@ ngx_http_batch_index_file_expired(int64_t now, ngx_uint_t limit,
     return ngx_http_batch_index_send(&ngx_http_batch_script_file_expired, &a,
                                      NGX_HTTP_BATCH_REPLY_ITEMS, NULL, cb,
                                      data);
+}
+
+
+ngx_int_t
+ngx_http_batch_index_file_scan(int64_t cursor, ngx_http_batch_index_pt cb,
+    void *data)
+{
+    u_char                 *p;
+    size_t                  i;
+    ngx_int_t               rc;
+    ngx_str_t               pattern, *prefix;
+    ngx_http_batch_args_t   a;
+
+    prefix = &ngx_http_batch_conf->redis.prefix;
+
+    p = ngx_alloc(2 * prefix->len + sizeof("{}:f:*"), ngx_cycle->log);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    pattern.data = p;
+    *p++ = '{';
+
+    for (i = 0; i < prefix->len; i++) {
+
+        if (ngx_strchr("*?[]^-\\", prefix->data[i]) != NULL) {
+            *p++ = '\\';
+        }
+
+        *p++ = prefix->data[i];
+    }
+
+    p = ngx_cpymem(p, "}:f:*", sizeof("}:f:*") - 1);
+    pattern.len = p - pattern.data;
+
+    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_int(&a, cursor);
+    ngx_http_batch_args_str(&a, &pattern);
+    ngx_http_batch_args_int(&a, NGX_HTTP_BATCH_SCAN);
+
+    rc = ngx_http_batch_index_send(&ngx_http_batch_script_file_scan, &a,
+                                   NGX_HTTP_BATCH_REPLY_ITEMS, NULL, cb, data);
+    ngx_free(pattern.data);
+
+    return rc;
 }

@@ -31,7 +31,8 @@ typedef struct {
 typedef enum {
     NGX_HTTP_BATCH_REPLY_CODE = 0,          /* {code} */
     NGX_HTTP_BATCH_REPLY_STATUS,            /* {code, status} */
-    NGX_HTTP_BATCH_REPLY_ITEMS,             /* {code, has_more, {string...}} */
+    NGX_HTTP_BATCH_REPLY_ITEMS,             /* {code, has_more or cursor,
+                                                {string...}} */
     NGX_HTTP_BATCH_REPLY_VIEW,              /* {code, view} */
     NGX_HTTP_BATCH_REPLY_VIEWS,             /* {code, has_more, {view...}} */
     NGX_HTTP_BATCH_REPLY_CLAIM
@@ -48,6 +49,11 @@ void ngx_http_batch_args_init(ngx_http_batch_args_t *a);
 /* "{<prefix>}:name", ":id" and ":sub" behind it unless they are NULL */
 void ngx_http_batch_args_key(ngx_http_batch_args_t *a, const char *name,
     const char *id, const ngx_str_t *sub);
+
+/* the key that says that the index is filled: its name has the server in it, so
+ * that after a restart or a failover, which may have lost the latest writes, it
+ * is not there */
+void ngx_http_batch_args_gen(ngx_http_batch_args_t *a);
 
 /* the same, as an argument: what keys that a script makes begin with */
 void ngx_http_batch_args_prefix(ngx_http_batch_args_t *a, const char *name);

@@ -37,7 +37,7 @@ ngx_http_batch_index_active(ngx_uint_t limit, ngx_http_batch_index_pt cb,
     }
 
     ngx_http_batch_args_init(&a);
-    ngx_http_batch_args_key(&a, "gen", NULL, NULL);
+    ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "active", NULL, NULL);
     ngx_http_batch_args_int(&a, (int64_t) limit);
 
@@ -64,7 +64,7 @@ ngx_http_batch_index_claim(const char *id, const ngx_str_t *nonce,
     }
 
     ngx_http_batch_args_init(&a);
-    ngx_http_batch_args_key(&a, "gen", NULL, NULL);
+    ngx_http_batch_args_gen(&a);
     ngx_http_batch_index_chunk_keys(&a, id);
     ngx_http_batch_args_key(&a, "active", NULL, NULL);
     ngx_http_batch_args_text(&a, id);
@@ -108,7 +108,7 @@ ngx_http_batch_index_chunk(const char *id, uint32_t chunk, uint32_t epoch,
     static const char  *what[] = { "run", "done", "release" };
 
     ngx_http_batch_args_init(&a);
-    ngx_http_batch_args_key(&a, "gen", NULL, NULL);
+    ngx_http_batch_args_gen(&a);
     ngx_http_batch_index_chunk_keys(&a, id);
     ngx_http_batch_args_int(&a, chunk);
     ngx_http_batch_args_int(&a, epoch);
@@ -183,7 +183,7 @@ ngx_http_batch_index_renew(const char *id, ngx_http_batch_claim_e claim,
     ngx_http_batch_args_t  a;
 
     ngx_http_batch_args_init(&a);
-    ngx_http_batch_args_key(&a, "gen", NULL, NULL);
+    ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "b", id, NULL);
     ngx_http_batch_args_text(&a, claim == NGX_HTTP_BATCH_CLAIM_VALIDATE ? "v"
                                                                        : "f");

@@ -4,6 +4,8 @@
 
 #include "ngx_http_batch_link.h"
 
+#include <ctype.h>
+
 
 #define NGX_HTTP_BATCH_REDIS_BACKOFF      100     /* ms, the first */
 #define NGX_HTTP_BATCH_REDIS_BACKOFF_MAX  5000    /* ms */
@@ -14,6 +16,7 @@
 
 #define NGX_HTTP_BATCH_REDIS_EVICTS       1
 #define NGX_HTTP_BATCH_REDIS_NO_AOF       2
+#define NGX_HTTP_BATCH_REDIS_NO_NAME      4
 
 
 static void ngx_http_batch_link_connect(void);
@@ -24,6 +27,9 @@ static void ngx_http_batch_link_connected(const redisAsyncContext *ac,
 static ngx_int_t ngx_http_batch_link_setup(void);
 static void ngx_http_batch_link_setup_reply(void *data,
     struct redisReply *reply);
+static void ngx_http_batch_link_server(void *data, struct redisReply *reply);
+static ngx_int_t ngx_http_batch_link_name(struct redisReply *reply,
+    char name[NGX_HTTP_BATCH_REDIS_SERVER]);
 static void ngx_http_batch_link_ready(void);
 static void ngx_http_batch_link_info(void *data, struct redisReply *reply);
 static void ngx_http_batch_link_down(void);
@@ -215,7 +221,7 @@ ngx_http_batch_link_setup(void)
      * and that the server is still loading its data
      */
 
-    for (n = 0; n < 3; n++) {
+    for (n = 0; n < 4; n++) {
         argc = 0;
 
         if (n == 0) {
@@ -243,13 +249,21 @@ ngx_http_batch_link_setup(void)
             argv[argc].len = ngx_sprintf(buf, "%ui", conf->db) - buf;
             argc++;
 
+        } else if (n == 2) {
+            ngx_str_set(&argv[argc], "INFO");
+            argc++;
+            ngx_str_set(&argv[argc], "replication");
+            argc++;
+
         } else {
             ngx_str_set(&argv[argc], "PING");
             argc++;
         }
 
-        op = ngx_http_batch_redis_op(0, NULL, ngx_http_batch_link_setup_reply,
-                                     (void *) (uintptr_t) (n == 2));
+        op = ngx_http_batch_redis_op(0, NULL,
+                                     n == 2 ? ngx_http_batch_link_server
+                                            : ngx_http_batch_link_setup_reply,
+                                     (void *) (uintptr_t) (n == 3));
         if (op == NULL) {
             return NGX_ERROR;
         }
@@ -285,6 +299,127 @@ ngx_http_batch_link_setup_reply(void *data, struct redisReply *reply)
     if (last) {
         ngx_http_batch_link_ready();
     }
+}
+
+
+const char *
+ngx_http_batch_redis_server(void)
+{
+    return ngx_http_batch_link.server;
+}
+
+
+void
+ngx_http_batch_redis_look(void)
+{
+    ngx_str_t                   argv[2];
+    ngx_http_batch_redis_op_t  *op;
+
+    if (ngx_http_batch_link.state != NGX_HTTP_BATCH_LINK_READY) {
+        return;
+    }
+
+    ngx_str_set(&argv[0], "INFO");
+    ngx_str_set(&argv[1], "replication");
+
+    op = ngx_http_batch_redis_op(0, NULL, ngx_http_batch_link_server, NULL);
+
+    if (op) {
+        op->internal = 1;
+        (void) ngx_http_batch_redis_send(op, 2, argv);
+    }
+}
+
+
+static void
+ngx_http_batch_link_server(void *data, struct redisReply *reply)
+{
+    char                    name[NGX_HTTP_BATCH_REDIS_SERVER];
+    ngx_http_batch_link_t  *link = &ngx_http_batch_link;
+
+    if (reply == NULL || link->state < NGX_HTTP_BATCH_LINK_SETUP) {
+        return;
+    }
+
+    if (ngx_http_batch_link_name(reply, name) != NGX_OK) {
+
+        /* what a replica knows may be old, and it takes no writes */
+
+        ngx_http_batch_link_free("the server is a replica");
+        return;
+    }
+
+    if (ngx_strcmp(link->server, name) == 0) {
+        return;
+    }
+
+    (void) ngx_cpystrn((u_char *) link->server, (u_char *) name,
+                       NGX_HTTP_BATCH_REDIS_SERVER);
+
+    if (link->state == NGX_HTTP_BATCH_LINK_READY && link->on_state) {
+        link->on_state(1);
+    }
+}
+
+
+/* NGX_DECLINED: a replica */
+
+static ngx_int_t
+ngx_http_batch_link_name(struct redisReply *reply,
+    char name[NGX_HTTP_BATCH_REDIS_SERVER])
+{
+    u_char                 *p, *last;
+    size_t                  n;
+    ngx_str_t               info, text;
+    ngx_http_batch_link_t  *link = &ngx_http_batch_link;
+
+    (void) ngx_cpystrn((u_char *) name, (u_char *) "unknown",
+                       NGX_HTTP_BATCH_REDIS_SERVER);
+
+    p = NULL;
+    last = NULL;
+
+    if (!ngx_http_batch_reply_error(reply, &text)
+        && ngx_http_batch_reply_str(reply, &info))
+    {
+        last = info.data + info.len;
+
+        if (ngx_strlcasestrn(info.data, last, (u_char *) "role:slave",
+                             sizeof("role:slave") - 1 - 1)
+            != NULL)
+        {
+            return NGX_DECLINED;
+        }
+
+        p = ngx_strlcasestrn(info.data, last, (u_char *) "master_replid:",
+                             sizeof("master_replid:") - 1 - 1);
+    }
+
+    if (p == NULL) {
+
+        if (!(link->warned & NGX_HTTP_BATCH_REDIS_NO_NAME)) {
+            link->warned |= NGX_HTTP_BATCH_REDIS_NO_NAME;
+            ngx_log_error(NGX_LOG_WARN, link->log, 0,
+                          "batch: redis %V does not answer \"INFO "
+                          "replication\", so it will not be noticed when it "
+                          "has lost its latest data", &link->conf->address);
+        }
+
+        return NGX_OK;
+    }
+
+    p += sizeof("master_replid:") - 1;
+
+    for (n = 0;
+         n < NGX_HTTP_BATCH_REDIS_SERVER - 1 && p < last && isalnum(*p);
+         n++)
+    {
+        name[n] = *p++;
+    }
+
+    name[n] = '\0';
+
+    return NGX_OK;
 }
 
 

@@ -19,6 +19,9 @@ typedef enum {
 } ngx_http_batch_link_state_e;
 
 
+#define NGX_HTTP_BATCH_REDIS_SERVER  64
+
+
 typedef struct {
     ngx_http_batch_redis_conf_t    *conf;
     ngx_http_batch_redis_state_pt   on_state;
@@ -39,6 +42,7 @@ typedef struct {
     ngx_msec_t                      backoff;
     ngx_msec_t                      ready_at;
     ngx_uint_t                      warned;
+    char                            server[NGX_HTTP_BATCH_REDIS_SERVER];
 
     const char                     *why;       /* our reason for going down */
     u_char                          reason[128];

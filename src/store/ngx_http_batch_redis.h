@@ -4,8 +4,9 @@
  *
  * States of the link and their transitions:
  *   DOWN        -> CONNECTING  timer (backoff 0.1 .. 5 s with jitter)
- *   CONNECTING  -> SETUP       connected: AUTH, SELECT when configured
- *   SETUP       -> READY       all answered well
+ *   CONNECTING  -> SETUP       connected: AUTH, SELECT when configured, who
+ *                              the server is
+ *   SETUP       -> READY       all answered well, and it is no replica
  *   any         -> DOWN        error, time-out, closed
  * Commands are taken in READY only.
  */
@@ -23,12 +24,24 @@ struct redisReply;
  */
 typedef void (*ngx_http_batch_redis_pt)(void *data, struct redisReply *reply);
 
-/* called when the link gets READY (ready = 1) and when it goes down (0) */
+/* called when the link gets READY (ready = 1), again when the server turns out
+ * to be another one, and when the link goes down (0) */
 typedef void (*ngx_http_batch_redis_state_pt)(ngx_uint_t ready);
 
 ngx_int_t ngx_http_batch_redis_init(ngx_http_batch_redis_conf_t *conf,
     ngx_http_batch_redis_state_pt on_state, ngx_log_t *log);
 void ngx_http_batch_redis_exit(void);
+
+/*
+ * Which server, and which life of its data: the replication id, which is new
+ * after each start of a server and each promotion of a replica.  "unknown" if
+ * the server does not say.  Known from READY on, valid until the link goes down
+ * or on_state is called again.
+ */
+const char *ngx_http_batch_redis_server(void);
+
+/* asks again: a server can be demoted and promoted while the link stays up */
+void ngx_http_batch_redis_look(void);
 
 /*
  * Sends a command (arguments are copied).  NGX_OK: cb will be called exactly

@@ -1,14 +1,24 @@
--- The lock of whoever rebuilds.  It only saves work, so its life is a key's.
+-- The lock of whoever rebuilds: "owner deadline".  It only saves work.  A
+-- deadline that no lease can have comes from a clock that has been set back.
 -- in:  KEYS lock
 --      ARGV owner, lease (ms), take or renew
 -- out: {0}; {1}: somebody else has it (renew: or nobody)
 
-local owner = redis.call('GET', KEYS[1])
+local t = redis.call('TIME')
+local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+local lease = tonumber(ARGV[2])
+local owner, deadline = string.match(redis.call('GET', KEYS[1]) or '',
+                                     '^([^ ]+) (%d+)$')
 
-if owner ~= ARGV[1] and (owner or ARGV[3] == 'renew') then
+deadline = tonumber(deadline) or 0
+
+if owner ~= ARGV[1]
+   and (ARGV[3] == 'renew' or (deadline > now and deadline <= now + 2 * lease))
+then
     return {1}
 end
 
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+redis.call('SET', KEYS[1], ARGV[1] .. ' '
+                           .. string.format('%.0f', now + lease))
 
 return {0}

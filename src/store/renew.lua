@@ -8,7 +8,11 @@ local p, b = ARGV[1], KEYS[2]
 local h = redis.call('HMGET', b, 'status', p .. 'epoch', p .. 'until')
 local status = h[1] or ''
 
-if not h[1] and redis.call('EXISTS', KEYS[1]) == 0 then
+-- a server that has forgotten something knows no epoch, or an older one
+
+if (tonumber(h[2] or '') or 0) < tonumber(ARGV[2])
+   and redis.call('EXISTS', KEYS[1]) == 0
+then
     return {2}
 end
 

@@ -104,14 +104,14 @@ my $LEASE = 60000;
 
 sub put {
     my ($b, %o) = @_;
-    return run('batch_put', ['gen', "b:$b", 'bl:0', 'active'],
+    return run('batch_put', ['gen:s', "b:$b", 'bl:0', 'active'],
                $o{check} // 1, $b, "meta-$b", $o{us} // 1763645912345678,
                $o{expires} // 0);
 }
 
 sub claim {
     my ($b, $who, $nonce, $lease) = @_;
-    my $r = run('claim', ['gen', "b:$b", "c:$b", "l:$b", 'active'], $b, $who,
+    my $r = run('claim', ['gen:s', "b:$b", "c:$b", "l:$b", 'active'], $b, $who,
                 $nonce, $lease // $LEASE);
     return $r unless ref $r && @$r > 1;
 
@@ -132,7 +132,7 @@ sub planned {
 
 sub chunk {
     my ($b, $n, $epoch, $what, $ok, $failed, $lease) = @_;
-    return run('chunk', ['gen', "b:$b", "c:$b", "l:$b"], $n, $epoch, $what,
+    return run('chunk', ['gen:s', "b:$b", "c:$b", "l:$b"], $n, $epoch, $what,
                $ok // 0, $failed // 0, $lease // $LEASE);
 }
 
@@ -140,9 +140,9 @@ sub again   { run('chunk_redo', ["b:$_[0]", "c:$_[0]", "l:$_[0]"], $_[1]) }
 sub restore { my $b = shift;
               run('chunk_restore', ["b:$b", "c:$b", "l:$b"], @_) }
 sub evict   { run('evict', ["b:$_[0]", "c:$_[0]", "l:$_[0]"], $_[1]) }
-sub renew   { my $b = shift; run('renew', ['gen', "b:$b"], @_) }
-sub get     { run('batch_get', ['gen', "b:$_[0]"]) }
-sub cancel  { run('batch_cancel', ['gen', "b:$_[0]"], $_[2] // 1, $_[1]) }
+sub renew   { my $b = shift; run('renew', ['gen:s', "b:$b"], @_) }
+sub get     { run('batch_get', ['gen:s', "b:$_[0]"]) }
+sub cancel  { run('batch_cancel', ['gen:s', "b:$_[0]"], $_[2] // 1, $_[1]) }
 
 sub view {
     my $r = get(shift);
@@ -176,16 +176,27 @@ sub final {
 sub file {
     my ($f, $us, %o) = @_;
     my $p = $o{purpose} // 'batch';
-    return run('file_put', ['gen', "f:$f", 'fl:0', "fl:0:$p", 'fx'],
+    return run('file_put', ['gen:s', "f:$f", 'fl:0', "fl:0:$p", 'fx'],
                $o{check} // 1, $f, "manifest-$f", $us, $o{expires} // 0);
 }
 
 sub files {
     my ($after, $limit, $order, $list) = @_;
-    my $r = run('file_list', ['gen', $list // 'fl:0'], '{t}:f:', $after,
+    my $r = run('file_list', ['gen:s', $list // 'fl:0'], '{t}:f:', $after,
                 $limit, $order // 'desc');
     return $r unless ref $r && @$r > 1;
     return join ' ', $r->[1], map { s/^manifest-//r } @{$r->[2]};
+}
+
+sub check {
+    my ($since, $server) = @_;
+    return run('check', ['gen:s', 'gen'], $server // 's', $since // -1);
+}
+
+sub filled {
+    my ($owner, $ago) = @_;
+    return run('filled', ['gen:s', 'rebuild', 'gen'], $owner, 's', '{t}:gen:',
+               $ago // 0);
 }
 
 # a batch in progress with n chunks
@@ -200,18 +211,18 @@ sub started {
 
 # --- nothing is answered from an index that is not filled
 
-is_deeply run('check', ['gen']), [2], 'check: not filled';
+is_deeply check(), [2], 'check: not filled';
 is_deeply put('early'), [2], 'batch_put: busy';
 is_deeply get('early'), [2], 'batch_get: busy';
 is_deeply cancel('early', 5), [2], 'batch_cancel: busy';
-is_deeply run('batch_list', ['gen', 'bl:0'], '{t}:b:', '', 9), [2],
+is_deeply run('batch_list', ['gen:s', 'bl:0'], '{t}:b:', '', 9), [2],
     'batch_list: busy';
 is_deeply file('early', 1), [2], 'file_put: busy';
-is_deeply run('file_get', ['gen', 'f:early']), [2], 'file_get: busy';
+is_deeply run('file_get', ['gen:s', 'f:early']), [2], 'file_get: busy';
 is_deeply files('', 9), [2], 'file_list: busy';
-is_deeply run('file_expired', ['gen', 'fx'], '{t}:f:', 9, 9), [2],
+is_deeply run('file_expired', ['gen:s', 'fx'], '{t}:f:', 9, 9), [2],
     'file_expired: busy';
-is_deeply run('active', ['gen', 'active'], 9), [2], 'active: busy';
+is_deeply run('active', ['gen:s', 'active'], 9), [2], 'active: busy';
 is_deeply claim('early', 'w', 'n'), [2], 'claim: busy';
 is_deeply chunk('early', 0, 1, 'run'), [2], 'chunk: busy, not lost';
 is_deeply renew('early', 'v', 1, 9), [2], 'renew: busy, not lost';
@@ -225,7 +236,7 @@ is_deeply run('rebuild', ['rebuild'], 'a', $LEASE, 'take'), [0], 'a takes it';
 is_deeply run('rebuild', ['rebuild'], 'a', $LEASE, 'take'), [0], 'again';
 is_deeply run('rebuild', ['rebuild'], 'b', $LEASE, 'take'), [1], 'b cannot';
 is_deeply run('rebuild', ['rebuild'], 'a', $LEASE, 'renew'), [0], 'a renews';
-is_deeply run('filled', ['gen', 'rebuild'], 'b'), [1], 'b cannot open';
+is_deeply filled('b'), [1], 'b cannot open';
 
 is_deeply file('old', 1, check => 0), [0], 'a file is restored without gen';
 is_deeply put('r', check => 0), [0, 'validating'], 'and a batch';
@@ -240,8 +251,23 @@ put('rc', check => 0);
 is cancel('rc', 77, 0)->[1][2], 'cancelling', 'a cancel is restored';
 is_deeply final('rf', 'completed', files => ['gone']), [0, 'completed'],
     'a terminal batch is made from its meta';
-is_deeply run('filled', ['gen', 'rebuild'], 'a'), [0], 'a opens the index';
-is_deeply run('check', ['gen']), [0], 'check: filled';
+is_deeply filled('a'), [0], 'a opens the index';
+is_deeply check(), [0], 'check: filled';
+is_deeply check(60000), [0], 'check: within the last minute';
+is_deeply check(-1, 'other'), [2], 'check: another server';
+is_deeply check(), [2], 'which closes it';
+run('rebuild', ['rebuild'], 'a', $LEASE, 'take');
+is_deeply filled('a', 5000), [0], 'opened again, begun five seconds ago';
+is_deeply check(4000), [2], 'check: too early for who asks';
+run('rebuild', ['rebuild'], 'a', $LEASE, 'take');
+redis('SET', '{t}:gen', 'before');
+redis('SET', '{t}:gen:before', '1');
+is_deeply filled('a'), [0], 'opened by another server';
+is redis('EXISTS', '{t}:gen:before'), 0, 'what the one before said is gone';
+redis('SET', '{t}:rebuild', 'a ' . (int(time * 1000) + 3600000));
+is_deeply run('rebuild', ['rebuild'], 'b', $LEASE, 'take'), [0],
+    'a lock from before the clock was set back holds nobody';
+redis('DEL', '{t}:rebuild');
 is redis('EXISTS', '{t}:rebuild'), 0, 'the lock is gone';
 
 is counts('r'), '3/1', 'counts of restored chunks';
@@ -263,6 +289,48 @@ restore('rs', 0, 1, 1, 2, 0);
 is brief('rs', 'w', 'n'), '3 0 1 finalizing',
     'all seals there, no final.json: claim finds out';
 
+# --- the clock is set back by an hour: leases end all the same
+
+started('clk', 2);
+is brief('clk', 'w', 'n1'), '2 0 1 in_progress', 'a chunk';
+my $hour = int(time * 1000) + 3600000;
+redis('ZADD', '{t}:l:clk', $hour, 0);
+is brief('clk', 'w2', 'n2'), '2 0 2 in_progress', 'somebody else has it';
+redis('ZADD', '{t}:l:clk', $hour, 0);
+is_deeply chunk('clk', 0, 2, 'run'), [0, 'in_progress'], 'who is there renews';
+is brief('clk', 'w3', 'n3'), '2 1 1 in_progress', 'and keeps it';
+redis('ZADD', '{t}:l:clk', $hour, $_) for 0, 1;
+cancel('clk', 5);
+is brief('clk', 'w3', 'n4'), '3 0 1 cancelling', 'no lease keeps a cancel back';
+redis('HSET', '{t}:b:clk', 'funtil', $hour);
+is brief('clk', 'w4', 'n5'), '3 0 2 cancelling', 'nor that of a finalizer';
+
+# --- a server that is older than what an owner knows
+
+started('old', 1);
+is brief('old', 'w', 'n1'), '2 0 1 in_progress', 'a chunk';
+my $open = redis('GET', '{t}:gen:s');
+redis('DEL', '{t}:gen:s');
+is_deeply chunk('old', 0, 2, 'run'), [2], 'a later epoch: not lost yet';
+is_deeply renew('old', 'v', 2, 9), [2], 'nor a lease of the whole';
+is_deeply chunk('old', 0, 0, 'run'), [1, 'in_progress'], 'an older one is lost';
+is_deeply cancel('old', 7), [2], 'a cancel while it is rebuilt';
+redis('SET', '{t}:gen:s', $open);
+is view('old')->{status}, 'cancelling', 'is not forgotten';
+is_deeply chunk('old', 0, 2, 'run'), [1, 'cancelling'], 'and now it is lost';
+
+# --- all files that the index has
+
+my ($cursor, %known) = ('0');
+
+do {
+    my $r = run('file_scan', ['gen:s'], $cursor, '{t}:f:*', 3);
+    $cursor = $r->[1];
+    $known{$_} = 1 for @{ $r->[2] };
+} while ($cursor ne '0');
+
+is_deeply [sort keys %known], ['manifest-gone', 'manifest-old'], 'file_scan';
+
 # --- validation
 
 is_deeply put('a', us => 1763645912345679), [0, 'validating'], 'put';
@@ -270,9 +338,9 @@ is_deeply put('a', us => 1763645912345679), [0, 'validating'], 'put again';
 is view('a')->{meta}, 'meta-a', 'its meta';
 is counts('a'), '0/0', 'its counts';
 is redis('ZSCORE', '{t}:bl:0', 'a'), '1763645912345679', 'all digits';
-ok +(grep { $_ eq 'a' } @{run('active', ['gen', 'active'], 99)->[2]}),
+ok +(grep { $_ eq 'a' } @{run('active', ['gen:s', 'active'], 99)->[2]}),
     'it is active';
-is scalar @{run('active', ['gen', 'active'], 2)->[2]}, 2, 'active: limit';
+is scalar @{run('active', ['gen:s', 'active'], 2)->[2]}, 2, 'active: limit';
 is brief('a', 'w1', 'n1'), '1 0 1 validating', 'w1 validates';
 is brief('a', 'w1', 'n1'), '1 0 1 validating', 'the same nonce, the same claim';
 is brief('a', 'w1', 'n2'), '0 0 0 validating', 'another nonce: leased';
@@ -368,7 +436,7 @@ is view('a')->{final}, '{"v":1}', 'its final text';
 is counts('a'), '5/1', 'its counts';
 is redis('EXISTS', '{t}:c:a', '{t}:l:a', '{t}:f:other'), 0, 'what is left';
 is redis('ZSCORE', '{t}:active', 'a'), undef, 'no longer active';
-is_deeply run('file_get', ['gen', 'f:out']), [0, 0, ['manifest-out']],
+is_deeply run('file_get', ['gen:s', 'f:out']), [0, 0, ['manifest-out']],
     'the output file';
 is redis('ZSCORE', '{t}:fx', 'err'), 100, 'the error file expires';
 is brief('a', 'w1', 'x'), '4 0 0 completed', 'a claim: gone';
@@ -485,26 +553,26 @@ redis('DEL', '{t}:f:f5', '{t}:f:f6');
 is files('', 3), '1 u f7 f4', 'what is gone is left out';
 is files('f6', 9), '0 f4 f3 f2 f1', 'and still is a place in the list';
 
-my $r = run('file_expired', ['gen', 'fx'], '{t}:f:', 2, 9);
+my $r = run('file_expired', ['gen:s', 'fx'], '{t}:f:', 2, 9);
 is_deeply $r, [0, 0, ['manifest-f1', 'manifest-f2']], 'overdue files';
-is scalar @{run('file_expired', ['gen', 'fx'], '{t}:f:', 9, 1)->[2]}, 1,
+is scalar @{run('file_expired', ['gen:s', 'fx'], '{t}:f:', 9, 1)->[2]}, 1,
     'up to limit';
 redis('DEL', '{t}:f:f1');
-$r = run('file_expired', ['gen', 'fx'], '{t}:f:', 9, 9);
+$r = run('file_expired', ['gen:s', 'fx'], '{t}:f:', 9, 9);
 is_deeply $r->[2], ['manifest-f2', 'manifest-f3'], 'a dead entry is skipped';
 is redis('ZSCORE', '{t}:fx', 'f1'), undef, 'and dropped';
 
 my @of = ('f:f2', 'fl:0', 'fl:0:batch', 'fx');
 is_deeply run('file_del', \@of, 'f2'), [0], 'delete';
 is_deeply run('file_del', \@of, 'f2'), [1], 'delete again';
-is_deeply run('file_get', ['gen', 'f:f2']), [1], 'it is gone';
+is_deeply run('file_get', ['gen:s', 'f:f2']), [1], 'it is gone';
 is redis('ZSCORE', "{t}:$_", 'f2'), undef, "from $_" for @of[1 .. 3];
 
 redis('DEL', '{t}:bl:0');
 put("b$_", us => 1763645912345670 + $_) for 1 .. 5;
 
 sub batches {
-    my $r = run('batch_list', ['gen', 'bl:0'], '{t}:b:', @_);
+    my $r = run('batch_list', ['gen:s', 'bl:0'], '{t}:b:', @_);
     return join ' ', $r->[1], map { $_->[0] =~ s/^meta-//r } @{$r->[2]};
 }
 
@@ -514,7 +582,7 @@ is batches('b2', 2), '0 b1', 'the last';
 is batches('unknown', 2), '0', 'after an unknown id';
 redis('DEL', '{t}:b:b3');
 is batches('b4', 2), '0 b2 b1', 'what is gone is left out';
-is scalar @{run('batch_list', ['gen', 'bl:0'], '{t}:b:', '', 1)->[2][0]}, 10,
+is scalar @{run('batch_list', ['gen:s', 'bl:0'], '{t}:b:', '', 1)->[2][0]}, 10,
     'a view has ten fields';
 is_deeply get('b3'), [1], 'batch_get: no such batch';
 
@@ -565,7 +633,7 @@ evict('deadv', 'w1');
 is brief('deadv', 'w3', 'y3'), '1 0 2 validating', 'evict: now w3 does';
 
 redis('SET', '{t}:active2', 'x');
-like run('batch_put', ['gen', 'b:w', 'bl:0', 'active2'], 1, 'w', 'm', 1, 0),
+like run('batch_put', ['gen:s', 'b:w', 'bl:0', 'active2'], 1, 'w', 'm', 1, 0),
     qr/^-.*WRONGTYPE/, 'a key of another type';
 is redis('EXISTS', '{t}:b:w'), 0, 'fails before anything is written';
 redis('SET', '{t}:fl:x', 'x');
