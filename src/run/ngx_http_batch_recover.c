@@ -25,8 +25,8 @@
  * rest only rises to what the disk knows, and leases go on.
  *
  * Another worker may have filled the new server's index while this one was
- * still telling the old server of its work.  So whoever changes servers asks for
- * an index that was begun to be filled after it had left the old one.
+ * still telling the old server of its work.  So whoever changes servers asks
+ * for an index that was begun to be filled after it had left the old one.
  */
 
 

@@ -1,8 +1,8 @@
 /*
- * Recovery: disk -> Redis.  When the index is empty (a new or emptied Redis), or
- * may lack what was told last (a Redis that was started again, or another one
- * after a failover), one worker walks the store and fills it; until then every
- * API call answers 503.
+ * Recovery: disk -> Redis.  When the index is empty (a new or emptied Redis),
+ * or may lack what was told last (a Redis that was started again, or another
+ * one after a failover), one worker walks the store and fills it; until then
+ * every API call answers 503.
  */
 
 #ifndef _NGX_HTTP_BATCH_RECOVER_H_INCLUDED_

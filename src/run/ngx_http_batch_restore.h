@@ -16,7 +16,7 @@ typedef enum {
     NGX_HTTP_BATCH_ITEM_FILE = 0,
     NGX_HTTP_BATCH_ITEM_BATCH,       /* under way */
     NGX_HTTP_BATCH_ITEM_FINAL,       /* terminal */
-    NGX_HTTP_BATCH_ITEM_GHOST        /* a file that the index has, maybe alone */
+    NGX_HTTP_BATCH_ITEM_GHOST        /* a file that the index has; alone? */
 } ngx_http_batch_item_e;
 
 typedef struct {
@@ -66,11 +66,11 @@ typedef struct {
  * leaves); the caller frees its items in any case. */
 ngx_int_t ngx_http_batch_portion_read(ngx_http_batch_portion_t *p,
     ngx_log_t *log);
-/* Takes manifests that the index has as items.  NGX_OK, NGX_ERROR (no memory). */
+/* Takes manifests that the index has as items.  NGX_OK, NGX_ERROR (memory). */
 ngx_int_t ngx_http_batch_portion_suspect(ngx_http_batch_portion_t *p,
     const ngx_str_t *manifests, size_t n, ngx_log_t *log);
-/* In a thread: of these only those stay whose file the store has not, or not any
- * more.  NGX_OK, NGX_ERROR. */
+/* In a thread: of these only those stay whose file the store has not, or not
+ * any more.  NGX_OK, NGX_ERROR. */
 ngx_int_t ngx_http_batch_portion_ghosts(ngx_http_batch_portion_t *p,
     ngx_log_t *log);
 void ngx_http_batch_portion_items_free(ngx_http_batch_portion_t *p);

@@ -189,8 +189,8 @@ ngx_int_t ngx_http_batch_index_check(int64_t since,
  * emptied again meanwhile: begin again. */
 ngx_int_t ngx_http_batch_index_filled(int64_t begun,
     ngx_http_batch_index_pt cb, void *data);
-/* Some of the manifests that the index has; cursor 0 to begin with, then that of
- * the last answer, until it is 0.  A manifest may come twice. */
+/* Some of the manifests that the index has; cursor 0 to begin with, then that
+ * of the last answer, until it is 0.  A manifest may come twice. */
 ngx_int_t ngx_http_batch_index_file_scan(int64_t cursor,
     ngx_http_batch_index_pt cb, void *data);
 /* a lock for whoever rebuilds: OK (got it, for lease ms) or DECLINED */
