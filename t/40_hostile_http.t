@@ -98,6 +98,7 @@ hostile('lengths', @length, @chunks, @te);
 === TEST 2: rows 4 and 10: too much; Expect
 --- api_config
 batch_max_file_size 300000;
+lingering_timeout 500ms;
 --- server_extra
 location /small/ {
     client_max_body_size 1000;

@@ -370,8 +370,6 @@ sub watch {
     my $self = bless { %o, log_at => length(BatchTest::error_log_text()),
                        pids => [BatchTest::nginx_workers()] };
 
-    BatchRaw::ready();
-
     $self->{had} = { map { $_ => 1 } @{ BatchTest::redis('KEYS', '*') } };
     $self->{open} = { map { $_ => scalar(open_files($_)) }
                       @{ $self->{pids} } };
