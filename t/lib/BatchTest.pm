@@ -60,7 +60,7 @@ our @EXPORT = qw(
     multipart redis redis_stop redis_start mock_start mock_stop mock_get
     mock_stats mock_reset mock_paths nginx_pid nginx_stop nginx_start
     nginx_workers server_port test_dir store_dir slurp wait_until
-    error_log_text wait_ready
+    error_log_text wait_ready error_body
 );
 
 our ($Root, $Dir, $Port, $Binary, $Module);
@@ -641,6 +641,16 @@ sub api {
     $r->{json} = eval { json_decode($r->{body}) };
 
     return $r;
+}
+
+
+# The whole of an error's body, as JSON decodes; without a type that of 4xx.
+
+sub error_body {
+    my ($message, $param, $code, $type) = @_;
+
+    return { error => { message => $message, param => $param, code => $code,
+                        type => $type // 'invalid_request_error' } };
 }
 
 
