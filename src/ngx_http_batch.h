@@ -114,8 +114,12 @@ typedef struct {
  * reload with new settings applies to batches that are under way.
  */
 
-typedef struct {
-    ngx_flag_t                    api;
+typedef struct ngx_http_batch_loc_conf_s  ngx_http_batch_loc_conf_t;
+
+struct ngx_http_batch_loc_conf_s {
+    ngx_http_batch_loc_conf_t    *api;             /* the route: this location,
+                                                      or that around an "if" or
+                                                      limit_except.  NULL: none */
     ngx_flag_t                    status;
     ngx_flag_t                    server;          /* the server's own, which
                                                       has a route */
@@ -143,7 +147,7 @@ typedef struct {
 
     ngx_str_t                     route;           /* "server location" */
     ngx_http_conf_ctx_t          *ctx;             /* of the location */
-} ngx_http_batch_loc_conf_t;
+};
 
 
 extern ngx_module_t  ngx_http_batch_module;

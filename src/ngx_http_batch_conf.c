@@ -80,7 +80,7 @@ ngx_http_batch_set_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     *route = blcf;
 
-    blcf->api = 1;
+    blcf->api = blcf;
     blcf->ctx = cf->ctx;
     bmcf->enabled = 1;
 

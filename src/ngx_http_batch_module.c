@@ -342,7 +342,7 @@ ngx_http_batch_create_loc_conf(ngx_conf_t *cf)
     /*
      * set by ngx_pcalloc():
      *
-     *     blcf->api = 0;
+     *     blcf->api = NULL;
      *     blcf->status = 0;
      *     blcf->server = 0;
      *     blcf->pass = { 0, NULL };
@@ -373,6 +373,14 @@ ngx_http_batch_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 {
     ngx_http_batch_loc_conf_t  *prev = parent;
     ngx_http_batch_loc_conf_t  *conf = child;
+
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->noname || clcf->lmt_excpt) {
+        conf->api = prev->api;
+    }
 
     ngx_conf_merge_str_value(conf->pass, prev->pass, "");
     ngx_conf_merge_uint_value(conf->concurrency, prev->concurrency, 64);

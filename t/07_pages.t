@@ -258,3 +258,33 @@ my $s = IO::Socket::UNIX->new(Peer => test_dir() . '/other.sock');
 
 print $s "GET\r\n\r\n";
 like(join('', <$s>), qr/400 Bad Request.*<html>/s, 'a server without the API');
+
+
+
+=== TEST 6: "if" and limit_except in a location with batch_api are part of it
+--- server_extra
+location ~ ^/if/v1/(files|batches) {
+    batch_api;
+    batch_pass /batch-lines;
+    if ($http_x_bad) { return 401; }
+    if ($http_x_slow) { set $limit_rate 100k; }
+}
+location ~ ^/read/v1/(files|batches) {
+    batch_api;
+    batch_pass /batch-lines;
+    limit_except GET { deny all; }
+}
+--- flow
+is_error(api('GET', '/if/v1/files', undef, headers => ['X-Bad' => 1]), 401,
+         'return in an if');
+is_error(api('POST', '/read/v1/batches', {}), 403, 'denied by limit_except');
+is(api('GET', '/read/v1/batches')->{status}, 200, 'GET is let through');
+
+# a batch that is made below an "if" belongs to the location around it
+
+my $f = upload(jsonl(1))->{json}{id};
+my $r = api('POST', '/if/v1/batches', { input_file_id => $f,
+            endpoint => '/v1/chat/completions', completion_window => '24h' },
+            headers => ['X-Slow' => 1]);
+is($r->{status}, 200, 'created');
+is(wait_batch($r->{json}{id})->{status}, 'completed', 'it runs');

@@ -46,7 +46,7 @@ ngx_http_batch_api_check_create(ngx_http_batch_op_t *op)
     }
 
     m->tenant = op->tenant;
-    m->route = op->conf->route;
+    m->route = op->conf->api->route;
 
     return NGX_OK;
 }
