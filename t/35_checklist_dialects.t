@@ -317,3 +317,33 @@ is_deeply({ map { $_ => $head->{headers}{$_} } @names },
           { map { $_ => $get->{headers}{$_} } @names }, '#100 headers of GET');
 is($head->{headers}{'content-length'}, length $get->{body}, '#100 length');
 ok($c->alive, '#100 the connection is usable');
+
+
+
+=== TEST 5: pages of other origins
+--- api_config
+    batch_cors *;
+--- flow
+my $c = BatchRaw->new;
+my $r = $c->request('OPTIONS', '/v1/files', undef, headers => [
+            Origin => 'https://app.example.com',
+            'Access-Control-Request-Method' => 'POST',
+            'Access-Control-Request-Headers' =>
+                'authorization,content-type,x-stainless-lang']);
+is($r->{status}, 204, '#99 a preflight');
+is($r->{body}, '', '#99 no body');
+
+my %want = ('access-control-allow-origin' => '*',
+            'access-control-allow-methods' => 'GET, HEAD, POST, DELETE, OPTIONS',
+            'access-control-allow-headers' =>
+                'authorization, content-type, x-stainless-lang',
+            'access-control-max-age' => 7200);
+is($r->{headers}{$_}, $want{$_}, "#99 $_") for sort keys %want;
+
+for (['/v1/files', 200], ['/v1/files/x', 404]) {
+    $r = $c->request('GET', $_->[0], undef,
+                     headers => [Origin => 'https://app.example.com']);
+    is($r->{status}, $_->[1], "#99 $_->[0]");
+    is($r->{headers}{'access-control-allow-origin'}, '*',
+       '#99 the page may read it');
+}
