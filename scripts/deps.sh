@@ -33,7 +33,7 @@ for group in "$@"; do
             redis_binary > /dev/null || want+=(redis-server)
             ;;
         test)
-            want+=(curl perl procps)
+            want+=(curl libprotocol-http2-perl openssl perl procps)
             redis_binary > /dev/null || want+=(redis-server)
             ;;
         fuzz)

@@ -1,0 +1,42 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * LD_PRELOAD for tests of what happens while the disk does not: pwrite() waits
+ * as long as the file GATE exists.
+ *
+ *     cc -shared -fPIC -o gate.so gate.c -ldl
+ */
+
+#define _GNU_SOURCE
+
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+
+ssize_t
+pwrite(int fd, const void *buf, size_t n, off_t offset)
+{
+    char  *gate;
+
+    static ssize_t  (*next)(int, const void *, size_t, off_t);
+
+    if (next == NULL) {
+        next = dlsym(RTLD_NEXT, "pwrite");
+    }
+
+    gate = getenv("GATE");
+
+    while (gate && access(gate, F_OK) == 0) {
+        usleep(10000);
+    }
+
+    return next(fd, buf, n, offset);
+}
+
+
+ssize_t
+pwrite64(int fd, const void *buf, size_t n, off_t offset)
+{
+    return pwrite(fd, buf, n, offset);
+}
