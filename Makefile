@@ -3,6 +3,7 @@
 # make serve    the same server on 127.0.0.1:8080 (PORT=), left running
 # make test     every test, from nothing; make check: only the quick ones
 # make asan     nginx and the module with sanitizers, in build/asan
+# make soak     batches while everything is killed: MINUTES=10 SEED= FAULTS=
 # make fuzz     libFuzzer targets of src/core, SECONDS=20 each (clang)
 # make clean    removes build/
 #
@@ -16,8 +17,8 @@ BUILD ?=	build
 
 SH =	bash
 
-.PHONY:	default all build module asan mock demo serve test check unit fuzz \
-	clean
+.PHONY:	default all build module asan mock demo serve test check unit soak \
+	fuzz clean
 
 default:	build
 
@@ -56,6 +57,13 @@ check:
 
 unit:
 	@$(SH) scripts/test.sh unit
+
+MINUTES ?=	10
+
+soak:	build mock
+	@$(SH) scripts/deps.sh fault
+	@BUILD="$(abspath $(BUILD))" t/fault/run MINUTES=$(MINUTES) SEED=$(SEED) \
+	    FAULTS=$(FAULTS) $(SOAK)
 
 SECONDS ?=	20
 

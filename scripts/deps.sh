@@ -5,6 +5,7 @@
 #     build    compiler, nginx and its headers, hiredis, jansson
 #     run      Redis and curl, for the demo and the tests
 #     test     what the test suites need besides
+#     fault    what t/fault needs besides
 #     fuzz     clang with its libFuzzer and sanitizers
 #     source   what building nginx itself from source needs
 
@@ -34,6 +35,10 @@ for group in "$@"; do
             ;;
         test)
             want+=(curl libprotocol-http2-perl openssl perl procps)
+            redis_binary > /dev/null || want+=(redis-server)
+            ;;
+        fault)
+            want+=(python3 util-linux)
             redis_binary > /dev/null || want+=(redis-server)
             ;;
         fuzz)

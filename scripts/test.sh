@@ -8,6 +8,7 @@
 #     e2e       official SDKs of Node and Python, the two quick starts
 #     llama     a real llama-server
 #     demo      make demo
+#     fault     t/fault: batches while processes are killed, fixed seeds
 #
 # Each stage's output is in build/test/STAGE.log.  The last line counts the
 # tests of all stages; a stage that fails without naming a test counts as one.
@@ -204,6 +205,36 @@ run_source() {
 }
 
 
+# A share of the soak, with seeds that stay the same.  "ok" is a run in which
+# every promise was kept.
+
+run_fault() {
+    local n=0 rc=0 args
+
+    "$ROOT/scripts/deps.sh" fault || return 1
+
+    for args in "SEED=11 FAULTS=worker TIME=8 GAP=0.3" \
+                "SEED=12 FAULTS=master,upgrade,quit TIME=12 GAP=0.3" \
+                "SEED=13 FAULTS=reload TIME=8 GAP=0.1" \
+                "SEED=14 FAULTS=redis,redis_empty,flushall TIME=8" \
+                "SEED=15 FAULTS=stop TIME=4 GAP=0.2" \
+                "SEED=16 TIME=20 GAP=0.3"
+    do
+        n=$((n + 1))
+
+        # shellcheck disable=SC2086
+        if "$ROOT/t/fault/run" $args; then
+            echo "ok $n - fault $args"
+        else
+            echo "not ok $n - fault $args"
+            rc=1
+        fi
+    done
+
+    return $rc
+}
+
+
 # What still runs or is mounted below the build directory.  Test::Nginx's
 # nginx is a daemon: a test file that was killed leaves it.
 
@@ -216,7 +247,7 @@ leftovers() {
         link=$(tr '\0' ' ' < "$p/cmdline" 2> /dev/null) || continue
 
         case $link in
-            *"$BUILD"/t/?/*|*"$BUILD"/demo/*|*"$BUILD"/e2e/*|*"$BUILD"/llama/*)
+            *"$BUILD"/t/?/*|*"$BUILD"/demo/*|*"$BUILD"/e2e/*|*"$BUILD"/llama/*|*"$BUILD"/fault/*)
                 echo "not ok - left running: $pid $link"
                 kill -KILL "$pid" 2> /dev/null
                 bad=1
@@ -266,6 +297,7 @@ for s in "$@"; do
             ;;
         llama)  stage llama 600 "$ROOT/scripts/llama.sh" ;;
         demo)   stage demo 180 "$ROOT/scripts/demo.sh" ;;
+        fault)  stage fault 600 "$self" --run fault ;;
         *)      die "no stage \"$s\"" ;;
     esac
 done

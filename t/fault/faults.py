@@ -1,0 +1,216 @@
+# Copyright (C) the ngx_http_batch_module authors
+#
+# The table of faults.  Each is a generator: it does something to the cluster,
+# yields the seconds until it goes on, and undoes it in the end.  They run
+# interleaved on the main thread, so none may wait in another way, and each is
+# driven to its end.  See README.md for adding some in a faults_<name>.py.
+
+import os
+import shutil
+import signal
+import time
+
+from guard import alive
+
+TABLE = {}
+
+# (names of faults, function of the cluster), before anything starts
+SETUPS = []
+
+
+class Fault:
+    def __init__(self, run, excuses, weight, group, late, alone):
+        self.run = run
+        self.name = run.__name__
+        self.excuses = excuses
+        self.weight = weight
+        self.group = group
+        self.late = late
+        self.alone = alone
+
+
+def fault(excuses=(), weight=1, group='', late=False, alone=False):
+    """
+    excuses   what clients may see while it lasts: refused, cut, timeout,
+              status:503, ...
+    weight    how often, compared with the others
+    group     of one group only one is under way
+    late      living workers may lose leases: lines of theirs may be sent
+              again by others
+    alone     not part of "all"
+    """
+    def enter(run):
+        name = run.__name__.rstrip('_')
+        run.__name__ = name
+        TABLE[name] = Fault(run, excuses, weight, group, late, alone)
+        return run
+
+    return enter
+
+
+def until(condition, seconds, what):
+    """yield from until(...): waits, and lets the others go on"""
+    end = time.monotonic() + seconds
+
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError('%s: not within %d s' % (what, seconds))
+
+        yield 0.02
+
+
+def gone(pids, seconds=20):
+    return until(lambda: not any(alive(p) for p in pids), seconds,
+                 'end of %s' % pids)
+
+
+# --- workers -----------------------------------------------------------------
+
+@fault(excuses=('cut', 'status:503'), weight=6)
+def worker(c, rng):
+    pids = c.workers()
+
+    if pids:
+        c.kill(rng.choice(pids))
+
+    yield 0
+
+
+@fault(excuses=('cut', 'timeout', 'status:503'), weight=0.2, group='stop',
+       late=True)
+def stop(c, rng):
+    """longer than a lease of 10 s: when it wakes, its chunks are others'"""
+    pid = rng.choice(c.workers() or [0])
+
+    if not pid:
+        return
+
+    c.kill(pid, signal.SIGSTOP)
+    yield 11 + rng.random() * 3
+    c.kill(pid, signal.SIGCONT)
+
+
+@fault(excuses=('timeout',), weight=0.5, group='stop')
+def pause(c, rng):
+    pid = rng.choice(c.workers() or [0])
+
+    if not pid:
+        return
+
+    c.kill(pid, signal.SIGSTOP)
+    yield 0.1 + rng.random()
+    c.kill(pid, signal.SIGCONT)
+
+
+# --- the master --------------------------------------------------------------
+
+@fault(excuses=('cut', 'refused', 'status:503'), weight=0.5, group='master',
+       late=True)
+def master(c, rng):
+    """the workers live on as orphans; a new nginx on the same store"""
+    g = c.newest()
+    orphans = c.workers(g)
+    c.kill(g.master)
+    yield from gone([g.master])
+    g.master = 0
+
+    yield rng.random()
+    c.nginx_start()
+    yield rng.random() * 3
+
+    # a graceful one may be stopped just now, or wait for a long line
+
+    signo = rng.choice((signal.SIGKILL, signal.SIGQUIT))
+
+    for pid in orphans:
+        c.kill(pid, signo)
+
+    yield from gone(orphans, 60)
+    c.forget()
+
+
+@fault(weight=0.5, group='master')
+def reload(c, rng):
+    """every 200 ms for some seconds"""
+    g = c.newest()
+
+    for _ in range(rng.randint(5, 15)):
+        c.workers(g)
+        c.kill(g.master, signal.SIGHUP)
+        c.reloads += 1
+        yield 0.2
+
+    # old workers have lines to wait for
+
+    yield from until(lambda: len(c.workers(g)) <= c.options['workers'], 60,
+                     'end of the old workers')
+
+
+@fault(weight=0.3, group='master')
+def upgrade(c, rng):
+    """USR2: a new master from the old one; WINCH; QUIT"""
+    g = c.newest()
+    old = g.master
+    c.workers(g)
+    c.kill(old, signal.SIGUSR2)
+
+    yield from until(lambda: c.pid_file(g, '.oldbin') == old
+                     and c.pid_file(g) not in (0, old), 20, 'a new master')
+
+    new = c.pid_file(g)
+    c.started.add(new)
+    g.masters.append(new)
+    yield 0.1 + rng.random()
+    c.kill(old, signal.SIGWINCH)
+    yield 0.1 + rng.random()
+    c.workers(g)
+    c.kill(old, signal.SIGQUIT)
+    yield from gone([old], 60)
+    g.master = new
+
+
+@fault(excuses=('refused', 'cut', 'status:503'), weight=0.3, group='master')
+def quit_(c, rng):
+    """a graceful end in the middle of all, and a new start"""
+    g = c.newest()
+    c.workers(g)
+    c.kill(g.master, signal.SIGQUIT)
+    yield from gone([g.master], 60)
+    g.master = 0
+    c.forget()
+    yield rng.random()
+    c.nginx_start()
+
+
+# --- Redis and upstream ------------------------------------------------------
+
+@fault(excuses=('status:503',), weight=2, group='redis', late=True)
+def redis(c, rng):
+    c.kill(c.redis_pid)
+    yield from gone([c.redis_pid])
+    yield rng.random() * 1.5
+    c.redis_start()
+
+
+@fault(excuses=('status:503',), weight=1, group='redis', late=True)
+def redis_empty(c, rng):
+    """it comes back without its file"""
+    c.kill(c.redis_pid)
+    yield from gone([c.redis_pid])
+    yield rng.random()
+    shutil.rmtree(os.path.join(c.path('redis'), 'appendonlydir'))
+    c.redis_start()
+
+
+@fault(excuses=('status:503',), weight=1, group='redis', late=True)
+def flushall(c, rng):
+    c.redis('FLUSHALL')
+    yield 0
+
+
+@fault(weight=1.5, group='mock')
+def upstream(c, rng):
+    c.kill(c.mock_pid)
+    yield from gone([c.mock_pid])
+    yield rng.random()
+    c.mock_start()

@@ -1,0 +1,205 @@
+# Copyright (C) the ngx_http_batch_module authors
+#
+# What was promised, what was seen, and what is wrong with it.  All threads
+# tell it; methods lock.
+
+import hashlib
+import json
+import threading
+
+TERMINAL = ('completed', 'failed', 'expired', 'cancelled')
+
+# from -> all that may be seen later on, not only the next one
+
+LATER = {
+    'validating': {'in_progress', 'finalizing', 'cancelling', *TERMINAL},
+    'in_progress': {'finalizing', 'cancelling', 'completed', 'expired',
+                    'cancelled'},
+    'finalizing': {'cancelling', 'completed', 'expired', 'cancelled'},
+    'cancelling': {'cancelled'},
+}
+
+# s: what a fault does to clients may show a little later than the fault
+GRACE = 3
+
+
+class History:
+    def __init__(self):
+        self.lock = threading.RLock()
+        self.violations = []
+        self.more = 0
+        self.failures = []        # (begun, ended, kind, method, path)
+        self.requests = 0
+        self.faults = []          # {name, begun, ended or None, excuses, late}
+        self.seen = {}            # batch id -> (ended, object) of a client
+        self.files = {}           # acknowledged: id -> {bytes, sha, deleted}
+        self.batches = {}         # acknowledged: id -> spec
+        self.specs = {}           # tag -> spec, from before the first request
+        self.uploads = {}         # file name -> {key, acked}
+
+    def bad(self, text):
+        with self.lock:
+            if len(self.violations) < 50:
+                self.violations.append(text)
+            else:
+                self.more += 1
+
+    # --- faults --------------------------------------------------------------
+
+    def fault(self, name, begun, excuses, late):
+        record = {'name': name, 'begun': begun, 'ended': None,
+                  'excuses': set(excuses), 'late': late}
+
+        with self.lock:
+            self.faults.append(record)
+
+        return record
+
+    def excused(self, kind, begun, ended):
+        """is there a fault that explains a failure in this time"""
+        return any(kind in f['excuses'] and f['begun'] <= ended
+                   and (f['ended'] is None or begun <= f['ended'] + GRACE)
+                   for f in self.faults)
+
+    def late(self, begun, ended):
+        """may leases have been lost by workers that live"""
+        return any(f['late'] and f['begun'] <= ended
+                   and (f['ended'] is None or begun <= f['ended'] + 15)
+                   for f in self.faults)
+
+    # --- answers -------------------------------------------------------------
+
+    def answered(self, method, path, reply):
+        kind = reply.failure
+
+        if reply.status >= 500:
+            kind = 'status:%d' % reply.status
+            self.error_shape(method, path, reply)
+
+        elif reply.status >= 400:
+            self.error_shape(method, path, reply)
+
+        with self.lock:
+            self.requests += 1
+
+            if kind:
+                self.failures.append((reply.begun, reply.ended, kind, method,
+                                      path))
+
+    def error_shape(self, method, path, reply):
+        try:
+            error = json.loads(reply.body)['error']
+            good = isinstance(error['message'], str) and 'code' in error
+        except (ValueError, KeyError, TypeError):
+            good = False
+
+        if not good:
+            self.bad('%s %s: %d is no error object: %r'
+                     % (method, path, reply.status, reply.body[:200]))
+
+        if reply.status == 503 and 'retry-after' not in reply.headers:
+            self.bad('%s %s: 503 without Retry-After' % (method, path))
+
+    def judge_failures(self):
+        """counts by kind: (with an explanation, without one)"""
+        counts = {}
+
+        for begun, ended, kind, method, path in self.failures:
+            good = self.excused(kind, begun, ended)
+            pair = counts.setdefault(kind, [0, 0])
+            pair[0 if good else 1] += 1
+
+            if not good:
+                self.bad('%.3f %s %s: %s, and no fault explains it'
+                         % (begun, method, path, kind))
+
+        return counts
+
+    # --- files ---------------------------------------------------------------
+
+    def file_acked(self, obj, data):
+        with self.lock:
+            if obj['bytes'] != len(data):
+                self.bad('%s: %d bytes of %d' % (obj['id'], obj['bytes'],
+                                                 len(data)))
+
+            self.files[obj['id']] = {'bytes': len(data),
+                                     'sha': hashlib.sha256(data).digest(),
+                                     'deleted': False, 'deleting': False}
+
+    def result_seen(self, file_id, data):
+        with self.lock:
+            if file_id not in self.files:
+                self.files[file_id] = {
+                    'bytes': len(data),
+                    'sha': hashlib.sha256(data).digest(),
+                    'deleted': False, 'deleting': False}
+
+    def file_deleting(self, file_id):
+        with self.lock:
+            self.files[file_id]['deleting'] = True
+
+    def file_deleted(self, file_id):
+        with self.lock:
+            self.files[file_id]['deleted'] = True
+
+    def check_file(self, file_id, reply, deleted):
+        """the answer to a download; deleted: it was before the request"""
+        was = self.files[file_id]
+
+        if reply is None:
+            return
+
+        if reply.status == 404:
+            if not was['deleting']:
+                self.bad('%s: acknowledged, not deleted, and 404' % file_id)
+
+        elif reply.status != 200:
+            self.bad('%s: content answers %d' % (file_id, reply.status))
+
+        elif deleted:
+            self.bad('%s: deleted, and there again' % file_id)
+
+        elif (len(reply.body) != was['bytes']
+              or hashlib.sha256(reply.body).digest() != was['sha']):
+            self.bad('%s: other content, %d bytes of %d'
+                     % (file_id, len(reply.body), was['bytes']))
+
+    # --- batches -------------------------------------------------------------
+
+    def observe(self, obj, begun, ended):
+        """a batch object; compared with the latest that ended before it"""
+        batch = obj['id']
+
+        with self.lock:
+            last = self.seen.get(batch)
+
+            if last is None or last[0] < begun:
+                if last:
+                    self.compare(batch, last[1], obj)
+
+                self.seen[batch] = (ended, obj)
+
+    def compare(self, batch, old, new):
+        was, now = old['status'], new['status']
+
+        if was != now and now not in LATER.get(was, ()):
+            self.bad('%s: from %s to %s' % (batch, was, now))
+
+        for key, value in old.items():
+            if (key.endswith('_at') and value is not None
+                    and new.get(key) != value):
+                self.bad('%s: %s was %s, is %s'
+                         % (batch, key, value, new.get(key)))
+
+        for key, value in old['request_counts'].items():
+            if new['request_counts'][key] < value:
+                self.bad('%s: %s fell from %d to %d, %s, %s'
+                         % (batch, key, value, new['request_counts'][key],
+                            was, now))
+
+        if was in TERMINAL and old != new:
+            self.bad('%s: %s, and changed: %s'
+                     % (batch, was, {k: (v, new.get(k))
+                                     for k, v in old.items()
+                                     if new.get(k) != v}))
