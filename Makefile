@@ -5,6 +5,8 @@
 # make asan     nginx and the module with sanitizers, in build/asan
 # make soak     batches while everything is killed: MINUTES=10 SEED= FAULTS=
 # make fuzz     libFuzzer targets of src/core, SECONDS=20 each (clang)
+# make bench    the module beside wrk, scripts and plain nginx; ROWS="P1 P9",
+#               BENCH=--quick or --long
 # make clean    removes build/
 #
 # CC=clang works, BUILD= moves the build directory.  UPSTREAM=host:port points demo and serve at an inference
@@ -18,7 +20,7 @@ BUILD ?=	build
 SH =	bash
 
 .PHONY:	default all build module asan mock demo serve test check unit soak \
-	fuzz clean
+	fuzz bench clean
 
 default:	build
 
@@ -71,6 +73,9 @@ fuzz:
 	@$(SH) scripts/deps.sh fuzz
 	@$(MAKE) -s -C t/fuzz run SECONDS="$(SECONDS)" \
 	    BUILD="$(abspath $(BUILD))/fuzz"
+
+bench:
+	@$(SH) bench/run.sh $(BENCH) $(ROWS)
 
 clean:
 	@$(SH) scripts/clean.sh

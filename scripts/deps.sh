@@ -7,6 +7,8 @@
 #     test     what the test suites need besides
 #     fault    what t/fault needs besides
 #     fuzz     clang with its libFuzzer and sanitizers
+#     guard    valgrind, python3
+#     bench    the clients that it compares with
 #     source   what building nginx itself from source needs
 
 set -euo pipefail
@@ -50,6 +52,13 @@ for group in "$@"; do
             [ -n "$v" ] || v=$(apt-cache depends clang 2> /dev/null \
                 | sed -n 's/.*Depends: clang-\([0-9]*\)$/\1/p' | head -1)
             want+=("libclang-rt-${v:-14}-dev")
+            ;;
+        guard)
+            want+=(curl python3 redis-tools valgrind)
+            ;;
+        bench)
+            want+=(curl python3 python3-aiohttp redis-tools wrk)
+            command -v node > /dev/null || want+=(nodejs)
             ;;
         source)
             want+=(gcc libc6-dev make dpkg-dev libpcre2-dev libssl-dev

@@ -9,6 +9,7 @@
 #     llama     a real llama-server
 #     demo      make demo
 #     fault     t/fault: batches while processes are killed, fixed seeds
+#     guard     what a line costs, in instructions and Redis commands
 #
 # Each stage's output is in build/test/STAGE.log.  The last line counts the
 # tests of all stages; a stage that fails without naming a test counts as one.
@@ -235,6 +236,17 @@ run_fault() {
 }
 
 
+# valgrind and the bench's upstream, but none of the clients that it is
+# compared with
+
+run_guard() {
+    "$ROOT/scripts/deps.sh" build run guard || return 1
+    "$ROOT/bench/build.sh" || return 1
+    PYTHONDONTWRITEBYTECODE=1 BUILD=$BUILD /usr/bin/python3 \
+        "$ROOT/bench/guard.py"
+}
+
+
 # What still runs or is mounted below the build directory.  Test::Nginx's
 # nginx is a daemon: a test file that was killed leaves it.
 
@@ -247,7 +259,8 @@ leftovers() {
         link=$(tr '\0' ' ' < "$p/cmdline" 2> /dev/null) || continue
 
         case $link in
-            *"$BUILD"/t/?/*|*"$BUILD"/demo/*|*"$BUILD"/e2e/*|*"$BUILD"/llama/*|*"$BUILD"/fault/*)
+            *"$BUILD"/t/?/*|*"$BUILD"/demo/*|*"$BUILD"/e2e/*|\
+            *"$BUILD"/llama/*|*"$BUILD"/fault/*|*"$BUILD"/bench/*)
                 echo "not ok - left running: $pid $link"
                 kill -KILL "$pid" 2> /dev/null
                 bad=1
@@ -280,7 +293,7 @@ fi
 self=$ROOT/scripts/test.sh
 
 if [ $# = 0 ]; then
-    set -- build source unit nginx asan e2e llama demo
+    set -- build source unit nginx asan e2e llama demo fault guard
 fi
 
 for s in "$@"; do
@@ -298,6 +311,7 @@ for s in "$@"; do
         llama)  stage llama 600 "$ROOT/scripts/llama.sh" ;;
         demo)   stage demo 180 "$ROOT/scripts/demo.sh" ;;
         fault)  stage fault 600 "$self" --run fault ;;
+        guard)  stage guard 240 "$self" --run guard ;;
         *)      die "no stage \"$s\"" ;;
     esac
 done

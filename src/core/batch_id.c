@@ -5,6 +5,7 @@
 #include "batch_id.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -13,6 +14,8 @@
 #define BATCH_ID_HEX      16         /* bytes of the others, before hex */
 #define BATCH_ID_MIN      22         /* characters behind the separator */
 #define BATCH_ID_MAX      32
+
+#define BATCH_ID_STORE    1024       /* bytes, per thread */
 
 
 typedef struct {
@@ -33,8 +36,35 @@ static const batch_id_prefix_t  batch_id_prefixes[] = {
     (sizeof(batch_id_prefixes) / sizeof(batch_id_prefixes[0]))
 
 
+/*
+ * Random bytes in store, each given out once: a call of the system per line
+ * and id would cost more than the rest of an id.  A child of fork() must not
+ * give out what its parent does, so it begins with none.
+ */
+
+static __thread unsigned char  batch_id_store[BATCH_ID_STORE];
+static __thread size_t         batch_id_left;
+
+static pthread_once_t          batch_id_once = PTHREAD_ONCE_INIT;
+static int                     batch_id_forks;    /* the child is told */
+
+
+static void
+batch_id_forked(void)
+{
+    batch_id_left = 0;
+}
+
+
+static void
+batch_id_watch(void)
+{
+    batch_id_forks = (pthread_atfork(NULL, NULL, batch_id_forked) == 0);
+}
+
+
 static int
-batch_id_random(unsigned char *p, size_t n)
+batch_id_system(unsigned char *p, size_t n)
 {
     ssize_t  rc;
 
@@ -52,6 +82,34 @@ batch_id_random(unsigned char *p, size_t n)
         p += rc;
         n -= (size_t) rc;
     }
+
+    return BATCH_OK;
+}
+
+
+static int
+batch_id_random(unsigned char *p, size_t n)
+{
+    (void) pthread_once(&batch_id_once, batch_id_watch);
+
+    if (!batch_id_forks || n > BATCH_ID_STORE) {
+        return batch_id_system(p, n);
+    }
+
+    if (batch_id_left < n) {
+        batch_id_left = 0;
+
+        if (batch_id_system(batch_id_store, BATCH_ID_STORE) != BATCH_OK) {
+            return BATCH_ERROR;
+        }
+
+        batch_id_left = BATCH_ID_STORE;
+    }
+
+    batch_id_left -= n;
+
+    memcpy(p, batch_id_store + batch_id_left, n);
+    memset(batch_id_store + batch_id_left, 0, n);
 
     return BATCH_OK;
 }

@@ -68,28 +68,32 @@ typedef struct {
 
 typedef struct {
     const char           *name;
+    unsigned              len;
     unsigned char         depth;
     unsigned char         parent;
     unsigned char         key;
 } batch_json_name_t;
 
 
+#define batch_json_name(name, depth, parent, key)                             \
+    { name, sizeof(name) - 1, depth, BATCH_JSON_K_##parent,                   \
+      BATCH_JSON_K_##key }
+
 static const batch_json_name_t  batch_json_names[] = {
-    { "model", 1, 0, BATCH_JSON_K_MODEL },
-    { "usage", 1, 0, BATCH_JSON_K_USAGE },
-    { "prompt_tokens", 2, BATCH_JSON_K_USAGE, BATCH_JSON_K_INPUT },
-    { "input_tokens", 2, BATCH_JSON_K_USAGE, BATCH_JSON_K_INPUT },
-    { "completion_tokens", 2, BATCH_JSON_K_USAGE, BATCH_JSON_K_OUTPUT },
-    { "output_tokens", 2, BATCH_JSON_K_USAGE, BATCH_JSON_K_OUTPUT },
-    { "total_tokens", 2, BATCH_JSON_K_USAGE, BATCH_JSON_K_TOTAL },
-    { "prompt_tokens_details", 2, BATCH_JSON_K_USAGE, BATCH_JSON_K_DETAILS },
-    { "input_tokens_details", 2, BATCH_JSON_K_USAGE, BATCH_JSON_K_DETAILS },
-    { "completion_tokens_details", 2, BATCH_JSON_K_USAGE,
-      BATCH_JSON_K_DETAILS },
-    { "output_tokens_details", 2, BATCH_JSON_K_USAGE, BATCH_JSON_K_DETAILS },
-    { "cached_tokens", 3, BATCH_JSON_K_DETAILS, BATCH_JSON_K_CACHED },
-    { "reasoning_tokens", 3, BATCH_JSON_K_DETAILS, BATCH_JSON_K_REASONING },
-    { NULL, 0, 0, 0 }
+    batch_json_name("model", 1, NONE, MODEL),
+    batch_json_name("usage", 1, NONE, USAGE),
+    batch_json_name("prompt_tokens", 2, USAGE, INPUT),
+    batch_json_name("input_tokens", 2, USAGE, INPUT),
+    batch_json_name("completion_tokens", 2, USAGE, OUTPUT),
+    batch_json_name("output_tokens", 2, USAGE, OUTPUT),
+    batch_json_name("total_tokens", 2, USAGE, TOTAL),
+    batch_json_name("prompt_tokens_details", 2, USAGE, DETAILS),
+    batch_json_name("input_tokens_details", 2, USAGE, DETAILS),
+    batch_json_name("completion_tokens_details", 2, USAGE, DETAILS),
+    batch_json_name("output_tokens_details", 2, USAGE, DETAILS),
+    batch_json_name("cached_tokens", 3, DETAILS, CACHED),
+    batch_json_name("reasoning_tokens", 3, DETAILS, REASONING),
+    { NULL, 0, 0, 0, 0 }
 };
 
 static const char  *const batch_json_words[] = { "true", "false", "null" };
@@ -130,17 +134,15 @@ batch_json_in_object(const batch_json_t *j)
 static void
 batch_json_know_key(batch_json_t *j)
 {
-    size_t                    len;
     const batch_json_name_t  *name;
 
     j->path[j->depth] = BATCH_JSON_K_NONE;
 
     for (name = batch_json_names; name->name; name++) {
-        len = strlen(name->name);
 
-        if (name->depth == j->depth && j->nkey == len
-            && j->path[j->depth - 1] == name->parent
-            && memcmp(name->name, j->key, len) == 0)
+        if (name->len == j->nkey && name->depth == j->depth
+            && name->parent == j->path[j->depth - 1]
+            && memcmp(name->name, j->key, name->len) == 0)
         {
             j->path[j->depth] = name->key;
             return;

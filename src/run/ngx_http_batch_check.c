@@ -430,9 +430,13 @@ ngx_http_batch_check_cut(ngx_http_batch_pass_t *p, size_t i)
 {
     off_t      end;
     size_t     n, most;
-    uint64_t   want;
+    uint64_t   want, least;
+
+    least = ngx_min(p->requests / NGX_HTTP_BATCH_CHUNK_SHARE,
+                    NGX_HTTP_BATCH_CHUNK_MIN);
 
     want = (p->requests - i * p->granule) / NGX_HTTP_BATCH_CHUNK_SHARE;
+    want = ngx_max(want, least);
     want = ngx_min(want, NGX_HTTP_BATCH_CHUNK_MAX);
 
     most = (size_t) (want / p->granule);
@@ -453,7 +457,8 @@ ngx_http_batch_check_cut(ngx_http_batch_pass_t *p, size_t i)
 
 /*
  * Chunks get smaller towards the end (a share of what is left), so that the
- * workers finish together.
+ * workers finish together; not so small that their syncs take longer than
+ * their lines.
  */
 
 static ngx_int_t

@@ -13,7 +13,8 @@
 #define NGX_HTTP_BATCH_GRANULES     32768        /* then they double */
 #define NGX_HTTP_BATCH_CHUNK_MAX    1024         /* requests */
 #define NGX_HTTP_BATCH_CHUNK_SIZE   (16 * 1024 * 1024)   /* bytes */
-#define NGX_HTTP_BATCH_CHUNK_SHARE  24           /* of what is left */
+#define NGX_HTTP_BATCH_CHUNK_SHARE  16           /* of what is left */
+#define NGX_HTTP_BATCH_CHUNK_MIN    64           /* requests */
 
 typedef struct {
     /* in */

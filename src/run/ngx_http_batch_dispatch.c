@@ -26,7 +26,7 @@
 #define NGX_HTTP_BATCH_CHUNKS         64       /* held at most */
 #define NGX_HTTP_BATCH_FLYING         1        /* blocked, own lines in flight */
 #define NGX_HTTP_BATCH_IDLE           2        /* blocked, none */
-#define NGX_HTTP_BATCH_PASS           4        /* lines of a chunk in a row */
+#define NGX_HTTP_BATCH_PASS           4        /* lines of a batch in a row */
 
 
 static void ngx_http_batch_dispatch_tick(ngx_event_t *ev);
@@ -165,7 +165,17 @@ static void
 ngx_http_batch_dispatch_beat(void)
 {
     ngx_queue_t             *q, *next;
+    ngx_http_batch_run_t    *run;
     ngx_http_batch_chunk_t  *c;
+
+    for (q = ngx_queue_head(&ngx_http_batch_runs);
+         q != ngx_queue_sentinel(&ngx_http_batch_runs);
+         q = ngx_queue_next(q))
+    {
+        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
+        run->pace = run->starts;
+        run->starts = 0;
+    }
 
     for (q = ngx_queue_head(&ngx_http_batch_chunks);
          q != ngx_queue_sentinel(&ngx_http_batch_chunks);
@@ -436,8 +446,8 @@ ngx_http_batch_dispatch_pump(ngx_event_t *ev)
 
 /*
  * Batches of a higher priority first; those of a lower one get what is left.
- * Of one priority, chunks take turns, so that a small batch is not kept behind a
- * huge one.
+ * Of one priority, batches take turns, so that a small one is not kept behind a
+ * huge one; of one batch, a chunk is emptied before the next one is begun.
  */
 
 static ngx_uint_t
@@ -502,17 +512,21 @@ ngx_http_batch_dispatch_priorities(void)
 }
 
 
-/* each chunk of the priority once; how many lines have been started now */
+/* each batch of the priority once; how many lines have been started now */
 
 static ngx_uint_t
 ngx_http_batch_dispatch_round(ngx_uint_t priority, ngx_uint_t started,
     ngx_uint_t *blocked)
 {
+    static ngx_uint_t  round;
+
     ngx_int_t                rc;
     ngx_uint_t               n;
     ngx_queue_t             *q, *next;
     ngx_http_batch_run_t    *run;
     ngx_http_batch_chunk_t  *c;
+
+    round++;
 
     for (q = ngx_queue_head(&ngx_http_batch_chunks);
          q != ngx_queue_sentinel(&ngx_http_batch_chunks);
@@ -524,6 +538,7 @@ ngx_http_batch_dispatch_round(ngx_uint_t priority, ngx_uint_t started,
         run = c->run;
 
         if (run->priority != priority
+            || run->round == round
             || c->life != NGX_HTTP_BATCH_CHUNK_RUNNING
             || run->stop
             || ngx_http_batch_chunk_left(c) == 0
@@ -549,6 +564,9 @@ ngx_http_batch_dispatch_round(ngx_uint_t priority, ngx_uint_t started,
             if (rc != NGX_OK) {
                 break;
             }
+
+            run->starts++;
+            run->round = round;
 
             if (++started >= NGX_HTTP_BATCH_TURN) {
                 return started;
@@ -600,7 +618,7 @@ ngx_http_batch_dispatch_claim(void)
 
 /*
  * A chunk is claimed when the lines at hand would not fill the worker's slots
- * twice.  A batch of which this worker has nothing is always asked for: it may
+ * and last for a tick besides: opening the next one takes syncs.  A batch of which this worker has nothing is always asked for: it may
  * need validation or finalizing, or it is new and should get its turn.
  */
 
@@ -633,7 +651,8 @@ ngx_http_batch_dispatch_wants(ngx_http_batch_run_t *run)
                                            ngx_core_module);
 
     share = (ngx_http_batch_budget_limit(run) + ccf->worker_processes - 1)
-            / ccf->worker_processes;
+            / ccf->worker_processes
+            + ngx_max(run->starts, run->pace);
 
     left = 0;
 

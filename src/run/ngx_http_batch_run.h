@@ -89,6 +89,9 @@ struct ngx_http_batch_run_s {
     ngx_uint_t                    claiming;
     ngx_uint_t                    job;            /* a job is under way */
     ngx_uint_t                    nchunks;        /* held by this worker */
+    ngx_uint_t                    starts;         /* of lines, in this tick */
+    ngx_uint_t                    pace;           /* and in the one before */
+    ngx_uint_t                    round;          /* that it got lines in */
     char                          nonce[17];      /* of the claim under way; it
                                                      is kept while the outcome
                                                      is unknown */
