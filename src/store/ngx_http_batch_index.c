@@ -342,7 +342,7 @@ ngx_http_batch_index_parse(ngx_http_batch_reply_e kind,
         return NGX_ERROR;
     }
 
-    code = ngx_http_batch_reply_int(ngx_http_batch_reply_at(reply, 0));
+    code = ngx_http_batch_reply_code(ngx_http_batch_reply_at(reply, 0));
     r = ngx_http_batch_reply_at(reply, 1);
 
     if (kind == NGX_HTTP_BATCH_REPLY_STATUS) {
@@ -355,6 +355,9 @@ ngx_http_batch_index_parse(ngx_http_batch_reply_e kind,
 
     switch (kind) {
 
+    case NGX_HTTP_BATCH_REPLY_STATUS:
+        return res->status == BATCH_STATUS_N ? NGX_ERROR : NGX_OK;
+
     case NGX_HTTP_BATCH_REPLY_ITEMS:
         return ngx_http_batch_index_items(reply, res, owned);
 
@@ -364,6 +367,10 @@ ngx_http_batch_index_parse(ngx_http_batch_reply_e kind,
     case NGX_HTTP_BATCH_REPLY_VIEWS:
         res->has_more = (ngx_http_batch_reply_int(r) != 0);
         r = ngx_http_batch_reply_at(reply, 2);
+
+        if (!ngx_http_batch_reply_list(r)) {
+            return NGX_ERROR;
+        }
 
         return ngx_http_batch_index_views(r, ngx_http_batch_reply_n(r), res,
                                           owned);
@@ -404,6 +411,11 @@ ngx_http_batch_index_items(struct redisReply *reply,
     res->has_more = (res->cursor != 0);
 
     list = ngx_http_batch_reply_at(reply, 2);
+
+    if (!ngx_http_batch_reply_list(list)) {
+        return NGX_ERROR;
+    }
+
     n = ngx_http_batch_reply_n(list);
 
     if (n == 0) {
@@ -419,8 +431,12 @@ ngx_http_batch_index_items(struct redisReply *reply,
     res->n = n;
 
     for (i = 0; i < n; i++) {
-        (void) ngx_http_batch_reply_str(ngx_http_batch_reply_at(list, i),
-                                        &res->items[i]);
+        if (!ngx_http_batch_reply_str(ngx_http_batch_reply_at(list, i),
+                                      &res->items[i])
+            || res->items[i].len == 0)
+        {
+            return NGX_ERROR;
+        }
     }
 
     return NGX_OK;

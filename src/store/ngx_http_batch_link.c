@@ -36,6 +36,7 @@ static void ngx_http_batch_link_down(void);
 static void ngx_http_batch_link_log_down(const char *why);
 static void ngx_http_batch_link_timer(ngx_event_t *ev);
 static void ngx_http_batch_link_overdue(ngx_event_t *ev);
+static ngx_uint_t ngx_http_batch_link_unasked(ngx_connection_t *c);
 static void ngx_http_batch_link_read(ngx_event_t *ev);
 static void ngx_http_batch_link_write(ngx_event_t *ev);
 static void ngx_http_batch_link_add_read(void *data);
@@ -658,6 +659,22 @@ ngx_http_batch_link_overdue(ngx_event_t *ev)
 }
 
 
+/*
+ * hiredis asserts that somebody waits for each reply it reads.  An error passes:
+ * a server that has too many clients says so unasked, and hiredis knows that.
+ */
+
+static ngx_uint_t
+ngx_http_batch_link_unasked(ngx_connection_t *c)
+{
+    u_char  ch;
+
+    return ngx_http_batch_link.pending == 0
+           && recv(c->fd, &ch, 1, MSG_PEEK) == 1
+           && ch != '-';
+}
+
+
 static void
 ngx_http_batch_link_read(ngx_event_t *ev)
 {
@@ -668,6 +685,11 @@ ngx_http_batch_link_read(ngx_event_t *ev)
         /* worker_shutdown_timeout is over */
         link->exiting = 1;
         ngx_http_batch_link_free("worker exits");
+        return;
+    }
+
+    if (ngx_http_batch_link_unasked(c)) {
+        ngx_http_batch_link_free(NGX_HTTP_BATCH_REDIS_UNASKED);
         return;
     }
 

@@ -57,12 +57,18 @@ typedef struct {
     ngx_msec_t                      sent;
     ngx_uint_t                      internal;  /* the link's own */
 
-    /* of a script until it is known that Redis has it */
+    /* of a script, for the case that Redis does not have it */
     ngx_http_batch_script_t        *script;
+    ngx_uint_t                      text;      /* it was sent as EVAL */
     ngx_uint_t                      nkeys;
     ngx_uint_t                      argc;
     ngx_str_t                      *argv;      /* copies behind this struct */
 } ngx_http_batch_redis_op_t;
+
+
+/* why a link is closed when there are more replies than commands: nobody knows
+ * any more which reply belongs to which command */
+#define NGX_HTTP_BATCH_REDIS_UNASKED  "a reply that no command asked for"
 
 
 extern ngx_http_batch_link_t  ngx_http_batch_link;

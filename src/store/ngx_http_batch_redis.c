@@ -14,8 +14,7 @@
 
 
 static ngx_int_t ngx_http_batch_redis_send_script(
-    ngx_http_batch_redis_op_t *op, ngx_uint_t text, ngx_uint_t argc,
-    const ngx_str_t *argv);
+    ngx_http_batch_redis_op_t *op, ngx_uint_t argc, const ngx_str_t *argv);
 static void ngx_http_batch_redis_reply(redisAsyncContext *ac, void *r,
     void *data);
 
@@ -68,7 +67,7 @@ ngx_http_batch_redis_eval(ngx_http_batch_script_t *script, ngx_uint_t nkeys,
     op->script = script;
     op->nkeys = nkeys;
 
-    return ngx_http_batch_redis_send_script(op, 0, argc, argv);
+    return ngx_http_batch_redis_send_script(op, argc, argv);
 }
 
 
@@ -111,11 +110,11 @@ ngx_http_batch_redis_op(ngx_uint_t argc, const ngx_str_t *argv,
 }
 
 
-/* EVALSHA or, with text, EVAL; owns op as ngx_http_batch_redis_send() does */
+/* EVALSHA or, with op->text, EVAL; owns op as ngx_http_batch_redis_send() does */
 
 static ngx_int_t
 ngx_http_batch_redis_send_script(ngx_http_batch_redis_op_t *op,
-    ngx_uint_t text, ngx_uint_t argc, const ngx_str_t *argv)
+    ngx_uint_t argc, const ngx_str_t *argv)
 {
     u_char      buf[NGX_INT_T_LEN];
     ngx_int_t   rc;
@@ -127,7 +126,7 @@ ngx_http_batch_redis_send_script(ngx_http_batch_redis_op_t *op,
         return NGX_ERROR;
     }
 
-    if (text) {
+    if (op->text) {
         ngx_str_set(&av[0], "EVAL");
         av[1].data = (u_char *) op->script->text;
 
@@ -214,13 +213,25 @@ ngx_http_batch_redis_reply(redisAsyncContext *ac, void *r, void *data)
         ngx_del_timer(&link->overdue);
     }
 
+    /* the callback may send another command, for which the surplus would then
+     * be taken */
+
+    if (reply && link->pending == 0
+        && ac->c.reader->pos < ac->c.reader->len)
+    {
+        ngx_http_batch_link_free(NGX_HTTP_BATCH_REDIS_UNASKED);
+        op->cb(op->data, NULL);
+        ngx_free(op);
+        return;
+    }
+
     if (!ngx_http_batch_reply_error(reply, &text)) {
         op->cb(op->data, reply);
         ngx_free(op);
         return;
     }
 
-    if (op->script && text.len > 8
+    if (op->script && !op->text && text.len > 8
         && ngx_strncmp(text.data, "NOSCRIPT", 8) == 0)
     {
         ngx_http_batch_redis_pt   cb = op->cb;
@@ -228,7 +239,9 @@ ngx_http_batch_redis_reply(redisAsyncContext *ac, void *r, void *data)
 
         /* a failover or SCRIPT FLUSH has emptied the cache */
 
-        if (ngx_http_batch_redis_send_script(op, 1, op->argc, op->argv)
+        op->text = 1;
+
+        if (ngx_http_batch_redis_send_script(op, op->argc, op->argv)
             != NGX_OK)
         {
             cb(cb_data, NULL);
@@ -267,11 +280,17 @@ ngx_http_batch_reply_error(struct redisReply *r, ngx_str_t *text)
 }
 
 
+ngx_uint_t
+ngx_http_batch_reply_list(struct redisReply *r)
+{
+    return r != NULL && r->type == REDIS_REPLY_ARRAY;
+}
+
+
 size_t
 ngx_http_batch_reply_n(struct redisReply *r)
 {
-    return (r != NULL && r->type == REDIS_REPLY_ARRAY) ? (size_t) r->elements
-                                                       : 0;
+    return ngx_http_batch_reply_list(r) ? (size_t) r->elements : 0;
 }
 
 
@@ -346,4 +365,11 @@ ngx_http_batch_reply_int(struct redisReply *r)
     }
 
     return n * sign;
+}
+
+
+int64_t
+ngx_http_batch_reply_code(struct redisReply *r)
+{
+    return (r != NULL && r->type == REDIS_REPLY_INTEGER) ? r->integer : -1;
 }

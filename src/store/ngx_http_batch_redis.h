@@ -66,11 +66,14 @@ ngx_int_t ngx_http_batch_redis_eval(ngx_http_batch_script_t *script,
 
 /* Reading replies without knowing hiredis.  NULL replies are fine. */
 ngx_uint_t ngx_http_batch_reply_error(struct redisReply *r, ngx_str_t *text);
+ngx_uint_t ngx_http_batch_reply_list(struct redisReply *r);   /* an array? */
 size_t ngx_http_batch_reply_n(struct redisReply *r);      /* 0: no array */
 struct redisReply *ngx_http_batch_reply_at(struct redisReply *r, size_t i);
 /* string or status; an integer is 0-length; 1 if there is one */
 ngx_uint_t ngx_http_batch_reply_str(struct redisReply *r, ngx_str_t *s);
 /* integer, or a decimal string; 0 otherwise */
 int64_t ngx_http_batch_reply_int(struct redisReply *r);
+/* a script's code: an integer and nothing else, -1 otherwise */
+int64_t ngx_http_batch_reply_code(struct redisReply *r);
 
 #endif
