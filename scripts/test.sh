@@ -304,7 +304,7 @@ for s in "$@"; do
         nginx)  stage nginx 360 "$self" --run nginx ;;
         asan)   stage asan 600 "$self" --run asan ;;
         e2e)
-            for e in seeds node python; do
+            for e in seeds node python parts; do
                 stage "e2e-$e" 420 "$ROOT/t/e2e/run.sh" "$e"
             done
             ;;

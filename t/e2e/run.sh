@@ -1,5 +1,5 @@
 #!/bin/bash
-# run.sh node|python|seeds - one of the end-to-end tests, on servers of its
+# run.sh node|python|seeds|parts - one of the end-to-end tests, on servers of its
 # own.  TAP on standard output; what cannot be had here (a registry that does
 # not answer) is said aloud and counts as skipped.
 
@@ -64,7 +64,8 @@ case $what in
     node)   node_env || skip "no openai package for node here" ;;
     python) python_env || skip "no openai package for Python here" ;;
     seeds)  python_env || true ;;
-    *)      die "usage: run.sh node|python|seeds" ;;
+    parts)  command -v python3 > /dev/null || skip "no python3 here" ;;
+    *)      die "usage: run.sh node|python|seeds|parts" ;;
 esac
 
 trap 'stack_down' EXIT
@@ -89,6 +90,14 @@ case $what in
         ;;
     seeds)
         timeout 120 "$ROOT/t/e2e/seeds.sh" "$base" "$dir/files" "$python" \
+            || rc=$?
+        ;;
+    parts)
+        # MEGABYTES=8192 is the largest that there may be, and needs twice
+        # that on disk
+
+        timeout $((120 + ${MEGABYTES:-300} / 8)) python3 "$ROOT/t/e2e/parts.py" \
+            "$base/v1" "${MEGABYTES:-300}" $(pgrep -P "$stack_nginx_pid") \
             || rc=$?
         ;;
 esac
