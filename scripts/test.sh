@@ -5,7 +5,8 @@
 #     unit      t/unit: the pure rooms and the store; t/lua: Redis' scripts
 #     nginx     t/*.t on the installed nginx
 #     asan      t/*.t again, nginx and module with sanitizers
-#     e2e       official SDKs of Node and Python, the two quick starts
+#     e2e       official SDKs of Node and Python, the two quick starts, a large
+#               file in parts
 #     llama     a real llama-server
 #     demo      make demo
 #     fault     t/fault: batches while processes are killed, fixed seeds

@@ -2,6 +2,7 @@
 //
 // TAP on standard output.  The directory takes the files that are uploaded.
 
+import crypto from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import OpenAI, { toFile } from 'openai';
@@ -223,6 +224,43 @@ async function uploads() {
 }
 
 
+// 150 MB, three parts of 64 MiB at the same time; this SDK has no helper for it
+
+async function large() {
+    const part = 64 * 1024 * 1024;
+    const data = Buffer.alloc(150 * 1024 * 1024, 'x'.repeat(1023) + '\n');
+    const md5 = (b) => crypto.createHash('md5').update(b).digest('hex');
+
+    for (let at = 0, n = 0; at < data.length; at += 1024, n++) {
+        data.write(`{"n":${n},"x":"`, at);
+        data.write('"}', at + 1021);
+    }
+
+    const upload = await client.uploads.create({ filename: 'large.jsonl',
+        purpose: 'batch', bytes: data.length, mime_type: 'text/jsonl' });
+    const ids = await Promise.all([2, 0, 1].map(async (i) =>
+        [i, (await client.uploads.parts.create(upload.id,
+            { data: new File([data.subarray(i * part, (i + 1) * part)],
+                             `part-${i}`) })).id]));
+    const sent = ids.map(([, id]) => id);
+    const ordered = ids.sort(([a], [b]) => a - b).map(([, id]) => id);
+
+    await refused(client.uploads.complete(upload.id,
+        { part_ids: sent, md5: md5(data) }), 400,
+        'parts in another order than their MD5');
+
+    const done = await client.uploads.complete(upload.id,
+        { part_ids: ordered, md5: md5(data) });
+
+    is(done.file.bytes, data.length, '150 MB in three parts at once');
+
+    const back = await client.files.content(done.file.id);
+    is(md5(Buffer.from(await back.arrayBuffer())), md5(data),
+       'their content');
+    await client.files.delete(done.file.id);
+}
+
+
 async function paging(file) {
     const made = [];
 
@@ -272,6 +310,7 @@ try {
     await whole(file);
     await errors();
     await uploads();
+    await large();
     await paging(file);
     await cancel();
 } catch (e) {

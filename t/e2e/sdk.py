@@ -79,11 +79,49 @@ def uploads():
         file=data, filename="b", bytes=len(data), mime_type="text/jsonl",
         purpose="batch", md5="0" * 32), openai.BadRequestError,
         "bytes with the MD5 of others")
+    large_upload()
     up = client.uploads.create(bytes=1, filename="c", purpose="batch",
                                mime_type="text/jsonl")
     ok(client.uploads.cancel(up.id).status == "cancelled", "uploads.cancel")
     refused(lambda: client.uploads.complete(upload_id=up.id, part_ids=["x"]),
             openai.BadRequestError, "to complete a cancelled upload")
+
+
+def large_upload():
+    """150 MB: three parts of the size that the SDK takes by itself."""
+    name = os.path.join(folder, "large.jsonl")
+    whole = hashlib.md5()
+    with open(name, "wb") as f:
+        for i in range(150):
+            block = b"".join(b'{"n":%d,"x":"%s"}\n' % (j, b"y" * 1000)
+                             for j in range(i * 1024, i * 1024 + 1024))
+            whole.update(block)
+            f.write(block)
+    size = os.path.getsize(name)
+    up = client.uploads.upload_file_chunked(
+        file=name, mime_type="text/jsonl", purpose="batch",
+        md5=whole.hexdigest())
+    ok(up.file.bytes == size, "150 MB in parts of 64 MiB", up)
+    got = hashlib.md5()
+    with client.files.with_streaming_response.content(up.file.id) as r:
+        for block in r.iter_bytes():
+            got.update(block)
+    ok(got.digest() == whole.digest(), "their content")
+    client.files.delete(up.file.id)
+
+    # the order is that of part_ids, not that of sending
+
+    data = jsonl(3).splitlines(keepends=True)
+    up = client.uploads.create(bytes=sum(map(len, data)), filename="order",
+                               purpose="batch", mime_type="text/jsonl")
+    ids = [client.uploads.parts.create(up.id, data=x).id
+           for x in reversed(data)]
+    refused(lambda: client.uploads.complete(
+        up.id, part_ids=ids, md5=hashlib.md5(b"".join(data)).hexdigest()),
+        openai.BadRequestError, "parts in another order than their MD5")
+    up = client.uploads.complete(up.id, part_ids=ids[::-1])
+    ok(client.files.content(up.file.id).content == b"".join(data),
+       "parts in the order of part_ids")
 
 
 def main():
