@@ -199,7 +199,14 @@ ngx_http_batch_finalize_ended(ngx_http_batch_finalizer_t *z)
         return NGX_HTTP_BATCH_FINAL_TROUBLE;
     }
 
-    ngx_http_batch_final_settle(&f->final, z->log);
+    /* while there are work files, the sweep knows that it is not settled */
+
+    if (ngx_http_batch_final_settle(&f->final, z->log) != NGX_OK) {
+        ngx_free(f->final.data);
+        ngx_str_null(&f->final);
+        return NGX_HTTP_BATCH_FINAL_TROUBLE;
+    }
+
     (void) ngx_http_batch_store_delete_work(f->id, z->log);
 
     return NGX_HTTP_BATCH_FINAL_OK;

@@ -223,7 +223,9 @@ ngx_http_batch_portion_final(ngx_http_batch_item_t *item, ngx_log_t *log)
         return NGX_DECLINED;
     }
 
-    ngx_http_batch_final_settle(&item->final, log);
+    /* what fails for want of space does not keep the index closed */
+
+    (void) ngx_http_batch_final_settle(&item->final, log);
 
     for (i = 0; i < 2; i++) {
         object = json_object_get(item->final_root, keys[i]);
@@ -239,11 +241,19 @@ ngx_http_batch_portion_final(ngx_http_batch_item_t *item, ngx_log_t *log)
 
         rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE_DEL,
                                          item->files[i].id, log);
+
+        if (rc == 0) {
+
+            /* the tombstone goes some time after what it was for */
+
+            rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_BLOB,
+                                             item->files[i].id, log);
+            item->nfiles[i] = (rc == 1);
+        }
+
         if (rc == NGX_ERROR) {
             return NGX_ERROR;
         }
-
-        item->nfiles[i] = (rc == 0);
     }
 
     return NGX_OK;

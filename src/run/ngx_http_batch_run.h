@@ -323,6 +323,8 @@ void ngx_http_batch_job_tick(void);
 
 /* sweep: files that have expired, leftovers in tmp/ */
 void ngx_http_batch_sweep_init(ngx_cycle_t *cycle);
+/* tidy: what else crashes have left in the store */
+void ngx_http_batch_tidy_init(ngx_cycle_t *cycle);
 
 /* chunk */
 void ngx_http_batch_chunk_open(ngx_http_batch_run_t *run, uint32_t chunk,

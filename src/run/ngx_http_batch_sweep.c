@@ -80,6 +80,8 @@ ngx_http_batch_sweep_init(ngx_cycle_t *cycle)
     ev->cancelable = 1;
 
     ngx_add_timer(ev, 1000);
+
+    ngx_http_batch_tidy_init(cycle);
 }
 
 

@@ -12,6 +12,8 @@ static void ngx_http_batch_text_stamp(ngx_http_batch_text_t *t,
     const char *name, int64_t at);
 static void ngx_http_batch_text_file(ngx_http_batch_text_t *t,
     const char *name, const ngx_http_batch_file_t *f);
+static ngx_int_t ngx_http_batch_final_file(ngx_http_batch_file_t *f,
+    ngx_log_t *log);
 
 
 static u_char *
@@ -239,36 +241,71 @@ ngx_http_batch_final_status(const ngx_str_t *text, batch_status_e *status)
 }
 
 
-void
+ngx_int_t
 ngx_http_batch_final_settle(const ngx_str_t *text, ngx_log_t *log)
 {
     json_t                       *root, *object;
-    ngx_str_t                     s;
+    ngx_int_t                     rc;
     ngx_uint_t                    i;
     ngx_http_batch_file_t         f;
     static const char *const      keys[] = { "output", "error" };
 
     root = json_loadb((char *) text->data, text->len, 0, NULL);
 
+    if (root == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = NGX_OK;
+
     for (i = 0; i < 2; i++) {
         object = json_object_get(root, keys[i]);
 
-        if (!json_is_object(object)
-            || ngx_http_batch_file_from_json(&f, object) != NGX_OK
-            || ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE, f.id, log)
-               != 0)
+        if (json_is_object(object)
+            && ngx_http_batch_file_from_json(&f, object) == NGX_OK
+            && ngx_http_batch_final_file(&f, log) != NGX_OK)
         {
-            continue;
-        }
-
-        s = ngx_http_batch_file_encode(&f);
-
-        if (s.data) {
-            (void) ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, f.id,
-                                                s.data, s.len, log);
-            free(s.data);
+            rc = NGX_ERROR;
         }
     }
 
     json_decref(root);
+
+    return rc;
+}
+
+
+/* What has no blob any more was deleted, even if its tombstone is gone, too. */
+
+static ngx_int_t
+ngx_http_batch_final_file(ngx_http_batch_file_t *f, ngx_log_t *log)
+{
+    ngx_int_t  rc;
+    ngx_str_t  s;
+
+    rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE, f->id, log);
+
+    if (rc != 0) {
+        return rc == 1 ? NGX_OK : NGX_ERROR;
+    }
+
+    rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_BLOB, f->id, log);
+
+    if (rc != 1) {
+        return rc == 0 ? NGX_OK : NGX_ERROR;
+    }
+
+    s = ngx_http_batch_file_encode(f);
+
+    if (s.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* DECLINED: somebody else was first, or it was deleted */
+
+    rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, f->id, s.data,
+                                      s.len, log);
+    free(s.data);
+
+    return rc == NGX_ERROR ? NGX_ERROR : NGX_OK;
 }

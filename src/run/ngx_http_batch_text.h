@@ -58,9 +58,9 @@ ngx_int_t ngx_http_batch_final_status(const ngx_str_t *text,
 
 /*
  * Publishes the manifests of the files that final.json names, where they are
- * missing and the file was not deleted: they are derived from it.  Errors are
- * logged only; recovery does it again.
+ * missing and the file was not deleted: they are derived from it.  NGX_ERROR:
+ * not all of them; to be done again.
  */
-void ngx_http_batch_final_settle(const ngx_str_t *text, ngx_log_t *log);
+ngx_int_t ngx_http_batch_final_settle(const ngx_str_t *text, ngx_log_t *log);
 
 #endif

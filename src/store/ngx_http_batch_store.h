@@ -159,6 +159,33 @@ ngx_int_t ngx_http_batch_store_walk_next(ngx_http_batch_walk_t *w,
     char id[BATCH_ID_LEN], ngx_log_t *log);
 void ngx_http_batch_store_walk_close(ngx_http_batch_walk_t *w);
 
+/*
+ * What crashes have left, found in one walk over batches and then files.
+ * orphans_next() looks at one name:
+ *   NGX_AGAIN     done with it
+ *   NGX_OK        id is a batch that has ended and still has work files: its
+ *                 result is to be settled and they are to be deleted
+ *   NGX_DONE      that was all
+ *   NGX_ERROR     the walk cannot go on
+ * By itself it deletes, when not touched for NGX_HTTP_BATCH_ORPHAN_AGE seconds:
+ * directories of batches that were never created, blobs without a manifest,
+ * tombstones of what is gone; and it finishes deletions that were cut short.
+ * A blob that a final.json names has its manifest by the time the walk comes to
+ * the files, if all batches were settled before.
+ */
+#define NGX_HTTP_BATCH_ORPHAN_AGE  (48 * 3600)    /* longer than a key lives, and
+                                                     than a blob may wait for its
+                                                     manifest */
+
+typedef struct ngx_http_batch_orphans_s  ngx_http_batch_orphans_t;
+
+ngx_http_batch_orphans_t *ngx_http_batch_store_orphans_open(ngx_log_t *log);
+ngx_int_t ngx_http_batch_store_orphans_next(ngx_http_batch_orphans_t *o,
+    char id[BATCH_ID_LEN], ngx_log_t *log);
+/* a batch could not be settled: blobs stay, whatever they look like */
+void ngx_http_batch_store_orphans_unsure(ngx_http_batch_orphans_t *o);
+void ngx_http_batch_store_orphans_close(ngx_http_batch_orphans_t *o);
+
 /* deletes files in tmp/ not touched for age seconds */
 void ngx_http_batch_store_sweep_tmp(time_t age, ngx_log_t *log);
 
