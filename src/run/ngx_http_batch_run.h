@@ -37,6 +37,8 @@
                                                          kept in memory */
 #define NGX_HTTP_BATCH_HEAD_MAX       4096      /* of an answer that is no JSON */
 
+#define NGX_HTTP_BATCH_TMP_AGE        (24 * 3600)   /* s: longer than any upload
+                                                       may last */
 #define NGX_HTTP_BATCH_META_MAX       (1024 * 1024)   /* batch.json, bytes */
 
 #define NGX_HTTP_BATCH_COMMIT_N       256       /* records */
@@ -321,7 +323,7 @@ ngx_int_t ngx_http_batch_job_start(ngx_http_batch_run_t *run,
     ngx_http_batch_claim_e kind, ngx_http_batch_index_res_t *res);
 void ngx_http_batch_job_tick(void);
 
-/* sweep: files that have expired, leftovers in tmp/ */
+/* sweep: files and uploads that have expired */
 void ngx_http_batch_sweep_init(ngx_cycle_t *cycle);
 /* tidy: what else crashes have left in the store */
 void ngx_http_batch_tidy_init(ngx_cycle_t *cycle);

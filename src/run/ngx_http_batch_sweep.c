@@ -2,7 +2,7 @@
  * Copyright (C) the ngx_http_batch_module authors
  *
  * Files whose time has passed are deleted as a client's DELETE would do it
- * (tombstone first), and what a crash has left in tmp/ goes when it is old.
+ * (tombstone first).
  * So do the parts of uploads whose time has passed; a completed upload whose
  * worker died before there was a file gets its file.  One worker of a node does
  * it; two nodes at once do no harm.
@@ -10,14 +10,10 @@
 
 #include "ngx_http_batch_run.h"
 #include "ngx_http_batch_uploads.h"
-#include "ngx_http_batch_keys.h"
 
 
 #define NGX_HTTP_BATCH_SWEEP_EVERY    10000          /* ms */
 #define NGX_HTTP_BATCH_SWEEP_FILES    64             /* at once */
-#define NGX_HTTP_BATCH_TMP_EVERY      3600000        /* ms */
-#define NGX_HTTP_BATCH_TMP_AGE        (24 * 3600)    /* s: longer than any
-                                                        upload may last */
 #define NGX_HTTP_BATCH_UPLOADS_EVERY  300000         /* ms */
 #define NGX_HTTP_BATCH_UPLOADS_GRACE  600            /* s: a complete call that
                                                         came in time may still
@@ -27,8 +23,7 @@
 
 
 typedef struct {
-    ngx_uint_t              tmp;       /* also look into tmp/ */
-    ngx_uint_t              uploads;   /* and uploads/ */
+    ngx_uint_t              uploads;   /* also look into uploads/ */
     int64_t                 now;       /* s */
     ngx_uint_t              nmade;     /* files made of completed uploads */
     ngx_str_t               made[NGX_HTTP_BATCH_SWEEP_FILES];
@@ -56,8 +51,6 @@ static void ngx_http_batch_sweep_told(void *data, ngx_int_t rc,
 
 static ngx_event_t       ngx_http_batch_sweep_event;
 static ngx_connection_t  ngx_http_batch_sweep_dummy;
-static ngx_msec_t        ngx_http_batch_sweep_tmp_at;
-static ngx_uint_t        ngx_http_batch_sweep_swept_tmp;
 static ngx_msec_t        ngx_http_batch_sweep_uploads_at;
 static ngx_uint_t        ngx_http_batch_sweep_swept_uploads;
 
@@ -106,7 +99,7 @@ ngx_http_batch_sweep_expired(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
     size_t                   i;
-    ngx_uint_t               tmp, uploads;
+    ngx_uint_t               uploads;
     ngx_http_batch_task_t   *task;
     ngx_http_batch_sweep_t  *s;
 
@@ -114,15 +107,11 @@ ngx_http_batch_sweep_expired(void *data, ngx_int_t rc,
         return;
     }
 
-    tmp = !ngx_http_batch_sweep_swept_tmp
-          || ngx_current_msec - ngx_http_batch_sweep_tmp_at
-             > NGX_HTTP_BATCH_TMP_EVERY;
-
     uploads = !ngx_http_batch_sweep_swept_uploads
               || ngx_current_msec - ngx_http_batch_sweep_uploads_at
                  > NGX_HTTP_BATCH_UPLOADS_EVERY;
 
-    if (res->n == 0 && !tmp && !uploads) {
+    if (res->n == 0 && !uploads) {
         return;
     }
 
@@ -134,7 +123,6 @@ ngx_http_batch_sweep_expired(void *data, ngx_int_t rc,
     }
 
     s = task->ctx;
-    s->tmp = tmp;
     s->uploads = uploads;
     s->now = batch_clock_sec();
 
@@ -145,11 +133,6 @@ ngx_http_batch_sweep_expired(void *data, ngx_int_t rc,
     if (ngx_http_batch_task_post(task) != NGX_OK) {
         ngx_http_batch_sweep_done(s, ngx_cycle->log);
         return;
-    }
-
-    if (tmp) {
-        ngx_http_batch_sweep_swept_tmp = 1;
-        ngx_http_batch_sweep_tmp_at = ngx_current_msec;
     }
 
     if (uploads) {
@@ -195,11 +178,6 @@ ngx_http_batch_sweep_run(void *ctx, ngx_log_t *log)
 
     for (i = 0; i < s->n && !ngx_http_batch_task_quit(); i++) {
         s->rc[i] = ngx_http_batch_store_delete_file(s->ids[i], log);
-    }
-
-    if (s->tmp) {
-        ngx_http_batch_store_sweep_tmp(NGX_HTTP_BATCH_TMP_AGE, log);
-        ngx_http_batch_store_sweep_keys(log);
     }
 
     if (s->uploads) {

@@ -2,13 +2,14 @@
  * Copyright (C) the ngx_http_batch_module authors
  *
  * What crashes have left in the store, looked for every hour in one walk, a
- * thousand names a second: results that nobody settled, work files of batches
+ * thousand names a second: files in tmp/, records of old keys, results that nobody settled, work files of batches
  * that have ended, blobs and directories that never became anything, tombstones
  * that nobody needs any more.  One worker of a node does it; two nodes at once
  * do no harm.
  */
 
 #include "ngx_http_batch_run.h"
+#include "ngx_http_batch_keys.h"
 #include "ngx_http_batch_text.h"
 
 
@@ -92,6 +93,12 @@ ngx_http_batch_tidy_run(void *ctx, ngx_log_t *log)
     ngx_uint_t  n;
 
     if (t->orphans == NULL) {
+
+        /* first: a blob has a second name while its tmp file is there */
+
+        ngx_http_batch_store_sweep_tmp(NGX_HTTP_BATCH_TMP_AGE, log);
+        ngx_http_batch_store_sweep_keys(log);
+
         t->orphans = ngx_http_batch_store_orphans_open(log);
 
         if (t->orphans == NULL) {

@@ -80,7 +80,7 @@ sub fault {
     my $err = Errno->can($o{errno} // 'EIO')->();
 
     words(0, 0);
-    words(1, $o{n}, $action, $err, $o{sticky} ? 1 : 0, 0, 0, 0);
+    words(1, $o{n}, $action, $err, $o{sticky} ? 1 : 0, 0, 0);
     words(0, $class);
 }
 

@@ -20,7 +20,7 @@
  *      4  1: also with every later one
  *      5  calls so far
  *      6  how often it happened
- *      7  how often a descriptor whose sync had failed was synced again
+ *      7  how often a file's descriptor whose sync had failed was synced again
  *      8  1: the filesystem says that there are free ...
  *      9     ... so many bytes
  *     10     ... and inodes
@@ -191,6 +191,10 @@ CALL(READS, off_t, lseek, -1, (int a, off_t b, int c), (a, b, c))
 CALL(READS, off_t, lseek64, -1, (int a, off_t b, int c), (a, b, c))
 
 
+/* O_TMPFILE has O_DIRECTORY's bit in it */
+#define MAKES(flags)                                                          \
+    (((flags) & O_CREAT) || ((flags) & O_TMPFILE) == O_TMPFILE)
+
 #define OPEN(name)                                                            \
     static int                                                                \
     w_##name(int dir, const char *path, int flags, ...)                       \
@@ -199,9 +203,9 @@ CALL(READS, off_t, lseek64, -1, (int a, off_t b, int c), (a, b, c))
         va_list  list;                                                        \
         REAL(int, name, int, const char *, int, ...)                          \
         va_start(list, flags);                                                \
-        mode = (flags & (O_CREAT|O_TMPFILE)) ? va_arg(list, int) : 0;         \
+        mode = MAKES(flags) ? va_arg(list, int) : 0;                          \
         va_end(list);                                                         \
-        what = hit((flags & (O_CREAT|O_TMPFILE)) ? CHANGES : READS, #name);   \
+        what = hit(MAKES(flags) ? CHANGES : READS, #name);                    \
         if (what == FAIL) {                                                   \
             return -1;                                                        \
         }                                                                     \
@@ -213,7 +217,24 @@ OPEN(openat)
 OPEN(openat64)
 
 
-/* a failed sync is not to be tried again */
+/* A failed sync of a file is not to be tried again.  A room's directory stays
+ * open and is synced for each new entry. */
+
+static void
+sync_failed(int fd)
+{
+    int          err;
+    struct stat  st;
+
+    err = errno;
+
+    if (fd >= 0 && fd < FDS && fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
+        bad_sync[fd] = 1;
+    }
+
+    errno = err;
+}
+
 
 #define SYNC(name)                                                            \
     static int                                                                \
@@ -225,9 +246,7 @@ OPEN(openat64)
         }                                                                     \
         what = hit(CHANGES, #name);                                           \
         if (what == FAIL) {                                                   \
-            if (fd >= 0 && fd < FDS) {                                        \
-                bad_sync[fd] = 1;                                             \
-            }                                                                 \
+            sync_failed(fd);                                                  \
             return -1;                                                        \
         }                                                                     \
         rc = real(fd);                                                        \
