@@ -218,3 +218,32 @@ utime time() - 100000, time() - 100000, glob(store_dir() . '/keys/*');
 nginx_stop('QUIT');
 nginx_start();
 ok(wait_until(sub { !glob(store_dir() . '/keys/*') }), 'old records are gone');
+
+
+
+=== TEST 7: dialect impala: the input was deleted since
+--- http_extra
+    batch_dialect impala;
+    batch_job  job-1;
+--- flow
+my %ok = (completion_window => 'unlimited', job_id => 'job-1');
+my $f = upload(jsonl(2))->{json}{id};
+my $r = create_batch($f, %ok, http => [key('k')]);
+
+is($r->{status}, 200, 'the first');
+is(wait_batch($r->{json}{id})->{status}, 'completed', 'it completes');
+api('DELETE', "/v1/files/$f");
+
+my $s = create_batch($f, %ok, http => [key('k')]);
+is($s->{status}, 200, 'the same request');
+is($s->{json}{id}, $r->{json}{id}, 'the same batch');
+is($s->{json}{status}, 'completed', 'as it is now');
+is_reused(create_batch($f, %ok, metadata => { a => 'b' }, http => [key('k')]),
+          'another request');
+is(create_batch($f, %ok, http => [key('l')])->{status}, 404, 'another key');
+is(create_batch($f, %ok)->{status}, 404, 'no key');
+
+# what was refused has used no key
+
+$f = upload(jsonl(1))->{json}{id};
+is(create_batch($f, %ok, http => [key('l')])->{status}, 200, 'it is free');

@@ -149,6 +149,58 @@ is($r->{status}, 400, '#91 a bad line');
 is_deeply($r->{json}, error_body('Invalid JSONL at line 3: Unexpected byte at '
           . 'byte 6.', 'file', 'invalid_json_line'), '#91 is named');
 
+# the same of a file in parts
+
+my %u = (filename => 'in.jsonl', mime_type => 'text/jsonl', bytes => 16);
+$r = api('POST', '/v1/uploads', { %u, filename => 'in.json' });
+is($r->{status}, 400, '#91 the name of an upload');
+is_deeply($r->{json}, error_body("Invalid 'filename': the name of the file "
+          . 'must end with .jsonl.', 'filename', 'invalid_value'),
+          '#91 the error');
+$r = api('POST', '/v1/uploads', { %u, purpose => 'vision' });
+is($r->{status}, 400, '#91 its purpose');
+is_deeply($r->{json}, error_body("Invalid value: 'vision'. Supported values "
+          . "are: 'batch'.", 'purpose', 'invalid_value'), '#91 the error');
+$r = api('POST', '/v1/uploads', { %u, bytes => $size + 1 });
+is($r->{status}, 400, '#91 its size');
+is($r->{json}{error}{code}, 'integer_above_max_value', '#91 the error');
+
+for (["{}\n\n{\"a\":}\n{}\n", 400, 'a bad line'],
+     ["{}\n\n{\"a\":1}\n{", 400, 'a bad end'],
+     ["{}\n\n{\"a\":1}\n{}", 200, 'all good'])
+{
+    my ($text, $status, $name) = @$_;
+    my $id = api('POST', '/v1/uploads', { %u, bytes => length $text })
+             ->{json}{id};
+    my @parts;
+
+    # a line may begin in one part and end in another
+
+    for (unpack '(a5)*', $text) {
+        my ($body, $type) = multipart(data => { data => $_,
+                                                filename => 'x' });
+        push @parts, api('POST', "/v1/uploads/$id/parts", undef,
+                         body => $body, headers => ['Content-Type' => $type])
+                     ->{json}{id};
+    }
+
+    $r = api('POST', "/v1/uploads/$id/complete", { part_ids => \@parts });
+    is($r->{status}, $status, "#91 an upload, $name");
+
+    if ($status == 200) {
+        is($r->{json}{file}{purpose}, 'batch', '#91 the default purpose');
+        next;
+    }
+
+    my ($line, $what) = $name eq 'a bad line'
+                        ? (3, 'Unexpected byte at byte 6')
+                        : (4, 'Unexpected end at byte 2');
+    is_deeply($r->{json}, error_body("Invalid JSONL at line $line: $what.",
+              undef, 'invalid_json_line'), "#91 an upload, $name: is named");
+    is(api('GET', "/v1/uploads/$id")->{json}{status}, 'pending',
+       '#91 it is pending still');
+}
+
 
 
 === TEST 3: errors

@@ -131,6 +131,8 @@ struct ngx_http_batch_op_s {
     ngx_fd_t                    fd;
     off_t                       size;
 
+    int64_t                     at;            /* s: the batch's creation, then
+                                                  its cancellation */
     ngx_http_batch_file_t       file;
     ngx_http_batch_meta_t       meta;
     json_t                     *root;          /* file or meta point into it */
@@ -250,9 +252,14 @@ ngx_int_t ngx_http_batch_check_anchor(ngx_http_batch_op_t *op,
  * missing or null has len 0 */
 ngx_int_t ngx_http_batch_check_string(ngx_http_batch_op_t *op,
     const char *name, ngx_uint_t required, ngx_str_t *value);
+/* "batch": the only purpose of the dialect tensorzero, and its default */
+extern const ngx_str_t  ngx_http_batch_purpose;
 /* one of the purposes a client may give; *purpose is static */
 ngx_int_t ngx_http_batch_check_purpose(ngx_http_batch_op_t *op,
     const u_char *p, size_t len, ngx_str_t *purpose);
+/* dialect tensorzero: the name ends with .jsonl */
+ngx_int_t ngx_http_batch_check_suffix(ngx_http_batch_op_t *op,
+    const char *param, const ngx_str_t *name);
 /* 1 if a file that begins so may be a batch's input.  len: of the whole file,
  * or more than NGX_HTTP_BATCH_CHECK_HEAD, which is what is looked at. */
 ngx_uint_t ngx_http_batch_check_jsonl(u_char *p, size_t len);
@@ -292,6 +299,9 @@ ngx_int_t ngx_http_batch_idem_init(ngx_http_batch_op_t *op);
 /* what makes a request the same, besides method and path; also in a task */
 void ngx_http_batch_idem_add(ngx_http_batch_op_t *op, const void *p,
     size_t len);
+/* In a task, if there is op->idem: NGX_AGAIN if the key is free, NGX_DONE or
+ * NGX_DECLINED if it was used, NGX_ERROR */
+ngx_int_t ngx_http_batch_idem_look(ngx_http_batch_op_t *op, ngx_log_t *log);
 /* In a task, once, if there is op->idem, right before the object (its manifest)
  * is published: as ngx_http_batch_store_key_claim(), with idem->first. */
 ngx_int_t ngx_http_batch_idem_claim(ngx_http_batch_op_t *op,

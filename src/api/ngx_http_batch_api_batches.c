@@ -10,6 +10,9 @@
 
 
 static void ngx_http_batch_create_parsed(ngx_http_batch_op_t *op);
+static void ngx_http_batch_create_look(ngx_http_batch_op_t *op,
+    ngx_log_t *log);
+static void ngx_http_batch_create_looked(ngx_http_batch_op_t *op);
 static void ngx_http_batch_create_begin(ngx_http_batch_op_t *op);
 static void ngx_http_batch_create_ready(ngx_http_batch_op_t *op,
     ngx_int_t rc, ngx_http_batch_index_res_t *res);
@@ -61,7 +64,41 @@ ngx_http_batch_create_parsed(ngx_http_batch_op_t *op)
 
     ngx_http_batch_idem_add(op, op->body->pos, op->body->last - op->body->pos);
 
-    if (op->conf->dialect == NGX_HTTP_BATCH_IMPALA) {
+    if (op->conf->dialect != NGX_HTTP_BATCH_IMPALA) {
+        ngx_http_batch_create_begin(op);
+        return;
+    }
+
+    if (op->idem == NULL) {
+        ngx_http_batch_api_check_input(op, ngx_http_batch_create_begin);
+        return;
+    }
+
+    /* a request that was answered before gets the same answer, whatever has
+     * become of its input */
+
+    (void) ngx_http_batch_op_task(op, ngx_http_batch_create_look,
+                                  ngx_http_batch_create_looked);
+}
+
+
+static void
+ngx_http_batch_create_look(ngx_http_batch_op_t *op, ngx_log_t *log)
+{
+    op->rc = ngx_http_batch_idem_look(op, log);
+    op->err = ngx_errno;
+}
+
+
+static void
+ngx_http_batch_create_looked(ngx_http_batch_op_t *op)
+{
+    if (op->rc == NGX_ERROR) {
+        ngx_http_batch_op_disk_error(op);
+        return;
+    }
+
+    if (op->rc == NGX_AGAIN) {
         ngx_http_batch_api_check_input(op, ngx_http_batch_create_begin);
         return;
     }
@@ -326,6 +363,8 @@ ngx_http_batch_batch_found(ngx_http_batch_op_t *op, ngx_int_t rc,
     own = (m.tenant.len == op->tenant.len
            && ngx_memcmp(m.tenant.data, op->tenant.data, m.tenant.len) == 0);
 
+    op->at = m.created_us / 1000000;
+
     json_decref(root);
 
     if (!own) {
@@ -384,6 +423,10 @@ ngx_http_batch_cancel_step(ngx_http_batch_op_t *op, ngx_int_t rc,
         return;
     }
 
+    op->at = batch_clock_since(ngx_max(op->at,
+                                       ngx_max(res->view->in_progress_at,
+                                               res->view->finalizing_at)));
+
     (void) ngx_http_batch_op_task(op, ngx_http_batch_cancel_publish,
                                   ngx_http_batch_cancel_published);
 }
@@ -406,12 +449,7 @@ ngx_http_batch_cancel_refused(ngx_http_batch_op_t *op, batch_status_e status)
 static void
 ngx_http_batch_cancel_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
 {
-    int64_t  at;
-
-    at = batch_clock_sec();
-
-    op->rc = ngx_http_batch_cancel_mark(op->id, &at, log);
-    op->meta.created_us = at * 1000000;
+    op->rc = ngx_http_batch_cancel_mark(op->id, &op->at, log);
     op->err = ngx_errno;
 }
 
@@ -436,8 +474,8 @@ ngx_http_batch_cancel_published(ngx_http_batch_op_t *op)
 
     ngx_http_batch_op_wait(op, ngx_http_batch_cancel_answer);
     ngx_http_batch_op_sent(op, ngx_http_batch_index_batch_cancel(op->id,
-                                           op->meta.created_us / 1000000,
-                                           ngx_http_batch_op_index, op));
+                                                 op->at,
+                                                 ngx_http_batch_op_index, op));
 }
 
 

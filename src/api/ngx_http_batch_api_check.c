@@ -20,6 +20,9 @@ static const ngx_str_t  ngx_http_batch_purposes[] = {
     (sizeof(ngx_http_batch_purposes) / sizeof(ngx_str_t))
 
 
+const ngx_str_t  ngx_http_batch_purpose = ngx_string("batch");
+
+
 static ngx_int_t ngx_http_batch_check_number(const u_char *p, size_t len,
     int64_t *n);
 static const char *ngx_http_batch_check_type_name(const json_t *value);
@@ -308,6 +311,15 @@ ngx_http_batch_check_purpose(ngx_http_batch_op_t *op, const u_char *p,
             && ngx_memcmp(p, ngx_http_batch_purposes[i].data, len) == 0)
         {
             *purpose = ngx_http_batch_purposes[i];
+
+            if (op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO
+                && !ngx_http_batch_for_batch(purpose))
+            {
+                ngx_http_batch_check_supported(op, "purpose", p, len,
+                                               &ngx_http_batch_purpose, 1);
+                return NGX_DONE;
+            }
+
             return NGX_OK;
         }
     }
@@ -318,6 +330,27 @@ ngx_http_batch_check_purpose(ngx_http_batch_op_t *op, const u_char *p,
                              "'%V' is not one of ['fine-tune', 'assistants', "
                              "'batch', 'user_data', 'vision', 'evals'] - "
                              "'purpose'", &shown);
+    return NGX_DONE;
+}
+
+
+ngx_int_t
+ngx_http_batch_check_suffix(ngx_http_batch_op_t *op, const char *param,
+    const ngx_str_t *name)
+{
+    if (op->conf->dialect != NGX_HTTP_BATCH_TENSORZERO) {
+        return NGX_OK;
+    }
+
+    if (name->len > 6
+        && ngx_strncmp(name->data + name->len - 6, ".jsonl", 6) == 0)
+    {
+        return NGX_OK;
+    }
+
+    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, param, "invalid_value",
+                             "Invalid '%s': the name of the file must end "
+                             "with .jsonl.", param);
     return NGX_DONE;
 }
 

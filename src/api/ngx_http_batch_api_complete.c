@@ -8,13 +8,14 @@
 
 #include "ngx_http_batch_api_uploads.h"
 #include "ngx_http_batch_task.h"
+#include "batch_check.h"
 
 #include <ngx_md5.h>
 #include <ngx_sha1.h>
 
 
 #define NGX_HTTP_BATCH_COMPLETE_JSON   262144      /* of the body, bytes */
-#define NGX_HTTP_BATCH_COMPLETE_PIECE  1048576     /* read for the MD5 */
+#define NGX_HTTP_BATCH_COMPLETE_PIECE  1048576     /* read at once */
 
 
 typedef enum {
@@ -23,7 +24,8 @@ typedef enum {
     NGX_HTTP_BATCH_COMPLETE_NO_PART,
     NGX_HTTP_BATCH_COMPLETE_BYTES,
     NGX_HTTP_BATCH_COMPLETE_MD5,
-    NGX_HTTP_BATCH_COMPLETE_JSONL
+    NGX_HTTP_BATCH_COMPLETE_JSONL,
+    NGX_HTTP_BATCH_COMPLETE_LINE
 } ngx_http_batch_complete_e;
 
 
@@ -35,6 +37,8 @@ typedef struct {
     char                          (*parts)[BATCH_ID_LEN];
     char                            digest[41];     /* of their ids */
     ngx_str_t                       md5;            /* hex; len 0: none */
+    batch_check_t                   check;          /* of each line ... */
+    ngx_uint_t                      lines;          /* ... if wanted */
 
     ngx_http_batch_complete_e       verdict;
     ngx_uint_t                      bad;            /* the part that is not */
@@ -63,7 +67,7 @@ static ngx_int_t ngx_http_batch_complete_join(ngx_http_batch_op_t *op,
     ngx_fd_t fd, ngx_log_t *log);
 static ngx_int_t ngx_http_batch_complete_look(ngx_http_batch_op_t *op,
     ngx_fd_t fd, ngx_log_t *log);
-static ngx_int_t ngx_http_batch_complete_sure(ngx_http_batch_op_t *op,
+static ngx_int_t ngx_http_batch_complete_pass(ngx_http_batch_op_t *op,
     ngx_fd_t fd, u_char *buf, ngx_log_t *log);
 static void ngx_http_batch_complete_finish(ngx_http_batch_op_t *op,
     ngx_log_t *log);
@@ -476,7 +480,7 @@ ngx_http_batch_complete_join(ngx_http_batch_op_t *op, ngx_fd_t fd,
 }
 
 
-/* what can only be known of the whole file: its head, its MD5 */
+/* what can only be known of the whole file: its head, its lines, its MD5 */
 
 static ngx_int_t
 ngx_http_batch_complete_look(ngx_http_batch_op_t *op, ngx_fd_t fd,
@@ -506,12 +510,14 @@ ngx_http_batch_complete_look(ngx_http_batch_op_t *op, ngx_fd_t fd,
         } else if (!ngx_http_batch_check_jsonl(buf, n)) {
             c->verdict = NGX_HTTP_BATCH_COMPLETE_JSONL;
         }
+
+        c->lines = (op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO);
     }
 
     if (rc == NGX_OK && c->verdict == NGX_HTTP_BATCH_COMPLETE_OK
-        && c->md5.len)
+        && (c->md5.len || c->lines))
     {
-        rc = ngx_http_batch_complete_sure(op, fd, buf, log);
+        rc = ngx_http_batch_complete_pass(op, fd, buf, log);
     }
 
     ngx_free(buf);
@@ -521,7 +527,7 @@ ngx_http_batch_complete_look(ngx_http_batch_op_t *op, ngx_fd_t fd,
 
 
 static ngx_int_t
-ngx_http_batch_complete_sure(ngx_http_batch_op_t *op, ngx_fd_t fd, u_char *buf,
+ngx_http_batch_complete_pass(ngx_http_batch_op_t *op, ngx_fd_t fd, u_char *buf,
     ngx_log_t *log)
 {
     off_t                       off;
@@ -533,6 +539,7 @@ ngx_http_batch_complete_sure(ngx_http_batch_op_t *op, ngx_fd_t fd, u_char *buf,
     c = op->data;
 
     ngx_md5_init(&md5);
+    batch_check_init(&c->check);
 
     for (off = 0; off < c->st.upload.bytes; off += n) {
 
@@ -555,14 +562,23 @@ ngx_http_batch_complete_sure(ngx_http_batch_op_t *op, ngx_fd_t fd, u_char *buf,
             return NGX_ERROR;
         }
 
-        ngx_md5_update(&md5, buf, n);
+        if (c->lines) {
+            (void) batch_check_feed(&c->check, buf, n);
+        }
+
+        if (c->md5.len) {
+            ngx_md5_update(&md5, buf, n);
+        }
     }
 
     ngx_md5_final(digest, &md5);
     ngx_hex_dump(hex, digest, 16);
 
-    if (ngx_strncasecmp(hex, c->md5.data, 32) != 0) {
+    if (c->md5.len && ngx_strncasecmp(hex, c->md5.data, 32) != 0) {
         c->verdict = NGX_HTTP_BATCH_COMPLETE_MD5;
+
+    } else if (c->lines && batch_check_finish(&c->check) != BATCH_OK) {
+        c->verdict = NGX_HTTP_BATCH_COMPLETE_LINE;
     }
 
     return NGX_OK;
@@ -633,6 +649,13 @@ ngx_http_batch_complete_done(ngx_http_batch_op_t *op)
         ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
                                  "Invalid file format for Batch API. Must be "
                                  ".jsonl");
+        return;
+
+    case NGX_HTTP_BATCH_COMPLETE_LINE:
+        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL,
+                                 "invalid_json_line",
+                                 "Invalid JSONL at line %uL: %s at byte %uL.",
+                                 c->check.line, c->check.error, c->check.at);
         return;
 
     default:

@@ -17,6 +17,8 @@ static ngx_int_t ngx_http_batch_idem_find(ngx_http_request_t *r,
     ngx_str_t *key);
 static void ngx_http_batch_idem_cleanup(void *data);
 static void ngx_http_batch_idem_text(ngx_sha1_t *sha1, const ngx_str_t *s);
+static void ngx_http_batch_idem_request(ngx_http_batch_idem_t *idem,
+    char request[41]);
 
 
 /* NGX_DECLINED: there is none; NGX_ERROR: there are several */
@@ -152,19 +154,50 @@ ngx_http_batch_idem_add(ngx_http_batch_op_t *op, const void *p, size_t len)
 }
 
 
+/* of what was added so far */
+
+static void
+ngx_http_batch_idem_request(ngx_http_batch_idem_t *idem, char request[41])
+{
+    u_char      digest[20];
+    ngx_sha1_t  sha1;
+
+    sha1 = idem->sha1;
+
+    ngx_sha1_final(digest, &sha1);
+    *ngx_hex_dump((u_char *) request, digest, 20) = '\0';
+}
+
+
+ngx_int_t
+ngx_http_batch_idem_look(ngx_http_batch_op_t *op, ngx_log_t *log)
+{
+    char        request[41];
+    json_t     *root;
+    ngx_int_t   rc;
+    ngx_str_t   first;
+
+    ngx_http_batch_idem_request(op->idem, request);
+
+    rc = ngx_http_batch_store_key_look(op->idem->key, request, &first, &root,
+                                       log);
+    json_decref(root);
+
+    return rc;
+}
+
+
 ngx_int_t
 ngx_http_batch_idem_claim(ngx_http_batch_op_t *op, const ngx_str_t *object,
     ngx_log_t *log)
 {
-    u_char                  digest[20];
     char                    request[41];
     ngx_int_t               rc;
     ngx_http_batch_idem_t  *idem;
 
     idem = op->idem;
 
-    ngx_sha1_final(digest, &idem->sha1);
-    *ngx_hex_dump((u_char *) request, digest, 20) = '\0';
+    ngx_http_batch_idem_request(idem, request);
 
     rc = ngx_http_batch_store_key_claim(idem->key, request, object,
                                         &idem->first, &idem->root, log);

@@ -37,7 +37,6 @@ static ngx_int_t ngx_http_batch_upload_field(ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_upload_purpose(ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_upload_expires(ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_upload_check(ngx_http_batch_op_t *op);
-static ngx_int_t ngx_http_batch_upload_name(ngx_http_batch_op_t *op);
 
 static void ngx_http_batch_upload_end(ngx_http_batch_op_t *op);
 static void ngx_http_batch_upload_commit(ngx_http_batch_op_t *op);
@@ -60,9 +59,6 @@ static const ngx_str_t  ngx_http_batch_part_names[] = {
     ngx_string("expires_after[seconds]"),
     ngx_string("expires_after")
 };
-
-/* dialect tensorzero knows no other purpose */
-static const ngx_str_t  ngx_http_batch_upload_default = ngx_string("batch");
 
 #define ngx_http_batch_upload_too_large  "File is too large."
 
@@ -184,15 +180,6 @@ ngx_http_batch_upload_purpose(ngx_http_batch_op_t *op)
         return NGX_DONE;
     }
 
-    if (op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO
-        && !ngx_http_batch_for_batch(&op->file.purpose))
-    {
-        ngx_http_batch_check_supported(op, "purpose", up->form.field,
-                                       up->form.field_len,
-                                       &ngx_http_batch_upload_default, 1);
-        return NGX_DONE;
-    }
-
     /* the file may have come first */
 
     return up->checked ? ngx_http_batch_upload_check(op) : NGX_OK;
@@ -239,7 +226,9 @@ ngx_http_batch_upload_check(ngx_http_batch_op_t *op)
 
     if (!up->checked) {
 
-        if (ngx_http_batch_upload_name(op) != NGX_OK) {
+        if (ngx_http_batch_check_suffix(op, "file", &up->form.filename)
+            != NGX_OK)
+        {
             return NGX_DONE;
         }
 
@@ -259,32 +248,6 @@ ngx_http_batch_upload_check(ngx_http_batch_op_t *op)
 }
 
 
-static ngx_int_t
-ngx_http_batch_upload_name(ngx_http_batch_op_t *op)
-{
-    ngx_str_t              *name;
-    ngx_http_batch_post_t  *up;
-
-    if (op->conf->dialect != NGX_HTTP_BATCH_TENSORZERO) {
-        return NGX_OK;
-    }
-
-    up = op->data;
-    name = &up->form.filename;
-
-    if (name->len > 6
-        && ngx_strncmp(name->data + name->len - 6, ".jsonl", 6) == 0)
-    {
-        return NGX_OK;
-    }
-
-    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "file", "invalid_value",
-                             "Invalid 'file': the name of the file must end "
-                             "with .jsonl.");
-    return NGX_DONE;
-}
-
-
 static void
 ngx_http_batch_upload_end(ngx_http_batch_op_t *op)
 {
@@ -293,7 +256,7 @@ ngx_http_batch_upload_end(ngx_http_batch_op_t *op)
     if (op->file.purpose.len == 0
         && op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO)
     {
-        op->file.purpose = ngx_http_batch_upload_default;
+        op->file.purpose = ngx_http_batch_purpose;
 
         if (ngx_http_batch_upload_check(op) != NGX_OK) {
             return;

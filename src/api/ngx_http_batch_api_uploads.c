@@ -31,6 +31,8 @@ static void ngx_http_batch_uploads_cleanup(void *state);
 static ngx_int_t ngx_http_batch_uploads_create(ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_uploads_name(ngx_http_batch_op_t *op,
     ngx_http_batch_upload_t *u);
+static ngx_int_t ngx_http_batch_uploads_purpose(ngx_http_batch_op_t *op,
+    ngx_http_batch_upload_t *u);
 static ngx_int_t ngx_http_batch_uploads_bytes(ngx_http_batch_op_t *op,
     ngx_http_batch_upload_t *u);
 static void ngx_http_batch_uploads_parsed(ngx_http_batch_op_t *op);
@@ -165,15 +167,12 @@ ngx_http_batch_uploads_create(ngx_http_batch_op_t *op)
 {
     json_t                   *value;
     int64_t                   seconds;
-    ngx_str_t                 s;
     ngx_http_batch_upload_t  *u;
 
     u = op->data;
 
     if (ngx_http_batch_uploads_name(op, u) != NGX_OK
-        || ngx_http_batch_check_string(op, "purpose", 1, &s) != NGX_OK
-        || ngx_http_batch_check_purpose(op, s.data, s.len, &u->purpose)
-           != NGX_OK
+        || ngx_http_batch_uploads_purpose(op, u) != NGX_OK
         || ngx_http_batch_uploads_bytes(op, u) != NGX_OK
         || ngx_http_batch_check_string(op, "mime_type", 1, &u->mime_type)
            != NGX_OK)
@@ -262,7 +261,29 @@ ngx_http_batch_uploads_name(ngx_http_batch_op_t *op,
         }
     }
 
-    return NGX_OK;
+    return ngx_http_batch_check_suffix(op, "filename", &u->filename);
+}
+
+
+static ngx_int_t
+ngx_http_batch_uploads_purpose(ngx_http_batch_op_t *op,
+    ngx_http_batch_upload_t *u)
+{
+    ngx_str_t   s;
+    ngx_uint_t  optional;
+
+    optional = (op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO);
+
+    if (ngx_http_batch_check_string(op, "purpose", !optional, &s) != NGX_OK) {
+        return NGX_DONE;
+    }
+
+    if (optional && s.len == 0) {
+        u->purpose = ngx_http_batch_purpose;
+        return NGX_OK;
+    }
+
+    return ngx_http_batch_check_purpose(op, s.data, s.len, &u->purpose);
 }
 
 

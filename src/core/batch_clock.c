@@ -19,3 +19,14 @@ batch_clock_real(void)
 
 
 batch_clock_pt  batch_clock = batch_clock_real;
+
+
+int64_t
+batch_clock_since(int64_t sec)
+{
+    int64_t  now;
+
+    now = batch_clock_sec();
+
+    return now > sec ? now : sec;
+}

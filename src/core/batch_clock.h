@@ -15,4 +15,8 @@ extern batch_clock_pt  batch_clock;
 #define batch_clock_us()   batch_clock()
 #define batch_clock_sec()  (batch_clock() / 1000000)
 
+/* Seconds: now, but not before the other time.  Clocks are set back, and those
+ * of Redis and of other nodes differ; what comes later is told to be later. */
+int64_t batch_clock_since(int64_t sec);
+
 #endif

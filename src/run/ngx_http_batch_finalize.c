@@ -51,7 +51,7 @@ static ngx_http_batch_finalize_e ngx_http_batch_finalize_publish(
 static ngx_int_t ngx_http_batch_finalize_blob(ngx_http_batch_finalizer_t *z,
     ngx_uint_t sink);
 static void ngx_http_batch_finalize_text(ngx_http_batch_finalizer_t *z,
-    ngx_http_batch_text_t *text, int64_t now);
+    ngx_http_batch_text_t *text, int64_t begun);
 static ngx_http_batch_finalize_e ngx_http_batch_finalize_commit(
     ngx_http_batch_finalizer_t *z, ngx_http_batch_text_t *text);
 static void ngx_http_batch_finalize_drop(ngx_http_batch_finalizer_t *z);
@@ -388,13 +388,13 @@ ngx_http_batch_finalize_chunk(ngx_http_batch_finalizer_t *z, uint32_t chunk,
 static ngx_http_batch_finalize_e
 ngx_http_batch_finalize_publish(ngx_http_batch_finalizer_t *z)
 {
-    int64_t                     now;
+    int64_t                     begun;
     ngx_int_t                   rc;
     ngx_uint_t                  i;
     ngx_http_batch_text_t       text;
     ngx_http_batch_finalize_e   e;
 
-    now = batch_clock_sec();
+    begun = batch_clock_sec();
 
     for (i = 0; i < 2; i++) {
         if (z->result.tally.lines[i]
@@ -425,7 +425,7 @@ ngx_http_batch_finalize_publish(ngx_http_batch_finalizer_t *z)
 
     ngx_memzero(&text, sizeof(ngx_http_batch_text_t));
 
-    ngx_http_batch_finalize_text(z, &text, now);
+    ngx_http_batch_finalize_text(z, &text, begun);
 
     if (text.failed) {
         ngx_log_error(NGX_LOG_EMERG, z->log, NGX_ENOMEM,
@@ -486,10 +486,17 @@ ngx_http_batch_finalize_blob(ngx_http_batch_finalizer_t *z, ngx_uint_t sink)
 }
 
 
+/*
+ * Clients know some of the times already, and those do not change: finalizing_at
+ * is Redis' time, and the clock may have been set back.  So it is what comes
+ * later that gives way.
+ */
+
 static void
 ngx_http_batch_finalize_text(ngx_http_batch_finalizer_t *z,
-    ngx_http_batch_text_t *text, int64_t now)
+    ngx_http_batch_text_t *text, int64_t begun)
 {
+    int64_t                  last;
     ngx_http_batch_final_t   final;
     ngx_http_batch_tally_t  *tally;
 
@@ -499,21 +506,30 @@ ngx_http_batch_finalize_text(ngx_http_batch_finalizer_t *z,
 
     final.id = z->f->id;
     final.status = z->target;
-    final.ended_at = now;
     final.in_progress_at = z->plan.in_progress_at;
     final.cancelling_at = z->cancelling_at;
+
+    last = ngx_max(z->meta.created_us / 1000000, final.in_progress_at);
+    last = ngx_max(last, final.cancelling_at);
 
     if (z->target != BATCH_CANCELLED) {
         final.finalizing_at = z->f->finalizing_at;
 
+        /* nobody has heard of it then */
+
         if (final.finalizing_at == 0) {
             final.finalizing_at = (int64_t) (z->gather.sealed_us / 1000000);
+
+            if (final.finalizing_at == 0 || final.finalizing_at > begun) {
+                final.finalizing_at = begun;
+            }
         }
 
-        if (final.finalizing_at == 0 || final.finalizing_at > now) {
-            final.finalizing_at = now;
-        }
+        last = ngx_max(last, final.finalizing_at);
+        final.finalizing_at = last;
     }
+
+    final.ended_at = batch_clock_since(last);
 
     final.total = z->plan.total;
     final.completed = tally->ok;

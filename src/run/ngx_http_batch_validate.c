@@ -22,9 +22,10 @@ static ngx_int_t ngx_http_batch_validate_link(ngx_http_batch_validate_t *v,
 static ngx_int_t ngx_http_batch_validate_file(const ngx_str_t *id,
     const ngx_str_t *tenant, ngx_log_t *log);
 static ngx_http_batch_validate_e ngx_http_batch_validate_verdict(
-    ngx_http_batch_validate_t *v, ngx_http_batch_check_t *c, ngx_log_t *log);
+    ngx_http_batch_validate_t *v, ngx_http_batch_check_t *c, int64_t created,
+    ngx_log_t *log);
 static ngx_http_batch_validate_e ngx_http_batch_validate_failed(
-    ngx_http_batch_validate_t *v, ngx_http_batch_defects_t *d, ngx_fd_t input,
+    ngx_http_batch_validate_t *v, ngx_http_batch_check_t *c, int64_t created,
     ngx_log_t *log);
 
 
@@ -161,7 +162,8 @@ ngx_http_batch_validate_input(ngx_http_batch_validate_t *v,
     switch (rc) {
 
     case NGX_OK:
-        e = ngx_http_batch_validate_verdict(v, &c, log);
+        e = ngx_http_batch_validate_verdict(v, &c, meta->created_us / 1000000,
+                                            log);
         break;
 
     case NGX_ABORT:
@@ -265,13 +267,13 @@ ngx_http_batch_validate_file(const ngx_str_t *id, const ngx_str_t *tenant,
 
 static ngx_http_batch_validate_e
 ngx_http_batch_validate_verdict(ngx_http_batch_validate_t *v,
-    ngx_http_batch_check_t *c, ngx_log_t *log)
+    ngx_http_batch_check_t *c, int64_t created, ngx_log_t *log)
 {
     if (ngx_http_batch_defects_any(&c->defects)) {
-        return ngx_http_batch_validate_failed(v, &c->defects, c->input, log);
+        return ngx_http_batch_validate_failed(v, c, created, log);
     }
 
-    c->plan.in_progress_at = batch_clock_sec();
+    c->plan.in_progress_at = batch_clock_since(created);
 
     switch (ngx_http_batch_plan_publish(v->id, &c->plan, log)) {
 
@@ -295,7 +297,7 @@ ngx_http_batch_validate_verdict(ngx_http_batch_validate_t *v,
 
 static ngx_http_batch_validate_e
 ngx_http_batch_validate_failed(ngx_http_batch_validate_t *v,
-    ngx_http_batch_defects_t *d, ngx_fd_t input, ngx_log_t *log)
+    ngx_http_batch_check_t *c, int64_t created, ngx_log_t *log)
 {
     int64_t                     at;
     ngx_int_t                   rc;
@@ -309,7 +311,9 @@ ngx_http_batch_validate_failed(ngx_http_batch_validate_t *v,
 
     e = NGX_HTTP_BATCH_TROUBLE;
 
-    if (ngx_http_batch_defects_text(d, input, &errors, log) != NGX_OK) {
+    if (ngx_http_batch_defects_text(&c->defects, c->input, &errors, log)
+        != NGX_OK)
+    {
         goto done;
     }
 
@@ -325,7 +329,7 @@ ngx_http_batch_validate_failed(ngx_http_batch_validate_t *v,
 
     final.id = v->id;
     final.status = BATCH_FAILED;
-    final.ended_at = batch_clock_sec();
+    final.ended_at = batch_clock_since(created);
     final.errors = &errors;
 
     ngx_http_batch_text_final(&text, &final);

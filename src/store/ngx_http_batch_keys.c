@@ -13,6 +13,8 @@
 #define NGX_HTTP_BATCH_KEY_MAX  (1024 * 1024)     /* of a record, bytes */
 
 
+static ngx_int_t ngx_http_batch_keys_look(const char *key, int64_t now,
+    const char *request, ngx_str_t *first, json_t **root, ngx_log_t *log);
 static ngx_int_t ngx_http_batch_keys_read(const char *key, int64_t day,
     int64_t now, const char *request, ngx_str_t *first, json_t **root,
     ngx_log_t *log);
@@ -26,14 +28,11 @@ ngx_int_t
 ngx_http_batch_store_key_claim(const char *key, const char *request,
     const ngx_str_t *object, ngx_str_t *first, json_t **root, ngx_log_t *log)
 {
-    int64_t     now, day;
+    int64_t     now;
     ngx_int_t   rc;
     ngx_uint_t  i;
 
-    *root = NULL;
-
     now = batch_clock_us();
-    day = now / 1000000 / 86400;
 
     /*
      * Requests that come at the same time meet at the record's name, unless
@@ -43,13 +42,7 @@ ngx_http_batch_store_key_claim(const char *key, const char *request,
 
     for (i = 0; i < 2; i++) {
 
-        rc = ngx_http_batch_keys_read(key, day, now, request, first, root,
-                                      log);
-
-        if (rc == NGX_AGAIN) {
-            rc = ngx_http_batch_keys_read(key, day - 1, now, request, first,
-                                          root, log);
-        }
+        rc = ngx_http_batch_keys_look(key, now, request, first, root, log);
 
         if (rc != NGX_AGAIN) {
             return rc;
@@ -67,6 +60,40 @@ ngx_http_batch_store_key_claim(const char *key, const char *request,
     ngx_set_errno(EIO);
 
     return NGX_ERROR;
+}
+
+
+ngx_int_t
+ngx_http_batch_store_key_look(const char *key, const char *request,
+    ngx_str_t *first, json_t **root, ngx_log_t *log)
+{
+    return ngx_http_batch_keys_look(key, batch_clock_us(), request, first,
+                                    root, log);
+}
+
+
+/* also at tomorrow: the clock may have been set back over a midnight */
+
+static ngx_int_t
+ngx_http_batch_keys_look(const char *key, int64_t now, const char *request,
+    ngx_str_t *first, json_t **root, ngx_log_t *log)
+{
+    int64_t              day;
+    ngx_int_t            rc;
+    ngx_uint_t           i;
+    static const int8_t  days[] = { 0, -1, 1 };
+
+    *root = NULL;
+
+    day = now / 1000000 / 86400;
+    rc = NGX_AGAIN;
+
+    for (i = 0; i < 3 && rc == NGX_AGAIN; i++) {
+        rc = ngx_http_batch_keys_read(key, day + days[i], now, request, first,
+                                      root, log);
+    }
+
+    return rc;
 }
 
 

@@ -8,7 +8,8 @@
  * request that was cut short behind the record publishes the same object, with
  * the same id.  The day (of UTC, in which the record was made) lets a key be
  * used anew without anything being replaced: a record is looked for under
- * today and under yesterday, and counts for 24 hours.
+ * today, yesterday and, should the clock have been set back, tomorrow, and
+ * counts for 24 hours.
  *
  * Call these in a task; they log system errors, and errno is kept.
  */
@@ -32,6 +33,10 @@
  */
 ngx_int_t ngx_http_batch_store_key_claim(const char *key, const char *request,
     const ngx_str_t *object, ngx_str_t *first, json_t **root, ngx_log_t *log);
+
+/* Looks only: as above, but NGX_AGAIN if the key is free. */
+ngx_int_t ngx_http_batch_store_key_look(const char *key, const char *request,
+    ngx_str_t *first, json_t **root, ngx_log_t *log);
 
 /* deletes records that do not count any more */
 void ngx_http_batch_store_sweep_keys(ngx_log_t *log);

@@ -11,7 +11,7 @@
 #define NGX_HTTP_BATCH_REDIS_BACKOFF_MAX  5000    /* ms */
 #define NGX_HTTP_BATCH_REDIS_STABLE       5000    /* ms ready: backoff starts
                                                      from the first again */
-#define NGX_HTTP_BATCH_REDIS_REPEAT       10      /* s: the same reason is not
+#define NGX_HTTP_BATCH_REDIS_REPEAT       10000   /* ms: the same reason is not
                                                      logged again */
 
 #define NGX_HTTP_BATCH_REDIS_EVICTS       1
@@ -580,21 +580,19 @@ ngx_http_batch_link_down(void)
 static void
 ngx_http_batch_link_log_down(const char *why)
 {
-    time_t                  now;
     ngx_uint_t              level;
     ngx_http_batch_link_t  *link = &ngx_http_batch_link;
 
-    now = ngx_time();
     level = NGX_LOG_ERR;
 
     if (ngx_strncmp(link->reason, why, sizeof(link->reason) - 1) == 0
-        && now - link->reason_at < NGX_HTTP_BATCH_REDIS_REPEAT)
+        && ngx_current_msec - link->reason_at < NGX_HTTP_BATCH_REDIS_REPEAT)
     {
         level = NGX_LOG_INFO;
 
     } else {
         ngx_cpystrn(link->reason, (u_char *) why, sizeof(link->reason));
-        link->reason_at = now;
+        link->reason_at = ngx_current_msec;
     }
 
     ngx_log_error(level, link->log, 0, "batch: redis %V is down: %s",

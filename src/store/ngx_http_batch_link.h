@@ -46,7 +46,7 @@ typedef struct {
 
     const char                     *why;       /* our reason for going down */
     u_char                          reason[128];
-    time_t                          reason_at;
+    ngx_msec_t                      reason_at;
 } ngx_http_batch_link_t;
 
 

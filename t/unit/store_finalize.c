@@ -424,8 +424,9 @@ test_cancelled(int order)
     ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.status == BATCH_CANCELLED,
        "%s", shim_log_text());
     filled("batch_cancelled", order);
-    ok(num("cancelling_at") == 1700000005
-       && num("cancelled_at") == help_now / 1000000
+    /* by a clock that is ahead of ours: what comes later is not told earlier */
+
+    ok(num("cancelling_at") == 1700000005 && num("cancelled_at") == 1700000005
        && json_is_null(json_object_get(final, "finalizing_at")), "times");
 
     begin();
