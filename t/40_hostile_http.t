@@ -5,7 +5,7 @@ use BatchHostile;
 use Test::Nginx::Socket 'no_plan';
 
 # Rows 1 to 14 of the list of hostile inputs: the framing of requests, paths,
-# methods, arguments.  t/lib/BatchHostile.pm tells what a case is.
+# methods, arguments; rows x are not in the list.  t/lib/BatchHostile.pm tells what a case is.
 
 no_long_string();
 run_tests();
@@ -22,7 +22,7 @@ my $get = raw_request('GET', '/v1/files/hidden');
 my @length = map {
     my ($name, @h) = @$_;
 
-    { row => 1, name => $name, status => 400, page => 1, kept => 0,
+    { row => 1, name => $name, status => 400, kept => 0,
       request => ['POST', '/v1/files', $body . $get, @type, @h] }
 } (
     ['length and chunked', 'Content-Length' => $n,
@@ -76,7 +76,7 @@ my @chunks = (
       kept => 0,
       raw => raw_request('POST', '/v1/files/x', "zzz\r\n$get",
                          'Transfer-Encoding' => 'chunked') },
-    { row => 2, name => 'chunked in HTTP/1.0', status => 400, page => 1,
+    { row => 2, name => 'chunked in HTTP/1.0', status => 400,
       kept => 0,
       raw => raw_request('POST', '/v1/files', "$first\r\n", @type,
                          'Transfer-Encoding' => 'chunked')
@@ -84,7 +84,7 @@ my @chunks = (
 );
 
 my @te = map {
-    { row => 3, name => "Transfer-Encoding $_", status => 501, page => 1,
+    { row => 3, name => "Transfer-Encoding $_", status => 501,
       kept => 0,
       raw => raw_request('POST', '/v1/files', "$first$get", @type,
                          'Transfer-Encoding' => $_) }
@@ -299,11 +299,11 @@ for my $p ("/v1/files/%2e%2e%2ffiles", "/v1/files/$id%2Fcontent",
     my $nul = $p =~ /%00/;
 
     push @cases, { row => 11, name => $p =~ s/[^ -~]/?/gr, kept => !$nul,
-                   status => $nul ? 400 : 404, page => $nul,
+                   status => $nul ? 400 : 404,
                    request => ['GET', $p] };
 }
 
-push @cases, { row => 11, name => 'above the root', status => 400, page => 1,
+push @cases, { row => 11, name => 'above the root', status => 400,
                request => ['GET', '/v1/files/../../../etc/passwd'] };
 
 for (['/v1/filesx', 'GET'], ['/v1/files/a/b/c', 'POST'],
@@ -337,10 +337,10 @@ for (['/v1/files', 'GET, HEAD, POST, OPTIONS', qw(DELETE PUT PATCH FOO)],
 
 push @cases, map {
     { row => 12, name => "method $_", status => $_ eq 'TRACE' ? 405 : 400,
-      page => 1, kept => 0, request => [$_, '/v1/files'] }
+      kept => 0, request => [$_, '/v1/files'] }
 } ('get', 'Post', 'G\x00T', 'GE T', '"GET"', 'TRACE');
 
-push @cases, { row => 12, name => 'CONNECT', status => [400, 405], page => 1,
+push @cases, { row => 12, name => 'CONNECT', status => [400, 405],
                raw => "CONNECT example.org:443 HTTP/1.1\r\nHost: x\r\n\r\n",
                status => 400, kept => 0 };
 
@@ -414,7 +414,7 @@ for (['thousands', 'a=&' x 2600], ['of nothing', '&' x 7800],
 }
 
 push @cases, { row => 14, name => 'more than a line', status => 414,
-               page => 1, kept => 0,
+               kept => 0,
                request => ['GET', '/v1/files?' . 'a=b&' x 5000] };
 
 hostile('arguments', @cases);
@@ -440,3 +440,153 @@ for (['files', $ids[1], 'file-' . 'a' x 22],
     is($a->{body}, $b->{body}, 'row 14: is as after an unknown one');
     is(scalar @{ $a->{json}{data} }, 0, 'row 14: empty');
 }
+
+
+
+=== TEST 7: row 8: bodies that do not come
+--- api_config
+batch_body_rate 1m grace=1s;
+--- flow
+my @type = ('Content-Type' => 'multipart/form-data; boundary=b0undary');
+my $body = form('b0undary', ['purpose', 'vision'],
+                ['file', 'x' x 400000, 'a']);
+my $n = length $body;
+my @cases;
+
+for (['idle', 0, 0], ['half of it', int($n / 2), 0],
+     ['all but a byte', $n - 1, 0], ['a byte now and then', 20, 1])
+{
+    my ($name, $sent, $drip) = @$_;
+    my %o = (row => 8, status => 408, kept => 0, drip => $drip,
+             code => undef, param => undef,
+             message => qr/^The request body did not arrive in time/);
+
+    push @cases,
+        { %o, name => "$name, a file", split => $sent < 1000,
+          raw => raw_request('POST', '/v1/files', substr($body, 0, $sent),
+                             @type, 'Content-Length' => $n) };
+
+    push @cases,
+        { %o, name => "$name, JSON", split => 0,
+          raw => raw_request('POST', '/v1/batches', '{"a":"',
+                             'Content-Length' => 5000) },
+        { %o, name => "$name, in chunks", split => 0,
+          raw => raw_request('POST', '/v1/files', "61a80\r\n"
+                             . substr($body, 0, $sent), @type,
+                             'Transfer-Encoding' => 'chunked') }
+        if $sent <= 20;
+}
+
+hostile('slow bodies', @cases);
+
+
+
+=== TEST 8: rows x: requests that hide in others
+--- flow
+my $id = 'file-' . 'a' x 22;
+my @type = ('Content-Type' => 'multipart/form-data; boundary=b0undary');
+my $hidden = raw_request('DELETE', "/v1/files/$id") x 2;
+my $ok = form('b0undary', ['purpose', 'vision'], ['file', $hidden, 'a']);
+my @cases;
+
+# whatever the answer, the body is no request
+
+for (['a good upload', 200, '/v1/files', $ok, @type],
+     ['compressed', 415, '/v1/files', $ok, @type, 'Content-Encoding', 'gzip'],
+     ['no multipart', 400, '/v1/files', $hidden, 'Content-Type', 'text/plain'],
+     ['no type', 400, '/v1/files', $hidden],
+     ['a bad boundary', 400, '/v1/files', $ok, 'Content-Type',
+      'multipart/form-data; boundary='],
+     ['no delimiter', 400, '/v1/files', $hidden, @type],
+     ['a bad part', 400, '/v1/files', "--b0undary\r\nx\r\n$hidden", @type],
+     ['in the epilogue', 200, '/v1/files', $ok . $hidden, @type],
+     ['a bad Idempotency-Key', 400, '/v1/files', $ok, @type,
+      'Idempotency-Key', 'x' x 300],
+     ['no JSON', 400, '/v1/batches', $hidden],
+     ['JSON and more', 400, '/v1/batches', "{}\r\n$hidden"],
+     ['no route', 404, '/v1/batchesx', $hidden],
+     ['no such method', 405, "/v1/files/$id", $hidden],
+     ['no such upload', 404, '/v1/uploads/x/parts', $ok, @type],
+     ['no such upload, but it could be', 404,
+      '/v1/uploads/upload_' . '0' x 32 . '/parts', $ok, @type],
+     ['complete', 404, '/v1/uploads/x/complete', $hidden],
+     ['cancel', 404, '/v1/batches/batch_' . '0' x 32 . '/cancel', $hidden],
+     ['cancel, no id', 404, '/v1/batches/x/cancel', $hidden])
+{
+    my ($name, $status, $path, $body, @h) = @$_;
+
+    for my $o ({}, { chunk => 50 }) {
+        my $good = $status == 200;
+
+        push @cases, { row => 'x', status => $status, %$o,
+            name => $name . ($o->{chunk} ? ', in chunks' : ''),
+            $good ? (kept => 1, content => $hidden) : (),
+            request => ['POST', $path, $body, @h] };
+    }
+
+    # and what follows the body is one, if the connection is kept
+
+    push @cases, { row => 'x', name => "$name, with another one behind it",
+                   raw => raw_request('POST', $path, $body, @h)
+                          . raw_request('GET', '/v1/batches'),
+                   split => $status == 200,
+                   status => [$status, 200], kept => 1 };
+}
+
+push @cases, map {
+    my ($name, $status, $text, @more) = @$_;
+
+    { row => 'x', name => $name, status => $status, raw => $text, @more }
+} (
+    ['ten requests at once', [(404) x 9, 200],
+     raw_request('GET', "/v1/files/$id") x 9
+     . raw_request('GET', '/v1/files'), kept => 1],
+    ['a hundred, the last to close', [(404) x 99, 200],
+     raw_request('DELETE', "/v1/files/$id") x 99
+     . raw_request('GET', '/v1/files', undef, Connection => 'close'),
+     kept => 0, split => 0],
+    ['nothing behind Connection: close', 200,
+     raw_request('GET', '/v1/files', undef, Connection => 'close') . $hidden,
+     kept => 0],
+    ['a space before the colon', 400,
+     raw_request('POST', '/v1/files', "5\r\nabcde\r\n0\r\n\r\n$hidden",
+                 'Transfer-Encoding ' => 'chunked'), kept => 0],
+    ['a folded header', 400,
+     raw_request('POST', '/v1/files', $ok, 'X' => "y\r\n Content-Length: 5"),
+     kept => 0],
+    ['a NUL in a header', 400,
+     raw_request('GET', '/v1/files', undef, X => "a\0b"), kept => 0],
+    ['an underscore for a dash', 400,
+     raw_request('POST', '/v1/files', undef, 'Content_Length' => 5),
+     param => 'file', kept => 1],
+    ['no Host', 400, "GET /v1/files HTTP/1.1\r\n\r\n", kept => 0],
+    ['two Hosts', 400, raw_request('GET', '/v1/files', undef, Host => 'a'),
+     kept => 0],
+    ['a Host that is none', 400,
+     raw_request('GET', '/v1/files') =~ s{Host: .*}{Host: a/../b\r}r,
+     kept => 0],
+    ['an absolute URL', 200,
+     raw_request('GET', 'http://169.254.169.254/v1/files'), kept => 1],
+    ['HTTP/1.0', 200, "GET /v1/files HTTP/1.0\r\n\r\n$hidden", kept => 0],
+    ['HTTP/2.0', 505, raw_request('GET', '/v1/files') =~ s{1\.1}{2.0}r,
+     kept => 0],
+    ['an upgrade', 200,
+     raw_request('GET', '/v1/files', undef, Connection => 'Upgrade',
+                 Upgrade => 'h2c', 'HTTP2-Settings' => 'AAMAAABkAARAAAAA'),
+     kept => 1],
+    ['headers that only an upstream may set', 200,
+     raw_request('GET', '/v1/files', undef,
+                 'X-Accel-Redirect' => '/batch-lines/v1/models',
+                 'X-Accel-Buffering' => 'no'), kept => 1],
+    ['32 KB of headers', 400,
+     raw_request('GET', '/v1/files', undef, X => 'y' x 40000), kept => 0],
+    ['two types', 200,
+     raw_request('POST', '/v1/files', $ok, @type, 'Content-Type' =>
+                 'multipart/form-data; boundary=c'),
+     kept => 1, content => $hidden],
+);
+
+push @cases, { row => 'x', name => 'HTTP/0.9', end => 'close',
+               raw => "GET /v1/files\r\n" };
+
+hostile('requests in requests', @cases);

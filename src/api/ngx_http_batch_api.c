@@ -398,9 +398,8 @@ ngx_http_batch_api_dispatch(ngx_http_request_t *r,
                                             "The request body is malformed.");
         }
 
-    } else if (route->stores
-               && ngx_http_batch_space_full(r->headers_in.content_length_n))
-    {
+    } else if (route->stores && ngx_http_batch_space_full(0)) {
+
         /* before the client has sent it all in vain */
 
         return ngx_http_batch_api_full(r);

@@ -59,6 +59,13 @@ ngx_http_batch_form_check(ngx_http_request_t *r, const ngx_str_t *file,
         return NGX_DECLINED;
     }
 
+    /* what no disk would make good has been said before */
+
+    if (ngx_http_batch_space_full(r->headers_in.content_length_n)) {
+        *answer = ngx_http_batch_api_full(r);
+        return NGX_DECLINED;
+    }
+
     return NGX_OK;
 }
 

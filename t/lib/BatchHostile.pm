@@ -25,6 +25,7 @@ package BatchHostile;
 #     chunk    the body of request or form goes in chunks of so many bytes
 #     end      'close' or 'abort': what the client does instead of waiting
 #              for an answer
+#     drip     1: then a byte now and then, until there is an answer
 #     split    0: only in one piece
 #
 #   what must come back
@@ -33,8 +34,6 @@ package BatchHostile;
 #     type, param, code, message
 #              of the error: a string, undef (null), or a regex.  The type
 #              need not be named if it follows from the status
-#     page     1: nginx may also answer with a page of its own, because it
-#              refuses before it looks for a location
 #     kept     1: the connection must live on, 0: it must not.  Not given:
 #              whatever the answer announces
 #     head     1: the answer has no body
@@ -163,6 +162,21 @@ sub send_split {
 }
 
 
+# Thirty seconds at most.
+
+sub drip {
+    my ($c) = @_;
+
+    for (1 .. 300) {
+        my $r = '';
+
+        vec($r, fileno $c->{s}, 1) = 1;
+        return if select $r, undef, undef, 0.1;
+        $c->send('x');
+    }
+}
+
+
 # --- what comes back -------------------------------------------------------
 
 sub differs {
@@ -193,11 +207,7 @@ sub complaints {
            . ', not ' . $case->{status}
         if $r->{status} != $case->{status};
 
-    if ($r->{status} >= 400) {
-        push @bad, error_complaints($r, $case)
-            unless $case->{page} && $r->{body} =~ /^<html>/;
-    }
-
+    push @bad, error_complaints($r, $case) if $r->{status} >= 400;
     push @bad, $case->{check}->($r) if $case->{check};
 
     return @bad;
@@ -317,6 +327,8 @@ sub one {
         $c->send($bytes);
     }
 
+    drip($c) if $case->{drip};
+
     if ($case->{end}) {
         $case->{end} eq 'abort' ? $c->abort : close $c->{s};
         @status = ();
@@ -328,11 +340,12 @@ sub one {
         $r = $c->answer;
         return "an answer is $r->{status}, not $want"
             if $r->{status} != $want;
+        push @bad, file_complaints($r, {});
     }
 
     if (@status) {
         $r = $c->answer(head => $case->{head});
-        @bad = complaints($r, { %$case, status => $status[0] });
+        push @bad, complaints($r, { %$case, status => $status[0] });
 
         push @bad, connection_complaints($c, $r, $case) if $r->{status};
         push @bad, file_complaints($r, $case) if $bytes =~ /^POST /;
