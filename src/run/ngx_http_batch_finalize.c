@@ -512,8 +512,9 @@ ngx_http_batch_finalize_text(ngx_http_batch_finalizer_t *z,
     last = ngx_max(z->meta.created_us / 1000000, final.in_progress_at);
     last = ngx_max(last, final.cancelling_at);
 
+    final.finalizing_at = z->f->finalizing_at;
+
     if (z->target != BATCH_CANCELLED) {
-        final.finalizing_at = z->f->finalizing_at;
 
         /* nobody has heard of it then */
 
