@@ -342,6 +342,10 @@ $r = $c->request('GET', "/v1/files/$f/content", undef,
                  ['if-none-match' => "\"$f\""]);
 is($r->{status}, 304, 'If-None-Match');
 
+$r = $c->request('GET', "/v1/files/$f/content", undef, ['if-match' => '"x"']);
+is($r->{status}, 412, 'If-Match');
+is($r->{json}{error}{type}, 'invalid_request_error', 'in JSON');
+
 # what is refused without a body
 
 for (['GET', '/v1/files/x', 404], ['PATCH', '/v1/files', 405],

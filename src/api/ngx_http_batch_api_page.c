@@ -183,6 +183,11 @@ ngx_http_batch_page_make(ngx_http_request_t *r, ngx_http_batch_api_ctx_t *ctx)
         return NGX_ERROR;
     }
 
+    if (r->filter_finalize) {
+        /* nginx closes the connection after such a page: let it say so */
+        r->keepalive = 0;
+    }
+
     if (status == NGX_HTTP_TOO_MANY_REQUESTS
         || status == NGX_HTTP_SERVICE_UNAVAILABLE)
     {

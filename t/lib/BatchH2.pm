@@ -21,6 +21,7 @@ package BatchH2;
 use strict;
 use warnings;
 
+use BatchSchema ();
 use BatchTest ();
 use IO::Socket::INET;
 use Protocol::HTTP2::Connection;
@@ -253,9 +254,13 @@ sub answer {
         $h{$k} = $v;
     }
 
-    return { status => delete $h{':status'} // 0, headers => \%h,
-             body => $s->{body}, reset => $s->{reset}, over => $s->{over},
-             json => scalar eval { BatchTest::json_decode($s->{body}) } };
+    my $r = { status => delete $h{':status'} // 0, headers => \%h,
+              body => $s->{body}, reset => $s->{reset}, over => $s->{over},
+              json => scalar eval { BatchTest::json_decode($s->{body}) } };
+
+    BatchSchema::answer($r);
+
+    return $r;
 }
 
 

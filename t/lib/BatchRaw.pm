@@ -17,6 +17,7 @@ package BatchRaw;
 use strict;
 use warnings;
 
+use BatchSchema ();
 use BatchTest ();
 use IO::Socket::INET;
 use Socket qw(IPPROTO_TCP TCP_NODELAY SOL_SOCKET SO_LINGER);
@@ -121,6 +122,7 @@ sub answer {
 
     my $r = BatchTest::parse_answer($head . $body);
     $r->{json} = eval { BatchTest::json_decode($r->{body}) };
+    BatchSchema::answer($r);
 
     return $r;
 }

@@ -3,11 +3,19 @@ package BatchSchema;
 # Copyright (C) the ngx_http_batch_module authors
 #
 # As much of JSON Schema as an OpenAPI of ours needs: type, anyOf, $ref,
-# properties, required, additionalProperties, items, const, enum, minimum and
-# maximum.  Any other keyword that constrains is an error, not ignored.
+# properties, required, additionalProperties, items, const, enum, pattern,
+# minimum and maximum.  Any other keyword that constrains is an error, not
+# ignored.
 #
 #     my $s = BatchSchema->new('t/e2e/impala-schema.json');
 #     my @defects = $s->check('BatchModel', $decoded);
+#
+#     BatchSchema::answer($r)    fails the test if an answer as BatchTest::http()
+#                                returns it is the API's, and JSON that
+#                                t/lib/api-schema.json does not allow; with a
+#                                job_id also if Impala's OpenAPI does not
+#
+# BatchTest::api(), BatchRaw and BatchH2 ask it about every answer.
 
 use strict;
 use warnings;
@@ -84,6 +92,10 @@ sub walk {
             push @bad, "$at is none of @$s"
                 unless grep { ($v // '') eq $_ } @$s;
 
+        } elsif ($k eq 'pattern') {
+            push @bad, "$at does not match $s"
+                if $type eq 'string' && $v !~ /$s/;
+
         } elsif ($k eq 'minimum') {
             push @bad, "$at < $s" if $type eq 'integer' && $v < $s;
 
@@ -100,10 +112,12 @@ sub walk {
                        sort keys %$s;
 
         } elsif ($k eq 'additionalProperties') {
-            die "additionalProperties of $at\n" unless ref $s eq 'HASH';
-            push @bad, map { $self->walk($s, $v->{$_}, "$at.$_") }
-                       grep { !$schema->{properties}{$_} }
+            my @more = grep { !$schema->{properties}{$_} }
                        $type eq 'object' ? sort keys %$v : ();
+
+            push @bad, ref $s eq 'HASH'
+                       ? map { $self->walk($s, $v->{$_}, "$at.$_") } @more
+                       : $s ? () : map { "$at.$_ is not known" } @more;
 
         } elsif ($k eq 'items') {
             push @bad, map { $self->walk($s, $v->[$_], "$at\[$_]") }
@@ -115,6 +129,59 @@ sub walk {
     }
 
     return @bad;
+}
+
+
+my ($api, $impala);
+
+sub answer {
+    my ($r) = @_;
+    my ($h, $json) = @$r{qw(headers json)};
+
+    # nginx and the upstream do not send these two
+
+    return unless ($h->{'content-type'} // '') eq 'application/json'
+                  && $h->{'x-content-type-options'} && $h->{'x-request-id'}
+                  && length $r->{body};
+
+    $api //= BatchSchema->new('t/lib/api-schema.json');
+    $impala //= BatchSchema->new('t/e2e/impala-schema.json');
+
+    my $name = ref $json ne 'HASH' ? undef : answer_name($r->{status}, $json);
+    my @bad = defined $name ? $api->check($name, $json) : ('is not known');
+
+    push @bad, $impala->check('ErrorResponseModel', $json)
+        if ($name // '') eq 'Error';
+
+    for my $b (($name // '') eq 'Batch' ? $json
+               : ($name // '') eq 'BatchList' ? @{ $json->{data} } : ())
+    {
+        push @bad, $impala->check('BatchModel', $b) if length $b->{job_id};
+    }
+
+    return unless @bad;
+
+    Test::More::fail('an answer is as its schema has it');
+    Test::More::diag(join("\n", @bad, substr $r->{body}, 0, 1000));
+}
+
+
+# what an answer is by its own word
+
+sub answer_name {
+    my ($status, $json) = @_;
+    my $object = $json->{object} // '';
+
+    return 'Error' if $status >= 400;
+    return undef if $status != 200;
+    return exists $json->{deleted} ? 'FileDeleted' : 'File'
+        if $object eq 'file';
+    return { batch => 'Batch', upload => 'Upload',
+             'upload.part' => 'UploadPart' }->{$object} if $object ne 'list';
+
+    my $first = $json->{data}[0] // {};
+
+    return ($first->{object} // '') eq 'batch' ? 'BatchList' : 'FileList';
 }
 
 1;

@@ -38,11 +38,13 @@ package BatchTest;
 #
 # Unless a block says otherwise, an alert, a crit, an emerg or a worker that
 # died in the error log fails it, and so does a connection left open at the
-# shutdown.
+# shutdown, and an answer of the API that its schema does not allow
+# (BatchSchema).
 
 use strict;
 use warnings;
 
+use BatchSchema ();
 use Cwd qw(abs_path);
 use Exporter qw(import);
 use File::Basename qw(basename dirname);
@@ -639,6 +641,7 @@ sub api {
 
     my $r = http($method, $path, %o);
     $r->{json} = eval { json_decode($r->{body}) };
+    BatchSchema::answer($r);
 
     return $r;
 }
