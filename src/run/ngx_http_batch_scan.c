@@ -123,6 +123,8 @@ static ngx_int_t
 ngx_http_batch_scan_segment(ngx_http_batch_scan_t *s, const char *id,
     uint32_t chunk, uint32_t epoch)
 {
+    size_t  before;
+
     s->epoch = epoch;
     s->fd = ngx_http_batch_store_segment_open(id, chunk, epoch, s->log);
 
@@ -130,21 +132,23 @@ ngx_http_batch_scan_segment(ngx_http_batch_scan_t *s, const char *id,
         return ngx_errno == NGX_ENOENT ? NGX_OK : NGX_ERROR;
     }
 
-    /* its writer may have died between write and sync: what we read is the
-     * page cache, which a power cut can still take away */
-
-    if (fdatasync(s->fd) == -1) {
-        ngx_log_error(NGX_LOG_CRIT, s->log, ngx_errno,
-                      "batch %s: fdatasync() of segment %uD.%uD failed, its"
-                      " records do not count", id, chunk, epoch);
-        (void) ngx_close_file(s->fd);
-        return NGX_OK;
-    }
-
     /* an error while reading ends this segment; what was found is checked */
+
+    before = s->n;
 
     (void) batch_record_scan(ngx_http_batch_scan_read, s,
                              ngx_http_batch_scan_record, s);
+
+    /* Its writer may have died between write and sync: what we have read is the
+     * page cache, which a power cut can still take away.  Synced first it would
+     * not do: an owner whose lease ran out may still be writing. */
+
+    if (s->n != before && fdatasync(s->fd) == -1) {
+        ngx_log_error(NGX_LOG_CRIT, s->log, ngx_errno,
+                      "batch %s: fdatasync() of segment %uD.%uD failed, its"
+                      " records do not count", id, chunk, epoch);
+        s->n = before;
+    }
 
     (void) ngx_close_file(s->fd);
 
