@@ -173,7 +173,8 @@ runtime error:
 --- flow
 my $f = upload(jsonl(10, mock => sub { $_[0] <= 2 ? '' : 'hang' }));
 my $b = create_batch($f->{json}{id})->{json};
-ok(wait_until(sub { mock_stats()->{inflight} == 2 }, 10), 'it hangs');
+ok(wait_until(sub { get_batch($b->{id})->{request_counts}{completed} == 2
+                    && mock_stats()->{inflight} == 2 }, 20), 'it hangs');
 keep('running');
 is(cancel_batch($b->{id})->{status}, 200, 'cancelled');
 my $c = get_batch($b->{id});
