@@ -18,8 +18,10 @@ __DATA__
 
 === TEST 1: while it runs
 --- concurrency
-4
+36
 --- flow
+# more than the 34 that hang, or these could leave no place for the others
+
 my $f = upload(jsonl(40, mock => sub {
     $_[0] == 2 ? 'status=400' : $_[0] <= 6 ? '' : 'hang' }));
 my $b = create_batch($f->{json}{id})->{json};
