@@ -31,6 +31,8 @@ BEGIN {
     }
 }
 
+END { unlink $ENV{GATE} if $ENV{GATE} }
+
 use BatchH2;
 use Test::Nginx::Socket 'no_plan';
 

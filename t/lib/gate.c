@@ -2,7 +2,8 @@
  * Copyright (C) the ngx_http_batch_module authors
  *
  * LD_PRELOAD for tests of what happens while the disk does not: pwrite() waits
- * as long as the file GATE exists.
+ * as long as the file GATE exists, but not for more than a minute, so that a
+ * test that dies leaves no process behind.
  *
  *     cc -shared -fPIC -o gate.so gate.c -ldl
  */
@@ -17,6 +18,7 @@
 ssize_t
 pwrite(int fd, const void *buf, size_t n, off_t offset)
 {
+    int    i;
     char  *gate;
 
     static ssize_t  (*next)(int, const void *, size_t, off_t);
@@ -27,7 +29,7 @@ pwrite(int fd, const void *buf, size_t n, off_t offset)
 
     gate = getenv("GATE");
 
-    while (gate && access(gate, F_OK) == 0) {
+    for (i = 0; gate && i < 6000 && access(gate, F_OK) == 0; i++) {
         usleep(10000);
     }
 
