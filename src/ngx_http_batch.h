@@ -99,6 +99,16 @@ typedef struct {
 } ngx_http_batch_job_conf_t;
 
 
+/* batch_quota: what a tenant may have at once; 0: no limit */
+
+typedef struct {
+    uint64_t                      bytes;       /* stored */
+    ngx_uint_t                    files;
+    ngx_uint_t                    batches;     /* not finished */
+    ngx_uint_t                    lines;       /* of those */
+} ngx_http_batch_quota_conf_t;
+
+
 /* batch_body_rate: how fast request bodies must come */
 
 typedef struct {
@@ -138,6 +148,7 @@ struct ngx_http_batch_loc_conf_s {
     ngx_array_t                  *cors;            /* of ngx_str_t, origins;
                                                       NULL: off */
     ngx_http_batch_pace_conf_t   *pace;            /* NULL: off */
+    ngx_http_batch_quota_conf_t  *quota;           /* NULL: off */
 
     /* as written, for what has a default that the dialect decides */
     struct {

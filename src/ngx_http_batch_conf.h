@@ -22,6 +22,8 @@ char *ngx_http_batch_set_windows(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_batch_set_cors(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_batch_set_body_rate(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_batch_set_quota(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 char *ngx_http_batch_set_job(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /* "24h", "unlimited"; w->name is value itself.  NGX_ERROR: it is none */

@@ -7,6 +7,8 @@
 #include "ngx_http_batch_conf.h"
 
 
+static ngx_int_t ngx_http_batch_quota_option(
+    ngx_http_batch_quota_conf_t *quota, const ngx_str_t *value);
 static ngx_int_t ngx_http_batch_conf_time(const ngx_str_t *value,
     const char *name, ngx_msec_t *ms);
 static ngx_int_t ngx_http_batch_cors_origin(const ngx_str_t *value);
@@ -74,6 +76,107 @@ invalid:
                        " example 500 grace=20s max=12h", &value[i]);
 
     return NGX_CONF_ERROR;
+}
+
+
+char *
+ngx_http_batch_set_quota(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_batch_loc_conf_t *blcf = conf;
+
+    ngx_str_t                    *value;
+    ngx_uint_t                    i;
+    ngx_http_batch_quota_conf_t  *quota;
+
+    if (blcf->quota != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
+        blcf->quota = NULL;
+        return NGX_CONF_OK;
+    }
+
+    quota = ngx_pcalloc(cf->pool, sizeof(ngx_http_batch_quota_conf_t));
+    if (quota == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_http_batch_quota_option(quota, &value[i]) != NGX_OK) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid value \"%V\" in \"batch_quota\": write"
+                               " off, or each of bytes=<size>,"
+                               " files=<number>, batches=<number>,"
+                               " lines=<number> once at most", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    blcf->quota = quota;
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_quota_option(ngx_http_batch_quota_conf_t *quota,
+    const ngx_str_t *value)
+{
+    off_t        bytes;
+    size_t       len;
+    ngx_int_t    n;
+    ngx_str_t    s;
+    ngx_uint_t   i;
+
+    static const char  *names[] = { "bytes=", "files=", "batches=", "lines=" };
+
+    ngx_uint_t  *numbers[] = { NULL, &quota->files, &quota->batches,
+                               &quota->lines };
+
+    len = 0;
+
+    for (i = 0; i < 4; i++) {
+        len = ngx_strlen(names[i]);
+
+        if (value->len > len && ngx_strncmp(value->data, names[i], len) == 0) {
+            break;
+        }
+    }
+
+    if (i == 4) {
+        return NGX_ERROR;
+    }
+
+    s.data = value->data + len;
+    s.len = value->len - len;
+
+    if (i == 0) {
+        bytes = ngx_parse_offset(&s);
+
+        /* Redis counts in doubles */
+
+        if (bytes < 0 || quota->bytes || bytes > (off_t) 1 << 53) {
+            return NGX_ERROR;
+        }
+
+        quota->bytes = bytes;
+
+        return NGX_OK;
+    }
+
+    n = ngx_atoi(s.data, s.len);
+
+    if (n < 0 || *numbers[i] || (uint64_t) n > (uint64_t) 1 << 53) {
+        return NGX_ERROR;
+    }
+
+    *numbers[i] = n;
+
+    return NGX_OK;
 }
 
 

@@ -203,6 +203,13 @@ static ngx_command_t  ngx_http_batch_commands[] = {
       0,
       NULL },
 
+    { ngx_string("batch_quota"),
+      NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_TAKE1234,
+      ngx_http_batch_set_quota,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("batch_cors"),
       NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_1MORE,
       ngx_http_batch_set_cors,
@@ -361,6 +368,7 @@ ngx_http_batch_create_loc_conf(ngx_conf_t *cf)
     blcf->dialect = NGX_CONF_UNSET_UINT;
     blcf->cors = NGX_CONF_UNSET_PTR;
     blcf->pace = NGX_CONF_UNSET_PTR;
+    blcf->quota = NGX_CONF_UNSET_PTR;
     blcf->given.windows = NGX_CONF_UNSET_PTR;
     blcf->given.max_file_size = NGX_CONF_UNSET;
 
@@ -396,6 +404,7 @@ ngx_http_batch_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->cors, prev->cors, NULL);
     ngx_conf_merge_ptr_value(conf->pace, prev->pace,
                              &ngx_http_batch_default_pace);
+    ngx_conf_merge_ptr_value(conf->quota, prev->quota, NULL);
     ngx_conf_merge_ptr_value(conf->given.windows, prev->given.windows,
                              NGX_CONF_UNSET_PTR);
     ngx_conf_merge_off_value(conf->given.max_file_size,

@@ -44,6 +44,21 @@ typedef struct {
 } ngx_http_batch_idem_t;
 
 
+/* a place that the op has taken, or was refused, see ngx_http_batch_index_hold */
+
+typedef struct {
+    ngx_http_batch_use_e        use;
+    char                        id[BATCH_ID_LEN];
+    int64_t                     amount;        /* bytes, lines */
+    ngx_http_batch_over_e       over;          /* refused: by which limit */
+    uint64_t                    used;
+    ngx_uint_t                  held;          /* to be given back */
+    ngx_uint_t                  kept;          /* never to be: set by who takes
+                                                  it */
+    void                      (*next)(ngx_http_batch_op_t *op);
+} ngx_http_batch_place_t;
+
+
 /* a client request's module ctx; from the request's pool */
 
 typedef struct {
@@ -139,6 +154,7 @@ struct ngx_http_batch_op_s {
     char                       *text;          /* the answer, malloc()ed */
     void                       *data;
     ngx_http_batch_idem_t      *idem;          /* NULL: no key */
+    ngx_http_batch_place_t      quota;
 
     unsigned                    pending:1;
     unsigned                    again:1;       /* take() said NGX_AGAIN */
@@ -303,11 +319,37 @@ void ngx_http_batch_idem_add(ngx_http_batch_op_t *op, const void *p,
  * NGX_DECLINED if it was used, NGX_ERROR */
 ngx_int_t ngx_http_batch_idem_look(ngx_http_batch_op_t *op, ngx_log_t *log);
 /* In a task, once, if there is op->idem, right before the object (its manifest)
- * is published: as ngx_http_batch_store_key_claim(), with idem->first. */
+ * is published: as ngx_http_batch_store_key_claim(), with idem->first.  If a
+ * quota is exceeded, only what was published before counts, else NGX_AGAIN. */
 ngx_int_t ngx_http_batch_idem_claim(ngx_http_batch_op_t *op,
     const ngx_str_t *object, ngx_log_t *log);
 /* after the task: NGX_OK, or NGX_DONE if the key was another request's */
 ngx_int_t ngx_http_batch_idem_check(ngx_http_batch_op_t *op);
+
+/* ngx_http_batch_api_quota.c: batch_quota.  These go on with next(), or reject
+ * the op, at once or later. */
+
+#define NGX_HTTP_BATCH_QUOTA_HOLD  600000      /* ms: for publishing */
+
+/* Is the index filled, and would a file of that many bytes do? */
+void ngx_http_batch_quota_check(ngx_http_batch_op_t *op, off_t bytes,
+    ngx_http_batch_op_pt next);
+/*
+ * Takes a place, which is given back with the op unless it is kept.  With an
+ * Idempotency-Key next() is called even if there is none: then quota.over is
+ * set, and ngx_http_batch_idem_claim() tells whether it is to be rejected.
+ */
+void ngx_http_batch_quota_take(ngx_http_batch_op_t *op,
+    ngx_http_batch_use_e use, const char *id, int64_t amount, ngx_msec_t hold,
+    ngx_http_batch_op_pt next);
+/* 1 if there are limits */
+ngx_uint_t ngx_http_batch_quota_any(ngx_http_batch_op_t *op,
+    ngx_http_batch_use_e use);
+void ngx_http_batch_quota_reject(ngx_http_batch_op_t *op);
+/* what has that id is published and in the index */
+void ngx_http_batch_quota_keep(ngx_http_batch_op_t *op, const char *id);
+/* for ngx_http_batch_op_destroy() */
+void ngx_http_batch_quota_release(ngx_http_batch_op_t *op);
 
 /* the path as the client wrote it, without the query */
 ngx_str_t ngx_http_batch_api_path(ngx_http_request_t *r);

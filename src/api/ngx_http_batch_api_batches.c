@@ -16,6 +16,7 @@ static void ngx_http_batch_create_looked(ngx_http_batch_op_t *op);
 static void ngx_http_batch_create_begin(ngx_http_batch_op_t *op);
 static void ngx_http_batch_create_ready(ngx_http_batch_op_t *op,
     ngx_int_t rc, ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_create_post(ngx_http_batch_op_t *op);
 static void ngx_http_batch_create_publish(ngx_http_batch_op_t *op,
     ngx_log_t *log);
 static ngx_int_t ngx_http_batch_create_claim(ngx_http_batch_op_t *op,
@@ -130,6 +131,16 @@ ngx_http_batch_create_begin(ngx_http_batch_op_t *op)
     /* a batch that is on disk but not in the index would surprise its client
      * later: without an index nothing is published */
 
+    if (ngx_http_batch_quota_any(op, NGX_HTTP_BATCH_USE_BATCHES)) {
+
+        /* how many lines it has is known when it is validated */
+
+        ngx_http_batch_quota_take(op, NGX_HTTP_BATCH_USE_BATCHES, op->meta.id,
+                                  1, NGX_HTTP_BATCH_QUOTA_HOLD,
+                                  ngx_http_batch_create_post);
+        return;
+    }
+
     ngx_http_batch_op_wait(op, ngx_http_batch_create_ready);
     ngx_http_batch_op_sent(op, ngx_http_batch_index_check(-1,
                                                  ngx_http_batch_op_index, op));
@@ -145,6 +156,13 @@ ngx_http_batch_create_ready(ngx_http_batch_op_t *op, ngx_int_t rc,
         return;
     }
 
+    ngx_http_batch_create_post(op);
+}
+
+
+static void
+ngx_http_batch_create_post(ngx_http_batch_op_t *op)
+{
     if (ngx_http_batch_op_task(op, ngx_http_batch_create_publish,
                                ngx_http_batch_create_published)
         == NGX_OK)
@@ -235,6 +253,11 @@ ngx_http_batch_create_published(ngx_http_batch_op_t *op)
         return;
     }
 
+    if (op->rc == NGX_AGAIN) {
+        ngx_http_batch_quota_reject(op);
+        return;
+    }
+
     if (op->rc != NGX_OK) {
         ngx_http_batch_op_disk_error(op);
         return;
@@ -287,6 +310,8 @@ ngx_http_batch_create_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
         ngx_http_batch_op_unavailable(op, NGX_ERROR);
         return;
     }
+
+    ngx_http_batch_quota_keep(op, op->meta.id);
 
     /* as it was published, whatever has happened since */
 

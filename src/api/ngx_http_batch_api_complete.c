@@ -57,6 +57,10 @@ static ngx_int_t ngx_http_batch_complete_md5(ngx_http_batch_op_t *op);
 static void ngx_http_batch_complete_ready(ngx_http_batch_op_t *op,
     ngx_int_t rc, ngx_http_batch_index_res_t *res);
 
+static void ngx_http_batch_complete_load(ngx_http_batch_op_t *op,
+    ngx_log_t *log);
+static void ngx_http_batch_complete_loaded(ngx_http_batch_op_t *op);
+static void ngx_http_batch_complete_post(ngx_http_batch_op_t *op);
 static void ngx_http_batch_complete_run(ngx_http_batch_op_t *op,
     ngx_log_t *log);
 static ngx_int_t ngx_http_batch_complete_sum(ngx_http_batch_op_t *op,
@@ -286,6 +290,54 @@ ngx_http_batch_complete_ready(ngx_http_batch_op_t *op, ngx_int_t rc,
         return;
     }
 
+    if (ngx_http_batch_quota_any(op, NGX_HTTP_BATCH_USE_FILES)) {
+        (void) ngx_http_batch_op_task(op, ngx_http_batch_complete_load,
+                                      ngx_http_batch_complete_loaded);
+        return;
+    }
+
+    ngx_http_batch_complete_post(op);
+}
+
+
+static void
+ngx_http_batch_complete_load(ngx_http_batch_op_t *op, ngx_log_t *log)
+{
+    ngx_http_batch_complete_t *c = op->data;
+
+    ngx_http_batch_uploads_read(op, &c->st, log);
+}
+
+
+/* it has its place since it was created, unless Redis has lost it since */
+
+static void
+ngx_http_batch_complete_loaded(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_complete_t *c = op->data;
+
+    if (ngx_http_batch_uploads_check(op) != NGX_OK) {
+        return;
+    }
+
+    if (c->st.status != NGX_HTTP_BATCH_UPLOAD_PENDING) {
+        ngx_http_batch_complete_post(op);
+        return;
+    }
+
+    /* whatever comes of this call, it keeps it */
+
+    op->quota.kept = 1;
+
+    ngx_http_batch_quota_take(op, NGX_HTTP_BATCH_USE_FILES, op->id,
+                              c->st.upload.bytes, NGX_HTTP_BATCH_QUOTA_HOLD,
+                              ngx_http_batch_complete_post);
+}
+
+
+static void
+ngx_http_batch_complete_post(ngx_http_batch_op_t *op)
+{
     if (ngx_http_batch_op_task(op, ngx_http_batch_complete_run,
                                ngx_http_batch_complete_done)
         == NGX_OK)
@@ -669,7 +721,7 @@ ngx_http_batch_complete_done(ngx_http_batch_op_t *op)
 
     ngx_http_batch_op_wait(op, ngx_http_batch_complete_answer);
     ngx_http_batch_op_sent(op, ngx_http_batch_index_file_put(&c->st.file,
-                                                 ngx_http_batch_op_index, op));
+                                         op->id, ngx_http_batch_op_index, op));
 }
 
 

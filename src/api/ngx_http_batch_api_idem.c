@@ -199,7 +199,8 @@ ngx_http_batch_idem_claim(ngx_http_batch_op_t *op, const ngx_str_t *object,
 
     ngx_http_batch_idem_request(idem, request);
 
-    rc = ngx_http_batch_store_key_claim(idem->key, request, object,
+    rc = ngx_http_batch_store_key_claim(idem->key, request,
+                                        op->quota.over ? NULL : object,
                                         &idem->first, &idem->root, log);
 
     idem->replay = (rc == NGX_DONE);

@@ -81,6 +81,8 @@ failed:
 void
 ngx_http_batch_op_destroy(ngx_http_batch_op_t *op)
 {
+    ngx_http_batch_quota_release(op);
+
     json_decref(op->root);
     free(op->text);
 

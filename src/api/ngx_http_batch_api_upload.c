@@ -31,8 +31,6 @@ typedef struct {
 } ngx_http_batch_post_t;
 
 
-static void ngx_http_batch_upload_ready(ngx_http_batch_op_t *op,
-    ngx_int_t rc, ngx_http_batch_index_res_t *res);
 static ngx_int_t ngx_http_batch_upload_field(ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_upload_purpose(ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_upload_expires(ngx_http_batch_op_t *op);
@@ -40,6 +38,7 @@ static ngx_int_t ngx_http_batch_upload_check(ngx_http_batch_op_t *op);
 
 static void ngx_http_batch_upload_end(ngx_http_batch_op_t *op);
 static void ngx_http_batch_upload_commit(ngx_http_batch_op_t *op);
+static void ngx_http_batch_upload_post(ngx_http_batch_op_t *op);
 static void ngx_http_batch_upload_publish(ngx_http_batch_op_t *op,
     ngx_log_t *log);
 static ngx_int_t ngx_http_batch_upload_claim(ngx_http_batch_op_t *op,
@@ -66,6 +65,7 @@ static const ngx_str_t  ngx_http_batch_part_names[] = {
 ngx_int_t
 ngx_http_batch_api_upload(ngx_http_request_t *r)
 {
+    off_t                      bytes;
     ngx_int_t                  rc;
     ngx_http_batch_op_t       *op;
     ngx_http_batch_post_t     *up;
@@ -120,24 +120,12 @@ ngx_http_batch_api_upload(ngx_http_request_t *r)
     /* without an index the file could not be announced: ask before the body
      * is sent, not after */
 
-    ngx_http_batch_op_wait(op, ngx_http_batch_upload_ready);
-    ngx_http_batch_op_sent(op, ngx_http_batch_index_check(-1,
-                                                 ngx_http_batch_op_index, op));
+    bytes = r->headers_in.content_length_n - NGX_HTTP_BATCH_FORM_EXTRA;
+
+    ngx_http_batch_quota_check(op, ngx_max(bytes, 1),
+                               ngx_http_batch_body_start);
 
     return NGX_DONE;
-}
-
-
-static void
-ngx_http_batch_upload_ready(ngx_http_batch_op_t *op, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res)
-{
-    if (rc != NGX_OK) {
-        ngx_http_batch_op_unavailable(op, NGX_BUSY);
-        return;
-    }
-
-    ngx_http_batch_body_start(op);
 }
 
 
@@ -321,6 +309,15 @@ ngx_http_batch_upload_commit(ngx_http_batch_op_t *op)
     ngx_http_batch_idem_add(op, op->file.filename.data, op->file.filename.len);
     ngx_http_batch_idem_add(op, &up->seconds, sizeof(int64_t));
 
+    ngx_http_batch_quota_take(op, NGX_HTTP_BATCH_USE_FILES, op->file.id,
+                              op->file.bytes, NGX_HTTP_BATCH_QUOTA_HOLD,
+                              ngx_http_batch_upload_post);
+}
+
+
+static void
+ngx_http_batch_upload_post(ngx_http_batch_op_t *op)
+{
     if (ngx_http_batch_op_task(op, ngx_http_batch_upload_publish,
                                ngx_http_batch_upload_published)
         == NGX_OK)
@@ -501,6 +498,11 @@ ngx_http_batch_upload_published(ngx_http_batch_op_t *op)
         return;
     }
 
+    if (op->rc == NGX_AGAIN) {
+        ngx_http_batch_quota_reject(op);
+        return;
+    }
+
     if (op->rc != NGX_OK && op->rc != NGX_DONE) {
         ngx_http_batch_op_disk_error(op);
         return;
@@ -517,7 +519,7 @@ ngx_http_batch_upload_published(ngx_http_batch_op_t *op)
 
     ngx_http_batch_op_wait(op, ngx_http_batch_upload_answer);
     ngx_http_batch_op_sent(op, ngx_http_batch_index_file_put(&op->file,
-                                                 ngx_http_batch_op_index, op));
+                                           NULL, ngx_http_batch_op_index, op));
 }
 
 
@@ -530,5 +532,6 @@ ngx_http_batch_upload_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
         return;
     }
 
+    ngx_http_batch_quota_keep(op, op->file.id);
     ngx_http_batch_op_json(op, ngx_http_batch_render_file(&op->file));
 }

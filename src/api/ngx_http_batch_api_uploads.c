@@ -36,6 +36,7 @@ static ngx_int_t ngx_http_batch_uploads_purpose(ngx_http_batch_op_t *op,
 static ngx_int_t ngx_http_batch_uploads_bytes(ngx_http_batch_op_t *op,
     ngx_http_batch_upload_t *u);
 static void ngx_http_batch_uploads_parsed(ngx_http_batch_op_t *op);
+static void ngx_http_batch_uploads_post(ngx_http_batch_op_t *op);
 static void ngx_http_batch_uploads_publish(ngx_http_batch_op_t *op,
     ngx_log_t *log);
 static void ngx_http_batch_uploads_published(ngx_http_batch_op_t *op);
@@ -354,6 +355,16 @@ ngx_http_batch_uploads_parsed(ngx_http_batch_op_t *op)
         return;
     }
 
+    ngx_http_batch_quota_take(op, NGX_HTTP_BATCH_USE_FILES, u->id, u->bytes,
+                              NGX_HTTP_BATCH_UPLOAD_TTL * 1000
+                              + NGX_HTTP_BATCH_QUOTA_HOLD,
+                              ngx_http_batch_uploads_post);
+}
+
+
+static void
+ngx_http_batch_uploads_post(ngx_http_batch_op_t *op)
+{
     (void) ngx_http_batch_op_task(op, ngx_http_batch_uploads_publish,
                                   ngx_http_batch_uploads_published);
 }
@@ -386,13 +397,19 @@ ngx_http_batch_uploads_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
 static void
 ngx_http_batch_uploads_published(ngx_http_batch_op_t *op)
 {
+    ngx_http_batch_upload_t  *u;
+
     if (op->rc != NGX_OK) {
         ngx_http_batch_op_disk_error(op);
         return;
     }
 
+    u = op->data;
+
+    ngx_http_batch_quota_keep(op, u->id);
+
     ngx_http_batch_op_json(op,
-                           ngx_http_batch_render_upload(op->data,
+                           ngx_http_batch_render_upload(u,
                                               NGX_HTTP_BATCH_UPLOAD_PENDING,
                                               NULL));
 }
@@ -508,6 +525,11 @@ ngx_http_batch_uploads_cancelled(ngx_http_batch_op_t *op)
     if (st->status != NGX_HTTP_BATCH_UPLOAD_CANCELLED) {
         ngx_http_batch_uploads_ended(op, "cancel", st->status);
         return;
+    }
+
+    if (ngx_http_batch_quota_any(op, NGX_HTTP_BATCH_USE_FILES)) {
+        (void) ngx_http_batch_index_drop(NGX_HTTP_BATCH_USE_FILES, &op->tenant,
+                                         op->id, NULL, NULL);
     }
 
     ngx_http_batch_uploads_shown(op);

@@ -4,7 +4,8 @@
  * Jobs: what is done once per batch, in a thread, by whoever holds the lease.
  *
  *   state     means                               goes to
- *   RUNNING   task: validate or finalize          TELLING, gone
+ *   RUNNING   task: validate or finalize; index:  TELLING, gone
+ *             may the tenant have so many lines
  *   TELLING   the disk has it, the index must     gone
  *             hear of it: again with every tick
  *             until it did
@@ -62,6 +63,7 @@ typedef struct {
 
 typedef struct {
     ngx_http_batch_job_t         *job;
+    ngx_uint_t                    counted;      /* what is left: to decide */
     ngx_http_batch_validate_t     v;
 } ngx_http_batch_validating_t;
 
@@ -77,11 +79,16 @@ static ngx_http_batch_loc_conf_t *ngx_http_batch_job_conf(const char *id,
 static ngx_int_t ngx_http_batch_job_validate(ngx_http_batch_job_t *job);
 static void ngx_http_batch_job_validate_run(void *ctx, ngx_log_t *log);
 static void ngx_http_batch_job_validate_done(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_job_validated(ngx_http_batch_validating_t *v);
+static ngx_int_t ngx_http_batch_job_count(ngx_http_batch_validating_t *v);
+static void ngx_http_batch_job_counted(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
 static ngx_int_t ngx_http_batch_job_finalize(ngx_http_batch_job_t *job,
     ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_job_finalize_run(void *ctx, ngx_log_t *log);
 static void ngx_http_batch_job_finalize_done(void *ctx, ngx_log_t *log);
 static void ngx_http_batch_job_tell(ngx_http_batch_job_t *job);
+static ngx_int_t ngx_http_batch_job_tell_planned(ngx_http_batch_job_t *job);
 static ngx_int_t ngx_http_batch_job_tell_final(ngx_http_batch_job_t *job);
 static void ngx_http_batch_job_told(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
@@ -210,10 +217,16 @@ ngx_http_batch_job_validate_run(void *ctx, ngx_log_t *log)
 
     ngx_http_batch_loc_conf_t  *blcf;
 
+    if (v->counted) {
+        ngx_http_batch_validate_decide(&v->v, log);
+        return;
+    }
+
     blcf = ngx_http_batch_job_conf(v->v.id, log);
 
     v->v.max_requests = blcf->max_requests;
     v->v.max_file_size = blcf->max_file_size;
+    v->v.max_lines = blcf->quota ? blcf->quota->lines : 0;
 
     ngx_http_batch_validate(&v->v, log);
 }
@@ -224,10 +237,84 @@ ngx_http_batch_job_validate_done(void *ctx, ngx_log_t *log)
 {
     ngx_http_batch_validating_t *v = ctx;
 
+    v->job->meta_text = v->v.meta_text;
+
+    if (v->v.rc == NGX_HTTP_BATCH_COUNTED) {
+
+        if (ngx_http_batch_job_count(v) == NGX_OK) {
+            return;
+        }
+
+        v->v.rc = NGX_HTTP_BATCH_TROUBLE;
+    }
+
+    ngx_http_batch_job_validated(v);
+}
+
+
+/* the place that the batch has got when it was created grows to its lines */
+
+static ngx_int_t
+ngx_http_batch_job_count(ngx_http_batch_validating_t *v)
+{
+    json_t                 *root;
+    ngx_int_t               rc;
+    ngx_http_batch_hold_t   h;
+    ngx_http_batch_meta_t   meta;
+
+    if (ngx_http_batch_meta_decode(&meta, v->v.meta_text.data,
+                                   v->v.meta_text.len, &root)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(&h, sizeof(ngx_http_batch_hold_t));
+
+    h.use = NGX_HTTP_BATCH_USE_BATCHES;
+    h.tenant = meta.tenant;
+    h.id = v->v.id;
+    h.amount = (int64_t) v->v.plan.total;
+    h.max_sum = v->v.max_lines;
+
+    rc = ngx_http_batch_index_hold(&h, ngx_http_batch_job_counted, v);
+
+    json_decref(root);
+
+    return rc;
+}
+
+
+static void
+ngx_http_batch_job_counted(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    ngx_http_batch_validating_t *v = data;
+
+    if (rc == NGX_OK || rc == NGX_DECLINED) {
+        v->counted = 1;
+        v->v.over = (rc == NGX_DECLINED);
+
+        /* its own place was one line */
+
+        v->v.used = res->used ? res->used - 1 : 0;
+
+        if (ngx_http_batch_task_post(ngx_http_batch_task_of(v)) == NGX_OK) {
+            return;
+        }
+    }
+
+    v->v.rc = NGX_HTTP_BATCH_TROUBLE;
+    ngx_http_batch_job_validated(v);
+}
+
+
+static void
+ngx_http_batch_job_validated(ngx_http_batch_validating_t *v)
+{
     ngx_http_batch_job_t  *job;
 
     job = v->job;
-    job->meta_text = v->v.meta_text;
     job->final = v->v.final;
 
     switch (v->v.rc) {
@@ -258,7 +345,7 @@ ngx_http_batch_job_validate_done(void *ctx, ngx_log_t *log)
     }
 
     ngx_http_batch_plan_free(&v->v.plan);
-    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+    ngx_http_batch_task_free(ngx_http_batch_task_of(v));
 
     job->life = NGX_HTTP_BATCH_JOB_TELLING;
     ngx_http_batch_job_tell(job);
@@ -367,10 +454,7 @@ ngx_http_batch_job_tell(ngx_http_batch_job_t *job)
     switch (job->tell) {
 
     case NGX_HTTP_BATCH_TELL_PLANNED:
-        rc = ngx_http_batch_index_planned(id, job->total, job->nchunks,
-                                          &job->model_name,
-                                          job->in_progress_at,
-                                          ngx_http_batch_job_told, job);
+        rc = ngx_http_batch_job_tell_planned(job);
         break;
 
     case NGX_HTTP_BATCH_TELL_FINAL:
@@ -396,6 +480,32 @@ ngx_http_batch_job_tell(ngx_http_batch_job_t *job)
         /* what is on disk is found by the next owner of the lease */
         ngx_http_batch_job_free(job);
     }
+}
+
+
+static ngx_int_t
+ngx_http_batch_job_tell_planned(ngx_http_batch_job_t *job)
+{
+    json_t                 *root;
+    ngx_int_t               rc;
+    ngx_http_batch_meta_t   meta;
+
+    if (ngx_http_batch_meta_decode(&meta, job->meta_text.data,
+                                   job->meta_text.len, &root)
+        != NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                      "batch: %s has a damaged batch.json", job->run->id);
+        return NGX_ABORT;
+    }
+
+    rc = ngx_http_batch_index_planned(job->run->id, &meta.tenant, job->total,
+                                      job->nchunks, &job->model_name,
+                                      job->in_progress_at,
+                                      ngx_http_batch_job_told, job);
+    json_decref(root);
+
+    return rc;
 }
 
 

@@ -601,7 +601,8 @@ ngx_http_batch_recover_batch(ngx_http_batch_rebuild_t *b,
     if (item->planned) {
 
         if (step == 0) {
-            return ngx_http_batch_index_planned(item->meta.id, item->total,
+            return ngx_http_batch_index_planned(item->meta.id,
+                                             &item->meta.tenant, item->total,
                                              item->nplan, &item->model,
                                              item->in_progress_at,
                                              ngx_http_batch_recover_sent, b);

@@ -305,7 +305,7 @@ ngx_http_batch_sweep_done(void *ctx, ngx_log_t *log)
                                        &root)
             == NGX_OK)
         {
-            (void) ngx_http_batch_index_file_put(&f,
+            (void) ngx_http_batch_index_file_put(&f, NULL,
                                                  ngx_http_batch_sweep_told,
                                                  NULL);
             json_decref(root);

@@ -24,6 +24,8 @@ static ngx_int_t ngx_http_batch_validate_file(const ngx_str_t *id,
 static ngx_http_batch_validate_e ngx_http_batch_validate_verdict(
     ngx_http_batch_validate_t *v, ngx_http_batch_check_t *c, int64_t created,
     ngx_log_t *log);
+static ngx_http_batch_validate_e ngx_http_batch_validate_plan(
+    ngx_http_batch_validate_t *v, int64_t created, ngx_log_t *log);
 static ngx_http_batch_validate_e ngx_http_batch_validate_failed(
     ngx_http_batch_validate_t *v, ngx_http_batch_check_t *c, int64_t created,
     ngx_log_t *log);
@@ -66,6 +68,8 @@ ngx_http_batch_validate(ngx_http_batch_validate_t *v, ngx_log_t *log)
         goto done;
     }
 
+    v->created = meta.created_us / 1000000;
+
     known = 0;
     v->rc = ngx_http_batch_validate_known(v, log, &known);
 
@@ -81,6 +85,51 @@ done:
         ngx_free(v->meta_text.data);
         ngx_str_null(&v->meta_text);
     }
+}
+
+
+void
+ngx_http_batch_validate_decide(ngx_http_batch_validate_t *v, ngx_log_t *log)
+{
+    u_char                    *p, buf[512];
+    ngx_uint_t                 known;
+    ngx_http_batch_plan_t      plan;
+    ngx_http_batch_check_t     c;
+
+    plan = v->plan;
+    ngx_memzero(&v->plan, sizeof(ngx_http_batch_plan_t));
+
+    known = 0;
+    v->rc = ngx_http_batch_validate_known(v, log, &known);
+
+    if (known) {
+        ngx_http_batch_plan_free(&plan);
+        return;
+    }
+
+    v->plan = plan;
+
+    if (!v->over) {
+        v->rc = ngx_http_batch_validate_plan(v, v->created, log);
+        return;
+    }
+
+    ngx_memzero(&c, sizeof(ngx_http_batch_check_t));
+    c.input = NGX_INVALID_FILE;
+
+    p = ngx_slprintf(buf, buf + sizeof(buf),
+                     "The batch has %uL lines, and %uL of your quota of %ui "
+                     "lines are in other batches that are not finished. Wait "
+                     "until batches have finished, or cancel them, and create "
+                     "the batch again.", v->plan.total, v->used,
+                     v->max_lines);
+
+    ngx_http_batch_defects_whole(&c.defects, "quota_exceeded", NULL, buf,
+                                 p - buf);
+
+    v->rc = ngx_http_batch_validate_failed(v, &c, v->created, log);
+
+    ngx_http_batch_defects_free(&c.defects);
 }
 
 
@@ -273,16 +322,28 @@ ngx_http_batch_validate_verdict(ngx_http_batch_validate_t *v,
         return ngx_http_batch_validate_failed(v, c, created, log);
     }
 
-    c->plan.in_progress_at = batch_clock_since(created);
+    v->plan = c->plan;
+    ngx_memzero(&c->plan, sizeof(ngx_http_batch_plan_t));
 
-    switch (ngx_http_batch_plan_publish(v->id, &c->plan, log)) {
+    return v->max_lines ? NGX_HTTP_BATCH_COUNTED
+                        : ngx_http_batch_validate_plan(v, created, log);
+}
+
+
+static ngx_http_batch_validate_e
+ngx_http_batch_validate_plan(ngx_http_batch_validate_t *v, int64_t created,
+    ngx_log_t *log)
+{
+    v->plan.in_progress_at = batch_clock_since(created);
+
+    switch (ngx_http_batch_plan_publish(v->id, &v->plan, log)) {
 
     case NGX_OK:
-        v->plan = c->plan;
-        ngx_memzero(&c->plan, sizeof(ngx_http_batch_plan_t));
         return NGX_HTTP_BATCH_VALID;
 
     case NGX_DECLINED:
+        ngx_http_batch_plan_free(&v->plan);
+
         if (ngx_http_batch_plan_read(v->id, &v->plan, log) == NGX_OK) {
             return NGX_HTTP_BATCH_VALID;
         }

@@ -19,6 +19,8 @@
 
 typedef enum {
     NGX_HTTP_BATCH_VALID = 0,      /* plan.json is durable; plan is filled */
+    NGX_HTTP_BATCH_COUNTED,        /* max_lines: it is good, and nothing is
+                                      published; plan is filled */
     NGX_HTTP_BATCH_INVALID,        /* final.json (failed) is durable */
     NGX_HTTP_BATCH_CANCELLED_EARLY,/* cancel.json is there: nothing done */
     NGX_HTTP_BATCH_ENDED,          /* final.json is there already */
@@ -31,11 +33,17 @@ typedef struct {
     char                          id[BATCH_ID_LEN];
     ngx_uint_t                    max_requests;    /* 0 = no limit */
     off_t                         max_file_size;   /* 0 = no limit */
+    ngx_uint_t                    max_lines;       /* of the tenant; 0 = no
+                                                      limit */
+    ngx_uint_t                    over;            /* for _decide(): there is
+                                                      no place for them */
+    uint64_t                      used;            /* then: lines of others */
+    int64_t                       created;         /* s; from batch.json */
 
     /* out; the caller frees plan with ngx_http_batch_plan_free() and final.data
      * and meta_text.data with ngx_free() */
     ngx_http_batch_validate_e     rc;
-    ngx_http_batch_plan_t         plan;            /* VALID */
+    ngx_http_batch_plan_t         plan;            /* VALID, COUNTED */
     ngx_str_t                     final;           /* INVALID, ENDED */
     ngx_str_t                     meta_text;       /* batch.json, always unless
                                                       TROUBLE */
@@ -43,5 +51,9 @@ typedef struct {
 
 /* blocks: a task's run(); log may be a thread's */
 void ngx_http_batch_validate(ngx_http_batch_validate_t *v, ngx_log_t *log);
+
+/* the same, after COUNTED: publishes the plan, or, if over, that it failed */
+void ngx_http_batch_validate_decide(ngx_http_batch_validate_t *v,
+    ngx_log_t *log);
 
 #endif

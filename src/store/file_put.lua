@@ -1,7 +1,11 @@
--- A file's manifest and its places in the lists; repeating changes nothing.
--- in:  KEYS gen, file, list, list of the purpose, expiry list
---      ARGV check gen (1 or 0), id, manifest, created_us, expires_at (0: never)
+-- A file's manifest, its places in the lists, and its bytes; repeating changes
+-- nothing.
+-- in:  KEYS gen, file, list, list of the purpose, expiry list, use, holds
+--      ARGV check gen (1 or 0), id, manifest, created_us, expires_at (0: never),
+--           bytes, upload that became the file ("": none)
 -- out: {0}; {2}: the index is being rebuilt
+
+local u, h = KEYS[6], KEYS[7]
 
 if ARGV[1] == '1' and redis.call('EXISTS', KEYS[1]) == 0 then
     return {2}
@@ -12,6 +16,11 @@ for i = 3, 5 do
     redis.call('ZCARD', KEYS[i])
 end
 
+redis.call('ZCARD', h)
+
+local was = tonumber(redis.call('HGET', u, ARGV[2]) or '0')
+local upload = ARGV[7] ~= '' and redis.call('HGET', u, ARGV[7])
+
 redis.call('SET', KEYS[2], ARGV[3])
 redis.call('ZADD', KEYS[3], ARGV[4], ARGV[2])
 redis.call('ZADD', KEYS[4], ARGV[4], ARGV[2])
@@ -19,5 +28,15 @@ redis.call('ZADD', KEYS[4], ARGV[4], ARGV[2])
 if ARGV[5] ~= '0' then
     redis.call('ZADD', KEYS[5], ARGV[5], ARGV[2])
 end
+
+if upload then
+    redis.call('HDEL', u, ARGV[7])
+    redis.call('ZREM', h, ARGV[7])
+    was = was + tonumber(upload)
+end
+
+redis.call('ZREM', h, ARGV[2])
+redis.call('HSET', u, ARGV[2], ARGV[6])
+redis.call('HINCRBY', u, 'sum', string.format('%.0f', tonumber(ARGV[6]) - was))
 
 return {0}

@@ -2,22 +2,27 @@
 -- batch that is terminal already stays as it is, its files too: the client may
 -- have deleted them since.  An unknown batch (recovery) is made.
 -- in:  KEYS batch, list, active, chunks, leases, expiry list of files,
+--           use of files, use of batches, holds of batches,
 --           then per file: file, list, list of the purpose
 --      ARGV id, status, final, meta, created_us, expires_at, total, ok, failed,
 --           model, in_progress_at, finalizing_at, cancelling_at (0: null),
---           then per file: id, manifest, created_us, expires_at (0: never)
+--           then per file: id, manifest, created_us, expires_at (0: never),
+--           bytes
 -- out: {0, status}
 
 local b = KEYS[1]
 local terminal = {completed = 1, failed = 1, expired = 1, cancelled = 1}
 local status = redis.call('HGET', b, 'status')
 
+local kinds = {'hash', 'zset', 'zset', 'hash', 'zset', 'zset',
+               'hash', 'hash', 'zset'}
+
 for i = 2, #KEYS do
     local kind = redis.call('TYPE', KEYS[i]).ok
 
     -- of a file's three keys the first is a string
     if kind ~= 'none' and i ~= 4
-       and kind ~= (i > 6 and i % 3 == 1 and 'string' or 'zset')
+       and kind ~= (kinds[i] or i % 3 == 1 and 'string' or 'zset')
     then
         return redis.error_reply('WRONGTYPE key of the batch index')
     end
@@ -26,6 +31,15 @@ end
 -- first: a script that begins by freeing is let through when Redis is full
 redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('DEL', KEYS[4], KEYS[5])
+redis.call('ZREM', KEYS[9], ARGV[1])
+
+local lines = redis.call('HGET', KEYS[8], ARGV[1])
+
+if lines then
+    redis.call('HDEL', KEYS[8], ARGV[1])
+    redis.call('HINCRBY', KEYS[8], 'sum',
+               string.format('%.0f', 0 - tonumber(lines)))
+end
 
 if status and terminal[status] then
     return {0, status}
@@ -34,8 +48,9 @@ end
 redis.call('HDEL', b, 'vepoch', 'vowner', 'vnonce', 'vuntil', 'fepoch',
            'fowner', 'fnonce', 'funtil', 'next', 'done', 'chunks')
 
-for i = 0, (#KEYS - 6) / 3 - 1 do
-    local k, a = 7 + i * 3, 14 + i * 4
+for i = 0, (#KEYS - 9) / 3 - 1 do
+    local k, a = 10 + i * 3, 14 + i * 5
+    local was = tonumber(redis.call('HGET', KEYS[7], ARGV[a]) or '0')
 
     redis.call('SET', KEYS[k], ARGV[a + 1])
     redis.call('ZADD', KEYS[k + 1], ARGV[a + 2], ARGV[a])
@@ -44,6 +59,10 @@ for i = 0, (#KEYS - 6) / 3 - 1 do
     if ARGV[a + 3] ~= '0' then
         redis.call('ZADD', KEYS[6], ARGV[a + 3], ARGV[a])
     end
+
+    redis.call('HSET', KEYS[7], ARGV[a], ARGV[a + 4])
+    redis.call('HINCRBY', KEYS[7], 'sum',
+               string.format('%.0f', tonumber(ARGV[a + 4]) - was))
 end
 
 for i, name in ipairs({'in_progress_at', 'finalizing_at', 'cancelling_at'}) do

@@ -349,6 +349,12 @@ ngx_http_batch_index_parse(ngx_http_batch_reply_e kind,
         res->status = ngx_http_batch_index_status(r);
     }
 
+    if (kind == NGX_HTTP_BATCH_REPLY_USE) {
+        res->over = (ngx_http_batch_over_e) ngx_http_batch_reply_int(r);
+        res->used = (uint64_t) ngx_http_batch_reply_int(
+                                         ngx_http_batch_reply_at(reply, 2));
+    }
+
     if (code != 0) {
         return code == 1 ? NGX_DECLINED : code == 2 ? NGX_BUSY : NGX_ERROR;
     }

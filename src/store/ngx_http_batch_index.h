@@ -21,6 +21,11 @@
  *   p:c:<batch>         hash     chunk -> "epoch:owner:nonce:ok:failed:state"
  *   p:l:<batch>         zset     leased chunk by deadline (ms, Redis time);
  *                                released: deadline 0
+ *   p:uf:<tenant>       hash     what is used: file or pending upload -> bytes;
+ *                                "sum"
+ *   p:ub:<tenant>       hash     batch that is not terminal -> lines; "sum"
+ *   p:ufh, ubh:<tenant> zset     of these, what is only held: id by deadline
+ *                                (ms, Redis time)
  * Leases are compared with Redis' own TIME, never with a client's.
  *
  * Every function: NGX_OK: the callback will be called once, later.  NGX_ERROR:
@@ -67,6 +72,29 @@ typedef enum {
     NGX_HTTP_BATCH_CHUNK_RELEASE       /* give it back: anybody may claim */
 } ngx_http_batch_chunk_state_e;
 
+/* what a tenant uses, and has quotas for */
+
+typedef enum {
+    NGX_HTTP_BATCH_USE_FILES = 0,      /* their sum is bytes */
+    NGX_HTTP_BATCH_USE_BATCHES         /* their sum is lines */
+} ngx_http_batch_use_e;
+
+typedef enum {
+    NGX_HTTP_BATCH_OVER_NONE = 0,
+    NGX_HTTP_BATCH_OVER_SUM,
+    NGX_HTTP_BATCH_OVER_NUMBER
+} ngx_http_batch_over_e;
+
+typedef struct {
+    ngx_http_batch_use_e     use;
+    ngx_str_t                tenant;
+    const char              *id;       /* "": nothing is taken */
+    int64_t                  amount;   /* bytes, lines */
+    uint64_t                 max_sum;  /* 0: no limit */
+    uint64_t                 max_number;
+    ngx_msec_t               hold;     /* 0: only what is there changes */
+} ngx_http_batch_hold_t;
+
 typedef struct {
     /* lists: manifests (files), or views (batches) */
     size_t                   n;
@@ -88,14 +116,31 @@ typedef struct {
     int64_t                  cancelling_at;
     int64_t                  finalizing_at;
     ngx_uint_t               expired;  /* finalizing because of expiry */
+
+    ngx_http_batch_over_e    over;     /* hold: which limit; what is used: of
+                                          the sum unless it is the number's */
+    uint64_t                 used;
 } ngx_http_batch_index_res_t;
 
 typedef void (*ngx_http_batch_index_pt)(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
 
-/* files; repeating a put is harmless */
-ngx_int_t ngx_http_batch_index_file_put(const ngx_http_batch_file_t *f,
+/*
+ * Takes a place for what is about to be published: file_put and batch_put fill
+ * it, otherwise it is free again after hold ms.  DECLINED: the tenant would be
+ * over a limit; see res->over and used.
+ */
+ngx_int_t ngx_http_batch_index_hold(const ngx_http_batch_hold_t *h,
     ngx_http_batch_index_pt cb, void *data);
+/* gives a place back that was not filled; otherwise nothing happens (DECLINED) */
+ngx_int_t ngx_http_batch_index_drop(ngx_http_batch_use_e use,
+    const ngx_str_t *tenant, const char *id, ngx_http_batch_index_pt cb,
+    void *data);
+
+/* files; repeating a put is harmless.  upload: whose place it takes over, or
+ * NULL */
+ngx_int_t ngx_http_batch_index_file_put(const ngx_http_batch_file_t *f,
+    const char *upload, ngx_http_batch_index_pt cb, void *data);
 /* items[0] = manifest */
 ngx_int_t ngx_http_batch_index_file_get(const char *id,
     ngx_http_batch_index_pt cb, void *data);
@@ -143,8 +188,9 @@ ngx_int_t ngx_http_batch_index_claim(const char *id, const ngx_str_t *nonce,
 
 /* validation ended well: in_progress (unless cancelling or expired meanwhile),
  * and its lease is given back; DECLINED: no such batch */
-ngx_int_t ngx_http_batch_index_planned(const char *id, uint64_t total,
-    uint32_t chunks, const ngx_str_t *model, int64_t in_progress_at,
+ngx_int_t ngx_http_batch_index_planned(const char *id,
+    const ngx_str_t *tenant, uint64_t total, uint32_t chunks,
+    const ngx_str_t *model, int64_t in_progress_at,
     ngx_http_batch_index_pt cb, void *data);
 
 /* DECLINED: the lease was lost (another epoch).  res->status always.  Counts

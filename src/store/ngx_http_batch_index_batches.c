@@ -66,6 +66,8 @@ ngx_http_batch_index_batch_store(const ngx_http_batch_meta_t *m,
     ngx_http_batch_args_key(&a, "b", m->id, NULL);
     ngx_http_batch_args_key(&a, "bl", tenant, NULL);
     ngx_http_batch_args_key(&a, "active", NULL, NULL);
+    ngx_http_batch_args_key(&a, "ub", tenant, NULL);
+    ngx_http_batch_args_key(&a, "ubh", tenant, NULL);
     ngx_http_batch_args_text(&a, check);
     ngx_http_batch_args_text(&a, m->id);
     ngx_http_batch_args_str(&a, &meta);
@@ -207,6 +209,7 @@ ngx_http_batch_index_final(const ngx_http_batch_meta_t *m,
                 ngx_http_batch_args_str(&a, &text[i]);
                 ngx_http_batch_args_int(&a, file[i]->created_us);
                 ngx_http_batch_args_int(&a, file[i]->expires_at);
+                ngx_http_batch_args_int(&a, file[i]->bytes);
             }
         }
 
@@ -238,6 +241,9 @@ ngx_http_batch_index_final_keys(ngx_http_batch_args_t *a,
     ngx_http_batch_args_key(a, "c", m->id, NULL);
     ngx_http_batch_args_key(a, "l", m->id, NULL);
     ngx_http_batch_args_key(a, "fx", NULL, NULL);
+    ngx_http_batch_args_key(a, "uf", tenant, NULL);
+    ngx_http_batch_args_key(a, "ub", tenant, NULL);
+    ngx_http_batch_args_key(a, "ubh", tenant, NULL);
 
     for (i = 0; i < 2; i++) {
         if (file[i]) {

@@ -13,7 +13,7 @@
 
 
 static ngx_int_t ngx_http_batch_index_file_store(
-    const ngx_http_batch_file_t *f, const char *check,
+    const ngx_http_batch_file_t *f, const char *upload, const char *check,
     ngx_http_batch_index_pt cb, void *data);
 
 
@@ -27,9 +27,9 @@ NGX_HTTP_BATCH_SCRIPT(file_scan, NGX_HTTP_BATCH_LUA_FILE_SCAN);
 
 ngx_int_t
 ngx_http_batch_index_file_put(const ngx_http_batch_file_t *f,
-    ngx_http_batch_index_pt cb, void *data)
+    const char *upload, ngx_http_batch_index_pt cb, void *data)
 {
-    return ngx_http_batch_index_file_store(f, "1", cb, data);
+    return ngx_http_batch_index_file_store(f, upload, "1", cb, data);
 }
 
 
@@ -37,13 +37,14 @@ ngx_int_t
 ngx_http_batch_index_restore_file(const ngx_http_batch_file_t *f,
     ngx_http_batch_index_pt cb, void *data)
 {
-    return ngx_http_batch_index_file_store(f, "0", cb, data);
+    return ngx_http_batch_index_file_store(f, NULL, "0", cb, data);
 }
 
 
 static ngx_int_t
 ngx_http_batch_index_file_store(const ngx_http_batch_file_t *f,
-    const char *check, ngx_http_batch_index_pt cb, void *data)
+    const char *upload, const char *check, ngx_http_batch_index_pt cb,
+    void *data)
 {
     char                   tenant[41];
     ngx_int_t              rc;
@@ -63,11 +64,15 @@ ngx_http_batch_index_file_store(const ngx_http_batch_file_t *f,
     ngx_http_batch_args_key(&a, "fl", tenant, NULL);
     ngx_http_batch_args_key(&a, "fl", tenant, &f->purpose);
     ngx_http_batch_args_key(&a, "fx", NULL, NULL);
+    ngx_http_batch_args_key(&a, "uf", tenant, NULL);
+    ngx_http_batch_args_key(&a, "ufh", tenant, NULL);
     ngx_http_batch_args_text(&a, check);
     ngx_http_batch_args_text(&a, f->id);
     ngx_http_batch_args_str(&a, &manifest);
     ngx_http_batch_args_int(&a, f->created_us);
     ngx_http_batch_args_int(&a, f->expires_at);
+    ngx_http_batch_args_int(&a, f->bytes);
+    ngx_http_batch_args_text(&a, upload ? upload : "");
 
     rc = ngx_http_batch_index_send(&ngx_http_batch_script_file_put, &a,
                                    NGX_HTTP_BATCH_REPLY_CODE, NULL, cb, data);
@@ -107,6 +112,7 @@ ngx_http_batch_index_file_del(const ngx_http_batch_file_t *f,
     ngx_http_batch_args_key(&a, "fl", tenant, NULL);
     ngx_http_batch_args_key(&a, "fl", tenant, &f->purpose);
     ngx_http_batch_args_key(&a, "fx", NULL, NULL);
+    ngx_http_batch_args_key(&a, "uf", tenant, NULL);
     ngx_http_batch_args_text(&a, f->id);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_file_del, &a,

@@ -14,7 +14,7 @@
 #include "ngx_http_batch_lua.h"
 
 
-#define NGX_HTTP_BATCH_ARGS_MAX  40
+#define NGX_HTTP_BATCH_ARGS_MAX  48
 
 
 /* keys first, then the rest; what is not a caller's string is in the pool */
@@ -35,7 +35,8 @@ typedef enum {
                                                 {string...}} */
     NGX_HTTP_BATCH_REPLY_VIEW,              /* {code, view} */
     NGX_HTTP_BATCH_REPLY_VIEWS,             /* {code, has_more, {view...}} */
-    NGX_HTTP_BATCH_REPLY_CLAIM
+    NGX_HTTP_BATCH_REPLY_CLAIM,
+    NGX_HTTP_BATCH_REPLY_USE                /* {code, over, used} */
 } ngx_http_batch_reply_e;
 
 

@@ -79,18 +79,23 @@ ngx_http_batch_index_claim(const char *id, const ngx_str_t *nonce,
 
 
 ngx_int_t
-ngx_http_batch_index_planned(const char *id, uint64_t total, uint32_t chunks,
-    const ngx_str_t *model, int64_t in_progress_at,
-    ngx_http_batch_index_pt cb, void *data)
+ngx_http_batch_index_planned(const char *id, const ngx_str_t *tenant,
+    uint64_t total, uint32_t chunks, const ngx_str_t *model,
+    int64_t in_progress_at, ngx_http_batch_index_pt cb, void *data)
 {
+    char                   key[41];
     ngx_http_batch_args_t  a;
+
+    ngx_http_batch_tenant_key(tenant, key);
 
     ngx_http_batch_args_init(&a);
     ngx_http_batch_args_key(&a, "b", id, NULL);
+    ngx_http_batch_args_key(&a, "ub", key, NULL);
     ngx_http_batch_args_int(&a, (int64_t) total);
     ngx_http_batch_args_int(&a, chunks);
     ngx_http_batch_args_str(&a, model);
     ngx_http_batch_args_int(&a, in_progress_at);
+    ngx_http_batch_args_text(&a, id);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_planned, &a,
                                      NGX_HTTP_BATCH_REPLY_STATUS, NULL, cb,

@@ -44,7 +44,7 @@ ngx_http_batch_store_key_claim(const char *key, const char *request,
 
         rc = ngx_http_batch_keys_look(key, now, request, first, root, log);
 
-        if (rc != NGX_AGAIN) {
+        if (rc != NGX_AGAIN || object == NULL) {
             return rc;
         }
 

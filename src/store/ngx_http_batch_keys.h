@@ -29,6 +29,7 @@
  *   NGX_DONE      the same request has used it: *first is its object's text,
  *                 which *root holds
  *   NGX_DECLINED  another request has used it
+ *   NGX_AGAIN     nobody has, and object is NULL: it is not claimed
  *   NGX_ERROR
  */
 ngx_int_t ngx_http_batch_store_key_claim(const char *key, const char *request,

@@ -1,7 +1,7 @@
 -- The input is good.  If it was cancelled or expired meanwhile, only the numbers
 -- are kept.
--- in:  KEYS batch
---      ARGV total, chunks, model, in_progress_at (seconds)
+-- in:  KEYS batch, use
+--      ARGV total, chunks, model, in_progress_at (seconds), id
 -- out: {0, status}; {1}: no such batch
 
 local b = KEYS[1]
@@ -18,7 +18,12 @@ then
     return {0, status}
 end
 
+local was = tonumber(redis.call('HGET', KEYS[2], ARGV[5]) or '0')
+
 redis.call('HDEL', b, 'vuntil', 'vowner', 'vnonce')
+redis.call('HSET', KEYS[2], ARGV[5], ARGV[1])
+redis.call('HINCRBY', KEYS[2], 'sum',
+           string.format('%.0f', tonumber(ARGV[1]) - was))
 
 if not h[2] then
     redis.call('HSET', b, 'total', ARGV[1], 'chunks', ARGV[2],

@@ -104,7 +104,8 @@ my $LEASE = 60000;
 
 sub put {
     my ($b, %o) = @_;
-    return run('batch_put', ['gen:s', "b:$b", 'bl:0', 'active'],
+    return run('batch_put', ['gen:s', "b:$b", 'bl:0', 'active', 'ub:0',
+                             'ubh:0'],
                $o{check} // 1, $b, "meta-$b", $o{us} // 1763645912345678,
                $o{expires} // 0);
 }
@@ -127,7 +128,8 @@ sub brief {
 
 sub planned {
     my ($b, $total, $chunks) = @_;
-    return run('planned', ["b:$b"], $total, $chunks, 'model', 1763645913);
+    return run('planned', ["b:$b", 'ub:0'], $total, $chunks, 'model',
+               1763645913, $b);
 }
 
 sub chunk {
@@ -163,11 +165,12 @@ sub final {
 
     for my $f (@{$o{files} // []}) {
         push @keys, "f:$f", 'fl:0', 'fl:0:batch_output';
-        push @args, $f, "manifest-$f", 1763645999000000, $o{ttl} // 0;
+        push @args, $f, "manifest-$f", 1763645999000000, $o{ttl} // 0,
+                    $o{bytes} // 10;
     }
 
     return run('final', ["b:$b", 'bl:0', 'active', "c:$b", "l:$b", 'fx',
-                         @keys],
+                         'uf:0', 'ub:0', 'ubh:0', @keys],
                $b, $status, '{"v":1}', "meta-$b", 1763645912345678, 0,
                $o{total} // 4, $o{ok} // 3, $o{failed} // 1, 'model',
                1763645913, 1763645914, 0, @args);
@@ -176,8 +179,10 @@ sub final {
 sub file {
     my ($f, $us, %o) = @_;
     my $p = $o{purpose} // 'batch';
-    return run('file_put', ['gen:s', "f:$f", 'fl:0', "fl:0:$p", 'fx'],
-               $o{check} // 1, $f, "manifest-$f", $us, $o{expires} // 0);
+    return run('file_put', ['gen:s', "f:$f", 'fl:0', "fl:0:$p", 'fx', 'uf:0',
+                            'ufh:0'],
+               $o{check} // 1, $f, "manifest-$f", $us, $o{expires} // 0,
+               $o{bytes} // 10, $o{upload} // '');
 }
 
 sub files {
@@ -562,7 +567,7 @@ $r = run('file_expired', ['gen:s', 'fx'], '{t}:f:', 9, 9);
 is_deeply $r->[2], ['manifest-f2', 'manifest-f3'], 'a dead entry is skipped';
 is redis('ZSCORE', '{t}:fx', 'f1'), undef, 'and dropped';
 
-my @of = ('f:f2', 'fl:0', 'fl:0:batch', 'fx');
+my @of = ('f:f2', 'fl:0', 'fl:0:batch', 'fx', 'uf:0');
 is_deeply run('file_del', \@of, 'f2'), [0], 'delete';
 is_deeply run('file_del', \@of, 'f2'), [1], 'delete again';
 is_deeply run('file_get', ['gen:s', 'f:f2']), [1], 'it is gone';
@@ -633,12 +638,100 @@ evict('deadv', 'w1');
 is brief('deadv', 'w3', 'y3'), '1 0 2 validating', 'evict: now w3 does';
 
 redis('SET', '{t}:active2', 'x');
-like run('batch_put', ['gen:s', 'b:w', 'bl:0', 'active2'], 1, 'w', 'm', 1, 0),
+like run('batch_put', ['gen:s', 'b:w', 'bl:0', 'active2', 'ub:0', 'ubh:0'], 1,
+         'w', 'm', 1, 0),
     qr/^-.*WRONGTYPE/, 'a key of another type';
 is redis('EXISTS', '{t}:b:w'), 0, 'fails before anything is written';
 redis('SET', '{t}:fl:x', 'x');
-like run('final', ['b:w', 'bl:0', 'active', 'c:w', 'l:w', 'fx', 'f:w', 'fl:x',
-                   'fl:y'], ('w') x 17), qr/^-.*WRONGTYPE/, 'in final too';
+like run('final', ['b:w', 'bl:0', 'active', 'c:w', 'l:w', 'fx', 'uf:0', 'ub:0',
+                   'ubh:0', 'f:w', 'fl:x', 'fl:y'], ('w') x 18),
+     qr/^-.*WRONGTYPE/, 'in final too';
 is redis('EXISTS', '{t}:b:w'), 0, 'the same';
+
+# --- what a tenant uses
+
+redis('DEL', map { "{t}:$_" } 'uf:0', 'ufh:0', 'ub:0', 'ubh:0');
+
+# the number of things, their sum as it is kept and as it is
+sub used {
+    my ($key) = @_;
+    my %all = @{redis('HGETALL', "{t}:$key")};
+    my $kept = delete $all{sum} // 0;
+    my $sum = 0;
+
+    $sum += $_ for values %all;
+    return join ' ', scalar(keys %all), $kept, $sum;
+}
+
+sub hold {
+    my ($id, $n, %o) = @_;
+    my $key = $o{of} // 'f';
+
+    return join ' ', @{run('hold', ['gen:s', "u$key:0", "u${key}h:0"], $id, $n,
+                           $o{sum} // 0, $o{number} // 0,
+                           $o{hold} // 60000)};
+}
+
+sub drop { run('drop', ["uf:0", "ufh:0"], @_) }
+
+is hold('', 5, sum => 4), '1 1 0', 'hold: more than the limit';
+is hold('', 5, sum => 5), '0 0 0', 'hold: as much as the limit';
+is used('uf:0'), '0 0 0', 'hold: asking takes nothing';
+is hold('q1', 60, sum => 100), '0 0 60', 'hold: a place';
+is hold('q2', 60, sum => 100), '1 1 60', 'hold: not both of them';
+is hold('q2', 40, sum => 100, number => 2), '0 0 100', 'hold: what is left';
+is hold('q3', 0, number => 2), '1 2 2', 'hold: the number';
+is hold('q2', 40, sum => 1, number => 1), '0 0 100', 'hold: again';
+is hold('q2', 30, sum => 1), '0 0 90', 'hold: less, even over the limit';
+is used('uf:0'), '2 90 90', 'hold: used';
+file('q1', 1, bytes => 60);
+is used('uf:0'), '2 90 90', 'file_put fills its place';
+is_deeply drop('q1'), [1], 'drop: not what is filled';
+is_deeply drop('q2'), [0], 'drop: what is held';
+is_deeply drop('q2'), [1], 'drop: once';
+is used('uf:0'), '1 60 60', 'drop: used';
+file('q1', 1, bytes => 60) for 1 .. 2;
+file('q4', 1, bytes => 0);
+is used('uf:0'), '2 60 60', 'file_put: repeated, and of no bytes';
+hold('up', 40);
+file('q5', 1, bytes => 40, upload => 'up') for 1 .. 2;
+is used('uf:0'), '3 100 100', 'file_put: instead of an upload';
+is redis('ZCARD', '{t}:ufh:0'), 0, 'nothing is held';
+
+for my $f ('q1', 'q1', 'q4', 'q5') {
+    run('file_del', ["f:$f", 'fl:0', 'fl:0:batch', 'fx', 'uf:0'], $f);
+}
+
+is used('uf:0'), '0 0 0', 'file_del: once each';
+
+hold('late', 70, hold => 1);
+my $end = time + 10;
+sleep 0.01 until hold('', 100, sum => 100) eq '0 0 0' || time > $end;
+is used('uf:0'), '0 0 0', 'hold: its time is over';
+file('late', 1, bytes => 70);
+is used('uf:0'), '1 70 70', 'file_put: too late is counted all the same';
+
+is hold('u1', 1, of => 'b', sum => 10, number => 2), '0 0 1', 'a batch';
+put('u1') for 1 .. 2;
+put('u2', check => 0);
+is used('ub:0'), '2 2 2', 'batch_put';
+is redis('ZCARD', '{t}:ubh:0'), 0, 'nothing is held';
+is hold('u3', 1, of => 'b', number => 2), '1 2 2', 'batches';
+is hold('u1', 9, of => 'b', sum => 10, hold => 0), '0 0 10', 'its lines';
+is hold('u2', 2, of => 'b', sum => 10, hold => 0), '1 1 10', 'too many';
+is hold('u9', 0, of => 'b', hold => 0), '0 0 10', 'of no batch';
+is used('ub:0'), '2 10 10', 'lines';
+is redis('ZCARD', '{t}:ubh:0'), 0, 'nothing is held';
+planned('u1', 9, 3) for 1 .. 2;
+planned('u2', 5, 3);
+is used('ub:0'), '2 14 14', 'planned: a rebuild counts them, whatever the limit';
+final('u1', 'completed', files => ['o1', 'o2'], bytes => 5) for 1 .. 2;
+put('u1');
+planned('u1', 9, 3);
+is used('ub:0'), '1 5 5', 'final: once';
+is used('uf:0'), '3 80 80', 'final: its files count';
+redis('DEL', '{t}:gen:s');
+is hold('u3', 1), '2', 'hold: busy';
+redis('SET', '{t}:gen:s', 1);
 
 done_testing();
