@@ -359,6 +359,7 @@ ngx_uint_t
 ngx_http_batch_check_jsonl(u_char *p, size_t len)
 {
     u_char      *last, *nl;
+    size_t       mark;
     ngx_uint_t   cut;
 
     if (len == 0) {
@@ -367,6 +368,10 @@ ngx_http_batch_check_jsonl(u_char *p, size_t len)
 
     last = p + len;
     cut = 0;
+
+    /* of the file's first line, which may be blank behind it */
+
+    mark = (len >= 3 && ngx_memcmp(p, "\xef\xbb\xbf", 3) == 0) ? 3 : 0;
 
     if (len > NGX_HTTP_BATCH_CHECK_HEAD) {
         last = p + NGX_HTTP_BATCH_CHECK_HEAD;
@@ -380,14 +385,15 @@ ngx_http_batch_check_jsonl(u_char *p, size_t len)
             break;
         }
 
-        if (!batch_jsonl_blank(p, nl - p)) {
+        if (!batch_jsonl_blank(p + mark, nl - p - mark)) {
             return batch_jsonl_object(p, nl - p, 1);
         }
 
         p = nl + 1;
+        mark = 0;
     }
 
-    if (batch_jsonl_blank(p, last - p)) {
+    if (batch_jsonl_blank(p + mark, last - p - mark)) {
         /* nothing but white space so far: validation will tell */
         return cut;
     }

@@ -36,8 +36,9 @@ batch_check_fail(batch_check_t *c, uint64_t at, const char *error)
 static int
 batch_check_part(batch_check_t *c, const unsigned char *p, size_t len)
 {
-    size_t         n;
-    unsigned char  out[batch_json_bound(BATCH_CHECK_PIECE)];
+    size_t                      n;
+    unsigned char               out[batch_json_bound(BATCH_CHECK_PIECE)];
+    static const unsigned char  bom[] = { 0xef, 0xbb, 0xbf };
 
     if (len == 0) {
         return BATCH_OK;
@@ -48,7 +49,18 @@ batch_check_part(batch_check_t *c, const unsigned char *p, size_t len)
         return batch_check_fail(c, 1, BATCH_SCAN_BYTE);
     }
 
-    if (!c->begun && !batch_jsonl_blank(p, len)) {
+    /* behind the file's mark a line may be blank, too */
+
+    n = 0;
+
+    while (c->line == 1 && n < len && c->mark < sizeof(bom)
+           && c->len + n == c->mark && p[n] == bom[c->mark])
+    {
+        c->mark++;
+        n++;
+    }
+
+    if (!c->begun && !batch_jsonl_blank(p + n, len - n)) {
         c->begun = 1;
     }
 
@@ -69,6 +81,10 @@ batch_check_part(batch_check_t *c, const unsigned char *p, size_t len)
 static int
 batch_check_end(batch_check_t *c)
 {
+    if (c->line == 1 && c->mark && c->mark < 3) {
+        c->begun = 1;
+    }
+
     if (c->begun && batch_json_finish(&c->json) != BATCH_OK) {
         return batch_check_fail(c, c->len + 1, c->json.error);
     }

@@ -17,6 +17,7 @@ typedef struct {
 
     /* private */
     uint64_t        len;         /* of the line, bytes read */
+    unsigned        mark;        /* of the byte-order mark, bytes read */
     int             begun;       /* it is not blank */
     batch_json_t    json;
 } batch_check_t;

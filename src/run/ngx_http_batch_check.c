@@ -11,8 +11,6 @@
 #include "ngx_http_batch_validate.h"
 
 
-#define NGX_HTTP_BATCH_MODEL_LEN   1024          /* bytes, decoded */
-
 
 /* every granule-th request line: where chunks may begin */
 
@@ -279,6 +277,8 @@ ngx_http_batch_check_model(ngx_http_batch_pass_t *p, const batch_str_t *model,
                                     "invalid_value", "body.model", buf, len);
         return NGX_OK;
     }
+
+    batch_json_tidy(buf, len);
 
     if (first.len) {
         *bad = 1;

@@ -153,6 +153,8 @@ ngx_http_batch_defects_dup_text(ngx_http_batch_text_t *t,
         return NGX_ERROR;
     }
 
+    batch_json_tidy(id, len);
+
     p = ngx_cpymem(buf, "The custom_id '", sizeof("The custom_id '") - 1);
     p = ngx_cpymem(p, id, len);
     p = ngx_slprintf(p, buf + sizeof(buf),

@@ -53,7 +53,7 @@ typedef struct {
     uint64_t                      total;
     uint32_t                      nchunks;
     int64_t                       in_progress_at;
-    u_char                        model[BATCH_MODEL_MAX];
+    u_char                        model[NGX_HTTP_BATCH_MODEL_LEN];
     ngx_str_t                     model_name;
     ngx_str_t                     final;
     ngx_str_t                     meta_text;
@@ -326,7 +326,8 @@ ngx_http_batch_job_validated(ngx_http_batch_validating_t *v)
         job->in_progress_at = v->v.plan.in_progress_at;
 
         job->model_name.data = job->model;
-        job->model_name.len = ngx_min(v->v.plan.model.len, BATCH_MODEL_MAX);
+        job->model_name.len = ngx_min(v->v.plan.model.len,
+                                      NGX_HTTP_BATCH_MODEL_LEN);
         ngx_memcpy(job->model, v->v.plan.model.data, job->model_name.len);
         break;
 

@@ -16,6 +16,7 @@
 #include "ngx_http_batch.h"
 
 #define NGX_HTTP_BATCH_PLAN_MAX   (64 * 1024 * 1024)   /* bytes of plan.json */
+#define NGX_HTTP_BATCH_MODEL_LEN  1024                 /* bytes, decoded */
 
 typedef struct {
     off_t            offset;
