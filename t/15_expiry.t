@@ -33,7 +33,7 @@ my $before = get_batch($b->{id});
 main::expire($b->{id});
 
 my $now = wait_batch($b->{id}, until => qr/^(finalizing|expired)$/);
-is($now->{status}, 'finalizing', 'finalizing first');
+is($now->{status}, 'finalizing', '#84 finalizing first');
 $b = wait_batch($b->{id});
 is($b->{status}, 'expired', 'then expired');
 ok($b->{expired_at}, 'expired_at');

@@ -68,6 +68,7 @@ our @EXPORT = qw(
 our ($Root, $Dir, $Port, $Binary, $Module);
 our ($RedisPid, $MockPid);
 our $Owner = $$;
+our %Preload;                    # name of a child: a library
 our $Json = JSON::PP->new->utf8->canonical;
 
 
@@ -113,6 +114,7 @@ sub spawn {
         }
 
         delete @ENV{qw(LD_PRELOAD ASAN_OPTIONS)};
+        $ENV{LD_PRELOAD} = $Preload{$name} if $Preload{$name};
         exec @cmd or POSIX::_exit(127);
     }
 
