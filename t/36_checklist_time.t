@@ -87,7 +87,6 @@ is(content($f{hour}{id}), $in, '#4 the content is there');
 clock_step(120 + clock_now() - $begun - 3540);
 is_gone(4, $f{hour}{id}, 'after an hour');
 is(listed(), join(' ', sort $f{batch}{id}, $f{vision}{id}), '#4 not listed');
-swept(4, $f{hour}{id}, 'after an hour');
 
 my $b = wait_batch(create_batch($f{hour}{id})->{json}{id});
 is($b->{status}, 'failed', '#30 no batch of it');
@@ -235,7 +234,6 @@ is_gone(75, $b->{error_file_id}, 'the errors, after two hours');
 is_deeply(get_batch($b->{id}), $b, '#75 the batch is there still');
 is(api('GET', "/v1/files/$b->{input_file_id}")->{status}, 200,
    '#75 so is its input');
-swept(75, $_, 'a result') for @{$b}{qw(output_file_id error_file_id)};
 
 clock_set(2592000 - 120);
 is(scalar output_lines($c), 1, '#75 nearly thirty days');
@@ -338,4 +336,5 @@ for my $step (3600, -3600, 7200, -7200) {
                              completed_at));
     is(join(' ', map { $_->{custom_id} } output_lines($b)),
        join(' ', map { "req-$_" } 1 .. $n), "#71 $name: each line once");
+    is(mock_stats()->{requests}, $n, "$name: no line was sent twice");
 }

@@ -1,7 +1,9 @@
 -- What may this worker do for the batch?
 -- in:  KEYS gen, batch, chunks, leases, active
---      ARGV id, owner, nonce, lease (ms)
--- out: {0, what, chunk, epoch, status, cancelling_at, finalizing_at, expired},
+--      ARGV id, owner, nonce, lease (ms), what our clock should say (ms; 0: not
+--           known; -1: it has been set a moment ago)
+-- out: {0, what, chunk, epoch, status, cancelling_at, finalizing_at, expired,
+--      clock (ms)},
 --      what: 0 nothing, 1 validate, 2 chunk, 3 finalize, 4 gone;
 --      {2}: being rebuilt
 
@@ -41,6 +43,15 @@ local deadline = int(now + tonumber(ARGV[4]))
 
 local latest = now + 2 * math.max(tonumber(ARGV[4]), 60000)
 
+-- While the caller sees that the clock has just been set, nobody's lease is over
+-- but those that were given back: who is there has to renew it first.
+
+local over, expected = now, tonumber(ARGV[5] or '') or 0
+
+if expected ~= 0 and math.abs(now - expected) > 2000 then
+    over, latest = 0, math.huge
+end
+
 local function answer(what, chunk, epoch)
     local expired = '0'
 
@@ -49,7 +60,7 @@ local function answer(what, chunk, epoch)
     end
 
     return {0, what, chunk or '0', epoch or '0', h.status, h.cancelling_at,
-            h.finalizing_at, expired}
+            h.finalizing_at, expired, int(now)}
 end
 
 -- a clock that was set back must not put finalizing before in_progress
@@ -69,7 +80,7 @@ end
 local function whole(what, p)
     local epoch = num(p .. 'epoch')
 
-    if num(p .. 'until') > now and num(p .. 'until') <= latest then
+    if num(p .. 'until') > over and num(p .. 'until') <= latest then
         if h[p .. 'owner'] == owner and h[p .. 'nonce'] == nonce then
             return answer(what, '0', int(epoch))
         end
@@ -105,7 +116,7 @@ end
 -- the live lease that this very call has got before; its answer was lost
 
 local function mine()
-    for _, chunk in ipairs(redis.call('ZRANGEBYSCORE', l, '(' .. int(now),
+    for _, chunk in ipairs(redis.call('ZRANGEBYSCORE', l, '(' .. int(over),
                                       int(latest)))
     do
         local r = record(chunk)
@@ -150,7 +161,7 @@ if h.status == 'in_progress' then
         return answer(2, chunk, r[1])
     end
 
-    chunk = redis.call('ZRANGEBYSCORE', l, '-inf', int(now),
+    chunk = redis.call('ZRANGEBYSCORE', l, '-inf', int(over),
                        'LIMIT', 0, 1)[1]
             or redis.call('ZRANGEBYSCORE', l, '(' .. int(latest), '+inf',
                           'LIMIT', 0, 1)[1]
@@ -189,8 +200,8 @@ if chunk then
 end
 
 if h.status == 'cancelling' or h.expired == '1' then
-    if (num('vuntil') > now and num('vuntil') <= latest)
-       or redis.call('ZCOUNT', l, '(' .. int(now), int(latest)) > 0
+    if (num('vuntil') > over and num('vuntil') <= latest)
+       or redis.call('ZCOUNT', l, '(' .. int(over), int(latest)) > 0
     then
         return answer(0)
     end

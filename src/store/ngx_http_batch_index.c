@@ -529,14 +529,14 @@ static ngx_int_t
 ngx_http_batch_index_claimed(struct redisReply *reply,
     ngx_http_batch_index_res_t *res)
 {
-    int64_t     n[8];
+    int64_t     n[9];
     ngx_uint_t  i;
 
-    if (ngx_http_batch_reply_n(reply) < 8) {
+    if (ngx_http_batch_reply_n(reply) < 9) {
         return NGX_ERROR;
     }
 
-    for (i = 0; i < 8; i++) {
+    for (i = 0; i < 9; i++) {
         n[i] = ngx_http_batch_reply_int(ngx_http_batch_reply_at(reply, i));
     }
 
@@ -554,6 +554,7 @@ ngx_http_batch_index_claimed(struct redisReply *reply,
     res->cancelling_at = n[5];
     res->finalizing_at = n[6];
     res->expired = (n[7] != 0);
+    ngx_http_batch_index_clock_seen(n[8]);
 
     return NGX_OK;
 }

@@ -64,6 +64,9 @@ void ngx_http_batch_args_str(ngx_http_batch_args_t *a, const ngx_str_t *s);
 void ngx_http_batch_args_text(ngx_http_batch_args_t *a, const char *s);
 void ngx_http_batch_args_int(ngx_http_batch_args_t *a, int64_t n);
 
+/* claim said that Redis has this time, ms */
+void ngx_http_batch_index_clock_seen(int64_t ms);
+
 /*
  * Sends, and gives the arguments' memory back in any case.  changed: the batch
  * of which ngx_http_batch_index_on_change() is told when the call has

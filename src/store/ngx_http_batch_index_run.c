@@ -9,11 +9,28 @@
 #include "ngx_http_batch_index_int.h"
 
 
-#define NGX_HTTP_BATCH_NONCE_MAX  64
+#define NGX_HTTP_BATCH_NONCE_MAX    64
+#define NGX_HTTP_BATCH_CLOCK_SLACK  2000      /* ms, as in claim.lua */
+#define NGX_HTTP_BATCH_CLOCK_HOLD   10000     /* ms: leases are renewed more
+                                                 often */
+
+
+/* Redis' clock by ours, ngx_current_msec */
+
+typedef struct {
+    ngx_uint_t   known;
+    int64_t      ahead;                       /* ms */
+    ngx_uint_t   moved;
+    ngx_msec_t   moved_at;
+} ngx_http_batch_clock_t;
 
 
 static void ngx_http_batch_index_chunk_keys(ngx_http_batch_args_t *a,
     const char *id);
+static int64_t ngx_http_batch_index_clock(void);
+
+
+static ngx_http_batch_clock_t  ngx_http_batch_clock;
 
 
 NGX_HTTP_BATCH_SCRIPT(active, NGX_HTTP_BATCH_LUA_ACTIVE);
@@ -71,10 +88,63 @@ ngx_http_batch_index_claim(const char *id, const ngx_str_t *nonce,
     ngx_http_batch_args_text(&a, ngx_http_batch_worker_id);
     ngx_http_batch_args_str(&a, nonce);
     ngx_http_batch_args_int(&a, (int64_t) lease);
+    ngx_http_batch_args_int(&a, ngx_http_batch_index_clock());
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_claim, &a,
                                      NGX_HTTP_BATCH_REPLY_CLAIM, NULL, cb,
                                      data);
+}
+
+
+/*
+ * Leases end by Redis' wall clock, and wall clocks are set.  Ours is monotonic:
+ * where the two have drifted apart since the last look, no lease is taken from
+ * anybody until all who are there have had the time to renew theirs.
+ */
+
+static int64_t
+ngx_http_batch_index_clock(void)
+{
+    if (!ngx_http_batch_clock.known) {
+        return 0;
+    }
+
+    if (ngx_http_batch_clock.moved) {
+
+        if (ngx_current_msec - ngx_http_batch_clock.moved_at
+            < NGX_HTTP_BATCH_CLOCK_HOLD)
+        {
+            return -1;
+        }
+
+        ngx_http_batch_clock.moved = 0;
+    }
+
+    return ngx_http_batch_clock.ahead + (int64_t) ngx_current_msec;
+}
+
+
+void
+ngx_http_batch_index_clock_seen(int64_t ms)
+{
+    int64_t  ahead, by;
+
+    ahead = ms - (int64_t) ngx_current_msec;
+    by = ahead - ngx_http_batch_clock.ahead;
+
+    if (ngx_http_batch_clock.known
+        && (by > NGX_HTTP_BATCH_CLOCK_SLACK
+            || by < -NGX_HTTP_BATCH_CLOCK_SLACK))
+    {
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "batch: the clock of redis has moved by %L ms", by);
+
+        ngx_http_batch_clock.moved = 1;
+        ngx_http_batch_clock.moved_at = ngx_current_msec;
+    }
+
+    ngx_http_batch_clock.ahead = ahead;
+    ngx_http_batch_clock.known = 1;
 }
 
 

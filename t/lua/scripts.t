@@ -111,9 +111,9 @@ sub put {
 }
 
 sub claim {
-    my ($b, $who, $nonce, $lease) = @_;
+    my ($b, $who, $nonce, $lease, $clock) = @_;
     my $r = run('claim', ['gen:s', "b:$b", "c:$b", "l:$b", 'active'], $b, $who,
-                $nonce, $lease // $LEASE);
+                $nonce, $lease // $LEASE, $clock // 0);
     return $r unless ref $r && @$r > 1;
 
     return {what => $r->[1], chunk => $r->[2], epoch => $r->[3],
@@ -309,6 +309,41 @@ cancel('clk', 5);
 is brief('clk', 'w3', 'n4'), '3 0 1 cancelling', 'no lease keeps a cancel back';
 redis('HSET', '{t}:b:clk', 'funtil', $hour);
 is brief('clk', 'w4', 'n5'), '3 0 2 cancelling', 'nor that of a finalizer';
+
+# --- who sees that the clock has been set takes no lease of others
+
+for my $ahead (-3600, 3600) {
+    my $b = "set$ahead";
+    my $then = int((time + $ahead) * 1000);
+
+    started($b, 3);
+    is brief($b, 'w', "n$_"), "2 $_ 1 in_progress", "chunk $_" for 0 .. 2;
+    chunk($b, 1, 1, 'release');
+    redis('ZADD', "{t}:l:$b", $then + 5000, $_) for 0, 2;
+
+    for my $clock (-1, $then) {
+        is brief($b, 'w', 'n2', $LEASE, $clock), '2 2 1 in_progress',
+            'the same call again: its own chunk';
+    }
+
+    is brief($b, 'w2', 'm1', $LEASE, $then), '2 1 2 in_progress',
+        'what was given back is free';
+    is brief($b, 'w3', 'm2', $LEASE, $then), '0 0 0 in_progress',
+        'what runs is not';
+    is brief($b, 'w3', 'm2', $LEASE, -1), '0 0 0 in_progress',
+        'nor a moment later';
+
+    cancel($b, 5);
+    is brief($b, 'w3', 'm3', $LEASE, -1), '0 0 0 cancelling',
+        'the end waits for them';
+    is brief($b, 'w3', 'm4', $LEASE, int(time * 1000)), '0 0 0 cancelling',
+        'by a clock that is right for that of w2';
+    chunk($b, 1, 2, 'release');
+    is brief($b, 'w3', 'm5', $LEASE, int(time * 1000)), '3 0 1 cancelling',
+        'by a clock that is right the others are over';
+    is brief($b, 'w4', 'm6', $LEASE, $then), '0 0 0 cancelling',
+        'a finalizer keeps its lease, too';
+}
 
 # --- a server that is older than what an owner knows
 
