@@ -30,7 +30,7 @@ sub with {
 }
 
 # what a batch that has ended leaves in Redis
-our $Keys = qr/^\{batch\}:((f|fl|b|bl):|fx$)/;
+our $Keys = qr/^\{batch\}:((f|fl|b|bl|u[a-z]):|fx$)/;
 
 our @Not = (invalid_json_line => undef);
 
@@ -610,7 +610,7 @@ my @names = ('../../x', '{{b}}', '}:gen', 'a\\r\\nX-Evil: 1', 'a:b:c', '*', '?',
              "\xe2\x82\xac" x 86, '\\ude00' x 341);
 my $key = qr/^\{batch\}:(gen(:[0-9a-f]{40})?|active|fx
               |f:file-[0-9A-Za-z]{22}|fl:(0|[0-9a-f]{40})(:[a-z_-]+)?
-              |b:batch_[0-9a-f]{32}|bl:(0|[0-9a-f]{40}))$/x;
+              |b:batch_[0-9a-f]{32}|(bl|u[a-z]):(0|[0-9a-f]{40}))$/x;
 
 for my $name (@names) {
     my $id = substr $name, 0, 396;

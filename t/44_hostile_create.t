@@ -222,7 +222,7 @@ is(main::batches(), 9, 'row 55: all of them');
 --- flow
 my $f = upload(jsonl(2))->{json}{id};
 my @key = (http => [headers => ['Idempotency-Key' => 'k-1']]);
-my $w = watch(keys => qr/^\{batch\}:((f|fl|b|bl):|fx$)/);
+my $w = watch(keys => qr/^\{batch\}:((f|fl|b|bl|u[a-z]):|fx$)/);
 
 # the answer of the first one is not waited for
 
