@@ -25,10 +25,10 @@ SAME = {'P2': 'P1', 'P4': 'P3'}
 
 SIZES = {
     'quick': dict(lines=10000, mb=40, million=100000, probe=2, recover=100,
-                  makespan=2000, scaling=4000, small=500,
+                  makespan=4000, scaling=4000, small=500,
                   memory=[(10000, 100)]),
     'usual': dict(lines=50000, mb=200, million=1000000, probe=4, recover=1000,
-                  makespan=5000, scaling=10000, small=10000,
+                  makespan=20000, scaling=10000, small=10000,
                   memory=[(10000, 100), (1000000, 100)]),
 }
 SIZES['long'] = dict(SIZES['usual'], memory=[

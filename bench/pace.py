@@ -12,7 +12,7 @@ def p9(table, opts):
     n = opts.makespan
 
     with Rig() as rig:
-        rig.start_upstream('-m', 40, '-s', 0.8, '-n', 64)
+        rig.start_upstream('-m', 20, '-s', 0.8, '-n', 64)
         node = rig.start_nginx(2, 64)
         file_id = node.upload(lines_file(rig, 'l.jsonl', n, 520))
         ratios = []
