@@ -1,15 +1,13 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * WHAT: per worker: which batches are there, what may be claimed, how many
- * lines may start now.
+ * WHAT: per worker: what is claimed, and which lines start now.
  *
- * DESIGN: the index is polled (it is the only thing that workers of all nodes
- * share); an API call served by this worker hurries it.  Lines are started by
- * the pump, never from a line's own stack, a few per turn of the event loop, so
- * that clients of the same worker are served in between.
+ * DESIGN: which batches there are, runs knows.  Lines are started by the pump,
+ * never from a line's own stack, a few per turn of the event loop, so that
+ * clients of the same worker are served in between.
  *
- *   tick (timer)        poll, leases, counts, graces
+ *   tick (timer)        runs, leases, counts, graces
  *   pump (posted event) reap ended lines, start lines, claim
  *   hold (timer)        keeps a quitting worker until its chunks are given back
  *   watcher             a connection that is none: nginx tells it of a graceful
@@ -20,9 +18,7 @@
 
 
 #define NGX_HTTP_BATCH_TICK           50       /* ms */
-#define NGX_HTTP_BATCH_POLL           200
-#define NGX_HTTP_BATCH_CLAIM_PAUSE    200      /* after "nothing free" */
-#define NGX_HTTP_BATCH_ACTIVE         64       /* batches looked at */
+#define NGX_HTTP_BATCH_CLAIMS         32       /* at once, of idle batches */
 #define NGX_HTTP_BATCH_CHUNKS         64       /* held at most */
 #define NGX_HTTP_BATCH_FLYING         1        /* blocked, own lines in flight */
 #define NGX_HTTP_BATCH_IDLE           2        /* blocked, none */
@@ -31,13 +27,6 @@
 
 static void ngx_http_batch_dispatch_tick(ngx_event_t *ev);
 static void ngx_http_batch_dispatch_beat(void);
-static void ngx_http_batch_dispatch_poll(void);
-static void ngx_http_batch_dispatch_polled(void *data, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res);
-static void ngx_http_batch_dispatch_evict(void);
-static ngx_http_batch_run_t *ngx_http_batch_run_get(ngx_str_t *id);
-static void ngx_http_batch_run_free(ngx_http_batch_run_t *run);
-static void ngx_http_batch_dispatch_changed(const char *id);
 static void ngx_http_batch_dispatch_pump(ngx_event_t *ev);
 static ngx_uint_t ngx_http_batch_dispatch_lines(ngx_uint_t *blocked);
 static ngx_uint_t ngx_http_batch_dispatch_priorities(void);
@@ -54,10 +43,9 @@ static void ngx_http_batch_dispatch_watcher(ngx_event_t *ev);
 static void ngx_http_batch_dispatch_hold(ngx_event_t *ev);
 
 
-static ngx_queue_t               ngx_http_batch_runs;
-static ngx_uint_t                ngx_http_batch_polling;
-static ngx_msec_t                ngx_http_batch_polled_at;
 static ngx_uint_t                ngx_http_batch_leaving;
+
+static ngx_uint_t                ngx_http_batch_nclaims;
 
 static ngx_connection_t          ngx_http_batch_dummy;
 static ngx_event_t               ngx_http_batch_tick_event;
@@ -72,7 +60,8 @@ ngx_http_batch_dispatch_init(ngx_cycle_t *cycle)
 {
     ngx_event_t  *ev;
 
-    ngx_queue_init(&ngx_http_batch_runs);
+    ngx_http_batch_runs_init();
+
     ngx_queue_init(&ngx_http_batch_chunks);
     ngx_queue_init(&ngx_http_batch_jobs);
 
@@ -101,8 +90,6 @@ ngx_http_batch_dispatch_init(ngx_cycle_t *cycle)
     ev->handler = ngx_http_batch_dispatch_hold;
     ev->data = &ngx_http_batch_dummy;
     ev->log = cycle->log;
-
-    ngx_http_batch_index_on_change = ngx_http_batch_dispatch_changed;
 
     ngx_add_timer(&ngx_http_batch_tick_event, NGX_HTTP_BATCH_TICK);
 
@@ -165,17 +152,9 @@ static void
 ngx_http_batch_dispatch_beat(void)
 {
     ngx_queue_t             *q, *next;
-    ngx_http_batch_run_t    *run;
     ngx_http_batch_chunk_t  *c;
 
-    for (q = ngx_queue_head(&ngx_http_batch_runs);
-         q != ngx_queue_sentinel(&ngx_http_batch_runs);
-         q = ngx_queue_next(q))
-    {
-        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
-        run->pace = run->starts;
-        run->starts = 0;
-    }
+    ngx_http_batch_runs_tick();
 
     for (q = ngx_queue_head(&ngx_http_batch_chunks);
          q != ngx_queue_sentinel(&ngx_http_batch_chunks);
@@ -189,228 +168,7 @@ ngx_http_batch_dispatch_beat(void)
 
     ngx_http_batch_job_tick();
 
-    if (ngx_current_msec - ngx_http_batch_polled_at >= NGX_HTTP_BATCH_POLL) {
-        ngx_http_batch_dispatch_poll();
-    }
-
     ngx_http_batch_dispatch_wake();
-}
-
-
-static void
-ngx_http_batch_dispatch_poll(void)
-{
-    if (ngx_http_batch_polling || ngx_http_batch_leaving) {
-        return;
-    }
-
-    if (ngx_http_batch_index_active(NGX_HTTP_BATCH_ACTIVE,
-                                    ngx_http_batch_dispatch_polled, NULL)
-        == NGX_OK)
-    {
-        ngx_http_batch_polling = 1;
-        ngx_http_batch_polled_at = ngx_current_msec;
-    }
-}
-
-
-static void
-ngx_http_batch_dispatch_polled(void *data, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res)
-{
-    size_t                 i;
-    ngx_queue_t           *q, *next;
-    ngx_http_batch_run_t  *run;
-
-    ngx_http_batch_polling = 0;
-
-    if (rc != NGX_OK) {
-        return;
-    }
-
-    for (q = ngx_queue_head(&ngx_http_batch_runs);
-         q != ngx_queue_sentinel(&ngx_http_batch_runs);
-         q = ngx_queue_next(q))
-    {
-        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
-        run->seen = 0;
-    }
-
-    for (i = 0; i < res->n; i++) {
-        run = ngx_http_batch_run_get(&res->items[i]);
-
-        if (run) {
-            run->seen = 1;
-        }
-    }
-
-    for (q = ngx_queue_head(&ngx_http_batch_runs);
-         q != ngx_queue_sentinel(&ngx_http_batch_runs);
-         q = next)
-    {
-        next = ngx_queue_next(q);
-
-        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
-
-        if (!run->seen && run->refs == 0 && !run->claiming) {
-            ngx_http_batch_run_free(run);
-        }
-    }
-
-    ngx_http_batch_dispatch_evict();
-    ngx_http_batch_dispatch_wake();
-}
-
-
-/*
- * Leases of a dead worker of this node need not run out.  If Redis does not
- * hear of it, they do.
- */
-
-static void
-ngx_http_batch_dispatch_evict(void)
-{
-    char                   owner[NGX_HTTP_BATCH_WORKER_ID];
-    ngx_queue_t           *q;
-    ngx_http_batch_run_t  *run;
-
-    while (ngx_http_batch_slots_died(owner)) {
-
-        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                      "batch: a worker has died, its chunks are taken over");
-
-        for (q = ngx_queue_head(&ngx_http_batch_runs);
-             q != ngx_queue_sentinel(&ngx_http_batch_runs);
-             q = ngx_queue_next(q))
-        {
-            run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
-
-            if (ngx_http_batch_index_evict(run->id, owner,
-                                           ngx_http_batch_dispatch_returned,
-                                           NULL)
-                == NGX_OK)
-            {
-                run->claim_after = ngx_current_msec;
-            }
-        }
-    }
-}
-
-
-static ngx_http_batch_run_t *
-ngx_http_batch_run_get(ngx_str_t *id)
-{
-    ngx_queue_t           *q;
-    ngx_http_batch_run_t  *run;
-
-    for (q = ngx_queue_head(&ngx_http_batch_runs);
-         q != ngx_queue_sentinel(&ngx_http_batch_runs);
-         q = ngx_queue_next(q))
-    {
-        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
-
-        if (ngx_strncmp(run->id, id->data, id->len) == 0
-            && run->id[id->len] == '\0')
-        {
-            return run;
-        }
-    }
-
-    if (!batch_id_check(BATCH_ID_BATCH, id->data, id->len)) {
-        return NULL;
-    }
-
-    run = ngx_calloc(sizeof(ngx_http_batch_run_t), ngx_cycle->log);
-    if (run == NULL) {
-        return NULL;
-    }
-
-    ngx_memcpy(run->id, id->data, id->len);
-    run->claim_after = ngx_current_msec;
-
-    ngx_queue_insert_tail(&ngx_http_batch_runs, &run->queue);
-
-    return run;
-}
-
-
-static void
-ngx_http_batch_run_free(ngx_http_batch_run_t *run)
-{
-    ngx_queue_remove(&run->queue);
-
-    if (run->root) {
-        json_decref(run->root);
-    }
-
-    ngx_http_batch_plan_free(&run->plan);
-    ngx_free(run->uri.data);
-    ngx_free(run);
-}
-
-
-/* a batch was created or cancelled through this worker */
-
-static void
-ngx_http_batch_dispatch_changed(const char *id)
-{
-    ngx_str_t                s;
-    ngx_queue_t             *q, *next;
-    ngx_http_batch_run_t    *run;
-    ngx_http_batch_chunk_t  *c;
-
-    s.data = (u_char *) id;
-    s.len = ngx_strlen(id);
-
-    run = ngx_http_batch_run_get(&s);
-    if (run == NULL) {
-        return;
-    }
-
-    run->seen = 1;
-
-    for (q = ngx_queue_head(&ngx_http_batch_chunks);
-         q != ngx_queue_sentinel(&ngx_http_batch_chunks);
-         q = next)
-    {
-        next = ngx_queue_next(q);
-
-        c = ngx_queue_data(q, ngx_http_batch_chunk_t, queue);
-
-        if (c->run == run) {
-            /* due to be told, and so to hear the status */
-            c->told_at = ngx_current_msec - NGX_HTTP_BATCH_LEASE;
-            ngx_http_batch_chunk_tick(c);
-        }
-    }
-
-    ngx_http_batch_run_hurry(run);
-}
-
-
-void
-ngx_http_batch_run_hurry(ngx_http_batch_run_t *run)
-{
-    run->claim_after = ngx_current_msec;
-    ngx_http_batch_dispatch_wake();
-}
-
-
-void
-ngx_http_batch_run_status(ngx_http_batch_run_t *run,
-    ngx_http_batch_index_res_t *res)
-{
-    if (run->stop) {
-        return;
-    }
-
-    if (res->status == BATCH_CANCELLING
-        || batch_status_terminal(res->status)
-        || (res->status == BATCH_FINALIZING && res->expired))
-    {
-        run->stop = 1;
-        run->stop_at = ngx_current_msec;
-    }
 }
 
 
@@ -582,6 +340,7 @@ static void
 ngx_http_batch_dispatch_claim(void)
 {
     ngx_str_t              nonce;
+    ngx_uint_t             idle;
     ngx_queue_t           *q;
     ngx_http_batch_run_t  *run;
 
@@ -591,7 +350,11 @@ ngx_http_batch_dispatch_claim(void)
     {
         run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
 
-        if (!ngx_http_batch_dispatch_wants(run)) {
+        idle = (run->nchunks == 0);
+
+        if ((idle && ngx_http_batch_nclaims >= NGX_HTTP_BATCH_CLAIMS)
+            || !ngx_http_batch_dispatch_wants(run))
+        {
             continue;
         }
 
@@ -604,7 +367,10 @@ ngx_http_batch_dispatch_claim(void)
         nonce.data = (u_char *) run->nonce;
         nonce.len = 16;
 
+        run->jobs = ngx_http_batch_jobs_free() > ngx_http_batch_nclaims;
+
         if (ngx_http_batch_index_claim(run->id, &nonce, NGX_HTTP_BATCH_LEASE,
+                                       run->jobs,
                                        ngx_http_batch_dispatch_claimed, run)
             != NGX_OK)
         {
@@ -612,14 +378,17 @@ ngx_http_batch_dispatch_claim(void)
         }
 
         run->claiming = 1;
+        run->idle = idle;
+        ngx_http_batch_nclaims += idle;
     }
 }
 
 
 /*
  * A chunk is claimed when the lines at hand would not fill the worker's slots
- * and last for a tick besides: opening the next one takes syncs.  A batch of which this worker has nothing is always asked for: it may
- * need validation or finalizing, or it is new and should get its turn.
+ * and last for a tick besides: opening the next one takes syncs.  A batch of
+ * which this worker has nothing is always asked for: it may need validation or
+ * finalizing, or it is new and should get its turn.
  */
 
 static ngx_uint_t
@@ -681,16 +450,22 @@ ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
 
     run->claiming = 0;
 
+    ngx_http_batch_nclaims -= run->idle;
+
+    /* others may have waited for their turn to claim */
+
+    ngx_http_batch_dispatch_wake();
+
     if (rc == NGX_ERROR) {
         /* unknown: the same nonce gets the same claim */
-        run->claim_after = ngx_current_msec + NGX_HTTP_BATCH_CLAIM_PAUSE;
+        ngx_http_batch_run_pause(run);
         return;
     }
 
     run->nonce[0] = '\0';
 
     if (rc != NGX_OK) {
-        run->claim_after = ngx_current_msec + NGX_HTTP_BATCH_CLAIM_PAUSE;
+        ngx_http_batch_run_pause(run);
         return;
     }
 
@@ -699,8 +474,8 @@ ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
     switch (res->claim) {
 
     case NGX_HTTP_BATCH_CLAIM_CHUNK:
+        run->pauses = 0;
         ngx_http_batch_chunk_open(run, res->chunk, res->epoch);
-        ngx_http_batch_dispatch_wake();
         return;
 
     case NGX_HTTP_BATCH_CLAIM_VALIDATE:
@@ -713,18 +488,21 @@ ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
                                               0,
                                               ngx_http_batch_dispatch_returned,
                                               NULL);
-            run->claim_after = ngx_current_msec + NGX_HTTP_BATCH_CLAIM_PAUSE;
+            ngx_http_batch_run_pause(run);
         }
 
         return;
 
     case NGX_HTTP_BATCH_CLAIM_GONE:
-        run->seen = 0;
-
-        /* fall through */
+        ngx_http_batch_run_over(run);
+        return;
 
     default: /* NGX_HTTP_BATCH_CLAIM_NONE */
-        run->claim_after = ngx_current_msec + NGX_HTTP_BATCH_CLAIM_PAUSE;
+        ngx_http_batch_run_pause(run);
+
+        if (!run->jobs && run->idle) {
+            run->starved = 1;
+        }
     }
 }
 

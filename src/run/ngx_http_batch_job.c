@@ -18,7 +18,7 @@
 #include "ngx_http_batch_validate.h"
 
 
-#define NGX_HTTP_BATCH_JOBS      4      /* at once, per worker */
+#define NGX_HTTP_BATCH_JOBS      16     /* at once, per worker */
 
 
 typedef enum {
@@ -100,6 +100,13 @@ static void ngx_http_batch_job_free(ngx_http_batch_job_t *job);
 ngx_queue_t  ngx_http_batch_jobs;
 
 static ngx_uint_t  ngx_http_batch_njobs;
+
+
+ngx_uint_t
+ngx_http_batch_jobs_free(void)
+{
+    return NGX_HTTP_BATCH_JOBS - ngx_http_batch_njobs;
+}
 
 
 ngx_int_t
@@ -595,6 +602,10 @@ ngx_http_batch_job_told(void *data, ngx_int_t rc,
             ngx_http_batch_run_hurry(run);
         }
 
+        if (job->tell == NGX_HTTP_BATCH_TELL_PLANNED && job->nchunks > 1) {
+            ngx_http_batch_slots_tell();
+        }
+
         ngx_http_batch_job_free(job);
     }
 
@@ -666,5 +677,6 @@ ngx_http_batch_job_free(ngx_http_batch_job_t *job)
     ngx_free(job->meta_text.data);
     ngx_free(job);
 
+    ngx_http_batch_runs_feed(1);
     ngx_http_batch_dispatch_wake();
 }

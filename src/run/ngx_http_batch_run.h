@@ -1,7 +1,8 @@
 /*
  * The run of a batch in one worker.
  *
- *   dispatch   polls the index, claims, starts lines
+ *   runs       which batches there are
+ *   dispatch   claims, starts lines
  *   budget     how many more lines may start now
  *   open       a claimed chunk: what the disk knows of it
  *   chunk      its life; window: the part of the input it looks through
@@ -55,13 +56,13 @@ typedef struct ngx_http_batch_spool_s  ngx_http_batch_spool_t;
 
 
 /*
- * A batch as this worker knows it.  Allocated and freed by dispatch
- * (ngx_calloc); chunks and jobs point to it and count in refs; it goes when it
+ * A batch as this worker knows it.  Allocated and freed by runs (ngx_calloc);
+ * chunks and jobs point to it and count in refs; it goes when it
  * is no longer active and refs is 0.
  */
 
 struct ngx_http_batch_run_s {
-    ngx_queue_t                   queue;          /* dispatch.runs */
+    ngx_queue_t                   queue;          /* ngx_http_batch_runs */
     ngx_uint_t                    refs;
     char                          id[BATCH_ID_LEN];
 
@@ -88,7 +89,11 @@ struct ngx_http_batch_run_s {
 
     ngx_uint_t                    seen;           /* in the last active list */
     ngx_msec_t                    claim_after;    /* nothing free before */
+    ngx_uint_t                    pauses;         /* claims in vain, in a row */
+    ngx_uint_t                    starved;        /* of a job, all are taken */
     ngx_uint_t                    claiming;
+    ngx_uint_t                    idle;           /* ... with no chunk here */
+    ngx_uint_t                    jobs;           /* ... with room for a job */
     ngx_uint_t                    job;            /* a job is under way */
     ngx_uint_t                    nchunks;        /* held by this worker */
     ngx_uint_t                    starts;         /* of lines, in this tick */
@@ -311,14 +316,27 @@ void ngx_http_batch_budget_outcome(ngx_http_batch_run_t *run,
 ngx_uint_t ngx_http_batch_budget_broken(ngx_http_batch_run_t *run);
 /* 1 once the worker was told to quit */
 ngx_uint_t ngx_http_batch_dispatch_leaving(void);
+
+/* runs */
+extern ngx_queue_t  ngx_http_batch_runs;
+void ngx_http_batch_runs_init(void);
+void ngx_http_batch_runs_tick(void);
 /* the index has told a status: notices cancel and expiry */
 void ngx_http_batch_run_status(ngx_http_batch_run_t *run,
     ngx_http_batch_index_res_t *res);
 /* something may be claimable for the run at once */
 void ngx_http_batch_run_hurry(ngx_http_batch_run_t *run);
+/* nothing was: ask again later */
+void ngx_http_batch_run_pause(ngx_http_batch_run_t *run);
+/* nothing will be, the batch has ended */
+void ngx_http_batch_run_over(ngx_http_batch_run_t *run);
+/* n jobs may start that had to wait */
+void ngx_http_batch_runs_feed(ngx_uint_t n);
 
 /* job: validation and finalizing, one at a time per run */
 extern ngx_queue_t  ngx_http_batch_jobs;
+/* how many more jobs this worker may start */
+ngx_uint_t ngx_http_batch_jobs_free(void);
 ngx_int_t ngx_http_batch_job_start(ngx_http_batch_run_t *run,
     ngx_http_batch_claim_e kind, ngx_http_batch_index_res_t *res);
 void ngx_http_batch_job_tick(void);

@@ -1,7 +1,7 @@
 -- What may this worker do for the batch?
 -- in:  KEYS gen, batch, chunks, leases, active
 --      ARGV id, owner, nonce, lease (ms), what our clock should say (ms; 0: not
---           known; -1: it has been set a moment ago)
+--           known; -1: it has been set a moment ago), jobs: 0 = chunks only
 -- out: {0, what, chunk, epoch, status, cancelling_at, finalizing_at, expired,
 --      clock (ms)},
 --      what: 0 nothing, 1 validate, 2 chunk, 3 finalize, 4 gone;
@@ -85,6 +85,10 @@ local function whole(what, p)
             return answer(what, '0', int(epoch))
         end
 
+        return answer(0)
+    end
+
+    if ARGV[6] == '0' then
         return answer(0)
     end
 

@@ -169,8 +169,9 @@ ngx_int_t ngx_http_batch_index_batch_cancel(const char *id, int64_t at,
     ngx_http_batch_index_pt cb, void *data);
 
 /* batches, for the run */
-/* items = ids of up to limit active batches, oldest first */
-ngx_int_t ngx_http_batch_index_active(ngx_uint_t limit,
+/* items = ids of up to limit active batches, oldest first; if there are more,
+ * half of them are others, which ones depends on turn (0, 1, 2, ...) */
+ngx_int_t ngx_http_batch_index_active(ngx_uint_t limit, ngx_uint_t turn,
     ngx_http_batch_index_pt cb, void *data);
 
 /*
@@ -181,10 +182,11 @@ ngx_int_t ngx_http_batch_index_active(ngx_uint_t limit,
  * (finalizing by expiry waits for those too).  nonce (1..64 bytes, no colon)
  * makes a repeated call of this worker return the same claim; once the batch is
  * finalizing or cancelling, a chunk that was claimed so is given back instead.
- * lease in ms.
+ * lease in ms; without jobs only a chunk is claimed.
  */
 ngx_int_t ngx_http_batch_index_claim(const char *id, const ngx_str_t *nonce,
-    ngx_msec_t lease, ngx_http_batch_index_pt cb, void *data);
+    ngx_msec_t lease, ngx_uint_t jobs, ngx_http_batch_index_pt cb,
+    void *data);
 
 /* validation ended well: in_progress (unless cancelling or expired meanwhile),
  * and its lease is given back; DECLINED: no such batch */

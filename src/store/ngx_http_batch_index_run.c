@@ -44,8 +44,8 @@ NGX_HTTP_BATCH_SCRIPT(evict, NGX_HTTP_BATCH_LUA_EVICT);
 
 
 ngx_int_t
-ngx_http_batch_index_active(ngx_uint_t limit, ngx_http_batch_index_pt cb,
-    void *data)
+ngx_http_batch_index_active(ngx_uint_t limit, ngx_uint_t turn,
+    ngx_http_batch_index_pt cb, void *data)
 {
     ngx_http_batch_args_t  a;
 
@@ -57,6 +57,7 @@ ngx_http_batch_index_active(ngx_uint_t limit, ngx_http_batch_index_pt cb,
     ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "active", NULL, NULL);
     ngx_http_batch_args_int(&a, (int64_t) limit);
+    ngx_http_batch_args_int(&a, (int64_t) turn);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_active, &a,
                                      NGX_HTTP_BATCH_REPLY_ITEMS, NULL, cb,
@@ -66,7 +67,7 @@ ngx_http_batch_index_active(ngx_uint_t limit, ngx_http_batch_index_pt cb,
 
 ngx_int_t
 ngx_http_batch_index_claim(const char *id, const ngx_str_t *nonce,
-    ngx_msec_t lease, ngx_http_batch_index_pt cb, void *data)
+    ngx_msec_t lease, ngx_uint_t jobs, ngx_http_batch_index_pt cb, void *data)
 {
     ngx_http_batch_args_t  a;
 
@@ -89,6 +90,7 @@ ngx_http_batch_index_claim(const char *id, const ngx_str_t *nonce,
     ngx_http_batch_args_str(&a, nonce);
     ngx_http_batch_args_int(&a, (int64_t) lease);
     ngx_http_batch_args_int(&a, ngx_http_batch_index_clock());
+    ngx_http_batch_args_int(&a, jobs ? 1 : 0);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_claim, &a,
                                      NGX_HTTP_BATCH_REPLY_CLAIM, NULL, cb,

@@ -19,6 +19,7 @@
 
 typedef struct {
     ngx_atomic_t           births;      /* of processes: changed, look again */
+    ngx_atomic_t           news;        /* for idle workers */
     ngx_http_batch_slot_t  slots[NGX_HTTP_BATCH_SLOTS];
 } ngx_http_batch_slots_t;
 
@@ -30,6 +31,7 @@ static void ngx_http_batch_slots_bury(ngx_http_batch_slot_t *slot);
 
 
 ngx_http_batch_slot_t  *ngx_http_batch_slot;
+ngx_atomic_t           *ngx_http_batch_slots_news;
 
 static ngx_int_t             (*ngx_http_batch_slots_ready)(void);
 static ngx_http_batch_slot_t  *ngx_http_batch_slots;
@@ -117,6 +119,7 @@ ngx_http_batch_slots_init(ngx_cycle_t *cycle)
 
     ngx_http_batch_slots = sh->slots;
     ngx_http_batch_slots_births = &sh->births;
+    ngx_http_batch_slots_news = &sh->news;
     ngx_http_batch_slot = &ngx_http_batch_slots[ngx_process_slot];
 
     if (ngx_http_batch_slot->pid) {
@@ -144,6 +147,13 @@ ngx_http_batch_slots_exit(void)
     if (ngx_http_batch_slot) {
         ngx_memzero(ngx_http_batch_slot, sizeof(ngx_http_batch_slot_t));
     }
+}
+
+
+void
+ngx_http_batch_slots_tell(void)
+{
+    (void) ngx_atomic_fetch_add(ngx_http_batch_slots_news, 1);
 }
 
 

@@ -65,6 +65,11 @@ void ngx_http_batch_slots_started(ngx_uint_t lane);
  * told to one worker once.  0: none. */
 ngx_uint_t ngx_http_batch_slots_died(char owner[NGX_HTTP_BATCH_WORKER_ID]);
 
+/* A count that changes when workers of this node may find something to claim:
+ * tell() changes it. */
+extern ngx_atomic_t  *ngx_http_batch_slots_news;
+void ngx_http_batch_slots_tell(void);
+
 /* all live slots in turn: NULL ends.  *i starts at 0 */
 ngx_http_batch_slot_t *ngx_http_batch_slots_next(ngx_uint_t *i);
 

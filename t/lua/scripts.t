@@ -227,7 +227,7 @@ is_deeply run('file_get', ['gen:s', 'f:early']), [2], 'file_get: busy';
 is_deeply files('', 9), [2], 'file_list: busy';
 is_deeply run('file_expired', ['gen:s', 'fx'], '{t}:f:', 9, 9), [2],
     'file_expired: busy';
-is_deeply run('active', ['gen:s', 'active'], 9), [2], 'active: busy';
+is_deeply run('active', ['gen:s', 'active'], 9, 0), [2], 'active: busy';
 is_deeply claim('early', 'w', 'n'), [2], 'claim: busy';
 is_deeply chunk('early', 0, 1, 'run'), [2], 'chunk: busy, not lost';
 is_deeply renew('early', 'v', 1, 9), [2], 'renew: busy, not lost';
@@ -378,9 +378,9 @@ is_deeply put('a', us => 1763645912345679), [0, 'validating'], 'put again';
 is view('a')->{meta}, 'meta-a', 'its meta';
 is counts('a'), '0/0', 'its counts';
 is redis('ZSCORE', '{t}:bl:0', 'a'), '1763645912345679', 'all digits';
-ok +(grep { $_ eq 'a' } @{run('active', ['gen:s', 'active'], 99)->[2]}),
+ok +(grep { $_ eq 'a' } @{run('active', ['gen:s', 'active'], 99, 0)->[2]}),
     'it is active';
-is scalar @{run('active', ['gen:s', 'active'], 2)->[2]}, 2, 'active: limit';
+is scalar @{run('active', ['gen:s', 'active'], 2, 0)->[2]}, 2, 'active: limit';
 is brief('a', 'w1', 'n1'), '1 0 1 validating', 'w1 validates';
 is brief('a', 'w1', 'n1'), '1 0 1 validating', 'the same nonce, the same claim';
 is brief('a', 'w1', 'n2'), '0 0 0 validating', 'another nonce: leased';

@@ -1,0 +1,360 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * WHAT: per worker: the batches that are not over.
+ *
+ * DESIGN: the index is polled, as it is the only thing that workers of all
+ * nodes share.  An API call served by this worker names its batch at once; a
+ * plan that other workers of the node may share in is told by a counter in
+ * shared memory, which the tick looks at.
+ *
+ * Of very many batches a window is looked at: the oldest ones, and as many
+ * others in turn, so that old ones that cannot run do not hide the rest.
+ */
+
+#include "ngx_http_batch_run.h"
+
+
+#define NGX_HTTP_BATCH_POLL       200     /* ms */
+#define NGX_HTTP_BATCH_ACTIVE     128     /* batches looked at */
+#define NGX_HTTP_BATCH_PAUSE      200     /* ms after "nothing to claim" ... */
+#define NGX_HTTP_BATCH_PAUSES     2       /* ... doubled so many times */
+
+
+static void ngx_http_batch_runs_poll(void);
+static void ngx_http_batch_runs_polled(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_runs_evict(void);
+static void ngx_http_batch_runs_evicted(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_runs_changed(const char *id);
+static ngx_http_batch_run_t *ngx_http_batch_run_get(ngx_str_t *id);
+static void ngx_http_batch_run_free(ngx_http_batch_run_t *run);
+
+
+ngx_queue_t  ngx_http_batch_runs;
+
+static ngx_uint_t         ngx_http_batch_polling;
+static ngx_msec_t         ngx_http_batch_polled_at;
+static ngx_uint_t         ngx_http_batch_turn;     /* of the window */
+static ngx_uint_t         ngx_http_batch_more;     /* than the window shows */
+static ngx_uint_t         ngx_http_batch_over;     /* since the last poll */
+static ngx_atomic_uint_t  ngx_http_batch_news;     /* as last seen */
+
+
+void
+ngx_http_batch_runs_init(void)
+{
+    ngx_queue_init(&ngx_http_batch_runs);
+
+    ngx_http_batch_news = *ngx_http_batch_slots_news;
+    ngx_http_batch_index_on_change = ngx_http_batch_runs_changed;
+}
+
+
+void
+ngx_http_batch_runs_tick(void)
+{
+    ngx_msec_t             since;
+    ngx_uint_t             news;
+    ngx_queue_t           *q;
+    ngx_http_batch_run_t  *run;
+
+    news = (ngx_http_batch_news != *ngx_http_batch_slots_news);
+    ngx_http_batch_news = *ngx_http_batch_slots_news;
+
+    for (q = ngx_queue_head(&ngx_http_batch_runs);
+         q != ngx_queue_sentinel(&ngx_http_batch_runs);
+         q = ngx_queue_next(q))
+    {
+        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
+
+        run->pace = run->starts;
+        run->starts = 0;
+
+        if (news && run->pauses) {
+            ngx_http_batch_run_hurry(run);
+        }
+    }
+
+    since = ngx_current_msec - ngx_http_batch_polled_at;
+
+    if (since >= NGX_HTTP_BATCH_POLL
+        || (ngx_http_batch_more
+            && ngx_http_batch_over >= NGX_HTTP_BATCH_ACTIVE / 4))
+    {
+        ngx_http_batch_runs_poll();
+    }
+}
+
+
+static void
+ngx_http_batch_runs_poll(void)
+{
+    if (ngx_http_batch_polling || ngx_http_batch_dispatch_leaving()) {
+        return;
+    }
+
+    if (ngx_http_batch_index_active(NGX_HTTP_BATCH_ACTIVE,
+                                    ngx_http_batch_turn++,
+                                    ngx_http_batch_runs_polled, NULL)
+        == NGX_OK)
+    {
+        ngx_http_batch_polling = 1;
+        ngx_http_batch_polled_at = ngx_current_msec;
+        ngx_http_batch_over = 0;
+    }
+}
+
+
+static void
+ngx_http_batch_runs_polled(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    size_t                 i;
+    ngx_queue_t           *q, *next;
+    ngx_http_batch_run_t  *run;
+
+    ngx_http_batch_polling = 0;
+
+    if (rc != NGX_OK) {
+        return;
+    }
+
+    ngx_http_batch_more = (res->n >= NGX_HTTP_BATCH_ACTIVE);
+
+    for (q = ngx_queue_head(&ngx_http_batch_runs);
+         q != ngx_queue_sentinel(&ngx_http_batch_runs);
+         q = ngx_queue_next(q))
+    {
+        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
+        run->seen = 0;
+    }
+
+    for (i = 0; i < res->n; i++) {
+        run = ngx_http_batch_run_get(&res->items[i]);
+
+        if (run) {
+            run->seen = 1;
+        }
+    }
+
+    for (q = ngx_queue_head(&ngx_http_batch_runs);
+         q != ngx_queue_sentinel(&ngx_http_batch_runs);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+
+        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
+
+        if (!run->seen && run->refs == 0 && !run->claiming) {
+            ngx_http_batch_run_free(run);
+        }
+    }
+
+    ngx_http_batch_runs_evict();
+    ngx_http_batch_dispatch_wake();
+}
+
+
+/*
+ * Leases of a dead worker of this node need not run out.  If Redis does not
+ * hear of it, they do.
+ */
+
+static void
+ngx_http_batch_runs_evict(void)
+{
+    char                   owner[NGX_HTTP_BATCH_WORKER_ID];
+    ngx_queue_t           *q;
+    ngx_http_batch_run_t  *run;
+
+    while (ngx_http_batch_slots_died(owner)) {
+
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "batch: a worker has died, its chunks are taken over");
+
+        for (q = ngx_queue_head(&ngx_http_batch_runs);
+             q != ngx_queue_sentinel(&ngx_http_batch_runs);
+             q = ngx_queue_next(q))
+        {
+            run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
+
+            if (ngx_http_batch_index_evict(run->id, owner,
+                                           ngx_http_batch_runs_evicted, NULL)
+                == NGX_OK)
+            {
+                run->claim_after = ngx_current_msec;
+            }
+        }
+    }
+}
+
+
+static void
+ngx_http_batch_runs_evicted(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    /* if it failed, the leases run out by themselves */
+}
+
+
+static ngx_http_batch_run_t *
+ngx_http_batch_run_get(ngx_str_t *id)
+{
+    ngx_queue_t           *q;
+    ngx_http_batch_run_t  *run;
+
+    for (q = ngx_queue_head(&ngx_http_batch_runs);
+         q != ngx_queue_sentinel(&ngx_http_batch_runs);
+         q = ngx_queue_next(q))
+    {
+        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
+
+        if (ngx_strncmp(run->id, id->data, id->len) == 0
+            && run->id[id->len] == '\0')
+        {
+            return run;
+        }
+    }
+
+    if (!batch_id_check(BATCH_ID_BATCH, id->data, id->len)) {
+        return NULL;
+    }
+
+    run = ngx_calloc(sizeof(ngx_http_batch_run_t), ngx_cycle->log);
+    if (run == NULL) {
+        return NULL;
+    }
+
+    ngx_memcpy(run->id, id->data, id->len);
+    run->claim_after = ngx_current_msec;
+
+    ngx_queue_insert_tail(&ngx_http_batch_runs, &run->queue);
+
+    return run;
+}
+
+
+static void
+ngx_http_batch_run_free(ngx_http_batch_run_t *run)
+{
+    ngx_queue_remove(&run->queue);
+
+    if (run->root) {
+        json_decref(run->root);
+    }
+
+    ngx_http_batch_plan_free(&run->plan);
+    ngx_free(run->uri.data);
+    ngx_free(run);
+}
+
+
+/* a batch was created or cancelled through this worker */
+
+static void
+ngx_http_batch_runs_changed(const char *id)
+{
+    ngx_str_t                s;
+    ngx_queue_t             *q, *next;
+    ngx_http_batch_run_t    *run;
+    ngx_http_batch_chunk_t  *c;
+
+    s.data = (u_char *) id;
+    s.len = ngx_strlen(id);
+
+    run = ngx_http_batch_run_get(&s);
+    if (run == NULL) {
+        return;
+    }
+
+    run->seen = 1;
+
+    for (q = ngx_queue_head(&ngx_http_batch_chunks);
+         q != ngx_queue_sentinel(&ngx_http_batch_chunks);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+
+        c = ngx_queue_data(q, ngx_http_batch_chunk_t, queue);
+
+        if (c->run == run) {
+            /* due to be told, and so to hear the status */
+            c->told_at = ngx_current_msec - NGX_HTTP_BATCH_LEASE;
+            ngx_http_batch_chunk_tick(c);
+        }
+    }
+
+    ngx_http_batch_run_hurry(run);
+}
+
+
+void
+ngx_http_batch_run_hurry(ngx_http_batch_run_t *run)
+{
+    run->claim_after = ngx_current_msec;
+    run->pauses = 0;
+    run->starved = 0;
+
+    ngx_http_batch_dispatch_wake();
+}
+
+
+void
+ngx_http_batch_run_pause(ngx_http_batch_run_t *run)
+{
+    run->claim_after = ngx_current_msec
+                       + ((ngx_msec_t) NGX_HTTP_BATCH_PAUSE << run->pauses);
+
+    if (run->pauses < NGX_HTTP_BATCH_PAUSES) {
+        run->pauses++;
+    }
+}
+
+
+void
+ngx_http_batch_run_over(ngx_http_batch_run_t *run)
+{
+    run->seen = 0;
+    ngx_http_batch_over++;
+    ngx_http_batch_run_pause(run);
+}
+
+
+void
+ngx_http_batch_runs_feed(ngx_uint_t n)
+{
+    ngx_queue_t           *q;
+    ngx_http_batch_run_t  *run;
+
+    for (q = ngx_queue_head(&ngx_http_batch_runs);
+         q != ngx_queue_sentinel(&ngx_http_batch_runs) && n;
+         q = ngx_queue_next(q))
+    {
+        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
+
+        if (run->starved) {
+            ngx_http_batch_run_hurry(run);
+            n--;
+        }
+    }
+}
+
+
+void
+ngx_http_batch_run_status(ngx_http_batch_run_t *run,
+    ngx_http_batch_index_res_t *res)
+{
+    if (run->stop) {
+        return;
+    }
+
+    if (res->status == BATCH_CANCELLING
+        || batch_status_terminal(res->status)
+        || (res->status == BATCH_FINALIZING && res->expired))
+    {
+        run->stop = 1;
+        run->stop_at = ngx_current_msec;
+    }
+}
