@@ -140,7 +140,7 @@ refused($c->answer, 'You have reached your quota of storage: ',
 
 
 
-=== TEST 2: Redis loses it, and expired files give it back
+=== TEST 2: Redis loses it
 --- api_config
     batch_quota files=3 bytes=10000;
     batch_tenant $http_x_tenant;
@@ -194,6 +194,29 @@ is(on_disk('.json'), 3, 'manifests');
 is(scalar(grep { !/\./ } map { s{.*/}{}r } glob(store_dir() . '/files/*/*')),
    3, 'blobs');
 nothing_left('refused');
+
+# clients that leave when all is sent: a file is there and counted, or neither
+
+api('DELETE', "/v1/files/$_->{json}{id}") for grep { $_->{status} == 200 } @r;
+
+for (1 .. 20) {
+    my $c = BatchRaw->new;
+
+    $c->send("POST /v1/files HTTP/1.1\r\nHost: a\r\nContent-Type: $type\r\n"
+             . 'Content-Length: ' . length($body) . "\r\n\r\n$body");
+    $c->abort;
+}
+
+nothing_left('gone');
+is(upload(lines(500))->{status}, 200, 'a small one still fits');
+
+ok(wait_until(sub { redis('HLEN', '{batch}:uf:0') == 1 + on_disk('.json') },
+              15), 'as many as there are');
+
+my ($n) = used('uf') =~ /^(\d+)/;
+
+is(on_disk('.json'), $n, 'and still');
+cmp_ok($n, '<=', 4, 'and no more than allowed');
 
 
 
@@ -274,7 +297,20 @@ exited on signal
 runtime error:
 --- flow
 my $f = upload(jsonl(1, mock => 'hang'))->{json}{id};
-my @b = map { create_batch($f)->{json}{id} } 1 .. 2;
+my $json = json_encode({ input_file_id => $f, completion_window => '24h',
+                         endpoint => '/v1/chat/completions' });
+my @c = map { BatchRaw->new } 1 .. 6;
+
+# six at once
+
+$_->send("POST /v1/batches HTTP/1.1\r\nHost: a\r\nContent-Length: "
+         . length($json) . "\r\n\r\n" . substr $json, 0, -1)
+    for @c;
+$_->send(substr $json, -1) for @c;
+
+my @b = map { $_->{json}{id} // () } map { $_->answer } @c;
+
+is(scalar @b, 2, 'two of six');
 
 refused(create_batch($f),
         'You have reached your quota of batches: 2 of 2 batches are not'
@@ -445,7 +481,17 @@ is((used('uf') =~ /^(\d+)/)[0], 3, 'but counted');
 
 
 
-=== TEST 11: what is no quota
+=== TEST 11: an expired file gives its place back
+--- api_config
+    batch_quota files=1;
+    batch_file_ttl 1s;
+--- flow
+is(upload(jsonl(1))->{status}, 200, 'a file');
+ok(wait_until(sub { upload(jsonl(1))->{status} == 200 }, 60), 'the next one');
+
+
+
+=== TEST 12: what is no quota
 --- api_config
     batch_quota bytes=much;
 --- must_die
@@ -454,7 +500,7 @@ invalid value "bytes=much" in "batch_quota"
 
 
 
-=== TEST 12: twice the same
+=== TEST 13: twice the same
 --- api_config
     batch_quota files=1 files=2;
 --- must_die
@@ -463,7 +509,7 @@ invalid value "files=2" in "batch_quota"
 
 
 
-=== TEST 13: twice
+=== TEST 14: twice
 --- api_config
     batch_quota files=1;
     batch_quota bytes=2;

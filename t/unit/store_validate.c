@@ -197,9 +197,11 @@ test_good(void)
     ok(check(URL, text, len) == NGX_HTTP_BATCH_VALID, "many");
     plan_is_right(text, len, 20000);
     ok(v.plan.chunks[0].count <= 1024
-       && v.plan.chunks[v.plan.nchunks - 1].count <= 8, "sizes %u..%u in %u",
-       v.plan.chunks[0].count, v.plan.chunks[v.plan.nchunks - 1].count,
-       v.plan.nchunks);
+       && v.plan.chunks[v.plan.nchunks - 2].count == 64
+       && v.plan.chunks[v.plan.nchunks - 1].count <= 64,
+       "sizes %u..%u, %u in %u", v.plan.chunks[0].count,
+       v.plan.chunks[v.plan.nchunks - 2].count,
+       v.plan.chunks[v.plan.nchunks - 1].count, v.plan.nchunks);
     ok(ngx_http_batch_plan_read(batch, &plan, log_) == NGX_OK
        && plan.nchunks == v.plan.nchunks && plan.total == 20000
        && plan.chunks[9].offset == v.plan.chunks[9].offset
