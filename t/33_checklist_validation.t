@@ -178,31 +178,61 @@ is(mock_stats()->{requests}, 0, '#64 the upstream got no request');
 is(scalar @{ api('GET', '/v1/files')->{json}{data} }, 1,
    '#64 no file but the input');
 
-# Deleted before the validation looks at it: each worker validates four batches
-# at once, and eight large ones keep both of them busy.  Should they be too
-# fast all the same, then the batch runs.
 
-my $large = upload("{}\n" . ('{"x":"' . 'y' x 4000 . "\"}\n") x 25_000,
-                   timeout => 60)->{json}{id};
-my $seen;
 
-for my $try (1 .. 10) {
-    create_batch($large) for 1 .. 8;
+=== TEST 4: before the validation: the input is deleted, the batch cancelled
+--- flow
+# So that the validation waits, its lease is given to nobody before there is a
+# batch.  The id is known because a repeated request with the same
+# Idempotency-Key makes the same batch.
 
-    my $f = upload(main::line())->{json}{id};
-    my $made = create_batch($f)->{json};
+my $f = upload(main::line())->{json}{id};
+my $create = sub {
+    return create_batch($f, http => [headers => ['Idempotency-Key' => $_[0]]])
+           ->{json};
+};
+my %id = map { $_ => $create->($_)->{id} } qw(delete cancel);
 
-    is(api('DELETE', "/v1/files/$f")->{status}, 200, '#65 deleted');
-    $b = wait_batch($made->{id});
+is(wait_batch($_)->{status}, 'completed', '#65 a first run') for values %id;
 
-    next if $b->{status} eq 'completed';
+nginx_stop('QUIT');
+system 'rm', '-r', map { glob(store_dir() . "/batches/*/$_") } values %id;
+redis('FLUSHALL');
+nginx_start();
+wait_ready();
 
-    $seen = 1;
-    is($b->{status}, 'failed', '#65 the batch fails');
-    main::told(65, 'deleted', $b, ['invalid_request', undef, 'file_id',
-               "Cannot find file $f, or organization default does not have "
-               . 'access to it.']);
-    last;
+my ($p) = map { s/:f:.*//r } @{ redis('KEYS', "*:f:$f") };
+
+for my $what (qw(delete cancel)) {
+    redis('HSET', "$p:b:$id{$what}", vepoch => 1, vowner => 'nobody',
+          vnonce => 'n', vuntil => int((time() + 60) * 1000));
+
+    my $b = $create->($what);
+    is($b->{id}, $id{$what}, "#65 $what: the same id");
+    is($b->{status}, 'validating', "#65 $what: it waits");
 }
 
-ok($seen, '#65 a deletion came in time');
+is(api('DELETE', "/v1/files/$f")->{status}, 200, '#65 deleted');
+is(get_batch($id{delete})->{status}, 'validating', '#65 it waits still');
+
+my $r = cancel_batch($id{cancel});
+is($r->{status}, 200, '#78 cancel while it is validated');
+is($r->{json}{status}, 'cancelling', '#78 cancelling');
+
+is(redis('HDEL', "$p:b:$_", 'vuntil'), 1, '#65 the lease is given back')
+    for values %id;
+
+my $b = wait_batch($id{delete});
+is($b->{status}, 'failed', '#65 the batch fails');
+main::told(65, 'deleted', $b, ['invalid_request', undef, 'file_id',
+           "Cannot find file $f, or organization default does not have access "
+           . 'to it.']);
+
+$b = wait_batch($id{cancel});
+is($b->{status}, 'cancelled', '#78 cancelled');
+ok($b->{cancelled_at} >= $b->{cancelling_at}, '#78 cancelled_at');
+is($b->{$_}, undef, "#78 $_ is null")
+    for qw(in_progress_at finalizing_at failed_at errors output_file_id
+           error_file_id);
+is_deeply($b->{request_counts}, { total => 0, completed => 0, failed => 0 },
+          '#80 counts');

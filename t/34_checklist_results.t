@@ -1,6 +1,7 @@
 # What clients of OpenAI's service rely on, by number: runs, results and cancel
 # (67 to 83).  The names of the checks begin with "#<number>".  What needs time
-# to pass (75, 79, 80, 84) is also in t/36_checklist_time.t.
+# to pass (75, 79, 80, 84) is also in t/36_checklist_time.t; cancel before
+# anything is done (78, 80), in t/33_checklist_validation.t.
 
 use lib 't/lib';
 use BatchTest;
@@ -41,7 +42,7 @@ __DATA__
 --- flow
 my $n = 60;
 my $f = upload(jsonl($n, model => 'gpt-4o-mini', mock => sub {
-    $_[0] % 10 ? 'slow=40' : 'slow=40;status=400' }))->{json};
+    $_[0] % 10 ? 'slow=120' : 'slow=120;status=400' }))->{json};
 my $made = create_batch($f->{id})->{json};
 my ($b, $last, %seen) = (undef, 0);
 
@@ -253,22 +254,3 @@ for (['', 'nothing'], ["Content-Length: 0\r\n", 'a length of 0'],
     ok($c->alive, '#83 the connection is usable');
 }
 
-
-
-=== TEST 4: cancel before anything is done
---- flow
-# validation of so much takes its time
-
-my $f = upload("{}\n" . ('{"x":"' . 'y' x 4000 . "\"}\n") x 25_000,
-               timeout => 60)->{json}{id};
-my $b = create_batch($f)->{json};
-my $r = cancel_batch($b->{id});
-
-is($r->{status}, 200, '#78 cancel while it is validated');
-$b = wait_batch($b->{id});
-is($b->{status}, 'cancelled', '#78 cancelled');
-is($b->{$_}, undef, "#78 $_ is null")
-    for qw(in_progress_at finalizing_at failed_at errors output_file_id
-           error_file_id);
-is_deeply($b->{request_counts}, { total => 0, completed => 0, failed => 0 },
-          '#80 counts');
