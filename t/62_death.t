@@ -59,7 +59,7 @@ no_alerts();
 my (@ids, @gone);
 
 for my $action (@main::Actions) {
-    my @files = map { upload(jsonl(1))->{json}{id} } 1 .. 12;
+    my @files = map { upload(jsonl(1))->{json}{id} } 1 .. 24;
     every_call(sub {
         my $id = shift @files or return;
         push @ids, $id;
@@ -96,7 +96,7 @@ sub main::in_parts {
     my $u = api('POST', '/v1/uploads', { purpose => 'batch', bytes => length $data,
                 filename => 'a.jsonl', mime_type => 'application/jsonl' });
     return unless $u->{status} == 200;
-    my ($type, $body) = multipart(data => { data => $data, filename => 'a' });
+    my ($body, $type) = multipart(data => { data => $data, filename => 'a' });
     my $p = api('POST', "/v1/uploads/$u->{json}{id}/parts", undef,
                 body => $body, headers => ['Content-Type' => $type]);
     return unless $p->{status} == 200;

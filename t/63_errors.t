@@ -80,7 +80,7 @@ my @wrong;
 
 for my $f (@main::Faults[0, 1]) {
     my %f = @$f;
-    my @files = map { upload(jsonl(1))->{json}{id} } 1 .. 16;
+    my @files = map { upload(jsonl(1))->{json}{id} } 1 .. 24;
     every_call(sub {
         my $id = shift @files or return;
         my $r = api('DELETE', "/v1/files/$id");
@@ -140,6 +140,7 @@ for my $f (@main::Faults) {
         my $b = create_batch($file)->{json};
         fault(%f, n => $_[0]);
         $b = settle_batch($b->{id});
+        fault_off();
         push @wrong, "$_[0]: " . ($b->{status} // 'none') . ' ' . fault_name()
             if ($b->{status} // '') ne 'completed';
         my @lines = exactly_once($b, @ids);

@@ -40,6 +40,7 @@ typedef struct {
 } ngx_http_batch_api_name_t;
 
 
+static ngx_int_t ngx_http_batch_api_route(ngx_http_request_t *r);
 static ngx_int_t ngx_http_batch_api_init_ctx(ngx_http_request_t *r,
     ngx_http_batch_api_ctx_t *ctx);
 static ngx_int_t ngx_http_batch_api_named(
@@ -123,6 +124,20 @@ static const ngx_http_batch_api_name_t  ngx_http_batch_api_actions[] = {
 
 ngx_int_t
 ngx_http_batch_api_handler(ngx_http_request_t *r)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_batch_api_route(r);
+
+    /* for want of memory: the client hears of it if there is enough for that */
+
+    return (rc == NGX_ERROR && !r->header_sent)
+           ? NGX_HTTP_INTERNAL_SERVER_ERROR : rc;
+}
+
+
+static ngx_int_t
+ngx_http_batch_api_route(ngx_http_request_t *r)
 {
     ngx_int_t                  rc;
     ngx_str_t                  path, shown;

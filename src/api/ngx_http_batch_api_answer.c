@@ -51,8 +51,6 @@ ngx_http_batch_api_headers(ngx_http_request_t *r)
         return NGX_OK;
     }
 
-    ctx->headers = 1;
-
     if (ngx_http_batch_api_header(r, "X-Request-Id", &ctx->request_id)
         != NGX_OK)
     {
@@ -61,7 +59,15 @@ ngx_http_batch_api_headers(ngx_http_request_t *r)
 
     ngx_str_set(&value, "nosniff");
 
-    return ngx_http_batch_api_header(r, "X-Content-Type-Options", &value);
+    if (ngx_http_batch_api_header(r, "X-Content-Type-Options", &value)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ctx->headers = 1;
+
+    return NGX_OK;
 }
 
 

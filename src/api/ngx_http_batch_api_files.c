@@ -371,9 +371,12 @@ ngx_http_batch_content_head(ngx_http_batch_op_t *op, ngx_http_request_t *r)
     /* blobs never change, so the id is as good as a checksum */
 
     p = ngx_pnalloc(r->pool, BATCH_ID_LEN + 2);
-    etag = ngx_list_push(&r->headers_out.headers);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
 
-    if (p == NULL || etag == NULL) {
+    etag = ngx_list_push(&r->headers_out.headers);
+    if (etag == NULL) {
         return NGX_ERROR;
     }
 

@@ -153,6 +153,11 @@ ngx_http_batch_op_finish(ngx_http_batch_op_t *op, ngx_int_t rc)
     }
 
     if (r) {
+
+        if (rc == NGX_ERROR && !r->header_sent) {
+            rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
         ngx_http_finalize_request(r, rc);
     }
 }

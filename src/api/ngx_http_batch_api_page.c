@@ -99,7 +99,7 @@ ngx_http_batch_page_header(ngx_http_request_t *r)
 
     ctx = ngx_http_batch_page_ctx(r);
 
-    if (ctx && !ctx->headers && ngx_http_batch_page_make(r, ctx) != NGX_OK) {
+    if (ctx && ngx_http_batch_page_make(r, ctx) != NGX_OK) {
         return NGX_ERROR;
     }
 

@@ -1,0 +1,182 @@
+# Each allocation that the module asks for is refused once.  The client gets an
+# answer in the API's form or, when not even that can be made, nginx's 500 or a
+# closed connection; the worker lives, keeps nothing, and the next request is
+# good.  BATCH_SOAK=1 tries every allocation of a batch, otherwise some.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use BatchTest;
+use BatchFault;
+use BatchDeath;
+use Test::Nginx::Socket 'no_plan';
+
+Test::Nginx::Util::add_block_preprocessor(sub {
+    my ($block) = @_;
+    $block->set_value(no_error_log => "exited on signal\n");
+});
+
+# what cannot be parsed or made for want of memory
+
+our $Unusable = qr{malformed|cannot[ ]be[ ]used|damaged|not[ ]readable
+                   |could[ ]not[ ]be[ ]encoded|Cannot[ ]allocate[ ]memory}x;
+
+# tries one kind of request with each allocation; what is wrong
+
+sub refused {
+    my ($what, $request, $good) = @_;
+    my @wrong;
+
+    every_call(sub {
+        my $r = $request->();
+
+        if ($r->{status} == 200) {
+            return;
+        }
+
+        # JSON that does not parse for want of memory is taken for no JSON
+
+        if ($r->{status} == 400 && fault_name() eq 'json_loadb') {
+            return;
+        }
+
+        if ($r->{status} !~ /^(500|503)$/) {
+            push @wrong, "$what, " . fault_name() . ": $r->{status} $r->{body}";
+
+        } elsif (ref $r->{json} ne 'HASH'
+                 || ($r->{json}{error}{type} // '') ne 'server_error')
+        {
+            push @wrong, "$what, " . fault_name() . ": $r->{body}";
+        }
+    }, class => 'memory', what => $what);
+
+    my $r = $request->();
+    push @wrong, "$what afterwards: $r->{status} $r->{body}"
+        if $r->{status} != ($good // 200);
+
+    return @wrong;
+}
+
+sub open_files {
+    return { map { $_ => scalar(my @fds = glob "/proc/$_/fd/*") } nginx_workers() };
+}
+
+# as many open files and free connections as before
+
+sub is_clean {
+    my ($before, $free) = @_;
+
+    # what could not be parsed for want of memory is taken for damaged
+
+    ok(wait_until(sub {
+        my $now = open_files();
+        return !grep { ($now->{$_} // 99) > $before->{$_} + 1 } keys %$before;
+    }, 15), 'no descriptor is lost')
+        or diag(join ' ', %$before, 'now', %{ open_files() });
+
+    ok(wait_until(sub {
+        api('GET', '/batch-status')->{json}{connections_free} >= $free - 2;
+    }, 15), 'no connection is lost');
+}
+
+no_long_string();
+run_tests();
+
+__DATA__
+
+=== TEST 1: requests
+--- flow
+my $file = upload(jsonl(2))->{json}{id};
+my $done = run_batch(jsonl(2));
+my ($before, $free) = (main::open_files(),
+                       api('GET', '/batch-status')->{json}{connections_free});
+my @wrong;
+
+push @wrong, main::refused('files', sub { api('GET', '/v1/files') });
+push @wrong, main::refused('a file', sub { api('GET', "/v1/files/$file") });
+push @wrong, main::refused('its content', sub {
+    my $r = api('GET', "/v1/files/$file/content");
+    $r->{status} == 200 && $r->{body} ne jsonl(2)
+        ? { status => 200, body => 'torn' } : $r });
+push @wrong, main::refused('batches', sub { api('GET', '/v1/batches') });
+push @wrong, main::refused('a batch', sub { api('GET', "/v1/batches/$done->{id}") });
+push @wrong, main::refused('an upload', sub { upload(jsonl(2)) });
+push @wrong, main::refused('an upload with a key', sub {
+    upload(jsonl(2), headers => ['Idempotency-Key' => rand()]) });
+push @wrong, main::refused('an unknown path',
+                           sub { my $r = api('GET', '/v1/files/x/y');
+                                 $r->{status} == 404 ? { status => 200 } : $r });
+is_deeply(\@wrong, [], 'requests') or diag(join "\n", @wrong);
+main::is_clean($before, $free);
+no_alerts($main::Unusable);
+
+
+=== TEST 2: creations, cancellations, deletions, uploads in parts
+--- flow
+my $file = upload(jsonl(2, mock => 'slow=20'))->{json}{id};
+my ($before, $free) = (main::open_files(),
+                       api('GET', '/batch-status')->{json}{connections_free});
+my (@wrong, @batches, @files);
+
+push @wrong, main::refused('a creation', sub {
+    my $r = create_batch($file);
+    push @batches, $r->{json}{id} if $r->{status} == 200;
+    return $r;
+});
+is(settle_batch($_)->{status}, 'completed', 'what was promised is done')
+    for @batches;
+
+@files = map { upload(jsonl(1))->{json}{id} } 1 .. 60;
+push @wrong, main::refused('a deletion', sub {
+    my $id = $files[0] or return { status => 200 };
+    my $r = api('DELETE', "/v1/files/$id");
+    shift @files if $r->{status} == 200 || $r->{status} == 404;
+    return $r->{status} == 404 ? { status => 200 } : $r;
+});
+
+push @wrong, main::refused('a cancellation', sub {
+    my $r = cancel_batch($batches[0]);
+    return $r->{status} == 409 ? { status => 200 } : $r;
+});
+
+push @wrong, main::refused('parts', sub {
+    my $u = api('POST', '/v1/uploads', { purpose => 'batch', filename => 'a.jsonl',
+                bytes => length jsonl(1), mime_type => 'application/jsonl' });
+    return $u if $u->{status} != 200;
+    my ($body, $type) = multipart(data => { data => jsonl(1), filename => 'a' });
+    my $p = api('POST', "/v1/uploads/$u->{json}{id}/parts", undef,
+                body => $body, headers => ['Content-Type' => $type]);
+    return $p if $p->{status} != 200;
+    return api('POST', "/v1/uploads/$u->{json}{id}/complete",
+               { part_ids => [$p->{json}{id}] });
+});
+is_deeply(\@wrong, [], 'requests') or diag(join "\n", @wrong);
+main::is_clean($before, $free);
+no_alerts($main::Unusable);
+
+
+=== TEST 3: batches
+--- flow
+my @ids = map { "req-$_" } 1 .. 6;
+my $file = upload(jsonl(6, mock => sub { $_[0] == 6 ? 'status=400'
+                                         : $_[0] == 5 ? 'status=500;times=1' : '' }))
+           ->{json}{id};
+my ($before, $free) = (main::open_files(),
+                       api('GET', '/batch-status')->{json}{connections_free});
+my @wrong;
+
+every_call(sub {
+    my $b = create_batch($file)->{json};
+    fault(n => $_[0], class => 'memory');
+    $b = settle_batch($b->{id}, 30);
+    fault_off();
+    push @wrong, "$_[0] " . fault_name() . ': ' . ($b->{status} // 'none')
+        if ($b->{status} // '') ne 'completed';
+    my @lines = exactly_once($b, @ids);
+    push @wrong, "$_[0] " . fault_name() . ": @lines" if @lines;
+}, arms => 1, class => 'memory', what => 'batch', step => 12);
+
+is_deeply(\@wrong, [], 'all complete, each line exactly once');
+main::is_clean($before, $free);
+no_alerts($main::Unusable);
