@@ -173,7 +173,7 @@ my (@wrong, $b);
 for my $action (@main::Actions) {
     every_call(sub {
         my $n = $_[0];
-        $b = create_batch($file)->{json};
+        $b = steadily(sub { create_batch($file) })->{json};
         wait_until(sub { ((get_batch($b->{id}) // {})->{status} // '') eq 'in_progress' });
         fault(n => $n, action => $action);
         my $first = cancel_batch($b->{id})->{status};

@@ -133,6 +133,8 @@ is(fault_resynced(), 0, 'no sync is tried again');
 my @ids = map { "req-$_" } 1 .. 6;
 my $file = upload(jsonl(6, mock => sub { $_[0] == 6 ? 'status=400' : '' }))->{json}{id};
 my (@all, @wrong);
+my ($before, $free) = (open_files(),
+                       api('GET', '/batch-status')->{json}{connections_free});
 
 for my $f (@main::Faults) {
     my %f = @$f;
@@ -151,6 +153,7 @@ for my $f (@main::Faults) {
 }
 
 is_deeply(\@wrong, [], 'all complete, each line exactly once');
+is_clean($before, $free);
 rebuilt();
 for my $was (@all) {
     my $b = get_batch($was->{id});

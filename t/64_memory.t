@@ -58,28 +58,6 @@ sub refused {
     return @wrong;
 }
 
-sub open_files {
-    return { map { $_ => scalar(my @fds = glob "/proc/$_/fd/*") } nginx_workers() };
-}
-
-# as many open files and free connections as before
-
-sub is_clean {
-    my ($before, $free) = @_;
-
-    # what could not be parsed for want of memory is taken for damaged
-
-    ok(wait_until(sub {
-        my $now = open_files();
-        return !grep { ($now->{$_} // 99) > $before->{$_} + 1 } keys %$before;
-    }, 15), 'no descriptor is lost')
-        or diag(join ' ', %$before, 'now', %{ open_files() });
-
-    ok(wait_until(sub {
-        api('GET', '/batch-status')->{json}{connections_free} >= $free - 2;
-    }, 15), 'no connection is lost');
-}
-
 no_long_string();
 run_tests();
 
@@ -89,7 +67,7 @@ __DATA__
 --- flow
 my $file = upload(jsonl(2))->{json}{id};
 my $done = run_batch(jsonl(2));
-my ($before, $free) = (main::open_files(),
+my ($before, $free) = (open_files(),
                        api('GET', '/batch-status')->{json}{connections_free});
 my @wrong;
 
@@ -108,14 +86,14 @@ push @wrong, main::refused('an unknown path',
                            sub { my $r = api('GET', '/v1/files/x/y');
                                  $r->{status} == 404 ? { status => 200 } : $r });
 is_deeply(\@wrong, [], 'requests') or diag(join "\n", @wrong);
-main::is_clean($before, $free);
+is_clean($before, $free);
 no_alerts($main::Unusable);
 
 
 === TEST 2: creations, cancellations, deletions, uploads in parts
 --- flow
 my $file = upload(jsonl(2, mock => 'slow=20'))->{json}{id};
-my ($before, $free) = (main::open_files(),
+my ($before, $free) = (open_files(),
                        api('GET', '/batch-status')->{json}{connections_free});
 my (@wrong, @batches, @files);
 
@@ -152,7 +130,7 @@ push @wrong, main::refused('parts', sub {
                { part_ids => [$p->{json}{id}] });
 });
 is_deeply(\@wrong, [], 'requests') or diag(join "\n", @wrong);
-main::is_clean($before, $free);
+is_clean($before, $free);
 no_alerts($main::Unusable);
 
 
@@ -162,7 +140,7 @@ my @ids = map { "req-$_" } 1 .. 6;
 my $file = upload(jsonl(6, mock => sub { $_[0] == 6 ? 'status=400'
                                          : $_[0] == 5 ? 'status=500;times=1' : '' }))
            ->{json}{id};
-my ($before, $free) = (main::open_files(),
+my ($before, $free) = (open_files(),
                        api('GET', '/batch-status')->{json}{connections_free});
 my @wrong;
 
@@ -178,5 +156,5 @@ every_call(sub {
 }, arms => 1, class => 'memory', what => 'batch', step => 12);
 
 is_deeply(\@wrong, [], 'all complete, each line exactly once');
-main::is_clean($before, $free);
+is_clean($before, $free);
 no_alerts($main::Unusable);

@@ -448,7 +448,7 @@ batch_seal_decode(const unsigned char *buf, size_t len, batch_seal_t *s)
     s->picks = calloc(s->n, sizeof(batch_pick_t));
 
     if (s->picks == NULL) {
-        return BATCH_ERROR;
+        return BATCH_AGAIN;
     }
 
     if (batch_seal_picks(buf + BATCH_SEAL_HEADER, s) != BATCH_OK) {

@@ -92,7 +92,8 @@ size_t batch_seal_size(const batch_seal_t *s);
 void batch_seal_encode(const batch_seal_t *s, unsigned char *buf);
 
 /* Decodes into s; s->picks is malloc()ed, the caller frees it.  BATCH_ERROR if
- * the size, the magic or the CRC is wrong, or the lines are not ascending. */
+ * the size, the magic or the CRC is wrong, or the lines are not ascending;
+ * BATCH_AGAIN if there is no memory. */
 int batch_seal_decode(const unsigned char *buf, size_t len, batch_seal_t *s);
 
 #endif

@@ -145,6 +145,7 @@ ngx_int_t
 ngx_http_batch_gather_seal(ngx_http_batch_gather_t *g, uint32_t chunk,
     uint32_t epoch)
 {
+    int                      decoded;
     ngx_int_t                rc;
     ngx_str_t                text;
     batch_seal_t             seal;
@@ -159,9 +160,11 @@ ngx_http_batch_gather_seal(ngx_http_batch_gather_t *g, uint32_t chunk,
 
     ngx_memzero(&seal, sizeof(batch_seal_t));
 
-    rc = NGX_DECLINED;
+    decoded = batch_seal_decode(text.data, text.len, &seal);
 
-    if (batch_seal_decode(text.data, text.len, &seal) == BATCH_OK) {
+    rc = (decoded == BATCH_AGAIN) ? NGX_ERROR : NGX_DECLINED;
+
+    if (decoded == BATCH_OK) {
 
         if (ngx_http_batch_gather_sane(g, &seal)) {
 

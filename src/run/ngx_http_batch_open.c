@@ -255,17 +255,26 @@ ngx_http_batch_chunk_sealed(ngx_http_batch_open_t *o, ngx_log_t *log)
 
     for (i = n - 1; i >= 0 && rc == NGX_DECLINED; i--) {
 
-        if (ngx_http_batch_store_seal_read(o->id, o->n, epochs[i], &data, log)
-            != NGX_OK)
-        {
+        rc = ngx_http_batch_store_seal_read(o->id, o->n, epochs[i], &data,
+                                            log);
+        if (rc != NGX_OK) {
             continue;
         }
 
-        if (batch_seal_decode(data.data, data.len, &seal) == BATCH_OK) {
+        switch (batch_seal_decode(data.data, data.len, &seal)) {
+
+        case BATCH_OK:
             o->ok = seal.ok;
             o->failed = seal.failed;
             free(seal.picks);
-            rc = NGX_OK;
+            break;
+
+        case BATCH_AGAIN:
+            rc = NGX_ERROR;
+            break;
+
+        default: /* BATCH_ERROR: a void one counts as none */
+            rc = NGX_DECLINED;
         }
 
         ngx_free(data.data);
@@ -288,6 +297,11 @@ ngx_http_batch_chunk_open_done(void *ctx, ngx_log_t *log)
     c->busy = 0;
     c->life = NGX_HTTP_BATCH_CHUNK_RELEASING;
 
+    /* also if it went no further: the chunk closes them */
+
+    c->input = o->input;
+    c->segment = o->segment;
+
     if (o->root) {
         (void) ngx_http_batch_chunk_adopt(c->run, o);
     }
@@ -295,9 +309,6 @@ ngx_http_batch_chunk_open_done(void *ctx, ngx_log_t *log)
     switch (o->rc) {
 
     case NGX_HTTP_BATCH_OPEN_OK:
-
-        c->input = o->input;
-        c->segment = o->segment;
 
         if (c->run->conf && ngx_http_batch_chunk_ready(c, o) == NGX_OK) {
             c->life = NGX_HTTP_BATCH_CHUNK_RUNNING;

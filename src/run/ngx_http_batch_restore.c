@@ -419,6 +419,7 @@ static ngx_int_t
 ngx_http_batch_portion_seal(ngx_http_batch_item_t *item,
     ngx_http_batch_item_chunk_t *c, uint32_t epoch, ngx_log_t *log)
 {
+    int            decoded;
     ngx_int_t      rc;
     ngx_str_t      text;
     batch_seal_t   seal;
@@ -433,7 +434,9 @@ ngx_http_batch_portion_seal(ngx_http_batch_item_t *item,
 
     /* a void one counts as none: the chunk runs again */
 
-    if (batch_seal_decode(text.data, text.len, &seal) == BATCH_OK) {
+    decoded = batch_seal_decode(text.data, text.len, &seal);
+
+    if (decoded == BATCH_OK) {
         c->done = 1;
         c->ok = seal.ok;
         c->failed = seal.failed;
@@ -443,7 +446,7 @@ ngx_http_batch_portion_seal(ngx_http_batch_item_t *item,
 
     ngx_free(text.data);
 
-    return NGX_OK;
+    return decoded == BATCH_AGAIN ? NGX_ERROR : NGX_OK;
 }
 
 

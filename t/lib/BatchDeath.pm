@@ -16,7 +16,7 @@ use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(every_call exactly_once settle_batch all_files all_batches rebuilt
                  nothing_left no_alerts
-                 steadily);
+                 steadily open_files is_clean);
 
 
 # $code->($n) for n = 1, 2, ... with the n-th call armed, until it is not
@@ -193,6 +193,29 @@ sub no_alerts {
 
     Test::More::is_deeply([@bad[0 .. ($#bad > 4 ? 4 : $#bad)]], [],
                           'no alert');
+}
+
+
+# How many files each worker has open; as many as before, and free connections.
+
+sub open_files {
+    return { map { $_ => scalar(my @fds = glob "/proc/$_/fd/*") } nginx_workers() };
+}
+
+sub is_clean {
+    my ($before, $free) = @_;
+
+    # what could not be parsed for want of memory is taken for damaged
+
+    Test::More::ok(wait_until(sub {
+        my $now = open_files();
+        return !grep { ($now->{$_} // 99) > $before->{$_} + 1 } keys %$before;
+    }, 15), 'no descriptor is lost')
+        or Test::More::diag(join ' ', %$before, 'now', %{ open_files() });
+
+    Test::More::ok(wait_until(sub {
+        api('GET', '/batch-status')->{json}{connections_free} >= $free - 2;
+    }, 15), 'no connection is lost');
 }
 
 

@@ -438,7 +438,11 @@ sub wait_ready {
     return wait_until(sub {
         my $status = api('GET', '/batch-status', undef, timeout => 5)->{json};
 
-        return 0 if ref $status eq 'HASH' && $status->{redis} ne 'ready';
+        # one that has not begun is not counted, so it says ready without it
+
+        return 0 if ref $status eq 'HASH'
+                    && ($status->{redis} ne 'ready'
+                        || $status->{workers} < (my @pids = nginx_workers()));
         return http('GET', '/v1/files?limit=1', timeout => 5)->{status} != 503;
     }, 10);
 }
