@@ -4,6 +4,8 @@
 # make test     every test, from nothing; make check: only the quick ones
 # make asan     nginx and the module with sanitizers, in build/asan
 # make soak     batches while everything is killed: MINUTES=10 SEED= FAULTS=
+# make cuts     every call failing, every call the last one, and CUTS=1000 power
+#               cuts of ext4 and of xfs (root)
 # make fuzz     libFuzzer targets of src/core, SECONDS=20 each (clang)
 # make bench    the module beside wrk, scripts and plain nginx; ROWS="P1 P9",
 #               BENCH=--quick or --long
@@ -19,7 +21,7 @@ BUILD ?=	build
 
 SH =	bash
 
-.PHONY:	default all build module asan mock demo serve test check unit soak \
+.PHONY:	default all build module asan mock demo serve test check unit soak cuts \
 	fuzz bench clean
 
 default:	build
@@ -66,6 +68,14 @@ soak:	build mock
 	@$(SH) scripts/deps.sh fault
 	@BUILD="$(abspath $(BUILD))" t/fault/run MINUTES=$(MINUTES) SEED=$(SEED) \
 	    FAULTS=$(FAULTS) $(SOAK)
+
+CUTS ?=		1000
+
+cuts:	build mock
+	@$(SH) scripts/deps.sh build test fault
+	@BATCH_SOAK=1 prove -I t/lib t/62_death.t t/63_errors.t t/64_memory.t
+	@BUILD="$(abspath $(BUILD))" t/fault/powercut $(CUTS) ext4
+	@BUILD="$(abspath $(BUILD))" t/fault/powercut $(CUTS) xfs
 
 SECONDS ?=	20
 

@@ -42,6 +42,10 @@ for group in "$@"; do
         fault)
             want+=(python3 util-linux)
             redis_binary > /dev/null || want+=(redis-server)
+
+            # for power cuts, which only root can make
+
+            [ "$(id -u)" != 0 ] || want+=(mount e2fsprogs xfsprogs)
             ;;
         fuzz)
             want+=(clang libc6-dev make)

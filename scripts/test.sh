@@ -233,6 +233,18 @@ run_fault() {
         fi
     done
 
+    for args in ext4 xfs; do
+        n=$((n + 1))
+        PYTHONDONTWRITEBYTECODE=1 "$ROOT/t/fault/powercut" 8 $args 17
+
+        case $? in
+            0)  echo "ok $n - 8 power cuts of $args" ;;
+            77) echo "ok $n # SKIP power cuts of $args need root, loop" \
+                     "devices and mkfs.$args" ;;
+            *)  echo "not ok $n - 8 power cuts of $args"; rc=1 ;;
+        esac
+    done
+
     return $rc
 }
 
