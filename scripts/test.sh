@@ -3,6 +3,7 @@
 #
 #     build     the module, and once more with clang and against a source tree
 #     unit      t/unit: the pure rooms and the store; t/lua: Redis' scripts
+#     fuzz      t/fuzz: each target of the pure rooms for 20 s
 #     nginx     t/*.t on the installed nginx
 #     asan      t/*.t again, nginx and module with sanitizers
 #     e2e       official SDKs of Node and Python, the two quick starts, a large
@@ -18,6 +19,7 @@
 #
 #     T=t/01.t      only these files in the stages nginx and asan
 #     JOBS=n        files at a time there (2)
+#     FUZZ=n        seconds for each fuzz target (20)
 
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -190,6 +192,36 @@ run_build() {
 }
 
 
+# The fuzz targets of src/core, two at a time, FUZZ seconds each (20): what is
+# new to them since the last run they find in the seeds.  A finding stands in
+# build/fuzz/<target>/.
+
+run_fuzz() {
+    local seconds=${FUZZ:-20} targets
+
+    "$ROOT/scripts/deps.sh" fuzz || true
+
+    if ! echo 'int LLVMFuzzerTestOneInput(const unsigned char *p, long n)
+               { return p && n ? 0 : 0; }' \
+            | clang -fsanitize=fuzzer,address -x c -o "$BUILD/fuzzer" - \
+                > /dev/null 2>&1
+    then
+        echo "ok - # skip fuzz: no clang with libFuzzer here"
+        return 0
+    fi
+
+    rm -f "$BUILD/fuzzer"
+
+    make -s -j2 -C "$ROOT/t/fuzz" BUILD="$BUILD/fuzz" build || return 1
+    targets=$(make -s -C "$ROOT/t/fuzz" targets)
+
+    # every target reports for itself: one that fails does not stop the others
+
+    echo "$targets" | tr ' ' '\n' | xargs -P 2 -I{} make -s -C "$ROOT/t/fuzz" \
+        BUILD="$BUILD/fuzz" SECONDS="$seconds" TARGETS={} run
+}
+
+
 # the way of docker: an unpacked source and the arguments of nginx -V
 
 run_source() {
@@ -306,7 +338,7 @@ fi
 self=$ROOT/scripts/test.sh
 
 if [ $# = 0 ]; then
-    set -- build source unit nginx asan e2e llama demo fault guard
+    set -- build source unit fuzz nginx asan e2e llama demo fault guard
 fi
 
 for s in "$@"; do
@@ -314,6 +346,7 @@ for s in "$@"; do
         build)  stage build 300 "$self" --run build ;;
         source) stage source 300 "$self" --run source ;;
         unit)   stage unit 240 "$self" --run unit ;;
+        fuzz)   stage fuzz 300 "$self" --run fuzz ;;
         nginx)  stage nginx 360 "$self" --run nginx ;;
         asan)   stage asan 600 "$self" --run asan ;;
         e2e)

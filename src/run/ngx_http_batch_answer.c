@@ -65,6 +65,7 @@ ngx_http_batch_answer_reset(ngx_http_batch_line_t *line)
     line->last = 0;
     line->bad_json = 0;
     line->encoded = 0;
+    line->garbled = 0;
     line->too_large = 0;
     line->no_memory = 0;
     line->done = 0;
@@ -373,6 +374,9 @@ ngx_http_batch_answer_judge(ngx_http_batch_line_t *line)
         break;
 
     case NGX_HTTP_BAD_GATEWAY:
+        return line->garbled ? NGX_HTTP_BATCH_ANSWER_RETRY
+                             : NGX_HTTP_BATCH_ANSWER_DEAD;
+
     case NGX_HTTP_SERVICE_UNAVAILABLE:
     case NGX_HTTP_TOO_MANY_REQUESTS:
         return NGX_HTTP_BATCH_ANSWER_DEAD;
@@ -545,6 +549,12 @@ ngx_http_batch_answer_trouble(ngx_http_batch_line_t *line, u_char *buf,
         *code = "request_timeout";
         p = ngx_slprintf(buf, last, "The upstream did not answer in time"
                          " (%ui attempts).", line->attempt);
+
+    } else if (line->rc == NGX_HTTP_BAD_GATEWAY && line->garbled) {
+        *code = "upstream_invalid_response";
+        p = ngx_slprintf(buf, last, "The upstream's answer was no HTTP"
+                         " response, or its header did not end (%ui"
+                         " attempts).", line->attempt);
 
     } else if (line->rc == NGX_HTTP_BAD_GATEWAY) {
         p = ngx_slprintf(buf, last, "No connection to the upstream, or it"

@@ -100,16 +100,20 @@ ngx_http_batch_header_filter(ngx_http_request_t *r)
     /*
      * Did nginx make this answer itself?  After an rc >= 300 the page has that
      * status, unless error_page has led to another answer; and the upstream,
-     * if there was one, has not said it.
+     * if there was one, has not said it.  It may have said another one, and
+     * then a header that nginx could not take.
      */
 
     if (line->made) {
 
         if (line->status == (ngx_uint_t) line->made
             && (r->upstream == NULL
-                || r->upstream->headers_in.status_n == 0))
+                || r->upstream->headers_in.status_n
+                   != (ngx_uint_t) line->made))
         {
             line->rc = line->made;
+            line->garbled = (r->upstream && r->upstream->state
+                             && r->upstream->state->bytes_received > 0);
 
         } else {
             line->made = 0;

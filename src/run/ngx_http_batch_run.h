@@ -284,6 +284,8 @@ struct ngx_http_batch_line_s {
     unsigned                      last:1;         /* the body is complete */
     unsigned                      bad_json:1;
     unsigned                      encoded:1;      /* Content-Encoding */
+    unsigned                      garbled:1;      /* 502 is nginx' word for an
+                                                     answer that is no HTTP */
     unsigned                      too_large:1;
     unsigned                      no_memory:1;
     unsigned                      done:1;

@@ -57,7 +57,7 @@ is_json(const uint8_t *p, size_t len)
 static uint64_t
 first_bad(const uint8_t *p, size_t len)
 {
-    size_t          n;
+    size_t          n, mark;
     uint64_t        line;
     const uint8_t  *nl;
 
@@ -65,7 +65,10 @@ first_bad(const uint8_t *p, size_t len)
         nl = memchr(p, '\n', len);
         n = nl ? (size_t) (nl - p) : len;
 
-        if (!batch_jsonl_blank(p, n)
+        mark = (line == 1 && n >= 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0)
+               ? 3 : 0;
+
+        if (!batch_jsonl_blank(p + mark, n - mark)
             && (!is_json(p, n) || (line > 1 && *p == 0xef)))
         {
             return line;

@@ -550,6 +550,38 @@ mock_frame(request_t *r, answer_t *a, const char *type, buf_t *body,
 }
 
 
+/* the very bytes that the body's field "raw" has in hexadecimal */
+
+static void
+mock_raw(request_t *r, answer_t *a, buf_t *out)
+{
+    char         c;
+    size_t       i;
+    span_t       body, s;
+    unsigned     byte;
+
+    a->reset = (mock_fault(r, "rst") != NULL);
+    a->stay = (mock_fault(r, "stay") != NULL);
+    a->close = (mock_fault(r, "keep") == NULL);
+
+    body.p = r->body;
+    body.len = r->body_len;
+
+    if (!mock_find(body, "raw", 0, &s) || !mock_string(&s)) {
+        return;
+    }
+
+    for (i = 0; i + 1 < s.len; i += 2) {
+        if (sscanf(s.p + i, "%2x", &byte) != 1) {
+            break;
+        }
+
+        c = (char) byte;
+        buf_add(out, &c, 1);
+    }
+}
+
+
 static void
 mock_reset(void)
 {
@@ -757,6 +789,10 @@ mock_answer(request_t *r, answer_t *a, buf_t *out)
         a->close = 1;
         a->status = 0;
         buf_printf(out, "\x16\x03\x01 no HTTP at all\n\n{}");
+
+    } else if (mock_fault(r, "raw")) {
+        a->status = 0;
+        mock_raw(r, a, out);
 
     } else if (mock_fault(r, "html500")) {
         a->status = 500;

@@ -12,6 +12,7 @@
  *     chunked nolength drip=MS slow=MS early
  *     size=N pretty nonjson empty html500 gzip u2028 echo headers
  *     xaccel rid
+ *     raw keep stay rst                the bytes of the field "raw", see below
  *
  * With times=N the first N attempts of the same body (by its hash) fail and
  * later ones are answered well.  "early" answers what it sees in the first
@@ -344,8 +345,9 @@ mock_finish(mock_conn_t *c)
 static void
 mock_write(mock_conn_t *c)
 {
-    size_t   n;
-    ssize_t  sent;
+    size_t         n;
+    ssize_t        sent;
+    struct linger  linger;
 
     while (c->sent < c->out.len) {
         n = c->out.len - c->sent;
@@ -384,6 +386,19 @@ mock_write(mock_conn_t *c)
         mock_watch(c, EPOLLIN);
         mock_timer_add(c, 1000);
         return;
+    }
+
+    if (c->answer.stay) {
+        c->state = MOCK_HANG;
+        mock_watch(c, EPOLLIN);
+        return;
+    }
+
+    if (c->answer.reset) {
+        linger.l_onoff = 1;
+        linger.l_linger = 0;
+        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+        c->answer.close = 1;
     }
 
     if (c->answer.close) {

@@ -60,6 +60,8 @@ typedef struct {
     unsigned   close:1;           /* afterwards */
     unsigned   hang:1;            /* no byte, ever */
     unsigned   early:1;           /* before the body was read */
+    unsigned   reset:1;           /* closed by RST, on TCP */
+    unsigned   stay:1;            /* open and silent afterwards */
     unsigned   admin:1;           /* a request about the mock itself */
 } answer_t;
 

@@ -291,6 +291,7 @@ mock_fault(request_t *r, const char *name)
     static const char   *faults[] = { "status", "hang", "close", "cut",
                                       "cutchunk", "garbage", "html500",
                                       "nonjson", "empty", "slow", "drip",
+                                      "raw",
                                       NULL };
 
     /* after the last failing attempt only the harmless words count */
