@@ -333,7 +333,7 @@ main::upstream('row 64',
 --- concurrency
 1
 --- api_config
-    batch_retries 0;
+    batch_retries 2;
 --- flow
 my ($a, $r) = (\&main::answer, \&main::raw);
 my $good = $main::Good;
