@@ -5,7 +5,8 @@ use BatchHostile;
 use Test::Nginx::Socket 'no_plan';
 
 # Rows 1 to 14 of the list of hostile inputs: the framing of requests, paths,
-# methods, arguments; rows x are not in the list.  t/lib/BatchHostile.pm tells what a case is.
+# methods, arguments; rows x are not in the list.  t/lib/BatchHostile.pm tells
+# what a case is.
 
 no_long_string();
 run_tests();
@@ -134,7 +135,8 @@ hostile('sizes',
       request => ['POST', '/v1/files', $body, @type] },
     { row => 4, name => 'a JSON body, by length', status => 413,
       request => ['POST', '/v1/batches', $json] },
-    { row => 4, name => 'a JSON body, by chunks', status => 413, chunk => 1000, request => ['POST', '/v1/batches', $json] },
+    { row => 4, name => 'a JSON body, by chunks', status => 413,
+      chunk => 1000, request => ['POST', '/v1/batches', $json] },
     { row => 4, name => 'uploads, by length', status => 413,
       request => ['POST', '/v1/uploads', $json] },
     { row => 4, name => 'announced only', status => 413, kept => 0,
