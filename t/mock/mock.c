@@ -435,6 +435,9 @@ mock_dispatch(mock_conn_t *c)
 {
     long  delay;
 
+    /* the buffer may have moved since the header was read */
+
+    c->req.head = c->in.data;
     c->req.body = c->in.data + c->head;
     c->req.time = mock_now(CLOCK_REALTIME);
 
