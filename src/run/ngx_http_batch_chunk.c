@@ -44,6 +44,21 @@ ngx_http_batch_chunk_left(ngx_http_batch_chunk_t *c)
 }
 
 
+/*
+ * A worker that was stopped for a while wakes up with chunks that may be
+ * another's by now: with Redis there, no line is sent on a lease that may have
+ * run out.  Without Redis nobody else can claim it either.
+ */
+
+ngx_uint_t
+ngx_http_batch_chunk_stale(ngx_http_batch_chunk_t *c)
+{
+    return c->lost
+           || (ngx_http_batch_slot->redis
+               && ngx_current_msec - c->leased_at >= NGX_HTTP_BATCH_LEASE);
+}
+
+
 ngx_int_t
 ngx_http_batch_chunk_start(ngx_http_batch_chunk_t *c)
 {
@@ -53,7 +68,7 @@ ngx_http_batch_chunk_start(ngx_http_batch_chunk_t *c)
 
     if (c->life != NGX_HTTP_BATCH_CHUNK_RUNNING
         || c->poisoned || c->lost || c->aborted || c->reading
-        || c->run->stop
+        || c->run->stop || ngx_http_batch_chunk_stale(c)
         || c->pending_size > NGX_HTTP_BATCH_PENDING_MAX
         || c->walked == c->run->plan.chunks[c->chunk].count)
     {
@@ -352,6 +367,11 @@ ngx_http_batch_chunk_told(void *data, ngx_int_t rc,
 
     run = c->run;
     c->telling = 0;
+
+    if (rc == NGX_OK || rc == NGX_BUSY) {
+        /* renewed; or the index is empty, and nobody can claim */
+        c->leased_at = c->told_at;
+    }
 
     if (rc == NGX_OK || rc == NGX_DECLINED) {
 

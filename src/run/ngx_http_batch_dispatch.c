@@ -154,6 +154,7 @@ ngx_http_batch_dispatch_beat(void)
     ngx_queue_t             *q, *next;
     ngx_http_batch_chunk_t  *c;
 
+    ngx_http_batch_slots_beat();
     ngx_http_batch_runs_tick();
 
     for (q = ngx_queue_head(&ngx_http_batch_chunks);
@@ -380,6 +381,7 @@ ngx_http_batch_dispatch_claim(void)
         run->claiming = 1;
         run->idle = idle;
         ngx_http_batch_nclaims += idle;
+        run->claimed_at = ngx_current_msec;
     }
 }
 

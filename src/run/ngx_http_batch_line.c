@@ -285,7 +285,8 @@ ngx_http_batch_line_verdict(ngx_http_batch_line_t *line)
     }
 
     if (verdict >= NGX_HTTP_BATCH_ANSWER_RETRY
-        && (run->stop || ngx_http_batch_dispatch_leaving()))
+        && (run->stop || line->chunk->lost
+            || ngx_http_batch_dispatch_leaving()))
     {
         /* another attempt was due, but not here, or not any more */
         ngx_http_batch_line_end(line, NULL);
@@ -322,7 +323,7 @@ ngx_http_batch_line_again(ngx_http_batch_line_t *line,
 
     run = line->chunk->run;
 
-    if (run->stop || ngx_http_batch_dispatch_leaving()) {
+    if (run->stop || line->chunk->lost || ngx_http_batch_dispatch_leaving()) {
         return 0;
     }
 
@@ -374,7 +375,18 @@ ngx_http_batch_line_timer(ngx_event_t *ev)
                                       - offsetof(ngx_http_batch_line_t, c));
 
     if (line->life == NGX_HTTP_BATCH_LINE_WAITING) {
-        ngx_http_batch_line_attempt(line);
+
+        if (line->chunk->lost) {
+            /* another attempt is due, but it is the new owner's */
+            ngx_http_batch_line_end(line, NULL);
+
+        } else if (ngx_http_batch_chunk_stale(line->chunk)) {
+            ngx_add_timer(ev, NGX_HTTP_BATCH_TELL);
+
+        } else {
+            ngx_http_batch_line_attempt(line);
+        }
+
         return;
     }
 

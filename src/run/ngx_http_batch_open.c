@@ -85,6 +85,7 @@ ngx_http_batch_chunk_open(ngx_http_batch_run_t *run, uint32_t chunk,
     c->input = NGX_INVALID_FILE;
     c->segment = NGX_INVALID_FILE;
     c->told_at = ngx_current_msec;
+    c->leased_at = run->claimed_at;
     c->busy = 1;
 
     ngx_queue_init(&c->pending);

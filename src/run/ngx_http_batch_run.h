@@ -89,6 +89,7 @@ struct ngx_http_batch_run_s {
 
     ngx_uint_t                    seen;           /* in the last active list */
     ngx_msec_t                    claim_after;    /* nothing free before */
+    ngx_msec_t                    claimed_at;     /* the last claim was sent */
     ngx_uint_t                    pauses;         /* claims in vain, in a row */
     ngx_uint_t                    starved;        /* of a job, all are taken */
     ngx_uint_t                    claiming;
@@ -177,6 +178,8 @@ struct ngx_http_batch_chunk_s {
 
     uint64_t                      told;           /* ok + failed told */
     ngx_msec_t                    told_at;
+    ngx_msec_t                    leased_at;      /* the lease began then, or
+                                                     later */
     ngx_http_batch_chunk_state_e  tell;           /* what is being told */
 
     unsigned                      reading:1;      /* window task under way */
@@ -335,6 +338,9 @@ void ngx_http_batch_run_over(ngx_http_batch_run_t *run);
 /* n jobs may start that had to wait */
 void ngx_http_batch_runs_feed(ngx_uint_t n);
 
+/* evict: with every poll, frees what dead workers of this node hold */
+void ngx_http_batch_evict(void);
+
 /* job: validation and finalizing, one at a time per run */
 extern ngx_queue_t  ngx_http_batch_jobs;
 /* how many more jobs this worker may start */
@@ -354,6 +360,8 @@ void ngx_http_batch_chunk_open(ngx_http_batch_run_t *run, uint32_t chunk,
 /* starts the next line if there is one in the window; NGX_OK, NGX_DECLINED
  * (none now), NGX_ERROR (no memory now) */
 ngx_int_t ngx_http_batch_chunk_start(ngx_http_batch_chunk_t *c);
+/* 1: the lease is lost, or may be */
+ngx_uint_t ngx_http_batch_chunk_stale(ngx_http_batch_chunk_t *c);
 /* requests not yet started */
 uint32_t ngx_http_batch_chunk_left(ngx_http_batch_chunk_t *c);
 /* a line has ended; entry = its output (taken over), NULL = none */

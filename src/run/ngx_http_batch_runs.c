@@ -24,9 +24,6 @@
 static void ngx_http_batch_runs_poll(void);
 static void ngx_http_batch_runs_polled(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
-static void ngx_http_batch_runs_evict(void);
-static void ngx_http_batch_runs_evicted(void *data, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_runs_changed(const char *id);
 static ngx_http_batch_run_t *ngx_http_batch_run_get(ngx_str_t *id);
 static void ngx_http_batch_run_free(ngx_http_batch_run_t *run);
@@ -152,50 +149,8 @@ ngx_http_batch_runs_polled(void *data, ngx_int_t rc,
         }
     }
 
-    ngx_http_batch_runs_evict();
+    ngx_http_batch_evict();
     ngx_http_batch_dispatch_wake();
-}
-
-
-/*
- * Leases of a dead worker of this node need not run out.  If Redis does not
- * hear of it, they do.
- */
-
-static void
-ngx_http_batch_runs_evict(void)
-{
-    char                   owner[NGX_HTTP_BATCH_WORKER_ID];
-    ngx_queue_t           *q;
-    ngx_http_batch_run_t  *run;
-
-    while (ngx_http_batch_slots_died(owner)) {
-
-        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                      "batch: a worker has died, its chunks are taken over");
-
-        for (q = ngx_queue_head(&ngx_http_batch_runs);
-             q != ngx_queue_sentinel(&ngx_http_batch_runs);
-             q = ngx_queue_next(q))
-        {
-            run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
-
-            if (ngx_http_batch_index_evict(run->id, owner,
-                                           ngx_http_batch_runs_evicted, NULL)
-                == NGX_OK)
-            {
-                run->claim_after = ngx_current_msec;
-            }
-        }
-    }
-}
-
-
-static void
-ngx_http_batch_runs_evicted(void *data, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res)
-{
-    /* if it failed, the leases run out by themselves */
 }
 
 

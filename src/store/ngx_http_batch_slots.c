@@ -12,12 +12,27 @@
  */
 #define NGX_HTTP_BATCH_SLOTS_CHECK  200     /* ms */
 
-#define NGX_HTTP_BATCH_DEAD_MAX     16
+#define NGX_HTTP_BATCH_SLOTS_ASLEEP 10000   /* ms, the length of a lease */
+
+#define NGX_HTTP_BATCH_GRAVES       64
+
+#define NGX_HTTP_BATCH_GRAVE_FREE   0
+#define NGX_HTTP_BATCH_GRAVE_OPEN   1       /* being written */
+#define NGX_HTTP_BATCH_GRAVE_FULL   2
+
+
+/* a dead worker whose leases are not known to be free yet */
+
+typedef struct {
+    ngx_atomic_t           state;
+    char                   owner[NGX_HTTP_BATCH_WORKER_ID];
+} ngx_http_batch_grave_t;
 
 
 /* what is in the zone; it survives reloads */
 
 typedef struct {
+    ngx_http_batch_grave_t graves[NGX_HTTP_BATCH_GRAVES];
     ngx_atomic_t           births;      /* of processes: changed, look again */
     ngx_atomic_t           news;        /* for idle workers */
     ngx_http_batch_slot_t  slots[NGX_HTTP_BATCH_SLOTS];
@@ -41,10 +56,7 @@ static ngx_uint_t              ngx_http_batch_slots_live[NGX_MAX_PROCESSES];
 static ngx_uint_t              ngx_http_batch_slots_nlive;
 static ngx_msec_t              ngx_http_batch_slots_looked;
 static ngx_uint_t              ngx_http_batch_slots_workers;
-static ngx_uint_t              ngx_http_batch_slots_ndead;
-static char                    ngx_http_batch_slots_dead[
-                                                   NGX_HTTP_BATCH_DEAD_MAX]
-                                                  [NGX_HTTP_BATCH_WORKER_ID];
+static ngx_http_batch_grave_t  *ngx_http_batch_slots_graves;
 
 
 ngx_int_t
@@ -118,6 +130,7 @@ ngx_http_batch_slots_init(ngx_cycle_t *cycle)
     sh = ngx_http_batch_conf->slots->data;
 
     ngx_http_batch_slots = sh->slots;
+    ngx_http_batch_slots_graves = sh->graves;
     ngx_http_batch_slots_births = &sh->births;
     ngx_http_batch_slots_news = &sh->news;
     ngx_http_batch_slot = &ngx_http_batch_slots[ngx_process_slot];
@@ -130,6 +143,7 @@ ngx_http_batch_slots_init(ngx_cycle_t *cycle)
     ngx_memzero(ngx_http_batch_slot, sizeof(ngx_http_batch_slot_t));
     ngx_memcpy(ngx_http_batch_slot->owner, ngx_http_batch_worker_id,
                NGX_HTTP_BATCH_WORKER_ID);
+    ngx_http_batch_slot->beat = ngx_current_msec;
     ngx_memory_barrier();
     ngx_http_batch_slot->pid = ngx_pid;
 
@@ -138,6 +152,13 @@ ngx_http_batch_slots_init(ngx_cycle_t *cycle)
     ngx_http_batch_slots_look();
 
     return NGX_OK;
+}
+
+
+void
+ngx_http_batch_slots_beat(void)
+{
+    ngx_http_batch_slot->beat = ngx_current_msec;
 }
 
 
@@ -186,46 +207,90 @@ ngx_http_batch_slots_look(void)
 }
 
 
-/* of all who see that a worker is dead, one keeps its id */
+/*
+ * Of all who see that a worker is dead, one writes its id down.  Without a free
+ * grave the slot stays as it is, and is seen again.
+ */
 
 static void
 ngx_http_batch_slots_bury(ngx_http_batch_slot_t *slot)
 {
-    ngx_atomic_uint_t  pid;
-    char               owner[NGX_HTTP_BATCH_WORKER_ID];
+    ngx_uint_t               i;
+    ngx_atomic_uint_t        pid;
+    ngx_http_batch_grave_t  *grave;
 
     pid = slot->pid;
-    ngx_memcpy(owner, slot->owner, NGX_HTTP_BATCH_WORKER_ID);
+    grave = NULL;
 
-    if (pid == 0 || !ngx_atomic_cmp_set(&slot->pid, pid, 0)
-        || ngx_http_batch_slots_ndead == NGX_HTTP_BATCH_DEAD_MAX)
-    {
+    for (i = 0; i < NGX_HTTP_BATCH_GRAVES && grave == NULL; i++) {
+        if (ngx_atomic_cmp_set(&ngx_http_batch_slots_graves[i].state,
+                               NGX_HTTP_BATCH_GRAVE_FREE,
+                               NGX_HTTP_BATCH_GRAVE_OPEN))
+        {
+            grave = &ngx_http_batch_slots_graves[i];
+        }
+    }
+
+    if (grave == NULL) {
         return;
     }
 
-    owner[NGX_HTTP_BATCH_WORKER_ID - 1] = '\0';
-    ngx_memcpy(ngx_http_batch_slots_dead[ngx_http_batch_slots_ndead++], owner,
-               NGX_HTTP_BATCH_WORKER_ID);
+    ngx_memcpy(grave->owner, slot->owner, NGX_HTTP_BATCH_WORKER_ID);
+    ngx_memory_barrier();
+
+    if (pid && ngx_atomic_cmp_set(&slot->pid, pid, 0)) {
+        grave->state = NGX_HTTP_BATCH_GRAVE_FULL;
+
+    } else {
+        grave->state = NGX_HTTP_BATCH_GRAVE_FREE;
+    }
 }
 
 
 ngx_uint_t
-ngx_http_batch_slots_died(char owner[NGX_HTTP_BATCH_WORKER_ID])
+ngx_http_batch_slots_died(ngx_uint_t *i, char owner[NGX_HTTP_BATCH_WORKER_ID])
 {
-    if (ngx_current_msec - ngx_http_batch_slots_looked
-        > NGX_HTTP_BATCH_SLOTS_CHECK)
+    ngx_http_batch_grave_t  *grave;
+
+    if (*i == 0
+        && ngx_current_msec - ngx_http_batch_slots_looked
+           > NGX_HTTP_BATCH_SLOTS_CHECK)
     {
         ngx_http_batch_slots_look();
     }
 
-    if (ngx_http_batch_slots_ndead == 0) {
-        return 0;
+    while (*i < NGX_HTTP_BATCH_GRAVES) {
+        grave = &ngx_http_batch_slots_graves[(*i)++];
+
+        if (grave->state == NGX_HTTP_BATCH_GRAVE_FULL) {
+            ngx_memcpy(owner, grave->owner, NGX_HTTP_BATCH_WORKER_ID);
+            owner[NGX_HTTP_BATCH_WORKER_ID - 1] = '\0';
+            return 1;
+        }
     }
 
-    ngx_memcpy(owner, ngx_http_batch_slots_dead[--ngx_http_batch_slots_ndead],
-               NGX_HTTP_BATCH_WORKER_ID);
+    return 0;
+}
 
-    return 1;
+
+void
+ngx_http_batch_slots_buried(const char *owner)
+{
+    ngx_uint_t               i;
+    ngx_http_batch_grave_t  *grave;
+
+    for (i = 0; i < NGX_HTTP_BATCH_GRAVES; i++) {
+        grave = &ngx_http_batch_slots_graves[i];
+
+        if (grave->state == NGX_HTTP_BATCH_GRAVE_FULL
+            && ngx_strcmp(grave->owner, owner) == 0)
+        {
+            (void) ngx_atomic_cmp_set(&grave->state,
+                                      NGX_HTTP_BATCH_GRAVE_FULL,
+                                      NGX_HTTP_BATCH_GRAVE_FREE);
+            return;
+        }
+    }
 }
 
 
@@ -254,6 +319,13 @@ ngx_http_batch_slots_may_start(ngx_uint_t lane, ngx_uint_t limit)
 
     for (i = 0; i < ngx_http_batch_slots_nlive; i++) {
         slot = &ngx_http_batch_slots[ngx_http_batch_slots_live[i]];
+
+        if (slot != ngx_http_batch_slot
+            && (ngx_msec_int_t) (ngx_current_msec - (ngx_msec_t) slot->beat)
+               > NGX_HTTP_BATCH_SLOTS_ASLEEP)
+        {
+            continue;
+        }
 
         total += slot->inflight[lane] + slot->reserved[lane];
 

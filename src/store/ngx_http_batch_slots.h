@@ -26,6 +26,7 @@ typedef struct {
     ngx_atomic_t   want[NGX_HTTP_BATCH_LANES];    /* has lines, may not start */
     ngx_atomic_t   reserved[NGX_HTTP_BATCH_LANES];   /* about to start one */
     ngx_atomic_t   pid;
+    ngx_atomic_t   beat;             /* ngx_current_msec, when it last lived */
     char           owner[NGX_HTTP_BATCH_WORKER_ID];  /* of its leases */
     ngx_atomic_t   chunks;           /* gauge: claimed chunks */
     ngx_atomic_t   redis;            /* gauge: 1 = the link is ready */
@@ -48,22 +49,33 @@ ngx_int_t ngx_http_batch_slots_add(ngx_conf_t *cf, ngx_int_t (*ready)(void));
 ngx_int_t ngx_http_batch_slots_init(ngx_cycle_t *cycle);
 void ngx_http_batch_slots_exit(void);
 
+/* this worker is not stuck; to be called many times a second */
+void ngx_http_batch_slots_beat(void);
+
 /* this worker's slot; never NULL after init */
 extern ngx_http_batch_slot_t  *ngx_http_batch_slot;
 
 /*
  * May this worker start one more line of the lane?  The limit holds for the
  * node.  A worker above its fair share (limit / workers) also stands back while
- * another one below its share wants to start.  A yes is reserved, so that two
+ * another one below its share wants to start.  Who has not beaten for as long as a
+ * lease lasts counts as nothing: others run its lines by then.  A yes is reserved, so that two
  * workers do not take the last place both: started() must follow when the line
  * is counted in inflight, or when there was none after all.
  */
 ngx_uint_t ngx_http_batch_slots_may_start(ngx_uint_t lane, ngx_uint_t limit);
 void ngx_http_batch_slots_started(ngx_uint_t lane);
 
-/* Workers of this node that have died without a word: 1 and the id of one, each
- * told to one worker once.  0: none. */
-ngx_uint_t ngx_http_batch_slots_died(char owner[NGX_HTTP_BATCH_WORKER_ID]);
+/*
+ * Workers of this node that have died without a word.  Each is told to every
+ * worker, again and again, until one says that all has been done that its death
+ * asks for: who was about to do it may die as well.
+ *
+ * 1 and the id of one: *i starts at 0.  0: no more.
+ */
+ngx_uint_t ngx_http_batch_slots_died(ngx_uint_t *i,
+    char owner[NGX_HTTP_BATCH_WORKER_ID]);
+void ngx_http_batch_slots_buried(const char *owner);
 
 /* A count that changes when workers of this node may find something to claim:
  * tell() changes it. */

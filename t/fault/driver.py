@@ -116,7 +116,8 @@ class Driver:
                     number += 1
                     self.counts[one.name] += 1
                     record = self.history.fault(one.name, time.time(),
-                                                one.excuses, one.late)
+                                                one.excuses, one.late,
+                                                one.after)
                     heapq.heappush(queue, (now, number,
                                            one.run(self.cluster, rng), one,
                                            record))
@@ -133,7 +134,7 @@ class Driver:
         found = final.promises(self, actor)
         final.quiet(self)
         final.index(self)
-        left = final.disk(self, cluster.killed)
+        left = final.disk(self)
         final.swept(self)
 
         for pid in cluster.stop():
@@ -165,12 +166,17 @@ class Driver:
                 self.history.bad('%s: acknowledged, and not in the list'
                                  % one)
 
-        record = self.history.fault('rebuild', time.time(), {'status:503'},
-                                    False)
-        self.cluster.redis('DEL', '{batch}:gen')
-        final.wait_until(
-            lambda: self.cluster.redis('EXISTS', '{batch}:gen') == 1, 30,
-            'the index')
+        record = self.history.fault('rebuild', time.time(), {'status:503'})
+        cluster = self.cluster
+
+        def filled():
+            return [k for k in cluster.redis('KEYS', '{batch}:*')
+                    if k.startswith('{batch}:gen')]
+
+        for key in filled():
+            cluster.redis('DEL', key)
+
+        final.wait_until(filled, 30, 'the index')
         record['ended'] = time.time()
         final.all_batches_end(self, actor)
 

@@ -12,6 +12,11 @@ import time
 
 from guard import alive
 
+# s: a worker tries again to reach Redis, at last, every 5 s, and looks for an
+# empty index every 2
+
+LINK = 8
+
 TABLE = {}
 
 # (names of faults, function of the cluster), before anything starts
@@ -19,7 +24,7 @@ SETUPS = []
 
 
 class Fault:
-    def __init__(self, run, excuses, weight, group, late, alone):
+    def __init__(self, run, excuses, weight, group, late, alone, after):
         self.run = run
         self.name = run.__name__
         self.excuses = excuses
@@ -27,9 +32,10 @@ class Fault:
         self.group = group
         self.late = late
         self.alone = alone
+        self.after = after
 
 
-def fault(excuses=(), weight=1, group='', late=False, alone=False):
+def fault(excuses=(), weight=1, group='', late=False, alone=False, after=3):
     """
     excuses   what clients may see while it lasts: refused, cut, timeout,
               status:503, ...
@@ -38,11 +44,13 @@ def fault(excuses=(), weight=1, group='', late=False, alone=False):
     late      living workers may lose leases: lines of theirs may be sent
               again by others
     alone     not part of "all"
+    after     s that clients may feel it behind its end
     """
     def enter(run):
         name = run.__name__.rstrip('_')
         run.__name__ = name
-        TABLE[name] = Fault(run, excuses, weight, group, late, alone)
+        TABLE[name] = Fault(run, excuses, weight, group, late, alone,
+                            after)
         return run
 
     return enter
@@ -129,7 +137,7 @@ def master(c, rng):
     c.forget()
 
 
-@fault(weight=0.5, group='master')
+@fault(excuses=('status:503',), weight=0.5, group='master')
 def reload(c, rng):
     """every 200 ms for some seconds"""
     g = c.newest()
@@ -146,7 +154,7 @@ def reload(c, rng):
                      'end of the old workers')
 
 
-@fault(weight=0.3, group='master')
+@fault(excuses=('status:503',), weight=0.3, group='master')
 def upgrade(c, rng):
     """USR2: a new master from the old one; WINCH; QUIT"""
     g = c.newest()
@@ -184,7 +192,8 @@ def quit_(c, rng):
 
 # --- Redis and upstream ------------------------------------------------------
 
-@fault(excuses=('status:503',), weight=2, group='redis', late=True)
+@fault(excuses=('status:503',), weight=2, group='redis', late=True,
+       after=LINK)
 def redis(c, rng):
     c.kill(c.redis_pid)
     yield from gone([c.redis_pid])
@@ -192,7 +201,8 @@ def redis(c, rng):
     c.redis_start()
 
 
-@fault(excuses=('status:503',), weight=1, group='redis', late=True)
+@fault(excuses=('status:503',), weight=1, group='redis', late=True,
+       after=LINK)
 def redis_empty(c, rng):
     """it comes back without its file"""
     c.kill(c.redis_pid)
@@ -202,7 +212,8 @@ def redis_empty(c, rng):
     c.redis_start()
 
 
-@fault(excuses=('status:503',), weight=1, group='redis', late=True)
+@fault(excuses=('status:503',), weight=1, group='redis', late=True,
+       after=LINK)
 def flushall(c, rng):
     c.redis('FLUSHALL')
     yield 0

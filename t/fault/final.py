@@ -107,48 +107,51 @@ def batches_on_disk(cluster):
             if os.path.basename(f) == 'batch.json'}
 
 
-def disk(driver, kills):
-    """work files of ended batches, blobs without manifest, tmp/"""
-    cluster, history = driver.cluster, driver.history
-    store = cluster.path('store')
+def leftovers(store):
+    """(in tmp/, work files of ended batches, blobs without manifest)"""
     files = store_files(store)
     have = set(files)
-    tmp = [f for f in files if f.startswith('tmp/')]
-    work = [f for f in files if f.endswith(('.seg', '.seal'))]
-    blobs = [f for f in files if f.startswith('files/')
-             and '.' not in os.path.basename(f) and f + '.json' not in have]
 
-    for f in work:
-        if os.path.join(os.path.dirname(f), 'final.json') in have:
-            history.bad('left behind: %s' % f)
+    return ([f for f in files if f.startswith('tmp/')],
+            [f for f in files if f.endswith(('.seg', '.seal'))
+             and os.path.join(os.path.dirname(f), 'final.json') in have],
+            [f for f in files if f.startswith('files/')
+             and '.' not in os.path.basename(f) and f + '.json' not in have])
 
-    if not kills:
-        for f in tmp + blobs:
-            history.bad('left behind without a kill: %s' % f)
+
+def disk(driver):
+    """what crashes leave; without a crash there is nothing"""
+    tmp, work, blobs = leftovers(driver.cluster.path('store'))
+    explained = any(f['late'] or 'cut' in f['excuses'] for f in driver.history.faults)
+
+    if not explained:
+        for f in tmp + work + blobs:
+            driver.history.bad('left behind without a crash: %s' % f)
 
     return {'tmp': len(tmp), 'work': len(work), 'blobs': len(blobs)}
 
 
 def swept(driver):
-    """what a crash left in tmp/ goes when it is a day old"""
+    """when it is old, nginx takes it away, and leaves the rest alone"""
     cluster, history = driver.cluster, driver.history
     store = cluster.path('store')
-    old = time.time() - 2 * 86400
+    old = time.time() - 4 * 86400
 
-    def left():
-        return [f for f in store_files(store) if f.startswith('tmp/')]
-
-    for f in left():
+    for f in sum(leftovers(store), []):
         os.utime(os.path.join(store, f), (old, old))
 
+    before = set(store_files(store)) - set(sum(leftovers(store), []))
     cluster.nginx_quit(cluster.newest())
     cluster.nginx_start()
 
     try:
-        wait_until(lambda: not left(), 40, 'sweep')
+        wait_until(lambda: not any(leftovers(store)), 60, 'sweep')
     except TimeoutError:
-        for f in left()[:5]:
+        for f in sum(leftovers(store), [])[:5]:
             history.bad('never swept: %s' % f)
+
+    for f in sorted(before - set(store_files(store)))[:5]:
+        history.bad('swept, and it was needed: %s' % f)
 
 
 def index(driver):

@@ -19,9 +19,6 @@ LATER = {
     'cancelling': {'cancelled'},
 }
 
-# s: what a fault does to clients may show a little later than the fault
-GRACE = 3
-
 
 class History:
     def __init__(self):
@@ -46,9 +43,10 @@ class History:
 
     # --- faults --------------------------------------------------------------
 
-    def fault(self, name, begun, excuses, late):
+    def fault(self, name, begun, excuses=(), late=False, after=3):
+        """from now on, until the caller sets "ended"; see faults.py"""
         record = {'name': name, 'begun': begun, 'ended': None,
-                  'excuses': set(excuses), 'late': late}
+                  'excuses': set(excuses), 'late': late, 'after': after}
 
         with self.lock:
             self.faults.append(record)
@@ -58,7 +56,7 @@ class History:
     def excused(self, kind, begun, ended):
         """is there a fault that explains a failure in this time"""
         return any(kind in f['excuses'] and f['begun'] <= ended
-                   and (f['ended'] is None or begun <= f['ended'] + GRACE)
+                   and (f['ended'] is None or begun <= f['ended'] + f['after'])
                    for f in self.faults)
 
     def late(self, begun, ended):
