@@ -106,12 +106,11 @@ static ngx_http_batch_rebuild_t   *ngx_http_batch_rebuild;
 /* answers to older questions are not for us */
 static uintptr_t    ngx_http_batch_recover_asked;
 
-/* the server whose index this worker has found to be good, when it did so last,
- * and since when it has had no link to it */
+/* the server whose index this worker has found to be good; whether it has been
+ * with another one since; until when that may have heard of its work */
 static char         ngx_http_batch_recover_server[64];
+static ngx_uint_t   ngx_http_batch_recover_astray;
 static ngx_msec_t   ngx_http_batch_recover_at;
-static ngx_msec_t   ngx_http_batch_recover_down_at;
-static ngx_uint_t   ngx_http_batch_recover_isdown;
 
 static ngx_event_t        ngx_http_batch_recover_wait_ev;
 static ngx_event_t        ngx_http_batch_recover_renew_ev;
@@ -162,10 +161,7 @@ ngx_http_batch_recover_start(ngx_log_t *log)
 void
 ngx_http_batch_recover_down(void)
 {
-    if (!ngx_http_batch_recover_isdown) {
-        ngx_http_batch_recover_isdown = 1;
-        ngx_http_batch_recover_down_at = ngx_current_msec;
-    }
+    ngx_http_batch_recover_at = ngx_current_msec;
 }
 
 
@@ -213,26 +209,32 @@ ngx_http_batch_recover_ask(void)
 }
 
 
-/* how long ago (ms) filling the index may have begun at most; -1: it is the
- * server that this worker has been with, or its first one */
+/*
+ * How long ago (ms) filling the index may have begun at most; -1: it is the
+ * server that this worker has been with all the time, or its first one.  Also
+ * who has been somewhere else only for a moment, and comes back, may have told
+ * of its work there.
+ */
 
 static int64_t
 ngx_http_batch_recover_since(void)
 {
-    ngx_msec_t  last;
-
-    if (ngx_http_batch_recover_server[0] == '\0'
-        || ngx_strcmp(ngx_http_batch_recover_server,
-                      ngx_http_batch_redis_server())
-           == 0)
-    {
+    if (ngx_http_batch_recover_server[0] == '\0') {
         return -1;
     }
 
-    last = ngx_http_batch_recover_isdown ? ngx_http_batch_recover_down_at
-                                         : ngx_http_batch_recover_at;
+    if (ngx_strcmp(ngx_http_batch_recover_server,
+                   ngx_http_batch_redis_server())
+        != 0)
+    {
+        ngx_http_batch_recover_astray = 1;
+    }
 
-    return (int64_t) (ngx_current_msec - last);
+    if (!ngx_http_batch_recover_astray) {
+        return -1;
+    }
+
+    return (int64_t) (ngx_current_msec - ngx_http_batch_recover_at);
 }
 
 
@@ -243,8 +245,8 @@ ngx_http_batch_recover_verified(void)
                        (u_char *) ngx_http_batch_redis_server(),
                        sizeof(ngx_http_batch_recover_server));
 
+    ngx_http_batch_recover_astray = 0;
     ngx_http_batch_recover_at = ngx_current_msec;
-    ngx_http_batch_recover_isdown = 0;
 }
 
 

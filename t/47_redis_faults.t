@@ -1,0 +1,321 @@
+# A real Redis in trouble, and the failover to another one: with Sentinel, which
+# moves what the address leads to.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use BatchTest;
+
+our ($Clock, %Server);
+
+sub set_clock {
+    # in place: it is mapped
+
+    open my $out, -e $Clock ? '+<' : '>', $Clock or die "$Clock: $!";
+    print $out pack 'q', $_[0];
+    close $out;
+}
+
+sub point {
+    my $dir = test_dir();
+
+    unlink "$dir/new.sock";
+    symlink("$dir/$_[0].sock", "$dir/new.sock")
+        && rename("$dir/new.sock", "$dir/addr.sock") or die "addr.sock: $!";
+}
+
+BEGIN {
+    my $so = test_dir() . '/clock.so';
+
+    system($ENV{CC} || 'cc', '-shared', '-fPIC', '-o', $so,
+           't/lib/clock.c') == 0
+        or die "t/lib/clock.c does not compile\n";
+
+    $Clock = test_dir() . '/clock';
+    set_clock(0);
+
+    # where "batch_redis" points to; BatchTest's own one to begin with
+
+    point('redis');
+}
+
+use Test::Nginx::Socket 'no_plan';
+
+
+# another Redis, on unix and TCP sockets, whose wall clock can be set
+
+sub server {
+    my ($name, @more) = @_;
+    my $dir = test_dir();
+
+    mkdir "$dir/$name.d";
+    my $port = $Server{$name}{port} //= BatchTest::free_port();
+    $Server{$name}{pid} = BatchTest::spawn("redis-$name", '/usr/bin/env',
+        "LD_PRELOAD=$dir/clock.so", "BATCH_CLOCK=$Clock",
+        (grep { -x } '/usr/bin/redis-server', '/usr/local/bin/redis-server',
+                     '/usr/bin/valkey-server')[0],
+        '--bind', '127.0.0.1', '--port', $port,
+        '--unixsocket', "$dir/$name.sock", '--unixsocketperm', 777,
+        '--appendonly', 'yes', '--save', '', '--dir', "$dir/$name.d",
+        '--repl-diskless-sync-delay', 0, @more);
+
+    BatchTest::wait_unix("$dir/$name.sock", $Server{$name}{pid});
+    wait_until(sub { at($name, 'PING') eq 'PONG' }, 10);
+
+    return $port;
+}
+
+sub stop {
+    my ($name, $sig) = @_;
+
+    BatchTest::reap(delete $Server{$name}{pid}, $sig // 'TERM');
+}
+
+END { $Server{$_}{pid} && stop($_, 'KILL') for keys %Server }
+
+
+# a command to one of them
+
+sub at {
+    my ($name, @args) = @_;
+    my $s = IO::Socket::UNIX->new(Peer => test_dir() . "/$name.sock")
+        or return '';
+
+    print $s '*' . @args . "\r\n"
+             . join('', map { '$' . length($_) . "\r\n$_\r\n" } @args);
+    $s->flush;
+
+    return BatchTest::redis_reply($s) // '';
+}
+
+
+
+sub start {
+    my ($n, $ms) = @_;
+    my $f = upload(jsonl($n, mock => "slow=$ms"));
+    my $b = create_batch($f->{json}{id})->{json};
+
+    Test::More::ok(wait_until(sub {
+        (get_batch($b->{id})->{request_counts}{completed} // 0) > $n / 20
+    }, 20), 'it runs');
+
+    return $b;
+}
+
+# an object, as soon as the index is there: each worker has its own link, and so
+# its own opinion whether that is so
+
+sub known {
+    my ($path) = @_;
+    my $r = wait_until(sub { my $x = api('GET', $path);
+                             $x->{status} != 503 && $x }, 20);
+
+    return $r && $r->{json};
+}
+
+sub check {
+    my ($b, $n) = @_;
+
+    Test::More::is($b->{status}, 'completed', 'completed');
+    Test::More::is_deeply($b->{request_counts},
+        { total => $n, completed => $n, failed => 0 }, 'counts');
+    Test::More::is_deeply([map { $_->{custom_id} } output_lines($b)],
+                          [map { "req-$_" } 1 .. $n],
+                          'each line once, in order');
+}
+
+add_block_preprocessor(sub {
+    my ($block) = @_;
+    my $dir = test_dir();
+
+    $block->set_value(redis_conf => "batch_redis unix:$dir/addr.sock;");
+    $block->set_value(no_error_log => "[alert]\n[emerg]\n"
+                                      . "exited on signal\nruntime error:\n");
+});
+
+no_long_string();
+run_tests();
+
+__DATA__
+
+=== TEST 1: scripts are forgotten, links are cut, all stands still
+--- flow
+my $b = main::start(500, 20);
+
+for (1 .. 5) {
+    redis('SCRIPT', 'FLUSH');
+    is(get_batch($b->{id})->{id}, $b->{id}, 'scripts are sent again');
+    redis('CLIENT', 'KILL', 'TYPE', 'normal');
+    ok(wait_ready(), 'links come back');
+}
+
+redis('CLIENT', 'PAUSE', 2500, 'ALL');
+main::check(wait_batch($b->{id}, timeout => 60), 500);
+is(mock_stats()->{requests}, 500, 'no line was sent twice');
+
+
+=== TEST 2: its memory is full
+--- flow
+my $b = main::start(300, 20);
+redis('CONFIG', 'SET', 'maxmemory', 1);
+
+# what makes new keys is refused
+
+my $f = wait_until(sub { my $r = upload(jsonl(1));
+                         $r->{status} != 200 && $r }, 10);
+is($f->{status}, 503, 'no upload');
+is($f->{json}{error}{type}, 'server_error', 'type');
+is(get_batch($b->{id})->{id}, $b->{id}, 'reads go on');
+redis('CONFIG', 'SET', 'maxmemory', 0);
+main::check(wait_batch($b->{id}, timeout => 60), 300);
+is(upload(jsonl(1))->{status}, 200, 'an upload');
+
+
+=== TEST 3: it becomes a replica, and the master again
+--- flow
+my $b = main::start(400, 20);
+my $port = main::server('other');
+redis('REPLICAOF', '127.0.0.1', $port);
+ok(wait_until(sub { redis('INFO', 'replication')
+                    =~ /master_link_status:up/ }, 20), 'a replica');
+ok(wait_until(sub { api('GET', "/v1/batches/$b->{id}")->{status} == 503 }, 20),
+   'which is not worked with');
+ok(wait_until(sub { error_log_text() =~ /the server is a replica/ }, 20),
+   'and the log says so');
+
+# with nothing any more: the other one was empty
+
+redis('REPLICAOF', 'NO', 'ONE');
+is(redis('EXISTS', "{batch}:b:$b->{id}"), 0, 'it has forgotten all');
+ok(wait_until(sub { api('GET', "/v1/batches/$b->{id}")->{status} == 200 }, 20),
+   'known again');
+main::check(wait_batch($b->{id}, timeout => 60), 400);
+main::stop('other');
+
+
+=== TEST 4: another server with an index of its own, and back
+--- flow
+my $one = run_batch(jsonl(2));
+main::server('other');
+main::point('other');
+redis('CLIENT', 'KILL', 'TYPE', 'normal');
+ok(wait_until(sub { api('GET', "/v1/batches/$one->{id}")->{status} == 200 },
+              20), 'the other one was filled');
+ok(wait_until(sub { wait_ready() }, 10), 'ready');
+my $two = run_batch(jsonl(3));
+is($two->{status}, 'completed', 'a batch');
+
+# the first one has an index, which was good when it was left
+
+main::point('redis');
+main::at('other', 'CLIENT', 'KILL', 'TYPE', 'normal');
+my %seen;
+ok(wait_until(sub {
+    my $r = api('GET', "/v1/batches/$two->{id}");
+    $seen{$r->{status}}++;
+    return $r->{status} == 200 && redis('EXISTS', "{batch}:b:$two->{id}");
+}, 20), 'known there, too');
+ok(!$seen{404}, 'never a wrong 404');
+is_deeply(main::known("/v1/batches/$_->{id}"), $_, 'as it was') for $one, $two;
+is(mock_stats()->{requests}, 5, 'nothing ran again');
+main::stop('other', 'KILL');
+
+
+=== TEST 5: Sentinel promotes a replica that has not heard of the last things
+--- flow
+my $dir = test_dir();
+my $port = main::server('master');
+my $replica = main::server('replica', '--replicaof', "127.0.0.1 $port");
+ok(wait_until(sub { main::at('replica', 'INFO', 'replication')
+                    =~ /master_link_status:up/ }, 20), 'a replica');
+
+# the address moves to whom Sentinel says
+
+open my $out, '>', "$dir/reconfig" or die;
+print $out "#!/bin/sh\n[ \"\$7\" = $replica ] || exit 0\n",
+           "ln -sfn $dir/replica.sock $dir/addr.sock\n";
+close $out;
+chmod 0755, "$dir/reconfig";
+
+mkdir "$dir/sentinel.d";
+open $out, '>', "$dir/sentinel.d/conf" or die;
+print $out "port ${\ BatchTest::free_port() }\nbind 127.0.0.1\n",
+           "unixsocket $dir/sentinel.sock\ndir $dir/sentinel.d\n",
+           "sentinel monitor m 127.0.0.1 $port 1\n",
+           "sentinel down-after-milliseconds m 1000\n",
+           "sentinel failover-timeout m 10000\n",
+           "sentinel client-reconfig-script m $dir/reconfig\n";
+close $out;
+
+main::point('master');
+redis('CLIENT', 'KILL', 'TYPE', 'normal');
+ok(wait_until(sub { main::at('master', 'DBSIZE') && wait_ready() }, 20),
+   'nginx works with the master');
+
+$main::Server{sentinel}{pid} = BatchTest::spawn('sentinel',
+    (grep { -x } '/usr/bin/redis-server', '/usr/bin/valkey-server')[0],
+    "$dir/sentinel.d/conf", '--sentinel');
+ok(wait_until(sub { (main::at('sentinel', 'SENTINEL', 'REPLICAS', 'm')
+                     || [])->[0] }, 30), 'Sentinel knows both');
+
+my $b = main::start(800, 50);
+my $gone = upload(jsonl(1))->{json}{id};
+ok(wait_until(sub { main::at('replica', 'EXISTS', "{batch}:f:$gone") == 1 },
+              10), 'the replica follows');
+
+# and is cut off, but not down for Sentinel
+
+main::at('master', 'ACL', 'SETUSER', 'default', '-psync', '-sync');
+main::at('master', 'CLIENT', 'KILL', 'TYPE', 'replica');
+
+my $new = upload(jsonl(1))->{json};
+my $small = run_batch(jsonl(1, mock => 'slow=1'));
+is(http('DELETE', "/v1/files/$gone")->{status}, 200, 'deleted');
+is(main::at('replica', 'EXISTS', "{batch}:f:$new->{id}"), 0, 'it knows nothing');
+
+main::stop('master', 'KILL');
+my %seen;
+ok(wait_until(sub {
+    my $r = api('GET', "/v1/files/$new->{id}");
+    $seen{$r->{status}}++;
+    return $r->{status} == 200;
+}, 40), 'failed over');
+ok(!$seen{404}, 'never a wrong 404');
+ok(wait_until(sub { wait_ready() }, 20), 'ready');
+like(main::at('replica', 'INFO', 'replication'), qr/role:master/, 'promoted');
+
+is_deeply(main::known("/v1/files/$new->{id}"), $new, 'a file');
+is_deeply(main::known("/v1/batches/$small->{id}"), $small, 'a batch');
+my $r = wait_until(sub { my $x = http('GET', "/v1/files/$gone");
+                         $x->{status} != 503 && $x }, 20);
+is($r->{status}, 404, 'deleted stays deleted');
+main::check(wait_batch($b->{id}, timeout => 90), 800);
+main::stop('sentinel');
+main::stop('replica', 'KILL');
+
+
+=== TEST 6: its clock is set back and forth by an hour
+--- concurrency
+4
+--- flow
+main::server('clock');
+main::point('clock');
+redis('CLIENT', 'KILL', 'TYPE', 'normal');
+ok(wait_until(sub { main::at('clock', 'DBSIZE') && wait_ready() }, 20),
+   'a Redis whose clock can be set');
+
+my $b = main::start(400, 50);
+main::set_clock(3600);
+my $now = get_batch($b->{id})->{request_counts}{completed};
+ok(wait_until(sub { get_batch($b->{id})->{request_counts}{completed}
+                    > $now + 40 }, 20), 'an hour later it runs');
+
+# leases of now, in the future of then, whose owner is no more
+
+main::set_clock(0);
+nginx_stop('KILL');
+ok(nginx_start(), 'nginx starts anew, an hour earlier');
+main::check(wait_batch($b->{id}, timeout => 60), 400);
+main::stop('clock', 'KILL');
+main::point('redis');
