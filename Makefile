@@ -9,6 +9,7 @@
 # make fuzz     libFuzzer targets of src/core, SECONDS=20 each (clang)
 # make bench    the module beside wrk, scripts and plain nginx; ROWS="P1 P9",
 #               BENCH=--quick or --long
+# make verify   the models in spec/, exhaustively (spin; HOW=quick or full)
 # make clean    removes build/
 #
 # CC=clang works, BUILD= moves the build directory.  UPSTREAM=host:port points demo and serve at an inference
@@ -22,7 +23,7 @@ BUILD ?=	build
 SH =	bash
 
 .PHONY:	default all build module asan mock demo serve test check unit soak cuts \
-	fuzz bench clean
+	fuzz bench verify clean
 
 default:	build
 
@@ -86,6 +87,9 @@ fuzz:
 
 bench:
 	@$(SH) bench/run.sh $(BENCH) $(ROWS)
+
+verify:
+	@$(SH) scripts/verify.sh $(HOW)
 
 clean:
 	@$(SH) scripts/clean.sh

@@ -9,6 +9,7 @@
 #     fuzz     clang with its libFuzzer and sanitizers
 #     guard    valgrind, python3
 #     bench    the clients that it compares with
+#     verify   spin, which checks the models in spec/
 #     source   what building nginx itself from source needs
 
 set -euo pipefail
@@ -63,6 +64,9 @@ for group in "$@"; do
         bench)
             want+=(curl python3 python3-aiohttp redis-tools wrk)
             command -v node > /dev/null || want+=(nodejs)
+            ;;
+        verify)
+            want+=(spin gcc libc6-dev)
             ;;
         source)
             want+=(gcc libc6-dev make dpkg-dev libpcre2-dev libssl-dev
