@@ -378,9 +378,9 @@ sub hostile {
 
 # --- what stays ------------------------------------------------------------
 
-# What a tenant's files amount to is one key per tenant, and stays.
+# What a tenant's files and batches amount to is a key each, and stays.
 
-our $counter = qr/\}:uf:[0-9a-f]+$/;
+our $counter = qr/\}:u[fb]:[0-9a-f]+$/;
 
 
 sub watch {
