@@ -15,7 +15,7 @@ import threading
 import time
 import urllib.request
 
-from guard import Reaper, alive, children, spawn
+from guard import Reaper, alive, children, proc_stat, spawn
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
@@ -70,8 +70,8 @@ class Generation:
         self.number = number
         self.port = port
         self.master = 0           # pid; 0: killed
-        self.masters = []         # all of them, after upgrades
-        self.workers = set()      # all that were ever seen
+        self.masters = {}         # pid -> its begin, of all after upgrades
+        self.workers = {}         # pid -> its begin, of all that were seen
 
 
 class Cluster:
@@ -90,7 +90,6 @@ class Cluster:
         self.redis_options = []
         self.ended = {}           # worker -> time.time() when it was missed
         self.mock_deaths = []     # time.time()
-        self.started = set()      # pids of everything
         self.lock = threading.RLock()
         self.reaper = Reaper()
 
@@ -108,7 +107,12 @@ class Cluster:
         self.mock_port = Port()
         self.redis_start()
         self.mock_start()
-        self.nginx_start()
+        port = self.nginx_start().port.number
+
+        # the index is there, for each worker
+
+        wait_until(lambda: all(self.answers(port, '/v1/files?limit=1')
+                               for _ in range(8)), 30, 'the index')
 
     def own(self, path):
         """root's workers become the owner of the checkout"""
@@ -116,9 +120,7 @@ class Cluster:
             os.chown(path, os.stat(ROOT).st_uid, os.stat(ROOT).st_gid)
 
     def spawn(self, argv, log, **options):
-        pid = spawn(argv, self.path(log), **options)
-        self.started.add(pid)
-        return pid
+        return spawn(argv, self.path(log), **options)
 
     def kill(self, pid, signo=signal.SIGKILL):
         """a signal; True if the process was there"""
@@ -235,8 +237,7 @@ class Cluster:
 
         wait_until(lambda: self.pid_file(g), 20, 'pid file')
         g.master = self.pid_file(g)
-        g.masters.append(g.master)
-        self.started.add(g.master)
+        g.masters[g.master] = proc_stat(g.master)[2]
         wait_until(lambda: self.answers(port.number), 30, 'nginx')
 
         with self.lock:
@@ -244,9 +245,9 @@ class Cluster:
 
         return g
 
-    def answers(self, port):
+    def answers(self, port, path='/up'):
         try:
-            with urllib.request.urlopen('http://127.0.0.1:%d/up' % port,
+            with urllib.request.urlopen('http://127.0.0.1:%d%s' % (port, path),
                                         timeout=2) as f:
                 return f.status == 200
         except OSError:
@@ -283,17 +284,23 @@ class Cluster:
 
         with self.lock:
             for one in [g] if g else list(self.generations):
-                for master in one.masters:
-                    found = [p for p in children(master)
-                             if b'worker' in read('/proc/%d/cmdline' % p)]
-                    one.workers.update(found)
-                    self.started.update(found)
+                for master, begun in one.masters.items():
+                    if not alive(master, begun):
+                        continue
 
-                for pid in one.workers:
-                    if alive(pid):
+                    for pid in children(master):
+                        stat = proc_stat(pid)
+
+                        if stat and b'worker' in read('/proc/%d/cmdline'
+                                                      % pid):
+                            one.workers[pid] = stat[2]
+
+                for pid, begun in list(one.workers.items()):
+                    if alive(pid, begun):
                         pids.append(pid)
                     else:
-                        self.ended.setdefault(pid, time.time())
+                        self.ended[pid] = time.time()
+                        del one.workers[pid]
 
         return sorted(pids)
 

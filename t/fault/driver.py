@@ -187,11 +187,13 @@ class Driver:
         self.ending.set()
         cluster = self.cluster
 
-        for pid in sorted(cluster.started | set(cluster.workers())):
+        for pid in cluster.workers() + cluster.heirs():
             cluster.kill(pid)
 
-        for pid in cluster.heirs():
-            cluster.kill(pid)
+        # the death of a master gives us its workers
+
+        final.wait_until(lambda: not [cluster.kill(p)
+                                      for p in cluster.heirs()], 20, 'the end')
 
     def close(self, summary):
         history = self.history

@@ -10,7 +10,7 @@ import shutil
 import signal
 import time
 
-from guard import alive
+from guard import alive, proc_stat
 
 # s: a worker tries again to reach Redis, at last, every 5 s, and looks for an
 # empty index every 2
@@ -95,7 +95,9 @@ def stop(c, rng):
 
     c.kill(pid, signal.SIGSTOP)
     yield 11 + rng.random() * 3
-    c.kill(pid, signal.SIGCONT)
+
+    if pid in c.workers():
+        c.kill(pid, signal.SIGCONT)
 
 
 @fault(excuses=('timeout',), weight=0.5, group='stop')
@@ -107,7 +109,9 @@ def pause(c, rng):
 
     c.kill(pid, signal.SIGSTOP)
     yield 0.1 + rng.random()
-    c.kill(pid, signal.SIGCONT)
+
+    if pid in c.workers():
+        c.kill(pid, signal.SIGCONT)
 
 
 # --- the master --------------------------------------------------------------
@@ -117,7 +121,7 @@ def pause(c, rng):
 def master(c, rng):
     """the workers live on as orphans; a new nginx on the same store"""
     g = c.newest()
-    orphans = c.workers(g)
+    c.workers(g)
     c.kill(g.master)
     yield from gone([g.master])
     g.master = 0
@@ -130,10 +134,10 @@ def master(c, rng):
 
     signo = rng.choice((signal.SIGKILL, signal.SIGQUIT))
 
-    for pid in orphans:
+    for pid in c.workers(g):
         c.kill(pid, signo)
 
-    yield from gone(orphans, 60)
+    yield from until(lambda: not c.workers(g), 60, 'end of the orphans')
     c.forget()
 
 
@@ -166,8 +170,7 @@ def upgrade(c, rng):
                      and c.pid_file(g) not in (0, old), 20, 'a new master')
 
     new = c.pid_file(g)
-    c.started.add(new)
-    g.masters.append(new)
+    g.masters[new] = proc_stat(new)[2]
     yield 0.1 + rng.random()
     c.kill(old, signal.SIGWINCH)
     yield 0.1 + rng.random()

@@ -140,7 +140,10 @@ def swept(driver):
     for f in sum(leftovers(store), []):
         os.utime(os.path.join(store, f), (old, old))
 
-    before = set(store_files(store)) - set(sum(leftovers(store), []))
+    # a tombstone goes with the blob that it was for
+
+    before = {f for f in store_files(store) if not f.endswith('.del')} \
+        - set(sum(leftovers(store), []))
     cluster.nginx_quit(cluster.newest())
     cluster.nginx_start()
 
@@ -182,9 +185,15 @@ def index(driver):
         for one in sorted(ids - disk_ids):
             history.bad('%s %s is in Redis and not on disk' % (what, one))
 
-    for kind in ('c', 'l', 'active', 'rebuild'):
+    for kind in ('c', 'l', 'active'):
         for one in known[kind]:
             history.bad('left in Redis: %s:%s' % (kind, one))
+
+    # a lock whose owner was killed ends by itself
+
+    for one in known['rebuild']:
+        if cluster.redis('TTL', '{batch}:rebuild:' + one) == -1:
+            history.bad('left in Redis: rebuild:' + one)
 
 
 def quiet(driver):

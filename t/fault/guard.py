@@ -41,20 +41,22 @@ def children(parent):
 
 
 def proc_stat(pid):
-    """(state, parent), or None when the process is gone"""
+    """(state, parent, when it began), or None when the process is gone"""
     try:
         with open('/proc/%d/stat' % pid, 'rb') as f:
             fields = f.read().rsplit(b') ', 1)[1].split()
     except OSError:
         return None
 
-    return fields[0].decode(), int(fields[1])
+    return fields[0].decode(), int(fields[1]), int(fields[19])
 
 
-def alive(pid):
-    """running or stopped; a zombie is not alive"""
+def alive(pid, begun=None):
+    """running or stopped; a zombie is not alive, nor is another process that
+    has got its number since"""
     stat = proc_stat(pid)
-    return stat is not None and stat[0] not in 'ZX'
+    return (stat is not None and stat[0] not in 'ZX'
+            and begun in (None, stat[2]))
 
 
 def run_guarded(main, guards=2):
