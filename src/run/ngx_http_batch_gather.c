@@ -52,6 +52,8 @@ ngx_http_batch_gather_free(ngx_http_batch_gather_t *g)
 static void
 ngx_http_batch_gather_close(ngx_http_batch_gather_t *g)
 {
+    ngx_http_batch_result_forget(g->result);
+
     while (g->nfds) {
         (void) ngx_close_file(g->fds[--g->nfds]);
     }

@@ -8,8 +8,6 @@
 #include "ngx_http_batch_lines.h"
 #include "batch_crc.h"
 
-#include <sys/uio.h>
-
 
 #define NGX_HTTP_BATCH_FILL_MAX  512      /* of a filled line but the id */
 
@@ -18,9 +16,11 @@ static ngx_int_t ngx_http_batch_sink_open(ngx_http_batch_sink_t *s,
     ngx_log_t *log);
 static ngx_int_t ngx_http_batch_sink_flush(ngx_http_batch_sink_t *s,
     ngx_log_t *log);
+static ngx_int_t ngx_http_batch_result_view(ngx_http_batch_view_t *v,
+    ngx_fd_t segment, off_t off, size_t size, ngx_log_t *log);
 static ngx_int_t ngx_http_batch_result_small(ngx_http_batch_sink_t *s,
-    ngx_fd_t segment, const batch_pick_t *pick, batch_record_t *record,
-    ngx_log_t *log);
+    ngx_http_batch_view_t *v, ngx_fd_t segment, const batch_pick_t *pick,
+    batch_record_t *record, ngx_log_t *log);
 static ngx_int_t ngx_http_batch_result_large(ngx_http_batch_sink_t *s,
     ngx_fd_t segment, const batch_pick_t *pick, batch_record_t *record,
     ngx_log_t *log);
@@ -33,6 +33,7 @@ ngx_http_batch_result_init(ngx_http_batch_result_t *r, ngx_log_t *log)
 
     r->sinks[0].fd = NGX_INVALID_FILE;
     r->sinks[1].fd = NGX_INVALID_FILE;
+    r->view.fd = NGX_INVALID_FILE;
     r->log = log;
 }
 
@@ -56,6 +57,13 @@ ngx_http_batch_result_free(ngx_http_batch_result_t *r)
             ngx_free(s->buf);
             s->buf = NULL;
         }
+    }
+
+    ngx_http_batch_result_forget(r);
+
+    if (r->view.buf) {
+        ngx_free(r->view.buf);
+        r->view.buf = NULL;
     }
 }
 
@@ -90,6 +98,11 @@ ngx_http_batch_sink_flush(ngx_http_batch_sink_t *s, ngx_log_t *log)
     {
         return NGX_ERROR;
     }
+
+#if (NGX_LINUX)
+    /* the disk may begin: the sync at the end waits for less */
+    (void) sync_file_range(s->fd, s->off, s->len, SYNC_FILE_RANGE_WRITE);
+#endif
 
     s->off += s->len;
     s->len = 0;
@@ -159,11 +172,12 @@ ngx_http_batch_result_copy(ngx_http_batch_result_t *r, ngx_fd_t segment,
 
     ngx_http_batch_result_mark(r, &mark);
 
-    if (pick->len > NGX_HTTP_BATCH_SINK_SIZE) {
+    if (pick->len > NGX_HTTP_BATCH_VIEW_SIZE - BATCH_RECORD_HEADER) {
         rc = ngx_http_batch_result_large(s, segment, pick, &record, r->log);
 
     } else {
-        rc = ngx_http_batch_result_small(s, segment, pick, &record, r->log);
+        rc = ngx_http_batch_result_small(s, &r->view, segment, pick, &record,
+                                         r->log);
     }
 
     if (rc != NGX_OK) {
@@ -201,13 +215,97 @@ ngx_http_batch_result_header(const u_char *buf, const batch_pick_t *pick,
 }
 
 
-static ngx_int_t
-ngx_http_batch_result_small(ngx_http_batch_sink_t *s, ngx_fd_t segment,
-    const batch_pick_t *pick, batch_record_t *record, ngx_log_t *log)
+void
+ngx_http_batch_result_forget(ngx_http_batch_result_t *r)
 {
-    u_char        *p, header[BATCH_RECORD_HEADER];
-    ssize_t        n;
-    struct iovec   iov[2];
+    r->view.fd = NGX_INVALID_FILE;
+}
+
+
+/*
+ * Brings bytes [off, off + size) of the segment into the view.  Lines lie there
+ * in the order in which they ended, which is almost that of the input: some of
+ * what lies before is read, too, for those that come next.
+ */
+
+static ngx_int_t
+ngx_http_batch_result_view(ngx_http_batch_view_t *v, ngx_fd_t segment,
+    off_t off, size_t size, ngx_log_t *log)
+{
+    size_t   back;
+    ssize_t  n;
+
+    if (v->fd == segment && off >= v->off
+        && off + (off_t) size <= v->off + (off_t) v->len)
+    {
+        return NGX_OK;
+    }
+
+    if (v->buf == NULL) {
+        v->buf = ngx_alloc(NGX_HTTP_BATCH_VIEW_SIZE, log);
+        if (v->buf == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    back = ngx_min(NGX_HTTP_BATCH_VIEW_SIZE / 4,
+                   NGX_HTTP_BATCH_VIEW_SIZE - size);
+    back = (size_t) ngx_min((off_t) back, off);
+
+    v->fd = NGX_INVALID_FILE;
+    v->off = off - back;
+
+    do {
+        n = pread(segment, v->buf, NGX_HTTP_BATCH_VIEW_SIZE, v->off);
+
+    } while (n == -1 && ngx_errno == NGX_EINTR);
+
+    if (n == -1) {
+        ngx_log_error(NGX_LOG_CRIT, log, ngx_errno,
+                      "batch: pread() of a segment failed");
+        return NGX_DECLINED;
+    }
+
+    /* a local file is read short at its end only */
+
+    if ((size_t) n < back + size) {
+        return NGX_DECLINED;
+    }
+
+    v->fd = segment;
+    v->len = (size_t) n;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_result_small(ngx_http_batch_sink_t *s,
+    ngx_http_batch_view_t *v, ngx_fd_t segment, const batch_pick_t *pick,
+    batch_record_t *record, ngx_log_t *log)
+{
+    u_char     *p;
+    ngx_int_t   rc;
+
+    rc = ngx_http_batch_result_view(v, segment, (off_t) pick->offset,
+                                    BATCH_RECORD_HEADER + pick->len, log);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    p = v->buf + ((off_t) pick->offset - v->off);
+
+    if (!ngx_http_batch_result_header(p, pick, record)) {
+        return NGX_DECLINED;
+    }
+
+    p += BATCH_RECORD_HEADER;
+
+    if (batch_crc32c(0, p, pick->len) != pick->crc
+        || p[pick->len - 1] != LF)
+    {
+        return NGX_DECLINED;
+    }
 
     if (NGX_HTTP_BATCH_SINK_SIZE - s->len < pick->len
         && ngx_http_batch_sink_flush(s, log) != NGX_OK)
@@ -215,34 +313,7 @@ ngx_http_batch_result_small(ngx_http_batch_sink_t *s, ngx_fd_t segment,
         return NGX_ERROR;
     }
 
-    p = s->buf + s->len;
-
-    iov[0].iov_base = header;
-    iov[0].iov_len = BATCH_RECORD_HEADER;
-    iov[1].iov_base = p;
-    iov[1].iov_len = pick->len;
-
-    do {
-        n = preadv(segment, iov, 2, (off_t) pick->offset);
-
-    } while (n == -1 && ngx_errno == NGX_EINTR);
-
-    if (n == -1) {
-        ngx_log_error(NGX_LOG_CRIT, log, ngx_errno,
-                      "batch: preadv() of a segment failed");
-        return NGX_DECLINED;
-    }
-
-    /* a local file is read short at its end only */
-
-    if (n != (ssize_t) (BATCH_RECORD_HEADER + pick->len)
-        || !ngx_http_batch_result_header(header, pick, record)
-        || batch_crc32c(0, p, pick->len) != pick->crc
-        || p[pick->len - 1] != LF)
-    {
-        return NGX_DECLINED;
-    }
-
+    ngx_memcpy(s->buf + s->len, p, pick->len);
     s->len += pick->len;
 
     return NGX_OK;

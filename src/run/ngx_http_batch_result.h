@@ -9,6 +9,7 @@
 #include "ngx_http_batch_store.h"
 
 #define NGX_HTTP_BATCH_SINK_SIZE   (512 * 1024)      /* of a buffered write */
+#define NGX_HTTP_BATCH_VIEW_SIZE   (256 * 1024)      /* of a buffered read */
 
 #define NGX_HTTP_BATCH_SINK_OUTPUT  0
 #define NGX_HTTP_BATCH_SINK_ERROR   1
@@ -30,9 +31,18 @@ typedef struct {
     off_t                         pos[2];      /* only set in marks */
 } ngx_http_batch_tally_t;
 
+/* the part of a segment that was read last */
+typedef struct {
+    u_char                       *buf;
+    ngx_fd_t                      fd;
+    off_t                         off;         /* of buf[0] in the file */
+    size_t                        len;
+} ngx_http_batch_view_t;
+
 typedef struct {
     ngx_http_batch_sink_t         sinks[2];
     ngx_http_batch_tally_t        tally;
+    ngx_http_batch_view_t         view;
     ngx_log_t                    *log;
 } ngx_http_batch_result_t;
 
@@ -52,6 +62,9 @@ void ngx_http_batch_result_rollback(ngx_http_batch_result_t *r,
  * NGX_ERROR: the result could not be written. */
 ngx_int_t ngx_http_batch_result_copy(ngx_http_batch_result_t *r,
     ngx_fd_t segment, const batch_pick_t *pick);
+
+/* must be called before a segment is closed: its number may come again */
+void ngx_http_batch_result_forget(ngx_http_batch_result_t *r);
 
 /* the line of a request that was not executed: batch_cancelled or
  * batch_expired; custom_id is the token of the input */
