@@ -18,7 +18,7 @@
 # Whatever a stage leaves running or mounted is a failure, too.
 #
 #     T=t/01.t      only these files in the stages nginx and asan
-#     JOBS=n        files at a time there (2)
+#     JOBS=n        files at a time there (4: they wait more than they work)
 #     FUZZ=n        seconds for each fuzz target (20)
 
 set -uo pipefail
@@ -106,7 +106,7 @@ prove_all() {
     rm -rf "$BATCH_TEST_DIR"
     mkdir -p "$BATCH_TEST_DIR"
 
-    cd "$ROOT" && prove -v -j"${JOBS:-2}" "${files[@]}"
+    cd "$ROOT" && prove -v -j"${JOBS:-4}" "${files[@]}"
 }
 
 
@@ -347,8 +347,8 @@ for s in "$@"; do
         source) stage source 300 "$self" --run source ;;
         unit)   stage unit 240 "$self" --run unit ;;
         fuzz)   stage fuzz 300 "$self" --run fuzz ;;
-        nginx)  stage nginx 360 "$self" --run nginx ;;
-        asan)   stage asan 600 "$self" --run asan ;;
+        nginx)  stage nginx 900 "$self" --run nginx ;;
+        asan)   stage asan 1200 "$self" --run asan ;;
         e2e)
             for e in seeds node python parts; do
                 stage "e2e-$e" 420 "$ROOT/t/e2e/run.sh" "$e"
