@@ -140,6 +140,47 @@ static const line_row_t  rows[] = {
     { EMBED, "{" EHEAD "\"body\":{\"input\":[],\"input\":[]}}",
       "invalid_json_line", NULL, NOT_JSON "Duplicate key 'body.input'", 0 },
 
+    /* also when either of them, or both, are written with escapes */
+
+    { CHAT, "{" HEAD BODY ",\"custom\\u005fid\":\"a\"}", "invalid_json_line",
+      NULL, NOT_JSON "Duplicate key 'custom_id'", 0 },
+    { CHAT, "{\"\\u0063ustom_id\":\"a\"," HEAD BODY "}", "invalid_json_line",
+      NULL, NOT_JSON "Duplicate key 'custom_id'", 0 },
+    { CHAT, "{\"custom_i\\u0064\":1,\"custom_\\u0069d\":2}",
+      "invalid_json_line", NULL, NOT_JSON "Duplicate key 'custom_id'", 0 },
+    { CHAT, "{" HEAD BODY ",\"\\u006d\\u0065\\u0074\\u0068\\u006f\\u0064\""
+      ":\"POST\"}", "invalid_json_line", NULL,
+      NOT_JSON "Duplicate key 'method'", 0 },
+    { CHAT, "{" HEAD BODY ",\"ur\\u006c\":\"x\"}", "invalid_json_line", NULL,
+      NOT_JSON "Duplicate key 'url'", 0 },
+    { CHAT, "{\"ur\\u006C\":1,\"ur\\u006c\":2}", "invalid_json_line", NULL,
+      NOT_JSON "Duplicate key 'url'", 0 },
+    { CHAT, "{" HEAD BODY ",\"bod\\u0079\":{}}", "invalid_json_line", NULL,
+      NOT_JSON "Duplicate key 'body'", 0 },
+    { CHAT, "{" HEAD "\"body\":{\"model\":\"m\",\"messages\":[],"
+      "\"mode\\u006c\":\"n\"}}", "invalid_json_line", NULL,
+      NOT_JSON "Duplicate key 'body.model'", 0 },
+    { CHAT, "{" HEAD "\"body\":{\"\\u006dodel\":\"m\",\"messages\":[],"
+      "\"model\":\"n\"}}", "invalid_json_line", NULL,
+      NOT_JSON "Duplicate key 'body.model'", 0 },
+    { CHAT, "{" HEAD "\"body\":{\"model\":\"m\",\"messages\":[],"
+      "\"\\u0073tream\":false,\"stream\":true}}", "invalid_json_line", NULL,
+      NOT_JSON "Duplicate key 'body.stream'", 0 },
+    { CHAT, "{" HEAD "\"body\":{\"model\":\"m\",\"messages\":[],"
+      "\"message\\u0073\":[]}}", "invalid_json_line", NULL,
+      NOT_JSON "Duplicate key 'body.messages'", 0 },
+    { EMBED, "{" EHEAD "\"body\":{\"input\":[],\"\\u0069nput\":[]}}",
+      "invalid_json_line", NULL, NOT_JSON "Duplicate key 'body.input'", 0 },
+
+    /* but not another one that only looks like it, nor one further in */
+
+    { CHAT, "{" HEAD BODY ",\"Url\":1,\"url \":2,\"url\\u0000\":3,\"ur\":4,"
+      "\"\\\\u0075rl\":5,\"\":6,\"custom-id\":7,\"stream\":true}",
+      NULL, NULL, NULL, 0 },
+    { CHAT, "{" HEAD "\"body\":{\"model\":\"m\",\"messages\":[{\"stream\":"
+      "true,\"stream\":1}],\"url\":1,\"url\":2,\"body\":{\"model\":1}}}",
+      NULL, NULL, NULL, 0 },
+
     /* what is required */
 
     { CHAT, "{}", "missing_required_parameter", "custom_id",
