@@ -202,6 +202,10 @@ ngx_http_batch_gather_seal(ngx_http_batch_gather_t *g, uint32_t chunk,
         ngx_log_error(NGX_LOG_ALERT, g->log, 0,
                       "batch %s: seal %uD of chunk %uD is void",
                       g->id, epoch, chunk);
+
+        /* left there, it would tell the next owner that all is done */
+
+        (void) ngx_http_batch_store_seal_delete(g->id, chunk, epoch, g->log);
     }
 
     return rc;

@@ -268,6 +268,8 @@ ngx_http_batch_chunk_sealed(ngx_http_batch_open_t *o, ngx_log_t *log)
             o->ok = seal.ok;
             o->failed = seal.failed;
             free(seal.picks);
+
+            rc = (seal.chunk == o->n) ? NGX_OK : NGX_DECLINED;
             break;
 
         case BATCH_AGAIN:
@@ -276,6 +278,12 @@ ngx_http_batch_chunk_sealed(ngx_http_batch_open_t *o, ngx_log_t *log)
 
         default: /* BATCH_ERROR: a void one counts as none */
             rc = NGX_DECLINED;
+        }
+
+        if (rc == NGX_DECLINED) {
+            ngx_log_error(NGX_LOG_ALERT, log, 0,
+                          "batch %s: seal %uD of chunk %uD is void",
+                          o->id, epochs[i], o->n);
         }
 
         ngx_free(data.data);

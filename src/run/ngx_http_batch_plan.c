@@ -44,6 +44,7 @@ ngx_http_batch_plan_read(const char *batch_id, ngx_http_batch_plan_t *plan,
 
         ngx_log_error(NGX_LOG_ALERT, log, 0,
                       "batch %s: plan.json cannot be used", batch_id);
+        ngx_set_errno(EBADMSG);
     }
 
     return rc;

@@ -34,7 +34,8 @@ typedef struct {
     void                         *owned;        /* one ngx_alloc() block */
 } ngx_http_batch_plan_t;
 
-/* Threads only.  NGX_OK, NGX_DECLINED (no plan yet), NGX_ERROR. */
+/* Threads only.  NGX_OK, NGX_DECLINED (no plan yet), NGX_ERROR (see
+ * ngx_http_batch_store_damaged()). */
 ngx_int_t ngx_http_batch_plan_read(const char *batch_id,
     ngx_http_batch_plan_t *plan, ngx_log_t *log);
 /* NGX_OK, NGX_DECLINED (somebody was first: read theirs), NGX_ERROR */

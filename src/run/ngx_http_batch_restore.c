@@ -128,6 +128,27 @@ ngx_http_batch_portion_next(ngx_http_batch_portion_t *p,
 }
 
 
+/*
+ * What cannot be used is left out, and told of: one damaged object must not keep
+ * the whole index closed.  It is back as soon as it is mended and the index
+ * is filled again.
+ */
+
+static ngx_int_t
+ngx_http_batch_portion_damaged(const char *what, const char *id,
+    ngx_log_t *log)
+{
+    if (!ngx_http_batch_store_damaged()) {
+        return NGX_ERROR;
+    }
+
+    ngx_log_error(NGX_LOG_ALERT, log, 0,
+                  "batch: the %s of %s is damaged, it is left out", what, id);
+
+    return NGX_DECLINED;
+}
+
+
 static ngx_int_t
 ngx_http_batch_portion_file(ngx_http_batch_item_t *item, const char *id,
     ngx_log_t *log)
@@ -139,6 +160,10 @@ ngx_http_batch_portion_file(ngx_http_batch_item_t *item, const char *id,
 
     rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE, id,
                                    NGX_HTTP_BATCH_MANIFEST_MAX, &text, log);
+    if (rc == NGX_ERROR) {
+        return ngx_http_batch_portion_damaged("manifest", id, log);
+    }
+
     if (rc != NGX_OK) {
         return rc;
     }
@@ -167,6 +192,10 @@ ngx_http_batch_portion_batch(ngx_http_batch_item_t *item, const char *id,
 
     rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_META, id,
                                    NGX_HTTP_BATCH_MANIFEST_MAX, &text, log);
+    if (rc == NGX_ERROR) {
+        return ngx_http_batch_portion_damaged("batch.json", id, log);
+    }
+
     if (rc != NGX_OK) {
         return rc;
     }
@@ -195,7 +224,7 @@ ngx_http_batch_portion_batch(ngx_http_batch_item_t *item, const char *id,
     }
 
     if (rc != NGX_DECLINED) {
-        return rc;
+        return ngx_http_batch_portion_damaged("final.json", id, log);
     }
 
     item->type = NGX_HTTP_BATCH_ITEM_BATCH;
@@ -279,7 +308,7 @@ ngx_http_batch_portion_active(ngx_http_batch_item_t *item, ngx_log_t *log)
     }
 
     if (rc != NGX_OK) {
-        return NGX_ERROR;
+        return ngx_http_batch_portion_damaged("plan.json", item->meta.id, log);
     }
 
     item->planned = 1;
@@ -437,9 +466,12 @@ ngx_http_batch_portion_seal(ngx_http_batch_item_t *item,
     decoded = batch_seal_decode(text.data, text.len, &seal);
 
     if (decoded == BATCH_OK) {
-        c->done = 1;
-        c->ok = seal.ok;
-        c->failed = seal.failed;
+
+        if (seal.chunk == c->chunk) {
+            c->done = 1;
+            c->ok = seal.ok;
+            c->failed = seal.failed;
+        }
 
         free(seal.picks);
     }

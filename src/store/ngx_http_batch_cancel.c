@@ -69,6 +69,11 @@ ngx_http_batch_cancel_read(const char *batch_id, int64_t *at, ngx_log_t *log)
 
     rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_CANCEL, batch_id,
                                    NGX_HTTP_BATCH_CANCEL_MAX, &text, log);
+    if (rc == NGX_ERROR && ngx_http_batch_store_damaged()) {
+        *at = batch_clock_sec();
+        return NGX_OK;
+    }
+
     if (rc != NGX_OK) {
         return rc;
     }
@@ -89,6 +94,9 @@ ngx_http_batch_cancel_read(const char *batch_id, int64_t *at, ngx_log_t *log)
     /* its existence is what counts */
 
     if (*at <= 0) {
+        ngx_log_error(NGX_LOG_ALERT, log, 0,
+                      "batch %s: cancel.json is damaged, it counts as a"
+                      " cancel", batch_id);
         *at = batch_clock_sec();
     }
 

@@ -143,8 +143,9 @@ ngx_http_batch_store_segment_open(const char *batch_id, uint32_t chunk,
     uint32_t epoch, ngx_log_t *log)
 {
     char       name[NGX_HTTP_BATCH_NAME_LEN];
-    ngx_fd_t   dir, fd;
-    ngx_err_t  err;
+    ngx_fd_t     dir, fd;
+    ngx_err_t    err;
+    struct stat  st;
 
     dir = ngx_http_batch_work_dir(batch_id, log);
 
@@ -156,8 +157,23 @@ ngx_http_batch_store_segment_open(const char *batch_id, uint32_t chunk,
 
     fd = ngx_http_batch_disk_openat(dir, name, O_RDONLY|O_NONBLOCK);
 
-    if (fd == NGX_INVALID_FILE && ngx_errno != NGX_ENOENT) {
-        ngx_http_batch_disk_error(log, "openat()", name);
+    /* what is no file holds no record, and its lines run again */
+
+    if (fd == NGX_INVALID_FILE) {
+        if (ngx_errno != NGX_ENOENT) {
+            ngx_http_batch_disk_error(log, "openat()", name);
+        }
+
+        if (ngx_errno == ELOOP) {
+            ngx_set_errno(NGX_ENOENT);
+        }
+
+    } else if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode)) {
+        ngx_log_error(NGX_LOG_ALERT, log, 0,
+                      "batch store: \"%s\" is no regular file", name);
+        (void) ngx_close_file(fd);
+        fd = NGX_INVALID_FILE;
+        ngx_set_errno(NGX_ENOENT);
     }
 
     err = ngx_errno;
@@ -387,9 +403,37 @@ ngx_http_batch_store_seal_read(const char *batch_id, uint32_t chunk,
     rc = ngx_http_batch_disk_read(dir, name, NGX_HTTP_BATCH_SEAL_MAX, data,
                                   log);
 
+    if (rc == NGX_ERROR && ngx_http_batch_store_damaged()) {
+        rc = NGX_DECLINED;
+    }
+
     err = ngx_errno;
     (void) ngx_close_file(dir);
     ngx_set_errno(err);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_batch_store_seal_delete(const char *batch_id, uint32_t chunk,
+    uint32_t epoch, ngx_log_t *log)
+{
+    char       name[NGX_HTTP_BATCH_NAME_LEN];
+    ngx_fd_t   dir;
+    ngx_int_t  rc;
+
+    dir = ngx_http_batch_work_dir(batch_id, log);
+
+    if (dir == NGX_INVALID_FILE) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_batch_work_name(chunk, epoch, 1, name);
+
+    rc = ngx_http_batch_disk_unlink(dir, name, log);
+
+    (void) ngx_close_file(dir);
 
     return rc;
 }

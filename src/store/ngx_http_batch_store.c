@@ -31,14 +31,31 @@ static u_char  ngx_http_batch_shards[NGX_HTTP_BATCH_DIR_N][128][128];
 void
 ngx_http_batch_disk_error(ngx_log_t *log, const char *call, const char *name)
 {
+    ngx_err_t   err;
+    ngx_uint_t  level;
+
+    err = ngx_errno;
+
+    /* a link is not of our making, and is not followed */
+
+    level = (err == ELOOP) ? NGX_LOG_ALERT : NGX_LOG_CRIT;
+
+    ngx_log_error(level, log, err,
+                  "batch store: %s \"%s\" failed", call, name);
+
+    ngx_set_errno(err);
+}
+
+
+ngx_uint_t
+ngx_http_batch_store_damaged(void)
+{
     ngx_err_t  err;
 
     err = ngx_errno;
 
-    ngx_log_error(NGX_LOG_CRIT, log, err, "batch store: %s \"%s\" failed",
-                  call, name);
-
-    ngx_set_errno(err);
+    return err == ELOOP || err == NGX_ENOTDIR || err == EFBIG
+           || err == EBADMSG;
 }
 
 

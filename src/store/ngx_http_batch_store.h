@@ -114,10 +114,17 @@ ngx_int_t ngx_http_batch_store_delete_blob(const char *file_id,
 ngx_int_t ngx_http_batch_store_delete_work(const char *batch_id,
     ngx_log_t *log);
 
+/* After an NGX_ERROR: 1 if the object itself is at fault (ngx_errno tells that
+ * it is a link, no regular file, too long, or cannot be decoded), so that
+ * trying again is of no use until somebody has mended it; 0 if reading it has
+ * failed. */
+ngx_uint_t ngx_http_batch_store_damaged(void);
+
 /* Segments: O_CREAT|O_EXCL, directory synced.  NGX_INVALID_FILE with
  * ngx_errno NGX_EEXIST: that epoch was used, claim a higher one. */
 ngx_fd_t ngx_http_batch_store_segment_create(const char *batch_id,
     uint32_t chunk, uint32_t epoch, ngx_log_t *log);
+/* NGX_INVALID_FILE with NGX_ENOENT: none, or a link, which was told of */
 ngx_fd_t ngx_http_batch_store_segment_open(const char *batch_id,
     uint32_t chunk, uint32_t epoch, ngx_log_t *log);
 
@@ -136,7 +143,10 @@ ngx_int_t ngx_http_batch_store_work_walk(const char *batch_id,
 ngx_int_t ngx_http_batch_store_seal_publish(const char *batch_id,
     uint32_t chunk, uint32_t epoch, const void *data, size_t len,
     ngx_log_t *log);
-/* NGX_DECLINED: none; data as in ngx_http_batch_store_read() */
+/* of a void one; NGX_OK also if there is none */
+ngx_int_t ngx_http_batch_store_seal_delete(const char *batch_id,
+    uint32_t chunk, uint32_t epoch, ngx_log_t *log);
+/* NGX_DECLINED: none, or none that can be read; data as in ngx_http_batch_store_read() */
 ngx_int_t ngx_http_batch_store_seal_read(const char *batch_id, uint32_t chunk,
     uint32_t epoch, ngx_str_t *data, ngx_log_t *log);
 
