@@ -173,3 +173,81 @@ is(main::sha1_hex(slurp($main::Outside)), $main::Had,
 runtime error:
 --- no_shutdown_error_log
 open socket
+
+
+=== TEST 2: row 68: manifests
+--- flow
+my $run = run_batch(jsonl(2));
+my @files = ('0 bytes', 'no JSON', 'a symlink', 'a directory', 'too long');
+my %do = ('0 bytes' => sub { main::bytes($_[0], '') },
+          'no JSON' => sub { main::flip($_[0], 0) },
+          'a symlink' => \&main::link_out,
+          'a directory' => sub { unlink $_[0]; mkdir $_[0] },
+          'too long' => sub { truncate $_[0], 1 << 30 });
+my $good = upload(jsonl(1))->{json}{id};
+my (%file, %batch, %blob);
+
+for my $how (@files) {
+    $file{$how} = upload(jsonl(1))->{json}{id};
+    $blob{$how} = upload(jsonl(1))->{json}{id} if $how =~ /link|dir/;
+    $batch{$_}{$how} = run_batch(jsonl(1))->{id} for qw(batch final);
+}
+
+my $half = { map { $_ => main::half() } @files };
+
+nginx_stop('KILL');
+
+for my $how (@files) {
+    my ($path) = glob store_dir() . "/files/*/$file{$how}.json";
+
+    $do{$how}->($path);
+    $do{$how}->(main::dir_of($batch{$_}{$how}) . "/$_.json")
+        for qw(batch final);
+    $do{$how}->(main::dir_of($half->{$how}) . '/plan.json')
+        if $how ne 'too long';
+
+    ($path) = glob store_dir() . "/files/*/$blob{$how}" if $blob{$how};
+    $do{$how}->($path) if $blob{$how};
+}
+
+redis('FLUSHALL');
+ok(nginx_start(), 'nginx starts');
+ok(wait_ready(), 'the index is filled, whatever is damaged');
+is(content($good), jsonl(1), 'row 68: what is not damaged is there');
+is(get_batch($run->{id})->{status}, 'completed', 'row 68: also a batch');
+
+for my $how (@files) {
+    for (["the manifest of a file, $how", "/v1/files/$file{$how}", 404],
+         ["its content, $how", "/v1/files/$file{$how}/content", 404],
+         ["batch.json, $how", "/v1/batches/$batch{batch}{$how}", 404],
+         ["final.json, $how", "/v1/batches/$batch{final}{$how}", 404],
+         $how eq 'too long' ? ()
+             : ["plan.json, $how", "/v1/batches/$half->{$how}", 404],
+         $blob{$how} ? ["a blob, $how", "/v1/files/$blob{$how}/content", 500]
+                     : ())
+    {
+        my ($name, $path, $status) = @$_;
+        my $c = BatchRaw->new;
+
+        $c->send(raw_request('GET', $path));
+        my @bad = complaints($c->answer, { status => $status });
+        ok(!@bad, "row 68: $name") or diag(map { "    $_\n" } @bad);
+    }
+
+    for my $what ($file{$how}, $batch{batch}{$how}, $batch{final}{$how},
+                  $how eq 'too long' ? () : $half->{$how})
+    {
+        main::alert("row 68: $how, $what", qr/\[alert\].*\Q$what\E/);
+    }
+}
+
+is(main::sha1_hex(slurp($main::Outside)), $main::Had,
+   'the file outside is as it was');
+is(run_batch(jsonl(3))->{status}, 'completed', 'nginx goes on');
+--- concurrency
+300
+--- no_error_log
+[emerg]
+runtime error:
+--- no_shutdown_error_log
+open socket
