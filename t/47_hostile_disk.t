@@ -52,19 +52,22 @@ sub dir_of {
 }
 
 sub segments { return sort glob dir_of($_[0]) . '/*.seg' }
-sub seals    { return sort glob dir_of($_[0]) . '/*.seal' }
 
-# A batch of 2 * $Half lines: the first half is answered and durable, the rest
-# hangs, and all of nginx is killed.
+# A batch of 2 * $Half lines, or of as many as are given: the first ones are
+# answered and durable, the rest hangs.
 
 sub half {
-    my $hang = { map { $_ => 1 } $Half + 1 .. 2 * $Half };
-    my $in = jsonl(2 * $Half, prefix => 'half-', mock => sub {
-        $hang->{$_[0]} ? 'hang' : '' });
+    my ($good, $hanging) = @_;
+
+    $good //= $Half;
+    $hanging //= $Half;
+
+    my $in = jsonl($good + $hanging, prefix => 'half-',
+                   mock => sub { $_[0] > $good ? 'hang' : '' });
     my $b = create_batch(upload($in)->{json}{id})->{json};
 
     wait_until(sub {
-        get_batch($b->{id})->{request_counts}{completed} >= $Half
+        get_batch($b->{id})->{request_counts}{completed} >= $good
     }, 60) or die 'the batch does not get half-way';
 
     return $b->{id};
@@ -251,3 +254,47 @@ is(run_batch(jsonl(3))->{status}, 'completed', 'nginx goes on');
 runtime error:
 --- no_shutdown_error_log
 open socket
+
+
+=== TEST 3: row 69: no room
+--- store_conf
+    batch_store $TEST_NGINX_BATCH_DIR/store min_free=1000000g;
+--- flow
+hostile('row 69',
+    { row => 69, name => 'an upload', status => 507, code => 'storage_full',
+      form => [['purpose', 'batch'], ['file', jsonl(1), 'a.jsonl']] },
+    { row => 69, name => 'an upload in parts', status => 507,
+      code => 'storage_full',
+      request => ['POST', '/v1/uploads', '{"purpose":"batch","bytes":5,'
+                  . '"filename":"a.jsonl","mime_type":"application/jsonl"}',
+                  'Content-Type' => 'application/json'] },
+    { row => 69, name => 'what only reads goes on', status => 200,
+      request => ['GET', '/v1/files', undef] });
+
+
+=== TEST 4: row 70: quotas and rates
+--- http_extra
+    limit_req_zone all zone=one:1m rate=1r/m;
+--- api_config
+    batch_quota files=1 bytes=100000 lines=10;
+--- server_extra
+    location /slow/ {
+        limit_req zone=one;
+        limit_req_status 429;
+        batch_api;
+        batch_pass /batch-lines;
+    }
+--- flow
+my $f = upload(jsonl(11));
+
+is($f->{status}, 200, 'a first file');
+hostile('row 70',
+    { row => 70, name => 'a second file', status => 403,
+      code => 'quota_exceeded',
+      form => [['purpose', 'batch'], ['file', jsonl(1), 'a.jsonl']] });
+
+is(http('GET', '/slow/files')->{status}, 200, 'a first request');
+hostile('row 70', { row => 70, name => 'a second one a minute', status => 429,
+    request => ['GET', '/slow/files', undef],
+    check => sub { ($_[0]{headers}{'retry-after'} // '') =~ /^[1-9]\d*$/
+                   ? () : 'no Retry-After' } });
