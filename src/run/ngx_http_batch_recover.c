@@ -27,6 +27,12 @@
  * Another worker may have filled the new server's index while this one was
  * still telling the old server of its work.  So whoever changes servers asks
  * for an index that was begun to be filled after it had left the old one.
+ *
+ * And a worker that stays where it is may be wrong: another one may have been
+ * with another server, also one that has died there.  So the workers of a node
+ * share an era (slots.h), which ends when one of them is with another server:
+ * all ask again for an index of the new one, and until they have done so, and
+ * have moved to that server, theirs says nothing.
  */
 
 
@@ -34,6 +40,7 @@
 #include "ngx_http_batch_index.h"
 #include "ngx_http_batch_redis.h"
 #include "ngx_http_batch_restore.h"
+#include "ngx_http_batch_slots.h"
 #include "ngx_http_batch_task.h"
 
 
@@ -65,14 +72,16 @@ typedef struct {
     ngx_uint_t                 flight;       /* commands not answered yet */
     ngx_uint_t                 failed;       /* give up, ask again */
     ngx_msec_t                 begun;
+    ngx_atomic_uint_t          era;          /* in which it was */
     int64_t                    cursor;       /* of the scan of the index */
     ngx_uint_t                 scanned;      /* all of it */
 } ngx_http_batch_rebuild_t;
 
 
 static void ngx_http_batch_recover_ask(void);
-static int64_t ngx_http_batch_recover_since(void);
-static void ngx_http_batch_recover_verified(void);
+static ngx_int_t ngx_http_batch_recover_check(void *data);
+static int64_t ngx_http_batch_recover_since(ngx_atomic_uint_t era);
+static void ngx_http_batch_recover_verified(ngx_atomic_uint_t era);
 static void ngx_http_batch_recover_wait(void);
 static void ngx_http_batch_recover_waited(ngx_event_t *ev);
 static void ngx_http_batch_recover_checked(void *data, ngx_int_t rc,
@@ -112,6 +121,9 @@ static char         ngx_http_batch_recover_server[64];
 static ngx_uint_t   ngx_http_batch_recover_astray;
 static ngx_msec_t   ngx_http_batch_recover_at;
 
+/* the era in which it was good */
+static ngx_atomic_uint_t  ngx_http_batch_recover_era;
+
 static ngx_event_t        ngx_http_batch_recover_wait_ev;
 static ngx_event_t        ngx_http_batch_recover_renew_ev;
 
@@ -140,6 +152,12 @@ ngx_http_batch_recover_start(ngx_log_t *log)
     ev->log = log;
     ev->cancelable = 1;
 
+    /* who leaves may be of an older configuration, and moves nobody */
+
+    if (!ngx_exiting) {
+        ngx_http_batch_slots_era_begin(ngx_http_batch_index_name());
+    }
+
     if (ngx_http_batch_rebuild == NULL) {
         ngx_http_batch_recover_ask();
         return;
@@ -153,8 +171,7 @@ ngx_http_batch_recover_start(ngx_log_t *log)
 
     ngx_http_batch_rebuild->failed = 1;
 
-    (void) ngx_http_batch_index_check(ngx_http_batch_recover_since(),
-                                      ngx_http_batch_recover_checked, NULL);
+    (void) ngx_http_batch_recover_check(NULL);
 }
 
 
@@ -192,6 +209,16 @@ ngx_http_batch_recover_ask(void)
         ngx_del_timer(&ngx_http_batch_recover_wait_ev);
     }
 
+    if (!ngx_http_batch_slots_era_is(ngx_http_batch_slots_era(),
+                                     ngx_http_batch_index_name()))
+    {
+        /* where the others are is where the address leads by now */
+
+        ngx_http_batch_redis_leave("other workers are with another server");
+        ngx_http_batch_recover_wait();
+        return;
+    }
+
     ngx_http_batch_recover_state = NGX_HTTP_BATCH_RECOVER_ASKING;
     ngx_http_batch_recover_asked++;
 
@@ -199,9 +226,7 @@ ngx_http_batch_recover_ask(void)
 
     ngx_http_batch_redis_look();
 
-    if (ngx_http_batch_index_check(ngx_http_batch_recover_since(),
-                                   ngx_http_batch_recover_checked,
-                                   (void *) ngx_http_batch_recover_asked)
+    if (ngx_http_batch_recover_check((void *) ngx_http_batch_recover_asked)
         != NGX_OK)
     {
         ngx_http_batch_recover_wait();
@@ -209,18 +234,50 @@ ngx_http_batch_recover_ask(void)
 }
 
 
+/* commands that are sent after this one find an index that is good enough, or a
+ * closed one */
+
+static ngx_int_t
+ngx_http_batch_recover_check(void *data)
+{
+    ngx_atomic_uint_t  era, was;
+
+    era = ngx_http_batch_slots_era();
+    was = ngx_http_batch_index_era;
+
+    if (ngx_http_batch_slots_era_is(era, ngx_http_batch_index_name())) {
+        ngx_http_batch_index_era = era;
+    }
+
+    if (ngx_http_batch_index_check(ngx_http_batch_recover_since(era),
+                                   ngx_http_batch_recover_checked, data)
+        != NGX_OK)
+    {
+        ngx_http_batch_index_era = was;
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
 /*
  * How long ago (ms) filling the index may have begun at most; -1: it is the
  * server that this worker has been with all the time, or its first one.  Also
  * who has been somewhere else only for a moment, and comes back, may have told
- * of its work there.
+ * of its work there.  And in a new era others may have done so.
  */
 
 static int64_t
-ngx_http_batch_recover_since(void)
+ngx_http_batch_recover_since(ngx_atomic_uint_t era)
 {
+    int64_t  age, since;
+
+    age = (era == ngx_http_batch_recover_era)
+          ? -1 : ngx_http_batch_slots_era_age(era);
+
     if (ngx_http_batch_recover_server[0] == '\0') {
-        return -1;
+        return age;
     }
 
     if (ngx_strcmp(ngx_http_batch_recover_server,
@@ -231,16 +288,20 @@ ngx_http_batch_recover_since(void)
     }
 
     if (!ngx_http_batch_recover_astray) {
-        return -1;
+        return age;
     }
 
-    return (int64_t) (ngx_current_msec - ngx_http_batch_recover_at);
+    since = (int64_t) (ngx_current_msec - ngx_http_batch_recover_at);
+
+    return age < 0 ? since : ngx_min(age, since);
 }
 
 
 static void
-ngx_http_batch_recover_verified(void)
+ngx_http_batch_recover_verified(ngx_atomic_uint_t era)
 {
+    ngx_http_batch_recover_era = era;
+
     (void) ngx_cpystrn((u_char *) ngx_http_batch_recover_server,
                        (u_char *) ngx_http_batch_redis_server(),
                        sizeof(ngx_http_batch_recover_server));
@@ -284,7 +345,7 @@ ngx_http_batch_recover_checked(void *data, ngx_int_t rc,
     }
 
     if (rc == NGX_OK) {
-        ngx_http_batch_recover_verified();
+        ngx_http_batch_recover_verified(ngx_http_batch_index_era);
         ngx_http_batch_recover_idle();
         return;
     }
@@ -331,6 +392,7 @@ ngx_http_batch_recover_locked(void *data, ngx_int_t rc,
 
     ngx_http_batch_rebuild = task->ctx;
     ngx_http_batch_rebuild->begun = ngx_current_msec;
+    ngx_http_batch_rebuild->era = ngx_http_batch_index_era;
 
     if (ngx_http_batch_task_post(task) != NGX_OK) {
         ngx_http_batch_recover_wait();
@@ -522,9 +584,12 @@ ngx_http_batch_recover_mark(ngx_http_batch_rebuild_t *b)
         ngx_del_timer(&ngx_http_batch_recover_renew_ev);
     }
 
-    if (ngx_http_batch_index_filled((int64_t) (ngx_current_msec - b->begun),
-                                    ngx_http_batch_recover_filled, b)
-        != NGX_OK)
+    /* what was told to another server meanwhile may not have been read */
+
+    if (b->era != ngx_http_batch_slots_era()
+        || ngx_http_batch_index_filled((int64_t) (ngx_current_msec - b->begun),
+                                       ngx_http_batch_recover_filled, b)
+           != NGX_OK)
     {
         ngx_http_batch_recover_wait();
     }
@@ -685,7 +750,7 @@ ngx_http_batch_recover_filled(void *data, ngx_int_t rc,
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                   "batch: the index is filled");
 
-    ngx_http_batch_recover_verified();
+    ngx_http_batch_recover_verified(ngx_http_batch_rebuild->era);
 
     ngx_http_batch_recover_idle();
 }

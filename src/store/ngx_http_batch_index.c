@@ -7,6 +7,7 @@
  */
 
 #include "ngx_http_batch_index_int.h"
+#include "ngx_http_batch_slots.h"
 
 
 #define NGX_HTTP_BATCH_VIEW_FIELDS  10
@@ -41,10 +42,34 @@ static void ngx_http_batch_index_trouble(ngx_http_batch_script_t *script,
 
 void  (*ngx_http_batch_index_on_change)(const char *id);
 
+ngx_atomic_uint_t  ngx_http_batch_index_era;
+
 
 NGX_HTTP_BATCH_SCRIPT(check, NGX_HTTP_BATCH_LUA_CHECK);
 NGX_HTTP_BATCH_SCRIPT(filled, NGX_HTTP_BATCH_LUA_FILLED);
 NGX_HTTP_BATCH_SCRIPT(rebuild, NGX_HTTP_BATCH_LUA_REBUILD);
+
+
+uint32_t
+ngx_http_batch_index_name(void)
+{
+    uint32_t      crc;
+    const char   *server;
+    ngx_str_t    *prefix;
+    ngx_uint_t    db;
+
+    server = ngx_http_batch_redis_server();
+    prefix = &ngx_http_batch_conf->redis.prefix;
+    db = ngx_http_batch_conf->redis.db;
+
+    ngx_crc32_init(crc);
+    ngx_crc32_update(&crc, (u_char *) server, ngx_strlen(server) + 1);
+    ngx_crc32_update(&crc, (u_char *) &db, sizeof(ngx_uint_t));
+    ngx_crc32_update(&crc, prefix->data, prefix->len);
+    ngx_crc32_final(crc);
+
+    return crc;
+}
 
 
 ngx_int_t
@@ -72,7 +97,7 @@ ngx_http_batch_index_filled(int64_t begun, ngx_http_batch_index_pt cb,
     ngx_http_batch_args_t  a;
 
     ngx_http_batch_args_init(&a);
-    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_key(&a, "gen", ngx_http_batch_redis_server(), NULL);
     ngx_http_batch_args_key(&a, "rebuild", ngx_http_batch_redis_server(),
                             NULL);
     ngx_http_batch_args_key(&a, "gen", NULL, NULL);
@@ -189,7 +214,17 @@ ngx_http_batch_args_key(ngx_http_batch_args_t *a, const char *name,
 void
 ngx_http_batch_args_gen(ngx_http_batch_args_t *a)
 {
-    ngx_http_batch_args_key(a, "gen", ngx_http_batch_redis_server(), NULL);
+    const char  *server;
+
+    server = ngx_http_batch_redis_server();
+
+    /* nobody is called that: there is no such key */
+
+    if (ngx_http_batch_index_era != ngx_http_batch_slots_era()) {
+        server = "-";
+    }
+
+    ngx_http_batch_args_key(a, "gen", server, NULL);
 }
 
 

@@ -228,6 +228,13 @@ ngx_int_t ngx_http_batch_index_final(const ngx_http_batch_meta_t *m,
     const ngx_http_batch_file_t *output, const ngx_http_batch_file_t *error,
     ngx_http_batch_index_pt cb, void *data);
 
+/* The era (slots.h) whose index this worker has asked for.  In every other one
+ * the calls that want a filled index are answered BUSY: a worker of this node
+ * is, or has been, with another Redis, and this one has not noticed yet. */
+extern ngx_atomic_uint_t  ngx_http_batch_index_era;
+/* the name of an era: which server the link leads to, and where in it */
+uint32_t ngx_http_batch_index_name(void);
+
 /* recovery: is the index filled?  OK or BUSY.  since: when it was begun to be
  * filled longer ago (ms), it is closed, and is BUSY; -1: whenever that was */
 ngx_int_t ngx_http_batch_index_check(int64_t since,

@@ -53,7 +53,7 @@ void ngx_http_batch_args_key(ngx_http_batch_args_t *a, const char *name,
 
 /* the key that says that the index is filled: its name has the server in it, so
  * that after a restart or a failover, which may have lost the latest writes, it
- * is not there */
+ * is not there.  Nor is the one of an era that this worker has not asked about */
 void ngx_http_batch_args_gen(ngx_http_batch_args_t *a);
 
 /* the same, as an argument: what keys that a script makes begin with */

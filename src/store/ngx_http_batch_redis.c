@@ -19,6 +19,15 @@ static void ngx_http_batch_redis_reply(redisAsyncContext *ac, void *r,
     void *data);
 
 
+void
+ngx_http_batch_redis_leave(const char *why)
+{
+    if (ngx_http_batch_link.state == NGX_HTTP_BATCH_LINK_READY) {
+        ngx_http_batch_link_free(why);
+    }
+}
+
+
 ngx_int_t
 ngx_http_batch_redis_command(ngx_uint_t argc, const ngx_str_t *argv,
     ngx_http_batch_redis_pt cb, void *data)

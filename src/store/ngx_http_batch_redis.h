@@ -40,6 +40,10 @@ void ngx_http_batch_redis_exit(void);
  */
 const char *ngx_http_batch_redis_server(void);
 
+/* closes the link, if it is READY, and connects anew to where the address leads
+ * by now; not from inside a callback */
+void ngx_http_batch_redis_leave(const char *why);
+
 /* asks again: a server can be demoted and promoted while the link stays up */
 void ngx_http_batch_redis_look(void);
 

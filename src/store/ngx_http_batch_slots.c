@@ -14,6 +14,17 @@
 
 #define NGX_HTTP_BATCH_SLOTS_ASLEEP 10000   /* ms, the length of a lease */
 
+/*
+ * An era is one word: its name's bits, and when it began, in ms, above them.
+ * With words of 32 bits the time comes round after hours.  An era then looks
+ * younger than it is, and an index may be filled once more than needed.
+ */
+#define NGX_HTTP_BATCH_ERA_BITS     (NGX_PTR_SIZE == 8 ? 24 : 8)
+#define NGX_HTTP_BATCH_ERA_NAME                                               \
+    (((ngx_atomic_uint_t) 1 << NGX_HTTP_BATCH_ERA_BITS) - 1)
+#define NGX_HTTP_BATCH_ERA_TIME                                               \
+    (((ngx_atomic_uint_t) -1) >> NGX_HTTP_BATCH_ERA_BITS)
+
 #define NGX_HTTP_BATCH_GRAVES       64
 
 #define NGX_HTTP_BATCH_GRAVE_FREE   0
@@ -35,6 +46,7 @@ typedef struct {
     ngx_http_batch_grave_t graves[NGX_HTTP_BATCH_GRAVES];
     ngx_atomic_t           births;      /* of processes: changed, look again */
     ngx_atomic_t           news;        /* for idle workers */
+    ngx_atomic_t           era;
     ngx_http_batch_slot_t  slots[NGX_HTTP_BATCH_SLOTS];
 } ngx_http_batch_slots_t;
 
@@ -57,6 +69,7 @@ static ngx_uint_t              ngx_http_batch_slots_nlive;
 static ngx_msec_t              ngx_http_batch_slots_looked;
 static ngx_uint_t              ngx_http_batch_slots_workers;
 static ngx_http_batch_grave_t  *ngx_http_batch_slots_graves;
+static ngx_atomic_t            *ngx_http_batch_slots_present;   /* era */
 
 
 ngx_int_t
@@ -133,6 +146,7 @@ ngx_http_batch_slots_init(ngx_cycle_t *cycle)
     ngx_http_batch_slots_graves = sh->graves;
     ngx_http_batch_slots_births = &sh->births;
     ngx_http_batch_slots_news = &sh->news;
+    ngx_http_batch_slots_present = &sh->era;
     ngx_http_batch_slot = &ngx_http_batch_slots[ngx_process_slot];
 
     if (ngx_http_batch_slot->pid) {
@@ -352,6 +366,81 @@ ngx_http_batch_slots_started(ngx_uint_t lane)
 {
     ngx_memory_barrier();
     ngx_http_batch_slot->reserved[lane] = 0;
+}
+
+
+ngx_atomic_uint_t
+ngx_http_batch_slots_era(void)
+{
+    return *ngx_http_batch_slots_present;
+}
+
+
+void
+ngx_http_batch_slots_era_begin(uint32_t name)
+{
+    ngx_atomic_uint_t  era, old, at;
+
+    /* what was done up to now was done in an older era */
+
+    ngx_time_update();
+
+    for ( ;; ) {
+        old = *ngx_http_batch_slots_present;
+
+        if (ngx_http_batch_slots_era_is(old, name)) {
+            return;
+        }
+
+        at = 0;
+
+        if (old) {
+            at = ngx_current_msec & NGX_HTTP_BATCH_ERA_TIME;
+
+            /* no two are the same, and 0 is the first one's */
+
+            if (at == old >> NGX_HTTP_BATCH_ERA_BITS || at == 0) {
+                at = (at + 1) & NGX_HTTP_BATCH_ERA_TIME;
+                at = ngx_max(at, 1);
+            }
+        }
+
+        era = at << NGX_HTTP_BATCH_ERA_BITS
+              | ((name | 1) & NGX_HTTP_BATCH_ERA_NAME);
+
+        if (ngx_atomic_cmp_set(ngx_http_batch_slots_present, old, era)) {
+            return;
+        }
+    }
+}
+
+
+ngx_uint_t
+ngx_http_batch_slots_era_is(ngx_atomic_uint_t era, uint32_t name)
+{
+    return (era & NGX_HTTP_BATCH_ERA_NAME)
+           == ((name | 1) & NGX_HTTP_BATCH_ERA_NAME);
+}
+
+
+int64_t
+ngx_http_batch_slots_era_age(ngx_atomic_uint_t era)
+{
+    ngx_atomic_uint_t  at, age;
+
+    at = era >> NGX_HTTP_BATCH_ERA_BITS;
+
+    if (at == 0) {
+        return -1;
+    }
+
+    ngx_time_update();
+
+    age = (ngx_current_msec - at) & NGX_HTTP_BATCH_ERA_TIME;
+
+    /* its time may be a tick ahead of ours */
+
+    return age > NGX_HTTP_BATCH_ERA_TIME / 2 ? 0 : (int64_t) age;
 }
 
 

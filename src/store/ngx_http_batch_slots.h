@@ -82,6 +82,22 @@ void ngx_http_batch_slots_buried(const char *owner);
 extern ngx_atomic_t  *ngx_http_batch_slots_news;
 void ngx_http_batch_slots_tell(void);
 
+/*
+ * With which Redis this node's workers are.  An era begins when one of them
+ * comes to another one than that of the last era; what is known of the older
+ * eras' is not to be trusted, since something may have been told to another one
+ * meanwhile, also by workers that are no more.  Eras survive reloads and dead
+ * workers, not the master.  0: none has been with any.
+ *
+ * begin(): this worker is with the Redis of that name (a hash); no new era if
+ * it is the present one's.
+ */
+ngx_atomic_uint_t ngx_http_batch_slots_era(void);
+void ngx_http_batch_slots_era_begin(uint32_t name);
+ngx_uint_t ngx_http_batch_slots_era_is(ngx_atomic_uint_t era, uint32_t name);
+/* how long ago it began, in ms; -1: it is the first one */
+int64_t ngx_http_batch_slots_era_age(ngx_atomic_uint_t era);
+
 /* all live slots in turn: NULL ends.  *i starts at 0 */
 ngx_http_batch_slot_t *ngx_http_batch_slots_next(ngx_uint_t *i);
 
