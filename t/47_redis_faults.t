@@ -369,6 +369,7 @@ main::stop('other', 'KILL');
 --- flow
 my $one = run_batch(jsonl(2));
 main::server('other');
+main::at('other', 'FLUSHALL');
 ok(wait_until(sub { wait_ready() }, 20), 'ready');
 main::point('other');
 my $links = sub { redis('CLIENT', 'LIST', 'TYPE', 'normal')
