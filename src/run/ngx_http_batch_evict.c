@@ -4,7 +4,8 @@
  *
  * Leases of a dead worker of this node need not run out: whoever sees that it
  * is dead frees them.  If Redis does not hear of it, it is tried again with the
- * next poll.
+ * next poll; also if the index is being rebuilt, when only the lock of that can
+ * be freed: which batches there are is not known before.
  */
 
 #include "ngx_http_batch_run.h"
@@ -26,7 +27,7 @@ static void ngx_http_batch_evict_end(ngx_http_batch_evict_t *e);
 
 
 void
-ngx_http_batch_evict(void)
+ngx_http_batch_evict(ngx_uint_t rebuilding)
 {
     char                     owner[NGX_HTTP_BATCH_WORKER_ID];
     ngx_uint_t               i;
@@ -43,11 +44,27 @@ ngx_http_batch_evict(void)
 
         ngx_memcpy(e->owner, owner, NGX_HTTP_BATCH_WORKER_ID);
 
-        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                      "batch: worker %s has died, its chunks are taken over",
-                      e->owner);
+        e->pending = 1;
+        e->failed = rebuilding;
 
-        ngx_http_batch_evict_owner(e);
+        if (!rebuilding) {
+            ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "batch: worker "
+                          "%s has died, its chunks are taken over", e->owner);
+
+            ngx_http_batch_evict_owner(e);
+        }
+
+        if (ngx_http_batch_index_rebuild_free(e->owner,
+                                              ngx_http_batch_evict_told, e)
+            == NGX_OK)
+        {
+            e->pending++;
+
+        } else {
+            e->failed = 1;
+        }
+
+        ngx_http_batch_evict_end(e);
     }
 }
 
@@ -57,8 +74,6 @@ ngx_http_batch_evict_owner(ngx_http_batch_evict_t *e)
 {
     ngx_queue_t           *q;
     ngx_http_batch_run_t  *run;
-
-    e->pending = 1;
 
     for (q = ngx_queue_head(&ngx_http_batch_runs);
          q != ngx_queue_sentinel(&ngx_http_batch_runs);
@@ -77,8 +92,6 @@ ngx_http_batch_evict_owner(ngx_http_batch_evict_t *e)
             e->failed = 1;
         }
     }
-
-    ngx_http_batch_evict_end(e);
 }
 
 

@@ -339,7 +339,7 @@ void ngx_http_batch_run_over(ngx_http_batch_run_t *run);
 void ngx_http_batch_runs_feed(ngx_uint_t n);
 
 /* evict: with every poll, frees what dead workers of this node hold */
-void ngx_http_batch_evict(void);
+void ngx_http_batch_evict(ngx_uint_t rebuilding);
 
 /* job: validation and finalizing, one at a time per run */
 extern ngx_queue_t  ngx_http_batch_jobs;

@@ -114,6 +114,10 @@ ngx_http_batch_runs_polled(void *data, ngx_int_t rc,
 
     ngx_http_batch_polling = 0;
 
+    if (rc == NGX_BUSY) {
+        ngx_http_batch_evict(1);
+    }
+
     if (rc != NGX_OK) {
         return;
     }
@@ -149,7 +153,7 @@ ngx_http_batch_runs_polled(void *data, ngx_int_t rc,
         }
     }
 
-    ngx_http_batch_evict();
+    ngx_http_batch_evict(0);
     ngx_http_batch_dispatch_wake();
 }
 

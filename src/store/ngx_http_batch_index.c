@@ -113,15 +113,15 @@ ngx_http_batch_index_filled(int64_t begun, ngx_http_batch_index_pt cb,
 
 
 static ngx_int_t
-ngx_http_batch_index_lock(const char *what, ngx_msec_t lease,
-    ngx_http_batch_index_pt cb, void *data)
+ngx_http_batch_index_lock(const char *what, const char *owner,
+    ngx_msec_t lease, ngx_http_batch_index_pt cb, void *data)
 {
     ngx_http_batch_args_t  a;
 
     ngx_http_batch_args_init(&a);
     ngx_http_batch_args_key(&a, "rebuild", ngx_http_batch_redis_server(),
                             NULL);
-    ngx_http_batch_args_text(&a, ngx_http_batch_worker_id);
+    ngx_http_batch_args_text(&a, owner);
     ngx_http_batch_args_int(&a, (int64_t) lease);
     ngx_http_batch_args_text(&a, what);
 
@@ -135,7 +135,8 @@ ngx_int_t
 ngx_http_batch_index_rebuild_lock(ngx_msec_t lease,
     ngx_http_batch_index_pt cb, void *data)
 {
-    return ngx_http_batch_index_lock("take", lease, cb, data);
+    return ngx_http_batch_index_lock("take", ngx_http_batch_worker_id, lease,
+                                     cb, data);
 }
 
 
@@ -143,7 +144,16 @@ ngx_int_t
 ngx_http_batch_index_rebuild_renew(ngx_msec_t lease,
     ngx_http_batch_index_pt cb, void *data)
 {
-    return ngx_http_batch_index_lock("renew", lease, cb, data);
+    return ngx_http_batch_index_lock("renew", ngx_http_batch_worker_id, lease,
+                                     cb, data);
+}
+
+
+ngx_int_t
+ngx_http_batch_index_rebuild_free(const char *owner,
+    ngx_http_batch_index_pt cb, void *data)
+{
+    return ngx_http_batch_index_lock("free", owner, 0, cb, data);
 }
 
 

@@ -254,6 +254,9 @@ ngx_int_t ngx_http_batch_index_rebuild_lock(ngx_msec_t lease,
 /* keeps it for lease ms more; DECLINED: it was lost, begin again */
 ngx_int_t ngx_http_batch_index_rebuild_renew(ngx_msec_t lease,
     ngx_http_batch_index_pt cb, void *data);
+/* takes it from a worker that is dead; DECLINED: it did not have it */
+ngx_int_t ngx_http_batch_index_rebuild_free(const char *owner,
+    ngx_http_batch_index_pt cb, void *data);
 /* The same as file_put, batch_put, batch_cancel, but while p:gen is missing,
  * and ngx_http_batch_index_on_change() is not called.  Order: batch,
  * planned, chunk_restore for each chunk with a seal or a segment, cancel; or

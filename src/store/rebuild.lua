@@ -1,8 +1,8 @@
 -- The lock of whoever rebuilds: "owner deadline".  It only saves work.  A
 -- deadline that no lease can have comes from a clock that has been set back.
 -- in:  KEYS lock
---      ARGV owner, lease (ms), take or renew
--- out: {0}; {1}: somebody else has it (renew: or nobody)
+--      ARGV owner, lease (ms), take, renew or free
+-- out: {0}; {1}: somebody else has it (renew, free: or nobody)
 
 local t = redis.call('TIME')
 local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
@@ -13,9 +13,14 @@ local owner, deadline = string.match(redis.call('GET', KEYS[1]) or '',
 deadline = tonumber(deadline) or 0
 
 if owner ~= ARGV[1]
-   and (ARGV[3] == 'renew' or (deadline > now and deadline <= now + 2 * lease))
+   and (ARGV[3] ~= 'take' or (deadline > now and deadline <= now + 2 * lease))
 then
     return {1}
+end
+
+if ARGV[3] == 'free' then
+    redis.call('DEL', KEYS[1])
+    return {0}
 end
 
 redis.call('SET', KEYS[1], ARGV[1] .. ' '

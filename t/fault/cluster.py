@@ -284,7 +284,7 @@ class Cluster:
 
         with self.lock:
             for one in [g] if g else list(self.generations):
-                for master, begun in one.masters.items():
+                for master, begun in list(one.masters.items()):
                     if not alive(master, begun):
                         continue
 

@@ -241,6 +241,11 @@ is_deeply run('rebuild', ['rebuild'], 'a', $LEASE, 'take'), [0], 'a takes it';
 is_deeply run('rebuild', ['rebuild'], 'a', $LEASE, 'take'), [0], 'again';
 is_deeply run('rebuild', ['rebuild'], 'b', $LEASE, 'take'), [1], 'b cannot';
 is_deeply run('rebuild', ['rebuild'], 'a', $LEASE, 'renew'), [0], 'a renews';
+is_deeply run('rebuild', ['rebuild'], 'b', 0, 'free'), [1], 'b has nothing';
+is_deeply run('rebuild', ['rebuild'], 'a', 0, 'free'), [0], 'a is dead';
+is_deeply run('rebuild', ['rebuild'], 'b', $LEASE, 'take'), [0], 'b takes it';
+is_deeply run('rebuild', ['rebuild'], 'b', 0, 'free'), [0], 'b is dead, too';
+is_deeply run('rebuild', ['rebuild'], 'a', $LEASE, 'take'), [0], 'a lives';
 is_deeply filled('b'), [1], 'b cannot open';
 
 is_deeply file('old', 1, check => 0), [0], 'a file is restored without gen';
