@@ -44,8 +44,8 @@
 #include "ngx_http_batch_task.h"
 
 
-#define NGX_HTTP_BATCH_RECOVER_LEASE   30000    /* ms */
-#define NGX_HTTP_BATCH_RECOVER_RENEW   10000    /* ms */
+#define NGX_HTTP_BATCH_RECOVER_LEASE   10000    /* ms */
+#define NGX_HTTP_BATCH_RECOVER_RENEW   3000     /* ms */
 #define NGX_HTTP_BATCH_RECOVER_WAIT    1000     /* ms */
 #define NGX_HTTP_BATCH_RECOVER_LOOK    2000     /* ms */
 #define NGX_HTTP_BATCH_RECOVER_FLIGHT  64       /* commands not answered yet */
