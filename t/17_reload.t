@@ -4,6 +4,9 @@ use lib 't/lib';
 use BatchTest;
 use Test::Nginx::Socket 'no_plan';
 
+use IO::Select;
+use IO::Socket::INET;
+
 sub begin {
     my ($n, $script) = @_;
     my $f = upload(jsonl($n, mock => $script));
@@ -26,6 +29,46 @@ sub check {
     my @ids = map { $_->{custom_id} } output_lines($b);
     Test::More::is_deeply(\@ids, [map { "req-$_" } 1 .. $n],
                           'each line once, in order');
+}
+
+# all workers are new, and each has begun to connect to Redis
+
+sub reloaded {
+    my %old = map { $_ => 1 } nginx_workers();
+    kill 'HUP', nginx_pid();
+
+    Test::More::ok(wait_until(sub {
+        for (1 .. 20) {
+            my $s = api('GET', '/batch-status', undef, timeout => 5)->{json};
+            return 0 if ref $s ne 'HASH' || $old{$s->{pid}};
+        }
+
+        return 1;
+    }, 20), 'new workers answer');
+}
+
+# a request whose answer is not waited for: the socket
+
+sub ask {
+    my ($method, $path, $body, $type) = @_;
+    my $s = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                                  PeerPort => server_port(), Timeout => 10)
+        or die "connect: $!";
+
+    $body //= '';
+    $type //= 'application/json';
+    print $s "$method $path HTTP/1.0\r\nHost: x\r\nContent-Type: $type\r\n",
+             'Content-Length: ' . length($body), "\r\n\r\n$body";
+    $s->flush;
+
+    return $s;
+}
+
+sub status {
+    my ($s) = @_;
+
+    return 'none' if !IO::Select->new($s)->can_read(90);
+    return (readline($s) // '') =~ m{^HTTP/1\.1 (\d+)} ? $1 : 'cut';
 }
 
 no_long_string();
@@ -173,3 +216,102 @@ open my $o, '>', $conf; print $o $text; close $o;
 kill 'HUP', nginx_pid();
 main::check(wait_batch($b->{id}, timeout => 40), 120);
 cmp_ok(mock_stats()->{max_inflight}, '>', 8, 'then more');
+
+
+=== TEST 9: requests that come before the new workers have reached Redis
+--- redis_conf eval: "batch_redis unix:$BatchTest::Dir/redis.sock timeout=60s;"
+--- flow
+my $input = upload(jsonl(2))->{json}{id};
+my $other = upload(jsonl(3))->{json}{id};
+my $b = wait_batch(create_batch($input)->{json}{id});
+my @ask = (['GET', '/v1/files?limit=1'], ['GET', '/v1/batches?limit=1'],
+           ['GET', "/v1/files/$input"], ['GET', "/v1/batches/$b->{id}"],
+           ['GET', "/v1/files/$b->{output_file_id}/content"],
+           ['POST', '/v1/files', BatchTest::multipart(
+               purpose => 'batch', file => { data => jsonl(1),
+                                             filename => 'in.jsonl' })],
+           ['POST', '/v1/batches', qq({"input_file_id":"$input",)
+               . '"endpoint":"/v1/chat/completions","completion_window":"24h"}'],
+           ['DELETE', "/v1/files/$other"]);
+my $fills = () = error_log_text() =~ /is filled from the store/g;
+
+# the second time the workers are asked to quit while the requests wait
+
+for my $quit (0, 1) {
+    kill 'STOP', $BatchTest::RedisPid;
+    main::reloaded();
+    my @waiting = map { main::ask(@$_) } @ask, @ask[0 .. $#ask - 1];
+    main::ask('GET', '/v1/files');      # who does not wait for the answer
+    main::reloaded() if $quit;
+    kill 'CONT', $BatchTest::RedisPid;
+
+    is(main::status($waiting[$_]), $_ == $#ask && $quit ? 404 : 200,
+       "$quit: @{$ask[$_ % @ask]}[0, 1]") for 0 .. $#waiting;
+}
+
+is(scalar(() = error_log_text() =~ /is filled from the store/g), $fills,
+   'the index was good all the time');
+
+ok(wait_ready(), 'ready');
+is(run_batch(jsonl(3))->{status}, 'completed', 'a batch runs');
+
+
+=== TEST 10: requests that come before, and Redis does not answer
+--- redis_conf eval: "batch_redis unix:$BatchTest::Dir/redis.sock timeout=3s;"
+--- flow
+kill 'STOP', $BatchTest::RedisPid;
+main::reloaded();
+my @waiting = map { main::ask('GET', '/v1/files') } 1 .. 8;
+is(main::status($_), 503, '503 in the end') for @waiting;
+is(api('GET', '/v1/batches')->{status}, 503, 'and from then on');
+kill 'CONT', $BatchTest::RedisPid;
+ok(wait_ready(), 'Redis is found');
+is(api('GET', '/v1/files')->{status}, 200, 'it answers');
+
+
+=== TEST 11: the connection is not even made, and the workers quit
+--- flow
+my $full = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1,
+                                 LocalPort => BatchTest::free_port(),
+                                 ReuseAddr => 1);
+my $redis = '127.0.0.1:' . $full->sockport . ' timeout=60s';
+listen $full, 0;
+my @fill = map { IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                                       PeerPort => $full->sockport,
+                                       Blocking => 0) } 1 .. 4;
+
+my $conf = test_dir() . '/servroot/conf/nginx.conf';
+my $old = slurp($conf);
+my $text = $old;
+$text =~ s/(batch_redis\s+)[^;]+/$1$redis/ or die;
+my $write = sub { open my $o, '>', $conf; print $o $_[0]; close $o };
+
+$write->($text);
+main::reloaded();
+my @waiting = map { main::ask('GET', '/v1/files') } 1 .. 8;
+$write->($old);
+main::reloaded();
+is(scalar(IO::Select->new(@waiting)->can_read(0.5)), undef, 'they wait on');
+
+# refused when it is tried the next time
+
+close $_ for @fill, $full;
+is(main::status($_), 503, '503 in the end') for @waiting;
+ok(wait_ready(), 'the right Redis is found');
+is(api('GET', '/v1/files')->{status}, 200, 'it answers');
+
+
+=== TEST 12: requests that come before, and Redis has forgotten everything
+--- redis_conf eval: "batch_redis unix:$BatchTest::Dir/redis.sock timeout=60s;"
+--- flow
+my $id = upload(jsonl(2))->{json}{id};
+ok(nginx_stop('QUIT'), 'nginx quits');
+redis('FLUSHALL');
+kill 'STOP', $BatchTest::RedisPid;
+ok(nginx_start(), 'nginx starts');
+my @waiting = map { main::ask('GET', "/v1/files/$id") } 1 .. 8;
+kill 'CONT', $BatchTest::RedisPid;
+my @got = map { main::status($_) } @waiting;
+is(scalar(grep { $_ != 503 && $_ != 200 } @got), 0, "never a 404: @got");
+ok(wait_until(sub { api('GET', "/v1/files/$id")->{status} == 200 }, 15),
+   'it is known again');

@@ -12,6 +12,8 @@
 
 #define NGX_HTTP_BATCH_VIEW_FIELDS  10
 
+#define NGX_HTTP_BATCH_INDEX_WAITING  4096   /* calls, before the first link */
+
 
 typedef struct {
     ngx_http_batch_index_pt      cb;
@@ -19,11 +21,23 @@ typedef struct {
     ngx_http_batch_script_t     *script;
     ngx_http_batch_reply_e       kind;
     char                         changed[BATCH_ID_LEN];
+
+    /* while it waits for the link */
+    ngx_queue_t                  queue;
+    ngx_http_batch_args_t       *args;       /* in their own pool */
 } ngx_http_batch_index_op_t;
 
 
 static u_char *ngx_http_batch_args_alloc(ngx_http_batch_args_t *a,
     size_t size);
+static void ngx_http_batch_args_named(ngx_http_batch_args_t *a);
+static ngx_int_t ngx_http_batch_index_eval(ngx_http_batch_index_op_t *op,
+    ngx_http_batch_args_t *a);
+static ngx_int_t ngx_http_batch_index_wait(ngx_http_batch_index_op_t *op,
+    ngx_http_batch_args_t *a);
+static void ngx_http_batch_index_waited(ngx_uint_t ready);
+static void ngx_http_batch_index_late(ngx_http_batch_index_op_t *op,
+    ngx_uint_t ready);
 static void ngx_http_batch_index_reply(void *data, struct redisReply *reply);
 static ngx_int_t ngx_http_batch_index_parse(ngx_http_batch_reply_e kind,
     struct redisReply *reply, ngx_http_batch_index_res_t *res, void **owned);
@@ -43,6 +57,9 @@ static void ngx_http_batch_index_trouble(ngx_http_batch_script_t *script,
 void  (*ngx_http_batch_index_on_change)(const char *id);
 
 ngx_atomic_uint_t  ngx_http_batch_index_era;
+
+static ngx_queue_t  ngx_http_batch_index_waiting;   /* the oldest first */
+static ngx_uint_t   ngx_http_batch_index_nwaiting;
 
 
 NGX_HTTP_BATCH_SCRIPT(check, NGX_HTTP_BATCH_LUA_CHECK);
@@ -81,7 +98,7 @@ ngx_http_batch_index_check(int64_t since, ngx_http_batch_index_pt cb,
     ngx_http_batch_args_init(&a);
     ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "gen", NULL, NULL);
-    ngx_http_batch_args_text(&a, ngx_http_batch_redis_server());
+    ngx_http_batch_args_server(&a, NULL);
     ngx_http_batch_args_int(&a, since);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_check, &a,
@@ -97,12 +114,11 @@ ngx_http_batch_index_filled(int64_t begun, ngx_http_batch_index_pt cb,
     ngx_http_batch_args_t  a;
 
     ngx_http_batch_args_init(&a);
-    ngx_http_batch_args_key(&a, "gen", ngx_http_batch_redis_server(), NULL);
-    ngx_http_batch_args_key(&a, "rebuild", ngx_http_batch_redis_server(),
-                            NULL);
+    ngx_http_batch_args_server(&a, "gen");
+    ngx_http_batch_args_server(&a, "rebuild");
     ngx_http_batch_args_key(&a, "gen", NULL, NULL);
     ngx_http_batch_args_text(&a, ngx_http_batch_worker_id);
-    ngx_http_batch_args_text(&a, ngx_http_batch_redis_server());
+    ngx_http_batch_args_server(&a, NULL);
     ngx_http_batch_args_prefix(&a, "gen");
     ngx_http_batch_args_int(&a, begun);
 
@@ -119,8 +135,7 @@ ngx_http_batch_index_lock(const char *what, const char *owner,
     ngx_http_batch_args_t  a;
 
     ngx_http_batch_args_init(&a);
-    ngx_http_batch_args_key(&a, "rebuild", ngx_http_batch_redis_server(),
-                            NULL);
+    ngx_http_batch_args_server(&a, "rebuild");
     ngx_http_batch_args_text(&a, owner);
     ngx_http_batch_args_int(&a, (int64_t) lease);
     ngx_http_batch_args_text(&a, what);
@@ -162,6 +177,8 @@ ngx_http_batch_args_init(ngx_http_batch_args_t *a)
 {
     a->nkeys = 0;
     a->n = 0;
+    a->unnamed = 0;
+    a->gen = 0;
     a->pool = ngx_create_pool(1024, ngx_cycle->log);
     a->failed = (a->pool == NULL);
 }
@@ -224,17 +241,70 @@ ngx_http_batch_args_key(ngx_http_batch_args_t *a, const char *name,
 void
 ngx_http_batch_args_gen(ngx_http_batch_args_t *a)
 {
-    const char  *server;
-
-    server = ngx_http_batch_redis_server();
-
-    /* nobody is called that: there is no such key */
-
-    if (ngx_http_batch_index_era != ngx_http_batch_slots_era()) {
-        server = "-";
+    if (a->n < NGX_HTTP_BATCH_ARGS_MAX) {
+        a->gen |= (uint64_t) 1 << a->n;
     }
 
-    ngx_http_batch_args_key(a, "gen", server, NULL);
+    ngx_http_batch_args_server(a, "gen");
+}
+
+
+void
+ngx_http_batch_args_server(ngx_http_batch_args_t *a, const char *name)
+{
+    if (a->n < NGX_HTTP_BATCH_ARGS_MAX) {
+        a->unnamed |= (uint64_t) 1 << a->n;
+    }
+
+    if (name) {
+        ngx_http_batch_args_key(a, name, "", NULL);
+
+    } else {
+        ngx_http_batch_args_str(a, NULL);
+    }
+}
+
+
+/* puts the server behind all that is named after it */
+
+static void
+ngx_http_batch_args_named(ngx_http_batch_args_t *a)
+{
+    u_char      *p;
+    size_t       len;
+    ngx_uint_t   i;
+    const char  *server;
+
+    for (i = 0; i < a->n; i++) {
+
+        if (!(a->unnamed & (uint64_t) 1 << i)) {
+            continue;
+        }
+
+        server = ngx_http_batch_redis_server();
+
+        /* nobody is called that: there is no such key */
+
+        if ((a->gen & (uint64_t) 1 << i)
+            && ngx_http_batch_index_era != ngx_http_batch_slots_era())
+        {
+            server = "-";
+        }
+
+        len = ngx_strlen(server);
+
+        p = ngx_pnalloc(a->pool, a->argv[i].len + len);
+        if (p == NULL) {
+            a->failed = 1;
+            return;
+        }
+
+        ngx_memcpy(ngx_cpymem(p, a->argv[i].data, a->argv[i].len), server,
+                   len);
+
+        a->argv[i].data = p;
+        a->argv[i].len += len;
+    }
 }
 
 
@@ -321,8 +391,11 @@ ngx_http_batch_index_send(ngx_http_batch_script_t *script,
                         BATCH_ID_LEN);
         }
 
-        rc = ngx_http_batch_redis_eval(script, a->nkeys, a->n, a->argv,
-                                       ngx_http_batch_index_reply, op);
+        if (ngx_http_batch_index_wait(op, a) == NGX_OK) {
+            return NGX_OK;
+        }
+
+        rc = ngx_http_batch_index_eval(op, a);
         if (rc != NGX_OK) {
             ngx_free(op);
         }
@@ -333,6 +406,111 @@ ngx_http_batch_index_send(ngx_http_batch_script_t *script,
     }
 
     return rc;
+}
+
+
+static ngx_int_t
+ngx_http_batch_index_eval(ngx_http_batch_index_op_t *op,
+    ngx_http_batch_args_t *a)
+{
+    ngx_http_batch_args_named(a);
+
+    if (a->failed) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_batch_redis_eval(op->script, a->nkeys, a->n, a->argv,
+                                     ngx_http_batch_index_reply, op);
+}
+
+
+/*
+ * After a reload the new workers take requests before their links are ready: no
+ * client is to be told 503 for that.  NGX_OK: the pool belongs to the call that
+ * waits; otherwise nothing has changed.
+ */
+
+static ngx_int_t
+ngx_http_batch_index_wait(ngx_http_batch_index_op_t *op,
+    ngx_http_batch_args_t *a)
+{
+    ngx_uint_t              i;
+    ngx_http_batch_args_t  *args;
+
+    if (ngx_http_batch_index_nwaiting == NGX_HTTP_BATCH_INDEX_WAITING
+        || ngx_http_batch_redis_wait(ngx_http_batch_index_waited) != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    args = ngx_palloc(a->pool, sizeof(ngx_http_batch_args_t));
+    if (args == NULL) {
+        return NGX_ERROR;
+    }
+
+    *args = *a;
+
+    for (i = 0; i < args->n; i++) {
+
+        if (args->argv[i].len == 0) {
+            continue;
+        }
+
+        args->argv[i].data = ngx_pstrdup(a->pool, &args->argv[i]);
+        if (args->argv[i].data == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    op->args = args;
+
+    if (ngx_http_batch_index_nwaiting++ == 0) {
+        ngx_queue_init(&ngx_http_batch_index_waiting);
+    }
+
+    ngx_queue_insert_tail(&ngx_http_batch_index_waiting, &op->queue);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_index_waited(ngx_uint_t ready)
+{
+    ngx_queue_t                *q;
+    ngx_http_batch_index_op_t  *op;
+
+    while (ngx_http_batch_index_nwaiting) {
+        q = ngx_queue_head(&ngx_http_batch_index_waiting);
+        op = ngx_queue_data(q, ngx_http_batch_index_op_t, queue);
+
+        ngx_queue_remove(q);
+        ngx_http_batch_index_nwaiting--;
+
+        ngx_http_batch_index_late(op, ready);
+    }
+}
+
+
+/* what has waited is sent, or called back */
+
+static void
+ngx_http_batch_index_late(ngx_http_batch_index_op_t *op, ngx_uint_t ready)
+{
+    ngx_int_t               rc;
+    ngx_http_batch_args_t  *a = op->args;
+
+    rc = NGX_ERROR;
+
+    if (ready) {
+        rc = ngx_http_batch_index_eval(op, a);
+    }
+
+    ngx_destroy_pool(a->pool);
+
+    if (rc != NGX_OK) {
+        ngx_http_batch_index_reply(op, NULL);
+    }
 }
 
 

@@ -29,7 +29,9 @@
  * Leases are compared with Redis' own TIME, never with a client's.
  *
  * Every function: NGX_OK: the callback will be called once, later.  NGX_ERROR:
- * not sent (Redis is away): it will not be called.  The callback's rc:
+ * not sent (Redis is away): it will not be called.  While the worker connects
+ * for the first time in its life, calls wait for that, 4096 at most, and are
+ * sent in their order, or called back with NGX_ERROR.  The callback's rc:
  *   NGX_OK        done; res is valid during the call only
  *   NGX_DECLINED  no such object (or: lease lost, nothing to claim)
  *   NGX_ERROR     Redis went away or refused: the outcome is unknown

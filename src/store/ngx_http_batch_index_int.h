@@ -23,6 +23,9 @@ typedef struct {
     ngx_pool_t                 *pool;
     ngx_uint_t                  nkeys;
     ngx_uint_t                  n;
+    uint64_t                    unnamed;    /* bits of argv: the server comes
+                                               behind it when it is sent */
+    uint64_t                    gen;        /* of these, args_gen() */
     ngx_uint_t                  failed;     /* no memory: nothing is sent */
     ngx_str_t                   argv[NGX_HTTP_BATCH_ARGS_MAX];
 } ngx_http_batch_args_t;
@@ -56,7 +59,11 @@ void ngx_http_batch_args_key(ngx_http_batch_args_t *a, const char *name,
  * is not there.  Nor is the one of an era that this worker has not asked about */
 void ngx_http_batch_args_gen(ngx_http_batch_args_t *a);
 
-/* the same, as an argument: what keys that a script makes begin with */
+/* the key "{<prefix>}:name:<server>"; name NULL: the server as an argument.
+ * Nothing else may name it: it is known when the call is sent, not earlier. */
+void ngx_http_batch_args_server(ngx_http_batch_args_t *a, const char *name);
+
+/* a key's name as an argument: what keys that a script makes begin with */
 void ngx_http_batch_args_prefix(ngx_http_batch_args_t *a, const char *name);
 
 /* strings are borrowed until the call is sent; NULL is an empty one */
@@ -68,9 +75,9 @@ void ngx_http_batch_args_int(ngx_http_batch_args_t *a, int64_t n);
 void ngx_http_batch_index_clock_seen(int64_t ms);
 
 /*
- * Sends, and gives the arguments' memory back in any case.  changed: the batch
- * of which ngx_http_batch_index_on_change() is told when the call has
- * succeeded, or NULL.
+ * Sends, and gives the arguments' memory back in any case; a new worker's call
+ * waits for its link first.  changed: the batch of which
+ * ngx_http_batch_index_on_change() is told when the call has succeeded, or NULL.
  */
 ngx_int_t ngx_http_batch_index_send(ngx_http_batch_script_t *script,
     ngx_http_batch_args_t *a, ngx_http_batch_reply_e kind,

@@ -63,6 +63,7 @@ ngx_http_batch_redis_init(ngx_http_batch_redis_conf_t *conf,
     link->conf = conf;
     link->on_state = on_state;
     link->log = log;
+    link->first = 1;
     ngx_queue_init(&link->ops);
 
     link->timer.handler = ngx_http_batch_link_timer;
@@ -303,13 +304,6 @@ ngx_http_batch_link_setup_reply(void *data, struct redisReply *reply)
 }
 
 
-const char *
-ngx_http_batch_redis_server(void)
-{
-    return ngx_http_batch_link.server;
-}
-
-
 void
 ngx_http_batch_redis_look(void)
 {
@@ -450,6 +444,8 @@ ngx_http_batch_link_ready(void)
     if (link->on_state) {
         link->on_state(1);
     }
+
+    ngx_http_batch_link_first(1);
 }
 
 
@@ -574,6 +570,8 @@ ngx_http_batch_link_down(void)
     if (was == NGX_HTTP_BATCH_LINK_READY && link->on_state) {
         link->on_state(0);
     }
+
+    ngx_http_batch_link_first(0);
 }
 
 

@@ -31,6 +31,8 @@ typedef struct {
     ngx_connection_t               *c;
     ngx_http_batch_link_state_e     state;
     ngx_uint_t                      exiting;   /* never connect again */
+    ngx_uint_t                      first;     /* never READY, never DOWN yet */
+    ngx_http_batch_redis_state_pt   waiting;   /* for its end */
 
     ngx_event_t                     timer;     /* connect time-out, or time to
                                                   connect again */
@@ -77,6 +79,9 @@ extern ngx_http_batch_link_t  ngx_http_batch_link;
 /* Logs why and closes the link; hiredis puts it off to the end of a reply's
  * callback.  Commands under way are called back with NULL. */
 void ngx_http_batch_link_free(const char *why);
+
+/* the worker's first connecting has ended: tells who waits for it, once */
+void ngx_http_batch_link_first(ngx_uint_t ready);
 
 /* A command's bookkeeping; argv is copied into it for the case that the command
  * has to be sent again.  NULL if there is no memory. */

@@ -80,6 +80,51 @@ ngx_http_batch_redis_eval(ngx_http_batch_script_t *script, ngx_uint_t nkeys,
 }
 
 
+const char *
+ngx_http_batch_redis_server(void)
+{
+    return ngx_http_batch_link.server;
+}
+
+
+ngx_int_t
+ngx_http_batch_redis_wait(ngx_http_batch_redis_state_pt handler)
+{
+    ngx_http_batch_link_t  *link = &ngx_http_batch_link;
+
+    if (!link->first || link->state == NGX_HTTP_BATCH_LINK_READY
+        || link->exiting)
+    {
+        return NGX_DECLINED;
+    }
+
+    /* it ends with this timer at the latest, a worker that quits awaits it */
+
+    link->timer.cancelable = 0;
+    link->waiting = handler;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_batch_link_first(ngx_uint_t ready)
+{
+    ngx_http_batch_link_t          *link = &ngx_http_batch_link;
+    ngx_http_batch_redis_state_pt   waiting;
+
+    waiting = link->waiting;
+
+    link->first = 0;
+    link->waiting = NULL;
+    link->timer.cancelable = 1;
+
+    if (waiting) {
+        waiting(ready);
+    }
+}
+
+
 ngx_http_batch_redis_op_t *
 ngx_http_batch_redis_op(ngx_uint_t argc, const ngx_str_t *argv,
     ngx_http_batch_redis_pt cb, void *data)

@@ -8,7 +8,8 @@
  *                              the server is
  *   SETUP       -> READY       all answered well, and it is no replica
  *   any         -> DOWN        error, time-out, closed
- * Commands are taken in READY only.
+ * Commands are taken in READY only.  A worker takes requests from its first
+ * moment on, some milliseconds before that: they can wait for it.
  */
 
 #ifndef _NGX_HTTP_BATCH_REDIS_H_INCLUDED_
@@ -46,6 +47,14 @@ void ngx_http_batch_redis_leave(const char *why);
 
 /* asks again: a server can be demoted and promoted while the link stays up */
 void ngx_http_batch_redis_look(void);
+
+/*
+ * NGX_OK: the worker is connecting for the first time in its life; handler will
+ * be called once, when that has ended, after the time-out at the latest: 1:
+ * READY, commands are taken; 0: it has failed.  There is one handler: it may be
+ * named again meanwhile.  NGX_DECLINED: there is nothing to wait for.
+ */
+ngx_int_t ngx_http_batch_redis_wait(ngx_http_batch_redis_state_pt handler);
 
 /*
  * Sends a command (arguments are copied).  NGX_OK: cb will be called exactly

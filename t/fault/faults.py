@@ -141,7 +141,7 @@ def master(c, rng):
     c.forget()
 
 
-@fault(excuses=('status:503',), weight=0.5, group='master')
+@fault(weight=0.5, group='master')
 def reload(c, rng):
     """every 200 ms for some seconds"""
     g = c.newest()
@@ -158,7 +158,7 @@ def reload(c, rng):
                      'end of the old workers')
 
 
-@fault(excuses=('status:503',), weight=0.3, group='master')
+@fault(weight=0.3, group='master')
 def upgrade(c, rng):
     """USR2: a new master from the old one; WINCH; QUIT"""
     g = c.newest()
