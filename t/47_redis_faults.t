@@ -345,14 +345,14 @@ my $f;
 ok(wait_until(sub {
     $f = upload(jsonl(1), timeout => 5)->{json};
     return $f->{id} && main::at('other', 'EXISTS', "{batch}:f:$f->{id}") == 1;
-}, 30), 'a file that only the other one was told of');
+}, 30), 'a file that the other one was told of');
+is(redis('EXISTS', "{batch}:f:$f->{id}"), 0, 'the first one was not');
 
 # who knows of it dies there
 
 main::point('redis');
 kill 'KILL', $moves;
 kill 'CONT', $asleep;
-is(redis('EXISTS', "{batch}:f:$f->{id}"), 0, 'the first one was not');
 my %seen;
 ok(wait_until(sub {
     my $r = http('GET', "/v1/files/$f->{id}", timeout => 5);
