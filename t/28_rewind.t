@@ -52,7 +52,11 @@ sub each_once {
     Test::More::is($b->{status}, 'completed', 'completed');
     Test::More::is_deeply($b->{request_counts},
         { total => $n, completed => $n, failed => 0 }, 'counts');
-    Test::More::is_deeply([map { $_->{custom_id} } output_lines($b)],
+
+    my $r = wait_answer("/v1/files/$b->{output_file_id}/content");
+    Test::More::is($r->{status}, 200, 'content');
+    Test::More::is_deeply([map { json_decode($_)->{custom_id} }
+                           split /\n/, $r->{body}],
                           [map { "req-$_" } 1 .. $n],
                           'each line once, in order');
 }

@@ -90,7 +90,10 @@ sub good {
 
     my $b = run_batch(jsonl(2, prefix => 'after-'));
     Test::More::is($b->{status}, 'completed', "row 67: $what: a good batch");
-    Test::More::is(get_batch($w->{batch})->{status}, 'completed',
+
+    my $r = wait_answer("/v1/batches/$w->{batch}");
+    Test::More::is($r->{status}, 200, "row 67: $what: the old one");
+    Test::More::is((json_decode($r->{body}) // {})->{status}, 'completed',
                    "row 67: $what: and the old one");
 }
 
@@ -164,7 +167,11 @@ sub running {
         Test::More::is_deeply($b->{request_counts},
             { total => $n, completed => $n, failed => 0 },
             "row 67: $name: counts");
-        Test::More::is_deeply([map { $_->{custom_id} } output_lines($b)],
+
+        my $r = wait_answer("/v1/files/$b->{output_file_id}/content");
+        Test::More::is($r->{status}, 200, "row 67: $name: content");
+        Test::More::is_deeply([map { json_decode($_)->{custom_id} }
+                               split /\n/, $r->{body}],
                               [map { "req-$_" } 1 .. $n],
                               "row 67: $name: each line once");
     }

@@ -103,15 +103,10 @@ sub start {
     return $b;
 }
 
-# an object, as soon as the index is there: each worker has its own link, and so
-# its own opinion whether that is so
+# an object, as soon as the index is there
 
 sub known {
-    my ($path) = @_;
-    my $r = wait_until(sub { my $x = api('GET', $path);
-                             $x->{status} != 503 && $x }, 20);
-
-    return $r && $r->{json};
+    return json_decode(wait_answer($_[0])->{body});
 }
 
 sub check {
@@ -121,7 +116,11 @@ sub check {
     Test::More::is($b->{status}, 'completed', 'completed');
     Test::More::is_deeply($b->{request_counts},
         { total => $n, completed => $n, failed => 0 }, 'counts');
-    Test::More::is_deeply([map { $_->{custom_id} } output_lines($b)],
+
+    my $r = wait_answer("/v1/files/$b->{output_file_id}/content");
+    Test::More::is($r->{status}, 200, 'content');
+    Test::More::is_deeply([map { json_decode($_)->{custom_id} }
+                           split /\n/, $r->{body}],
                           [map { "req-$_" } 1 .. $n],
                           'each line once, in order');
 }

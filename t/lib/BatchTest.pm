@@ -62,7 +62,7 @@ our @EXPORT = qw(
     multipart redis redis_stop redis_start mock_start mock_stop mock_get
     mock_stats mock_reset mock_paths nginx_pid nginx_stop nginx_start
     nginx_workers server_port test_dir store_dir slurp wait_until
-    error_log_text wait_ready error_body
+    error_log_text wait_ready error_body wait_answer
 );
 
 our ($Root, $Dir, $Port, $Binary, $Module);
@@ -445,6 +445,20 @@ sub wait_ready {
                         || $status->{workers} < (my @pids = nginx_workers()));
         return http('GET', '/v1/files?limit=1', timeout => 5)->{status} != 503;
     }, 10);
+}
+
+
+# What a path's answer is when it is no 503 any more.  Each worker has its own
+# link to Redis, and so its own opinion whether the index is there.
+
+sub wait_answer {
+    my ($path) = @_;
+    my $r;
+
+    wait_until(sub { $r = http('GET', $path, timeout => 5);
+                     $r->{status} != 503 }, 20);
+
+    return $r;
 }
 
 
