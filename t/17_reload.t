@@ -4,6 +4,7 @@ use lib 't/lib';
 use BatchTest;
 use Test::Nginx::Socket 'no_plan';
 
+use Digest::MD5 'md5_hex';
 use IO::Select;
 use IO::Socket::INET;
 
@@ -315,3 +316,26 @@ my @got = map { main::status($_) } @waiting;
 is(scalar(grep { $_ != 503 && $_ != 200 } @got), 0, "never a 404: @got");
 ok(wait_until(sub { api('GET', "/v1/files/$id")->{status} == 200 }, 15),
    'it is known again');
+
+
+=== TEST 13: a reload while parts are joined and summed
+--- flow
+my $part = 'x' x 33554432;
+my $md5 = md5_hex($part);
+my @ask;
+
+for (1 .. 4) {
+    my $u = api('POST', '/v1/uploads', { purpose => 'user_data',
+        filename => 'a.txt', bytes => length $part,
+        mime_type => 'text/plain' })->{json};
+    my ($body, $type) = BatchTest::multipart(
+        data => { data => $part, filename => 'a.txt' });
+    my $p = api('POST', "/v1/uploads/$u->{id}/parts", undef, body => $body,
+                headers => ['Content-Type' => $type])->{json};
+    push @ask, ['POST', "/v1/uploads/$u->{id}/complete",
+                qq({"part_ids":["$p->{id}"],"md5":"$md5"})];
+}
+
+my @waiting = map { main::ask(@$_) } @ask;
+main::reloaded();
+is(main::status($_), 200, 'completed') for @waiting;

@@ -595,7 +595,7 @@ ngx_http_batch_complete_pass(ngx_http_batch_op_t *op, ngx_fd_t fd, u_char *buf,
 
     for (off = 0; off < c->st.upload.bytes; off += n) {
 
-        if (ngx_http_batch_task_quit()) {
+        if (ngx_http_batch_task_stop()) {
             return NGX_ABORT;
         }
 

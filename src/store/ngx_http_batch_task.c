@@ -119,6 +119,13 @@ ngx_http_batch_task_quit(void)
 }
 
 
+ngx_uint_t
+ngx_http_batch_task_stop(void)
+{
+    return ngx_terminate ? 1 : 0;
+}
+
+
 static void
 ngx_http_batch_task_run(void *data, ngx_log_t *log)
 {

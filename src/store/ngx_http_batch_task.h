@@ -47,4 +47,8 @@ void ngx_http_batch_task_close(void);
 /* 1 once the worker was told to leave: long tasks look at it and stop */
 ngx_uint_t ngx_http_batch_task_quit(void);
 
+/* the same for what a client waits for: a worker that quits gracefully, as after
+ * a reload, ends its requests first; 1 once it was told to stop at once */
+ngx_uint_t ngx_http_batch_task_stop(void);
+
 #endif

@@ -338,7 +338,7 @@ ngx_http_batch_join(ngx_fd_t in, off_t size, ngx_fd_t out, off_t *off,
 
     for (done = 0; done < size; done += n) {
 
-        if (ngx_http_batch_task_quit()) {
+        if (ngx_http_batch_task_stop()) {
             rc = NGX_ABORT;
             break;
         }
