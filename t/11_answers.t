@@ -129,8 +129,19 @@ $tries{$_->{line}}++ for @{ mock_get('/mock/log')->{data} };
 my %twice = map { $_ => 1 } qw(cut cutchunk close garbage html500 s429 s500
                                s503);
 
+# an idle connection may be closed just as it is taken: an attempt that the mock
+# has not seen, and that nginx tells of
+
+my %torn = map { $_ => 1 } qw(cut cutchunk close garbage);
+my %lost;
+my $log = error_log_text();
+$lost{$1}++ while $log =~ /(?:prematurely\ closed|reset\ by\ peer
+                      |Broken\ pipe)[^\n]*\ line:\ (\d+),\ attempt:\ 1/gx;
+
 for my $i (0 .. $#names) {
-    is($tries{$i + 1}, $twice{$names[$i]} ? 2 : 1, "attempts: $names[$i]");
+    my $n = $twice{$names[$i]} ? 2 : 1;
+    $n -= $lost{$i + 1} // 0 if $n == 2 && !$torn{$names[$i]};
+    is($tries{$i + 1}, $n, "attempts: $names[$i]");
 }
 
 

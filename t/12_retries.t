@@ -106,7 +106,7 @@ like($l->{response}{body}{headers}, qr/^x-attempt: 3\r$/mi, 'the third');
 
 === TEST 9: a line's deadline ends its attempts
 --- api_config
-    batch_timeout 1s;
+    batch_timeout 4s;
     batch_retries 1000;
 --- flow
 my $b = run_batch(jsonl(1, mock => 'status=500'));
