@@ -38,9 +38,9 @@ mkdir -p "$logs"
 tally() {
     local p f s
 
-    s=$(grep -ciE '^ok .*# *skip' "$1")
-    p=$(($(grep -c '^ok ' "$1") - s))
-    f=$(grep -c '^not ok ' "$1")
+    s=$(grep -aciE '^ok .*# *skip' "$1")
+    p=$(($(grep -ac '^ok ' "$1") - s))
+    f=$(grep -ac '^not ok ' "$1")
 
     if [ "$2" != 0 ] && [ "$f" = 0 ]; then
         f=1
@@ -58,7 +58,22 @@ tally() {
         say "--- $name: $p passed, $s skipped, $(($(date +%s) - t0)) s"
     fi
 
-    grep -iE '^ok .*# *skip' "$1" | sed -E 's/^ok [0-9]* *-? *#? */    SKIPPED: /I'
+    grep -aiE '^ok .*# *skip' "$1" | sed -E 's/^ok [0-9]* *-? *#? */    SKIPPED: /I'
+}
+
+
+# begin NAME SECONDS COMMAND... - in the background, what stage NAME waits for
+
+declare -A early
+
+trap '[ ${#early[@]} = 0 ] || kill "${early[@]}"' EXIT
+
+begin() {
+    local name=$1 seconds=$2
+    shift 2
+
+    timeout -k 10 "$seconds" "$@" > "$logs/$name.log" 2>&1 < /dev/null &
+    early[$name]=$!
 }
 
 
@@ -72,11 +87,16 @@ stage() {
     say
     say "=== $name"
 
-    timeout --foreground -k 10 "$seconds" "$@" > "$log" 2>&1 || rc=$?
+    if [ -n "${early[$name]:-}" ]; then
+        wait "${early[$name]}" || rc=$?
+        unset "early[$name]"
+    else
+        timeout --foreground -k 10 "$seconds" "$@" > "$log" 2>&1 || rc=$?
+    fi
 
     [ $rc != 124 ] || echo "not ok - $name: no end after $seconds s" >> "$log"
 
-    if [ $rc != 0 ] || grep -q '^not ok ' "$log"; then
+    if [ $rc != 0 ] || grep -aq '^not ok ' "$log"; then
         # the failures and what is said about each, not what went well
 
         awk '/^ok / { on = 0; next }
@@ -99,7 +119,20 @@ test_nginx() {
 
 
 prove_all() {
-    local files=(${T:-"$ROOT"/t/*.t})
+    local f files=(${T:-})
+
+    # the slow ones first, or one of them runs alone at the end
+
+    if [ ${#files[@]} = 0 ]; then
+        for f in "$ROOT"/t/{17,46,47,64,36,08,43,60,29,14,63,45}_*.t \
+                 "$ROOT"/t/*.t
+        do
+            case " ${files[*]:-} " in
+                *" $f "*) ;;
+                *) files+=("$f") ;;
+            esac
+        done
+    fi
 
     [ -e "${files[0]}" ] || die "no test files"
 
@@ -192,7 +225,7 @@ run_build() {
 }
 
 
-# The fuzz targets of src/core, two at a time, FUZZ seconds each (20): what is
+# The fuzz targets of src/core, three at a time, FUZZ seconds each (20): what is
 # new to them since the last run they find in the seeds.  A finding stands in
 # build/fuzz/<target>/.
 
@@ -217,7 +250,7 @@ run_fuzz() {
 
     # every target reports for itself: one that fails does not stop the others
 
-    echo "$targets" | tr ' ' '\n' | xargs -P 2 -I{} make -s -C "$ROOT/t/fuzz" \
+    echo "$targets" | tr ' ' '\n' | xargs -P 3 -I{} make -s -C "$ROOT/t/fuzz" \
         BUILD="$BUILD/fuzz" SECONDS="$seconds" TARGETS={} run
 }
 
@@ -361,7 +394,16 @@ for s in "$@"; do
         build)  stage build 300 "$self" --run build ;;
         source) stage source 300 "$self" --run source ;;
         unit)   stage unit 240 "$self" --run unit ;;
-        fuzz)   stage fuzz 300 "$self" --run fuzz ;;
+        fuzz)
+            # an engine is installed and made to run meanwhile
+            case " $* " in
+                *" fuzz "*" llama "*)
+                    begin llama 600 "$ROOT/scripts/llama.sh"
+                    ;;
+            esac
+
+            stage fuzz 300 "$self" --run fuzz
+            ;;
         nginx)  stage nginx 900 "$self" --run nginx ;;
         asan)   stage asan 1200 "$self" --run asan ;;
         e2e)
