@@ -3,7 +3,7 @@
 # the protocol in every order of events, and that the model notices when one of
 # the protocol's protections is removed.  spec/README.md says what it all means.
 #
-#     quick    the smallest configurations (a minute)
+#     quick    only the smallest configurations
 #     full     also the large ones (half an hour, 6 GB)
 #
 # One line a configuration: states, result, seconds.  Not 0 if an invariant

@@ -91,6 +91,7 @@ struct ngx_http_batch_run_s {
     ngx_msec_t                    claim_after;    /* nothing free before */
     ngx_msec_t                    claimed_at;     /* the last claim was sent */
     ngx_uint_t                    pauses;         /* claims in vain, in a row */
+    ngx_uint_t                    hurried;        /* since the claim was sent */
     ngx_uint_t                    starved;        /* of a job, all are taken */
     ngx_uint_t                    claiming;
     ngx_uint_t                    idle;           /* ... with no chunk here */
@@ -129,7 +130,7 @@ typedef enum {
 
 
 /*
- * Allocated by a claim (ngx_calloc), freed by ngx_http_batch_chunk_free_check()
+ * Allocated by a claim (ngx_calloc), freed by ngx_http_batch_chunk_free()
  * when GONE and no task, no index call, no line and no timer points to it.
  */
 

@@ -255,6 +255,7 @@ ngx_http_batch_run_hurry(ngx_http_batch_run_t *run)
     run->claim_after = ngx_current_msec;
     run->pauses = 0;
     run->starved = 0;
+    run->hurried = run->claiming;
 
     ngx_http_batch_dispatch_wake();
 }
@@ -263,6 +264,12 @@ ngx_http_batch_run_hurry(ngx_http_batch_run_t *run)
 void
 ngx_http_batch_run_pause(ngx_http_batch_run_t *run)
 {
+    if (run->hurried) {
+        /* the claim was sent before there was something: it says nothing */
+        run->hurried = 0;
+        return;
+    }
+
     run->claim_after = ngx_current_msec
                        + ((ngx_msec_t) NGX_HTTP_BATCH_PAUSE << run->pauses);
 

@@ -71,6 +71,9 @@ void ngx_http_batch_args_str(ngx_http_batch_args_t *a, const ngx_str_t *s);
 void ngx_http_batch_args_text(ngx_http_batch_args_t *a, const char *s);
 void ngx_http_batch_args_int(ngx_http_batch_args_t *a, int64_t n);
 
+/* when it is sent: puts the server behind all that is named after it */
+void ngx_http_batch_args_named(ngx_http_batch_args_t *a);
+
 /* claim said that Redis has this time, ms */
 void ngx_http_batch_index_clock_seen(int64_t ms);
 

@@ -111,9 +111,9 @@ sub put {
 }
 
 sub claim {
-    my ($b, $who, $nonce, $lease, $clock) = @_;
+    my ($b, $who, $nonce, $lease, $clock, $jobs) = @_;
     my $r = run('claim', ['gen:s', "b:$b", "c:$b", "l:$b", 'active'], $b, $who,
-                $nonce, $lease // $LEASE, $clock // 0);
+                $nonce, $lease // $LEASE, $clock // 0, $jobs // 1);
     return $r unless ref $r && @$r > 1;
 
     return {what => $r->[1], chunk => $r->[2], epoch => $r->[3],
@@ -386,7 +386,23 @@ is redis('ZSCORE', '{t}:bl:0', 'a'), '1763645912345679', 'all digits';
 ok +(grep { $_ eq 'a' } @{run('active', ['gen:s', 'active'], 99, 0)->[2]}),
     'it is active';
 is scalar @{run('active', ['gen:s', 'active'], 2, 0)->[2]}, 2, 'active: limit';
+
+redis('ZADD', '{t}:many', $_, "i$_") for 1 .. 11;
+my %turns;
+
+for my $turn (0 .. 4) {
+    my $ids = run('active', ['gen:s', 'many'], 4, $turn)->[2];
+    is "@$ids[0, 1]", 'i1 i2', "turn $turn: the oldest";
+    $turns{$_} = 1 for @$ids;
+}
+
+is scalar keys %turns, 11, 'and the others in turn';
+redis('DEL', '{t}:many');
+is brief('a', 'w1', 'n1', $LEASE, 0, 0), '0 0 0 validating',
+    'w1 has no room for a job';
 is brief('a', 'w1', 'n1'), '1 0 1 validating', 'w1 validates';
+is brief('a', 'w1', 'n1', $LEASE, 0, 0), '1 0 1 validating',
+    'what it has it hears of without room, too';
 is brief('a', 'w1', 'n1'), '1 0 1 validating', 'the same nonce, the same claim';
 is brief('a', 'w1', 'n2'), '0 0 0 validating', 'another nonce: leased';
 is brief('a', 'w2', 'n1'), '0 0 0 validating', 'another owner: leased';
