@@ -26,7 +26,7 @@ for group in "$@"; do
     case $group in
         build)
             want+=(gcc libc6-dev make nginx nginx-dev libhiredis-dev
-                   libjansson-dev)
+                   libjansson-dev libssl-dev)
             case ${CC:-gcc} in
                 gcc) ;;
                 *) command -v "${CC%% *}" > /dev/null || want+=("${CC%% *}") ;;
@@ -49,7 +49,7 @@ for group in "$@"; do
             [ "$(id -u)" != 0 ] || want+=(mount e2fsprogs xfsprogs)
             ;;
         fuzz)
-            want+=(clang libc6-dev make)
+            want+=(clang libc6-dev make libssl-dev)
 
             # the runtimes are in a package that is named by the version
 

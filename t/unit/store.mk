@@ -55,7 +55,7 @@ $(BUILD)/%.o: %.c $(HEADERS) store.mk
 	$(CC) $(CFLAGS) $(FLAGS) -c -o $@ $<
 
 $(BUILD)/store_%: $(BUILD)/store_%.o $(OBJECTS)
-	$(CC) $(CFLAGS) $(FLAGS) -o $@ $^ -ljansson -lpthread
+	$(CC) $(CFLAGS) $(FLAGS) -o $@ $^ -ljansson -lcrypto -lpthread
 
 speed: $(BUILD)/store_speed
 	@rm -rf $(BUILD)/dir

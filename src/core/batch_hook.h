@@ -1,0 +1,39 @@
+/*
+ * Webhooks: what is sent, and its signature, as OpenAI's service and the
+ * Standard Webhooks have it.
+ *
+ *   body        {"id":"evt_...","object":"event","created_at":<seconds>,
+ *                "type":"batch.completed","data":{"id":"batch_..."}}
+ *   signature   "v1," and base64 of HMAC-SHA256(key, id.timestamp.body)
+ *
+ * The ids come from the batch's id and its status: whoever sends it again, also
+ * after a crash, uses the same ones.
+ */
+
+#ifndef _BATCH_HOOK_H_INCLUDED_
+#define _BATCH_HOOK_H_INCLUDED_
+
+#include "batch_core.h"
+#include "batch_id.h"
+#include "batch_state.h"
+
+/* both with the NUL */
+#define BATCH_HOOK_ID         37       /* "evt_" and 32 hex digits */
+#define BATCH_HOOK_SIGNATURE  48       /* "v1," and 44 characters */
+
+#define BATCH_HOOK_BODY       256      /* no body is longer, NUL included */
+
+/* "wh_" or "evt_" and a hash of batch and status.  BATCH_ERROR: libcrypto has
+ * refused. */
+int batch_hook_id(const char *prefix, const char *batch_id,
+    batch_status_e status, char id[BATCH_HOOK_ID]);
+
+/* its length, or BATCH_ERROR; at: seconds, when the batch ended */
+int batch_hook_body(const char *batch_id, batch_status_e status, int64_t at,
+    char body[BATCH_HOOK_BODY]);
+
+/* BATCH_OK or BATCH_ERROR; at: seconds, of this attempt */
+int batch_hook_sign(const batch_str_t *key, const char *id, int64_t at,
+    const batch_str_t *body, char signature[BATCH_HOOK_SIGNATURE]);
+
+#endif
