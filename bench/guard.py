@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 
-from rig import ROOT, Rig, end, lines_file
+from rig import ROOT, Rig, bodies_file, client, end, lines_file
 
 FILE = ROOT + '/bench/guard.json'
 SMALL, LARGE = 1000, 4000
@@ -44,14 +44,31 @@ def total(path):
     raise RuntimeError(f'{path}: no total')
 
 
+def counted(rig):
+    """nginx under callgrind, and where the counts will be once it has ended"""
+    out = f'{rig.dir}/callgrind'
+    return rig.start_nginx(1, 64, wrap=(
+        'valgrind', '-q', '--tool=callgrind', '--trace-children=no',
+        f'--callgrind-out-file={out}')), out
+
+
+def plain(n):
+    """Instructions of a whole life with n requests that are just proxied."""
+    with Rig('guard') as rig:
+        rig.start_upstream()
+        node, out = counted(rig)
+        client(node.port, '/v1/chat/completions', '-c', 64, '-n', n, '-f',
+               bodies_file(rig, 'bodies', 1000, 520))
+        end(node.proc)
+
+        return total(out)
+
+
 def run(n):
     """Instructions and Redis commands of a whole life with one batch."""
     with Rig('guard') as rig:
         rig.start_upstream()
-        out = f'{rig.dir}/callgrind'
-        node = rig.start_nginx(1, 64, wrap=(
-            'valgrind', '-q', '--tool=callgrind', '--trace-children=no',
-            f'--callgrind-out-file={out}'))
+        node, out = counted(rig)
         file_id = node.upload(lines_file(rig, 'l.jsonl', n, 520))
         commands = rig.redis_commands()
         batch = node.create(file_id)
@@ -85,6 +102,11 @@ def repo():
 def within(found):
     want = repo()
     return all(n <= want[what] * ROOM for what, n in found.items())
+
+
+def plain_instructions():
+    """of a proxied request"""
+    return round((plain(LARGE) - plain(SMALL)) / (LARGE - SMALL))
 
 
 def count():

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 
+import guard
 from rig import (BUILD, ROOT, Rig, bodies_file, client, lines_file, words)
 from table import alternate, median, middle, ratio
 
@@ -109,6 +110,14 @@ def p1_p2(table, opts):
                           ratio(r, 'module', 'wrk', 'cpu'), 'x', at_most=1.3)
                 rig.stop_nginx()
                 wipe(rig)
+
+    # user space only, but exact
+
+    module = guard.count()['instructions per line']
+    plain = guard.plain_instructions()
+    table.add('P2', 'module', module, 'instructions a line')
+    table.add('P2', 'proxied request', plain, 'instructions')
+    table.add('P2', 'module to proxied request', module / plain, 'x')
 
 
 def wipe(rig):

@@ -11,8 +11,10 @@
 #include <sys/random.h>
 
 
-/* bytes of a run held while merging */
-#define NGX_HTTP_BATCH_DEDUP_READ   (64 * 1024)
+/* bytes of all runs held while merging, and of one of them */
+#define NGX_HTTP_BATCH_DEDUP_READ      (8 * 1024 * 1024)
+#define NGX_HTTP_BATCH_DEDUP_READ_MAX  (64 * 1024)
+#define NGX_HTTP_BATCH_DEDUP_READ_MIN  (4 * 1024)
 
 /* different ids of one hash: with a keyed hash even two never happen */
 #define NGX_HTTP_BATCH_DEDUP_SAME   4
@@ -30,6 +32,7 @@
 
 typedef struct {
     ngx_http_batch_dedup_entry_t   *buf;
+    size_t                          room;       /* of buf, entries */
     size_t                          n;          /* entries in buf */
     size_t                          pos;
     uint64_t                        next;       /* entry in the file */
@@ -51,7 +54,9 @@ typedef struct {
 } ngx_http_batch_dedup_group_t;
 
 
-size_t  ngx_http_batch_dedup_max = 1024 * 1024;
+/* glibc's qsort() takes as much again for its merging: 12 MB at most */
+
+size_t  ngx_http_batch_dedup_max = 256 * 1024;
 
 
 /* SipHash-1-3: ids are a stranger's, who must not choose our collisions */
@@ -385,7 +390,7 @@ ngx_http_batch_dedup_fill(ngx_http_batch_dedup_t *d,
     size = sizeof(ngx_http_batch_dedup_entry_t);
 
     r->pos = 0;
-    r->n = ngx_min(NGX_HTTP_BATCH_DEDUP_READ / size, r->left);
+    r->n = ngx_min(r->room, r->left);
 
     p = (u_char *) r->buf;
     off = (off_t) (r->next * size);
@@ -513,7 +518,7 @@ static ngx_int_t
 ngx_http_batch_dedup_merge_all(ngx_http_batch_dedup_t *d,
     ngx_http_batch_dedup_group_t *g)
 {
-    size_t                       i, *heap;
+    size_t                       i, room, size, *heap;
     u_char                      *mem;
     uint64_t                     next;
     ngx_int_t                    rc;
@@ -527,7 +532,14 @@ ngx_http_batch_dedup_merge_all(ngx_http_batch_dedup_t *d,
     d->entries = NULL;
     d->nalloc = 0;
 
-    mem = ngx_calloc(d->nruns * (NGX_HTTP_BATCH_DEDUP_READ
+    size = NGX_HTTP_BATCH_DEDUP_READ / d->nruns;
+    size = ngx_min(size, NGX_HTTP_BATCH_DEDUP_READ_MAX);
+    size = ngx_max(size, NGX_HTTP_BATCH_DEDUP_READ_MIN);
+
+    room = size / sizeof(ngx_http_batch_dedup_entry_t);
+    size = room * sizeof(ngx_http_batch_dedup_entry_t);
+
+    mem = ngx_calloc(d->nruns * (size
                                  + sizeof(ngx_http_batch_dedup_run_t)
                                  + sizeof(size_t)), d->log);
     if (mem == NULL) {
@@ -535,13 +547,14 @@ ngx_http_batch_dedup_merge_all(ngx_http_batch_dedup_t *d,
     }
 
     runs = (ngx_http_batch_dedup_run_t *)
-               (mem + d->nruns * NGX_HTTP_BATCH_DEDUP_READ);
+               (mem + d->nruns * size);
     heap = (size_t *) (runs + d->nruns);
     next = 0;
 
     for (i = 0; i < d->nruns; i++) {
         runs[i].buf = (ngx_http_batch_dedup_entry_t *)
-                          (mem + i * NGX_HTTP_BATCH_DEDUP_READ);
+                          (mem + i * size);
+        runs[i].room = room;
         runs[i].next = next;
         runs[i].left = d->runs[i];
 
