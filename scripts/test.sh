@@ -64,7 +64,7 @@ tally() {
 
 # begin NAME SECONDS COMMAND... - in the background, what stage NAME waits for
 
-declare -A early
+declare -A early=()
 
 trap '[ ${#early[@]} = 0 ] || kill "${early[@]}"' EXIT
 
