@@ -285,6 +285,7 @@ run_fault() {
     {
         fault_run SEED=12 FAULTS=master,upgrade,quit TIME=12 GAP=0.3
         fault_run SEED=15 FAULTS=stop TIME=4 GAP=0.2
+        fault_run SEED=19 NODES=2 FAULTS=node,node_cut,worker TIME=8
         fault_cuts ext4
         fault_cuts xfs
     } > "$log" 2>&1 &
@@ -293,6 +294,8 @@ run_fault() {
     fault_run SEED=11 FAULTS=worker TIME=8 GAP=0.3
     fault_run SEED=13 FAULTS=reload TIME=8 GAP=0.1
     fault_run SEED=14 FAULTS=redis,redis_empty,flushall TIME=8
+    fault_run SEED=18 TIME=8 \
+        FAULTS=redis_rewind,script_flush,client_kill,redis_oom,redis_readonly
     fault_run SEED=16 TIME=20 GAP=0.3
 
     wait $pid || rc=1

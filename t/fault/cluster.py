@@ -5,8 +5,10 @@
 #
 # A generation is a master with its workers, on one of two ports.  After the
 # death of a master its workers live on and keep the port, so the next
-# generation listens on the other one, on the same store and the same Redis.
+# generation listens on a free one, on the same store and the same Redis.  Of
+# several nodes each is a generation, whose way to Redis can be cut.
 
+import collections
 import os
 import random
 import signal
@@ -16,6 +18,7 @@ import time
 import urllib.request
 
 from guard import Reaper, alive, children, proc_stat, spawn
+from relay import Relay
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
@@ -82,12 +85,15 @@ class Cluster:
         self.redis_pid = 0
         self.mock_pid = 0
         self.generations = []     # those that have a process, the last is new
-        self.count = 0
-        self.reloads = 0
+        self.started = 0
+        self.count = collections.Counter()    # kills by process, losses, ...
         self.killed = {}          # pid -> time.time() of the SIGKILL
+        self.orphans = set()      # killed workers without a master
+        self.relays = {}          # port -> Relay, of several nodes
         self.explained = []       # of grave lines in the error log
         self.environment = {}     # of nginx
         self.redis_options = []
+        self.redis_environment = {}
         self.ended = {}           # worker -> time.time() when it was missed
         self.mock_deaths = []     # time.time()
         self.lock = threading.RLock()
@@ -103,16 +109,25 @@ class Cluster:
         os.makedirs(self.path('redis'))
         self.own(self.dir)
         self.reaper.start()
-        self.ports = [Port(), Port()]
+        nodes = self.options.get('nodes', 1)
+        self.ports = [Port() for _ in range(nodes + 1)]
         self.mock_port = Port()
         self.redis_start()
         self.mock_start()
-        port = self.nginx_start().port.number
 
-        # the index is there, for each worker
+        for port in self.ports if nodes > 1 else []:
+            relay = Relay(self.path('redis.%d.sock' % port.number),
+                          self.path('redis.sock'))
+            self.relays[port.number] = relay
+            relay.start()
 
-        wait_until(lambda: all(self.answers(port, '/v1/files?limit=1')
-                               for _ in range(8)), 30, 'the index')
+        for _ in range(nodes):
+            port = self.nginx_start().port.number
+
+            # the index is there, for each worker
+
+            wait_until(lambda: all(self.answers(port, '/v1/files?limit=1')
+                                   for _ in range(8)), 30, 'the index')
 
     def own(self, path):
         """root's workers become the owner of the checkout"""
@@ -124,6 +139,8 @@ class Cluster:
 
     def kill(self, pid, signo=signal.SIGKILL):
         """a signal; True if the process was there"""
+        role = self.role(pid) if signo == signal.SIGKILL else ''
+
         try:
             os.kill(pid, signo)
         except ProcessLookupError:
@@ -131,16 +148,38 @@ class Cluster:
 
         if signo == signal.SIGKILL:
             self.killed[pid] = time.time()
+            self.count['killed ' + role] += 1
 
-            if pid == self.mock_pid:
+            if role == 'upstream':
                 self.mock_deaths.append(time.time())
 
+            elif role == 'orphan':
+                self.orphans.add(pid)
+
         return True
+
+    def role(self, pid):
+        """what the process is; orphan: a worker whose master was killed"""
+        for role, one in (('redis', self.redis_pid),
+                          ('upstream', self.mock_pid)):
+            if pid == one:
+                return role
+
+        for g in list(self.generations):
+            if pid in g.masters:
+                return 'master'
+
+        stat = proc_stat(pid)
+        masters = {m for g in list(self.generations) for m in g.masters}
+        return 'worker' if stat and stat[1] in masters - set(self.killed) \
+            else 'orphan'
 
     def gone(self, pid, seconds=20):
         wait_until(lambda: not alive(pid), seconds, 'end of %d' % pid)
 
-    def redis_start(self, *arguments):
+    def redis_start(self, *arguments, wait=True):
+        environment = dict(os.environ, **self.redis_environment)
+
         with self.lock:
             self.redis_pid = self.spawn(
                 [self.options['redis'], '--port', '0',
@@ -148,9 +187,10 @@ class Cluster:
                  '--unixsocketperm', '777', '--appendonly', 'yes',
                  '--save', '', '--dir', self.path('redis'),
                  '--daemonize', 'no', *self.redis_options, *arguments],
-                'redis.log')
+                'redis.log', env=environment)
 
-        wait_until(self.redis_ready, 30, 'Redis')
+        if wait:
+            wait_until(self.redis_ready, 30, 'Redis')
 
     def redis_ready(self):
         try:
@@ -215,8 +255,8 @@ class Cluster:
         used = {g.port.number for g in self.generations}
         port = next(p for p in self.ports if p.number not in used)
 
-        self.count += 1
-        g = Generation(self.count, port)
+        self.started += 1
+        g = Generation(self.started, port)
         conf = self.path('nginx.%d.conf' % g.number)
 
         with open(conf, 'w') as f:
@@ -262,8 +302,12 @@ class Cluster:
 
         text = read(os.path.join(ROOT, 't/fault/nginx.conf')).decode()
 
+        redis = 'redis.%d.sock' % g.port.number if self.relays \
+            else 'redis.sock'
+
         for name, value in (
                 ('MODULE', self.options['module']), ('USER', user),
+                ('REDIS', self.path(redis)),
                 ('WORKERS', self.options['workers']), ('DIR', self.dir),
                 ('GENERATION', g.number), ('PORT', g.port.number),
                 ('MOCK', self.mock_port.number),
@@ -306,6 +350,10 @@ class Cluster:
 
     def newest(self):
         return self.generations[-1]
+
+    def some(self, rng):
+        """one of those that have a master"""
+        return rng.choice([g for g in self.generations if g.master])
 
     def forget(self):
         """drops generations that have no process any more"""

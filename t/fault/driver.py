@@ -31,6 +31,7 @@ class Driver:
         self.counts = collections.Counter()
         self.actors = []
         self.begun = time.monotonic()
+        self.account = None
 
     def random(self, name):
         """of its own for each thread, so that they do not disturb it"""
@@ -144,9 +145,9 @@ class Driver:
         self.durable.join()
         final.logs(self)
         failures = history.judge_failures()
-        account = Account(cluster, history, self.durable,
-                          cluster.path('mock.log'))
-        found.update(account.summary(), left=left, hidden=hidden,
+        self.account = Account(cluster, history, self.durable,
+                               cluster.path('mock.log'))
+        found.update(self.account.summary(), left=left, hidden=hidden,
                      requests_of_clients=history.requests,
                      failed_requests={k: {'explained': a, 'not': b}
                                       for k, (a, b) in failures.items()})
@@ -199,7 +200,9 @@ class Driver:
         history = self.history
         summary['injected'] = dict(self.counts)
         summary['kills'] = len(self.cluster.killed)
-        summary['reloads'] = self.cluster.reloads
+        summary['counts'] = dict(self.cluster.count)
+        summary['missing'] = history.tally['missing']
+        summary['doubled'] = history.tally['doubled']
         summary['seconds'] = round(time.monotonic() - self.begun, 1)
         summary['violations'] = list(history.violations)
 

@@ -5,8 +5,6 @@
 # interleaved on the main thread, so none may wait in another way, and each is
 # driven to its end.  See README.md for adding some in a faults_<name>.py.
 
-import os
-import shutil
 import signal
 import time
 
@@ -24,7 +22,8 @@ SETUPS = []
 
 
 class Fault:
-    def __init__(self, run, excuses, weight, group, late, alone, after):
+    def __init__(self, run, excuses, weight, group, late, alone, after,
+                 nodes):
         self.run = run
         self.name = run.__name__
         self.excuses = excuses
@@ -33,9 +32,11 @@ class Fault:
         self.late = late
         self.alone = alone
         self.after = after
+        self.nodes = nodes
 
 
-def fault(excuses=(), weight=1, group='', late=False, alone=False, after=3):
+def fault(excuses=(), weight=1, group='', late=False, alone=False, after=3,
+          nodes=1):
     """
     excuses   what clients may see while it lasts: refused, cut, timeout,
               status:503, ...
@@ -45,12 +46,13 @@ def fault(excuses=(), weight=1, group='', late=False, alone=False, after=3):
               again by others
     alone     not part of "all"
     after     s that clients may feel it behind its end
+    nodes     needs so many
     """
     def enter(run):
         name = run.__name__.rstrip('_')
         run.__name__ = name
         TABLE[name] = Fault(run, excuses, weight, group, late, alone,
-                            after)
+                            after, nodes)
         return run
 
     return enter
@@ -74,7 +76,7 @@ def gone(pids, seconds=20):
 
 # --- workers -----------------------------------------------------------------
 
-@fault(excuses=('cut', 'status:503'), weight=6)
+@fault(excuses=('cut',), weight=6)
 def worker(c, rng):
     pids = c.workers()
 
@@ -84,7 +86,7 @@ def worker(c, rng):
     yield 0
 
 
-@fault(excuses=('cut', 'timeout', 'status:503'), weight=0.2, group='stop',
+@fault(excuses=('cut', 'timeout'), weight=0.2, group='stop',
        late=True)
 def stop(c, rng):
     """longer than a lease of 10 s: when it wakes, its chunks are others'"""
@@ -116,11 +118,11 @@ def pause(c, rng):
 
 # --- the master --------------------------------------------------------------
 
-@fault(excuses=('cut', 'refused', 'status:503'), weight=0.5, group='master',
+@fault(excuses=('cut', 'refused'), weight=0.5, group='master',
        late=True)
 def master(c, rng):
     """the workers live on as orphans; a new nginx on the same store"""
-    g = c.newest()
+    g = c.some(rng)
     c.workers(g)
     c.kill(g.master)
     yield from gone([g.master])
@@ -144,12 +146,12 @@ def master(c, rng):
 @fault(weight=0.5, group='master')
 def reload(c, rng):
     """every 200 ms for some seconds"""
-    g = c.newest()
+    g = c.some(rng)
 
     for _ in range(rng.randint(5, 15)):
         c.workers(g)
         c.kill(g.master, signal.SIGHUP)
-        c.reloads += 1
+        c.count['reloads'] += 1
         yield 0.2
 
     # old workers have lines to wait for
@@ -161,7 +163,7 @@ def reload(c, rng):
 @fault(weight=0.3, group='master')
 def upgrade(c, rng):
     """USR2: a new master from the old one; WINCH; QUIT"""
-    g = c.newest()
+    g = c.some(rng)
     old = g.master
     c.workers(g)
     c.kill(old, signal.SIGUSR2)
@@ -180,10 +182,10 @@ def upgrade(c, rng):
     g.master = new
 
 
-@fault(excuses=('refused', 'cut', 'status:503'), weight=0.3, group='master')
+@fault(excuses=('refused', 'cut'), weight=0.3, group='master')
 def quit_(c, rng):
     """a graceful end in the middle of all, and a new start"""
-    g = c.newest()
+    g = c.some(rng)
     c.workers(g)
     c.kill(g.master, signal.SIGQUIT)
     yield from gone([g.master], 60)
@@ -193,34 +195,7 @@ def quit_(c, rng):
     c.nginx_start()
 
 
-# --- Redis and upstream ------------------------------------------------------
-
-@fault(excuses=('status:503',), weight=2, group='redis', late=True,
-       after=LINK)
-def redis(c, rng):
-    c.kill(c.redis_pid)
-    yield from gone([c.redis_pid])
-    yield rng.random() * 1.5
-    c.redis_start()
-
-
-@fault(excuses=('status:503',), weight=1, group='redis', late=True,
-       after=LINK)
-def redis_empty(c, rng):
-    """it comes back without its file"""
-    c.kill(c.redis_pid)
-    yield from gone([c.redis_pid])
-    yield rng.random()
-    shutil.rmtree(os.path.join(c.path('redis'), 'appendonlydir'))
-    c.redis_start()
-
-
-@fault(excuses=('status:503',), weight=1, group='redis', late=True,
-       after=LINK)
-def flushall(c, rng):
-    c.redis('FLUSHALL')
-    yield 0
-
+# --- upstream ----------------------------------------------------------------
 
 @fault(weight=1.5, group='mock')
 def upstream(c, rng):

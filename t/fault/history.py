@@ -3,6 +3,7 @@
 # What was promised, what was seen, and what is wrong with it.  All threads
 # tell it; methods lock.
 
+import collections
 import hashlib
 import json
 import threading
@@ -25,7 +26,7 @@ class History:
         self.lock = threading.RLock()
         self.violations = []
         self.more = 0
-        self.failures = []        # (begun, ended, kind, method, path)
+        self.failures = []        # (begun, ended, kind, method, path, text)
         self.requests = 0
         self.faults = []          # {name, begun, ended or None, excuses, late}
         self.seen = {}            # batch id -> (ended, object) of a client
@@ -33,6 +34,7 @@ class History:
         self.batches = {}         # acknowledged: id -> spec
         self.specs = {}           # tag -> spec, from before the first request
         self.uploads = {}         # file name -> {key, acked}
+        self.tally = collections.Counter()    # lines missing, doubled
 
     def bad(self, text):
         with self.lock:
@@ -60,31 +62,36 @@ class History:
                    for f in self.faults)
 
     def late(self, begun, ended):
-        """may leases have been lost by workers that live"""
-        return any(f['late'] and f['begun'] <= ended
-                   and (f['ended'] is None or begun <= f['ended'] + 15)
-                   for f in self.faults)
+        """may leases have been lost by workers that live: the latest fault
+        that explains it, by its begin, or 0"""
+        return max((f['begun'] for f in self.faults
+                    if f['late'] and f['begun'] <= ended
+                    and (f['ended'] is None or begun <= f['ended'] + 15)),
+                   default=0)
 
     # --- answers -------------------------------------------------------------
 
     def answered(self, method, path, reply):
         kind = reply.failure
+        text = ''
 
         if reply.status >= 500:
             kind = 'status:%d' % reply.status
-            self.error_shape(method, path, reply)
 
-        elif reply.status >= 400:
-            self.error_shape(method, path, reply)
+        if reply.status >= 400:
+            text = self.error_shape(method, path, reply)
 
         with self.lock:
             self.requests += 1
 
             if kind:
                 self.failures.append((reply.begun, reply.ended, kind, method,
-                                      path))
+                                      path, text))
 
     def error_shape(self, method, path, reply):
+        """checks it; the message"""
+        error = {}
+
         try:
             error = json.loads(reply.body)['error']
             good = isinstance(error['message'], str) and 'code' in error
@@ -98,18 +105,20 @@ class History:
         if reply.status == 503 and 'retry-after' not in reply.headers:
             self.bad('%s %s: 503 without Retry-After' % (method, path))
 
+        return error.get('message', '') if good else ''
+
     def judge_failures(self):
         """counts by kind: (with an explanation, without one)"""
         counts = {}
 
-        for begun, ended, kind, method, path in self.failures:
+        for begun, ended, kind, method, path, text in self.failures:
             good = self.excused(kind, begun, ended)
             pair = counts.setdefault(kind, [0, 0])
             pair[0 if good else 1] += 1
 
             if not good:
-                self.bad('%.3f %s %s: %s, and no fault explains it'
-                         % (begun, method, path, kind))
+                self.bad('%.3f %s %s: %s %s, and no fault explains it'
+                         % (begun, method, path, kind, text))
 
         return counts
 

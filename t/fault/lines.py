@@ -4,6 +4,7 @@
 # Every question is unique, and the mock repeats it: an answer that belongs to
 # another line, another batch or another run is found by its text.
 
+import collections
 import json
 
 # kind -> (weight, script for the mock, ends in the error file)
@@ -68,21 +69,25 @@ class Spec:
         return ''.join(out).encode()
 
 
-def verify(spec, batch, output, error):
+def verify(spec, batch, output, error, tally):
     """
     The files (bytes or None) of a batch that has ended against its spec: a
-    list of what is wrong, the first few.
+    list of what is wrong, the first few.  tally: a Counter of lines that are
+    missing and doubled.
     """
     wrong = []
-    seen = set()
+    seen = collections.Counter()
     tokens = 0
     counts = batch['request_counts']
     completed = verify_file(spec, output, False, seen, wrong)
     failed = verify_file(spec, error, True, seen, wrong)
     not_run = sum(1 for line in failed if unexecuted(line))
 
-    if len(seen) != spec.count:
-        missing = [i for i in range(spec.count) if i not in seen]
+    tally['doubled'] += sum(n - 1 for n in seen.values())
+    missing = [i for i in range(spec.count) if i not in seen]
+
+    if missing:
+        tally['missing'] += len(missing)
         wrong.append('%d lines missing, the first is %d'
                      % (len(missing), missing[0]))
 
@@ -111,7 +116,7 @@ def unexecuted(line):
 
 
 def verify_file(spec, data, is_error, seen, wrong):
-    """the lines that are good; adds to seen and wrong"""
+    """the lines that are good; counts those seen, adds to wrong"""
     good = []
     last = -1
     prefix = spec.tag + '-'
@@ -142,7 +147,7 @@ def verify_file(spec, data, is_error, seen, wrong):
         if i <= last:
             wrong.append('request %d stands behind %d' % (i, last))
 
-        seen.add(i)
+        seen[i] += 1
         last = i
         why = verify_line(spec, i, line, is_error)
 

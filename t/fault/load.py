@@ -204,7 +204,7 @@ def judge(actor, spec, batch):
     if batch['request_counts']['total'] == 0 and status == 'cancelled':
         return                       # cancelled before it was validated
 
-    for text in verify(spec, batch, *files):
+    for text in verify(spec, batch, *files, history.tally):
         history.bad('%s: %s' % (batch['id'], text))
 
 

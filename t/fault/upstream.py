@@ -14,6 +14,7 @@ import time
 from lines import FAIL_ONCE
 
 RECORD = 80
+GROUP = 256                  # records that wait for one sync, at most
 WORD = re.compile(r'^(\d+) POST \S+ \d+ line=(batch_\w+):(\d+):(\d+):(\d+) ')
 
 Send = collections.namedtuple('Send', 'time pid attempt')
@@ -111,9 +112,14 @@ class Account:
 
         killed      its worker was killed
         upstream    the same worker, and the upstream has died in between
-        failed      the first attempt failed, and its worker was leaving
+        failed      the first attempt failed, and its worker was leaving: a
+                    retry, by another one
         left        its worker went gracefully
         lost        its worker lives: the lease was lost
+
+    None but "failed" may be more than its worker had in flight, or waiting for
+    their sync, when that happened: of a killed one that is what was sent and
+    had no record yet, otherwise as much as there can be.
     """
 
     def __init__(self, cluster, history, durable, log):
@@ -123,11 +129,17 @@ class Account:
         self.requests = 0
         self.retries = 0
         self.again = collections.Counter()
-        self.by_pid = collections.Counter()
+        self.by_pid = collections.Counter()   # of killed ones
+        self.by_loss = collections.Counter()  # (why, when, pid): of others
+        self.open = {}                # killed pid -> lines in flight, or
+                                      # without a record
         self.first = {}               # killed pid -> s until a line moved
         self.delays = []              # s, of each line of a killed worker
         self.with_record = 0          # they had a record before
         self.with_record_late = 0
+        self.limit = cluster.concurrency + GROUP
+        self.records = durable.records
+        self.notes = []               # of each line sent again
 
         found = sends(log)
 
@@ -143,47 +155,89 @@ class Account:
             starts = [s for s in seen if s.attempt == 1]
 
             for one, two in zip(starts, starts[1:]):
-                self.sent_again(one, two, one is seen[0]
+                self.sent_again(key, one, two, one is seen[0]
                                 and self.fails_once(*key))
 
             if key in durable.records:
                 self.had_record(key, durable.records[key], starts)
 
+        self.count_open(found)
         self.judge()
+
+        with open(cluster.path('again.log'), 'w') as f:
+            f.writelines(sorted(note + '\n' for note in self.notes))
+
+    def count_open(self, found):
+        """what killed workers had in flight, or waiting for its sync"""
+        killed = self.cluster.killed
+        keys = {pid: set() for pid in killed}
+
+        for key, seen in found.items():
+            done = self.records.get(key)
+
+            for s in seen:
+                end = killed.get(s.pid)
+
+                # a record is seen a while after it was written, never before
+
+                if end is not None and s.time <= end + 0.1 \
+                        and (done is None or done >= end - 0.1):
+                    keys[s.pid].add(key)
+
+        self.open = {pid: len(k) for pid, k in keys.items() if k}
 
     def fails_once(self, batch, line):
         spec = self.history.batches.get(batch)
         return spec is not None and spec.kinds[line - 1] in FAIL_ONCE
 
-    def sent_again(self, one, two, failed):
-        killed = self.cluster.killed
-        why = 'lost'
+    def sent_again(self, key, one, two, failed):
+        why, when = self.reason(key, one, two, failed)
+        record = self.records.get(key)
+        self.again[why] += 1
+        self.notes.append('%s %d: %.3f by %d, %.3f by %d, record %s, %s since'
+                          ' %.3f' % (*key, one.time, one.pid, two.time,
+                                     two.pid, record and '%.3f' % record, why,
+                                     when))
 
-        if one.pid == two.pid:
-            if any(one.time - 0.1 <= t <= two.time + 0.1
-                   for t in self.cluster.mock_deaths):
-                why = 'upstream'
-
-        elif one.pid in killed and killed[one.pid] >= one.time - 0.1:
-            why = 'killed'
-            delay = max(0, two.time - killed[one.pid])
+        if why == 'killed':
+            delay = max(0, two.time - when)
             self.by_pid[one.pid] += 1
             self.delays.append(delay)
             self.first[one.pid] = min(delay, self.first.get(one.pid, 1e9))
 
-        elif failed:
-            why = 'failed'
+        elif why != 'failed':
+            self.by_loss[why, when, one.pid] += 1
 
-        elif self.cluster.ended.get(one.pid, 1e12) <= two.time + 0.5:
-            why = 'left'
-
-        self.again[why] += 1
-
-        if why in ('left', 'lost') \
-                and not self.history.late(one.time, two.time):
+        if why in ('left', 'lost') and not when:
             self.history.bad('a line of %d was sent again by %d after %.3f s'
                              ' (%s)' % (one.pid, two.pid,
                                         two.time - one.time, why))
+
+    def reason(self, key, one, two, failed):
+        """why a line was sent again, and when that happened"""
+        killed = self.cluster.killed.get(one.pid)
+        late = self.history.late(one.time, two.time)
+
+        if one.pid == two.pid:
+            for t in self.cluster.mock_deaths:
+                if one.time - 0.1 <= t <= two.time + 0.1:
+                    return 'upstream', t
+
+            return 'lost', late
+
+        # what had a record when it was killed is not lost by that
+
+        if killed and one.time - 0.1 <= killed <= two.time + 0.1 \
+                and self.records.get(key, killed) > killed - 0.1:
+            return 'killed', killed
+
+        if failed:
+            return 'failed', 0
+
+        if self.cluster.ended.get(one.pid, 1e12) <= two.time + 0.5:
+            return 'left', late
+
+        return 'lost', late
 
     def had_record(self, key, at, starts):
         for s in starts[1:]:
@@ -198,19 +252,34 @@ class Account:
                                  ' record was there' % (*key, s.time - at))
 
     def judge(self):
-        """what a worker has in flight, and a group that waits for its sync"""
-        limit = self.cluster.concurrency + 256
-
         for pid, n in self.by_pid.items():
-            if n > limit:
-                self.history.bad('%d lines of killed worker %d were sent'
-                                 ' again, more than %d' % (n, pid, limit))
+            if n > min(self.limit, self.open.get(pid, 0)):
+                self.history.bad('%d lines of killed worker %d were sent again,'
+                                 ' which had %d, and may have %d'
+                                 % (n, pid, self.open.get(pid, 0),
+                                    self.limit))
+
+        for (why, when, pid), n in self.by_loss.items():
+            if n > self.limit:
+                self.history.bad('%d lines of %d were sent again (%s), more'
+                                 ' than %d' % (n, pid, why, self.limit))
+
+    def total(self):
+        """lines sent again, without those that had failed"""
+        return sum(self.by_pid.values()) + sum(self.by_loss.values())
+
+    def bound(self):
+        return sum(min(self.limit, n) for n in self.open.values()) \
+            + self.limit * len(self.by_loss)
 
     def summary(self):
         return {
             'lines': self.lines, 'requests': self.requests,
             'retries': self.retries, 'sent_again': dict(self.again),
+            'sent_again_total': self.total(),
+            'sent_again_bound': self.bound(),
             'sent_again_most_per_kill': max(self.by_pid.values(), default=0),
+            'sent_again_most_per_loss': max(self.by_loss.values(), default=0),
             'sent_with_record': self.with_record,
             'sent_with_record_lease_lost': self.with_record_late,
             'first_line_after_kill_s': {
