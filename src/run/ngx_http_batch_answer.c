@@ -27,6 +27,7 @@ static ngx_http_batch_entry_t *ngx_http_batch_answer_response(
     ngx_http_batch_line_t *line, ngx_http_batch_answer_e verdict);
 static ngx_http_batch_entry_t *ngx_http_batch_answer_wrapped(
     ngx_http_batch_line_t *line);
+static ngx_int_t ngx_http_batch_answer_beyond(ngx_http_batch_line_t *line);
 static void ngx_http_batch_answer_unspool(ngx_http_batch_line_t *line);
 static ngx_http_batch_entry_t *ngx_http_batch_answer_none(
     ngx_http_batch_line_t *line, const char *code, const char *message);
@@ -80,7 +81,7 @@ ngx_http_batch_answer_reset(ngx_http_batch_line_t *line)
  * for the second answer, which then is the one that counts.
  */
 
-void
+ngx_int_t
 ngx_http_batch_answer_header(ngx_http_batch_line_t *line,
     ngx_http_request_t *sr)
 {
@@ -144,7 +145,13 @@ ngx_http_batch_answer_header(ngx_http_batch_line_t *line,
         line->request_id_len = 32;
     }
 
+    if (sr->headers_out.content_length_n > (off_t) NGX_HTTP_BATCH_ANSWER_MAX) {
+        return ngx_http_batch_answer_beyond(line);
+    }
+
     ngx_http_batch_answer_begin(line);
+
+    return NGX_OK;
 }
 
 
@@ -296,7 +303,7 @@ ngx_http_batch_answer_front(ngx_http_batch_line_t *line, u_char *start)
 }
 
 
-void
+ngx_int_t
 ngx_http_batch_answer_body(ngx_http_batch_line_t *line, const u_char *data,
     size_t len)
 {
@@ -311,13 +318,22 @@ ngx_http_batch_answer_body(ngx_http_batch_line_t *line, const u_char *data,
 
     line->received += len;
 
-    if (line->bad_json || line->no_memory || line->too_large) {
-        return;
+    if (line->no_memory || line->too_large
+        || (line->spool && line->spool->failed))
+    {
+        return NGX_ERROR;
     }
 
-    if (line->spool && line->spool->size > NGX_HTTP_BATCH_ANSWER_MAX) {
-        line->too_large = 1;
-        return;
+    /* escapes may make it larger than it came */
+
+    if (line->received > NGX_HTTP_BATCH_ANSWER_MAX
+        || (line->spool && line->spool->size > NGX_HTTP_BATCH_ANSWER_MAX))
+    {
+        return ngx_http_batch_answer_beyond(line);
+    }
+
+    if (line->bad_json) {
+        return NGX_OK;
     }
 
     /* two thirds of the bound are for characters that hardly ever occur, but
@@ -331,7 +347,7 @@ ngx_http_batch_answer_body(ngx_http_batch_line_t *line, const u_char *data,
             != NGX_OK)
         {
             line->no_memory = 1;
-            return;
+            return NGX_ERROR;
         }
 
         p = batch_json_feed(&line->json, data, n,
@@ -339,7 +355,7 @@ ngx_http_batch_answer_body(ngx_http_batch_line_t *line, const u_char *data,
 
         if (p == NULL) {
             line->bad_json = 1;
-            return;
+            return NGX_OK;
         }
 
         line->len = p - line->entry->payload;
@@ -351,6 +367,21 @@ ngx_http_batch_answer_body(ngx_http_batch_line_t *line, const u_char *data,
             ngx_http_batch_spool_push(line);
         }
     }
+
+    return NGX_OK;
+}
+
+
+/* nothing of it is kept, and its disk space is given back at once */
+
+static ngx_int_t
+ngx_http_batch_answer_beyond(ngx_http_batch_line_t *line)
+{
+    line->too_large = 1;
+
+    ngx_http_batch_answer_unspool(line);
+
+    return NGX_ERROR;
 }
 
 
@@ -390,7 +421,9 @@ ngx_http_batch_answer_judge(ngx_http_batch_line_t *line)
         return NGX_HTTP_BATCH_ANSWER_FINAL;
     }
 
-    if (!line->header || !line->last || line->status < 200) {
+    if (!line->header || (!line->last && !line->too_large)
+        || line->status < 200)
+    {
         /* nothing, cut in the middle, or no HTTP */
         return NGX_HTTP_BATCH_ANSWER_RETRY;
     }
@@ -412,12 +445,15 @@ ngx_http_batch_answer_judge(ngx_http_batch_line_t *line)
         return NGX_HTTP_BATCH_ANSWER_RETRY;
     }
 
+    if (line->too_large) {
+        return NGX_HTTP_BATCH_ANSWER_FINAL;
+    }
+
     if (!line->bad_json && batch_json_finish(&line->json) != BATCH_OK) {
         line->bad_json = 1;
     }
 
-    if (status < 300 && !line->bad_json && !line->encoded && !line->too_large)
-    {
+    if (status < 300 && !line->bad_json && !line->encoded) {
         return NGX_HTTP_BATCH_ANSWER_OK;
     }
 

@@ -355,6 +355,12 @@ ngx_http_batch_attempt_event(ngx_event_t *ev)
         ev->timedout = 0;
     }
 
+    if (ev->write && ev->timedout && !ev->ready) {
+        /* send_timeout, but it is our own disk that is slow */
+        ev->timedout = 0;
+        return;
+    }
+
     if (ev->write) {
         r->write_event_handler(r);
 
@@ -363,6 +369,39 @@ ngx_http_batch_attempt_event(ngx_event_t *ev)
     }
 
     ngx_http_run_posted_requests(c);
+}
+
+
+/*
+ * To nginx it looks as if a client took nothing more: once its buffers are
+ * full, it reads no more from the upstream.  What does not fit into them must
+ * not go to its own temporary file, which it would write on the event thread.
+ */
+
+void
+ngx_http_batch_attempt_hold(ngx_http_batch_line_t *line)
+{
+    ngx_http_upstream_t  *u;
+
+    line->wev.ready = 0;
+
+    u = line->sr->upstream;
+
+    if (u && u->buffering && u->pipe) {
+        u->pipe->max_temp_file_size = 0;
+    }
+}
+
+
+void
+ngx_http_batch_attempt_resume(ngx_http_batch_line_t *line)
+{
+    if (line->r == NULL || line->wev.ready) {
+        return;
+    }
+
+    line->wev.ready = 1;
+    ngx_post_event(&line->wev, &ngx_posted_events);
 }
 
 
@@ -382,6 +421,9 @@ ngx_http_batch_attempt_post(ngx_http_request_t *sr, void *data, ngx_int_t rc)
                    rc, sr->headers_out.status, line->header, line->last);
 
     line->done = 1;
+
+    /* set when a filter fails, ours included; to nginx it says the same */
+    line->c.error = 0;
 
     if (rc == NGX_ERROR
         || rc == NGX_HTTP_REQUEST_TIME_OUT
@@ -464,4 +506,5 @@ ngx_http_batch_attempt_teardown(ngx_http_batch_line_t *line)
 
     line->r = NULL;
     line->sr = NULL;
+    line->held = NULL;
 }

@@ -15,6 +15,8 @@
 static ngx_int_t ngx_http_batch_header_filter(ngx_http_request_t *r);
 static ngx_int_t ngx_http_batch_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
+static ngx_int_t ngx_http_batch_body_take(ngx_http_batch_line_t *line,
+    ngx_http_request_t *r, ngx_buf_t *b);
 static ngx_int_t ngx_http_batch_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_batch_variable_token(ngx_http_request_t *r,
@@ -95,7 +97,9 @@ ngx_http_batch_header_filter(ngx_http_request_t *r)
         return NGX_OK;
     }
 
-    ngx_http_batch_answer_header(line, r);
+    if (ngx_http_batch_answer_header(line, r) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     /*
      * Did nginx make this answer itself?  After an rc >= 300 the page has that
@@ -124,10 +128,17 @@ ngx_http_batch_header_filter(ngx_http_request_t *r)
 }
 
 
+/*
+ * Is the disk slower than the upstream, nginx is made to stop reading.  With
+ * buffers (ngx_event_pipe) it then passes on nothing more than these hold.
+ * Without them (proxy_buffering off) it reads on as long as what it passed on
+ * is taken, so it is left where it is, and comes again when the disk has caught
+ * up.
+ */
+
 static ngx_int_t
 ngx_http_batch_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
-    ngx_buf_t              *b;
     ngx_chain_t            *cl;
     ngx_http_batch_line_t  *line;
 
@@ -137,25 +148,68 @@ ngx_http_batch_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         return ngx_http_next_body_filter(r, in);
     }
 
-    for (cl = in; cl; cl = cl->next) {
-        b = cl->buf;
+    if (r == line->sr && r->upstream && !r->upstream->buffering) {
 
-        if (ngx_buf_in_memory(b)) {
+        if (ngx_chain_add_copy(r->pool, &line->held, in) != NGX_OK) {
+            return NGX_ERROR;
+        }
 
-            if (r == line->sr && b->last > b->pos) {
-                ngx_http_batch_answer_body(line, b->pos, b->last - b->pos);
+        while (line->held) {
+
+            if (ngx_http_batch_spool_full(line->spool)) {
+                ngx_http_batch_attempt_hold(line);
+                return NGX_AGAIN;
             }
 
-            b->pos = b->last;
+            cl = line->held;
+            line->held = cl->next;
+
+            if (ngx_http_batch_body_take(line, r, cl->buf) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+            ngx_free_chain(r->pool, cl);
         }
 
-        if (b->in_file) {
-            b->file_pos = b->file_last;
+        return NGX_OK;
+    }
+
+    for (cl = in; cl; cl = cl->next) {
+        if (ngx_http_batch_body_take(line, r, cl->buf) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (r == line->sr && ngx_http_batch_spool_full(line->spool)) {
+        ngx_http_batch_attempt_hold(line);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_body_take(ngx_http_batch_line_t *line, ngx_http_request_t *r,
+    ngx_buf_t *b)
+{
+    if (ngx_buf_in_memory(b)) {
+
+        if (r == line->sr && b->last > b->pos
+            && ngx_http_batch_answer_body(line, b->pos, b->last - b->pos)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
         }
 
-        if (r == line->sr && (b->last_buf || b->last_in_chain)) {
-            line->last = 1;
-        }
+        b->pos = b->last;
+    }
+
+    if (b->in_file) {
+        b->file_pos = b->file_last;
+    }
+
+    if (r == line->sr && (b->last_buf || b->last_in_chain)) {
+        line->last = 1;
     }
 
     return NGX_OK;

@@ -33,9 +33,13 @@
                                                    cancel or an expiry */
 #define NGX_HTTP_BATCH_TURN           32        /* starts per event-loop turn */
 #define NGX_HTTP_BATCH_WINDOW         (256 * 1024)
-#define NGX_HTTP_BATCH_ANSWER_MAX     (BATCH_RECORD_MAX - 1024 * 1024)
+#define NGX_HTTP_BATCH_ANSWER_MAX     (BATCH_RECORD_MAX - 1024 * 1024) /* bytes,
+                                                         as received and as
+                                                         kept */
 #define NGX_HTTP_BATCH_SPOOL_SIZE     (256 * 1024)    /* of an answer that is
                                                          kept in memory */
+#define NGX_HTTP_BATCH_SPOOL_AHEAD    (1024 * 1024)   /* ... that is on its way
+                                                         to the spool */
 #define NGX_HTTP_BATCH_HEAD_MAX       4096      /* of an answer that is no JSON */
 
 #define NGX_HTTP_BATCH_TMP_AGE        (24 * 3600)   /* s: longer than any upload
@@ -276,6 +280,8 @@ struct ngx_http_batch_line_s {
     ngx_msec_t                    retry_after;    /* ms */
     ngx_http_batch_entry_t       *entry;
     ngx_http_batch_spool_t       *spool;
+    ngx_chain_t                  *held;           /* that the spool had no room
+                                                     for yet; sr's pool */
     size_t                        len;            /* bytes in entry->payload */
     batch_json_t                  json;
     size_t                        nraw;           /* raw bytes kept */
@@ -412,6 +418,10 @@ void ngx_http_batch_attempt_init(void);
 /* NGX_ERROR: tear it down */
 ngx_int_t ngx_http_batch_attempt_send(ngx_http_batch_line_t *line);
 void ngx_http_batch_attempt_teardown(ngx_http_batch_line_t *line);
+/* the upstream is not read from until attempt_resume(), which only does
+ * something if that was called.  Header and body filter only */
+void ngx_http_batch_attempt_hold(ngx_http_batch_line_t *line);
+void ngx_http_batch_attempt_resume(ngx_http_batch_line_t *line);
 u_char *ngx_http_batch_line_log(ngx_log_t *log, u_char *buf, size_t len);
 /* its answer, or the lack of one, is in the line */
 void ngx_http_batch_line_answered(ngx_http_batch_line_t *line);
@@ -421,6 +431,8 @@ void ngx_http_batch_line_spooled(ngx_http_batch_line_t *line);
 /* spool */
 void ngx_http_batch_spool_push(ngx_http_batch_line_t *line);
 ngx_uint_t ngx_http_batch_spool_busy(ngx_http_batch_spool_t *s);
+/* 1: the disk has to catch up first; attempt_resume() is called when it has */
+ngx_uint_t ngx_http_batch_spool_full(ngx_http_batch_spool_t *s);
 void ngx_http_batch_spool_free(ngx_http_batch_spool_t *s);
 ngx_int_t ngx_http_batch_spool_copy(ngx_http_batch_spool_t *s, ngx_fd_t fd,
     off_t *off, ngx_log_t *log);
@@ -434,10 +446,11 @@ typedef enum {
 } ngx_http_batch_answer_e;
 
 void ngx_http_batch_answer_reset(ngx_http_batch_line_t *line);
-void ngx_http_batch_answer_header(ngx_http_batch_line_t *line,
+/* both: NGX_ERROR: the rest is not wanted, the attempt may end */
+ngx_int_t ngx_http_batch_answer_header(ngx_http_batch_line_t *line,
     ngx_http_request_t *sr);
-void ngx_http_batch_answer_body(ngx_http_batch_line_t *line, const u_char *p,
-    size_t len);
+ngx_int_t ngx_http_batch_answer_body(ngx_http_batch_line_t *line,
+    const u_char *p, size_t len);
 ngx_http_batch_answer_e ngx_http_batch_answer_judge(
     ngx_http_batch_line_t *line);
 /* the finished line; NULL if there is no memory */

@@ -5,6 +5,9 @@
  * NGX_HTTP_BATCH_SPOOL_SIZE goes, piece by piece, to a file in tmp/ that has no
  * name any more.  The journal copies it from there into the segment.
  *
+ * The upstream may be faster than the disk: what waits to be written is bounded
+ * by NGX_HTTP_BATCH_SPOOL_AHEAD, beyond which no more is read (capture.c).
+ *
  * A spool belongs to its line until the line's entry is finished, then to the
  * entry.  One task at a time writes its pieces.  When the owner lets go of it
  * while a task is under way, the task's end frees it.
@@ -75,6 +78,14 @@ ngx_uint_t
 ngx_http_batch_spool_busy(ngx_http_batch_spool_t *s)
 {
     return s && !s->failed && (s->busy || !ngx_queue_empty(&s->pieces));
+}
+
+
+ngx_uint_t
+ngx_http_batch_spool_full(ngx_http_batch_spool_t *s)
+{
+    return s && !s->failed
+           && s->size - s->written > NGX_HTTP_BATCH_SPOOL_AHEAD;
 }
 
 
@@ -179,6 +190,10 @@ ngx_http_batch_spool_done(void *ctx, ngx_log_t *log)
 
     if (!s->failed && !ngx_queue_empty(&s->pieces)) {
         ngx_http_batch_spool_post(s);
+    }
+
+    if (!ngx_http_batch_spool_full(s)) {
+        ngx_http_batch_attempt_resume(s->line);
     }
 
     if (!ngx_http_batch_spool_busy(s)) {

@@ -33,7 +33,8 @@ use Test::More ();
 our @EXPORT = qw(fault fault_off fault_count fault_name fault_resynced
                  fault_space soak leftovers);
 
-our %Action = (fail => 1, short => 2, kill_before => 3, kill_after => 4);
+our %Action = (fail => 1, short => 2, kill_before => 3, kill_after => 4,
+               slow => 5);
 our %Class = (changes => 1, reads => 2, disk => 3, memory => 4);
 
 our $File = test_dir() . '/fault.ctl';
@@ -69,15 +70,15 @@ sub word {
 }
 
 
-# n: which call, 0 only counts; action: fail, short, kill_before, kill_after;
-# errno of a failure, EIO; class: changes (of the disk), reads, disk, memory;
-# sticky => 1: also every later one.
+# n: which call, 0 only counts; action: fail, short, kill_before, kill_after,
+# slow; errno of a failure, EIO; ms that a slow call takes longer; class: changes
+# (of the disk), reads, disk, memory; sticky => 1: also every later one.
 
 sub fault {
     my (%o) = @_;
     my $action = $Action{$o{action} // 'fail'} or die "fault: no such action\n";
     my $class = $Class{$o{class} // 'changes'} or die "fault: no such class\n";
-    my $err = Errno->can($o{errno} // 'EIO')->();
+    my $err = $o{ms} // Errno->can($o{errno} // 'EIO')->();
 
     words(0, 0);
     words(1, $o{n}, $action, $err, $o{sticky} ? 1 : 0, 0, 0);

@@ -15,8 +15,8 @@
  *      0  classes of calls that count; 0: nothing happens.  To be set last
  *      1  n: which one, from 1; 0: only count
  *      2  what happens: 1 it fails, 2 it moves about half of the bytes,
- *         3 the process is killed before it, 4 after it
- *      3  errno of a failure
+ *         3 the process is killed before it, 4 after it, 5 it takes longer
+ *      3  errno of a failure, or ms that it takes longer
  *      4  1: also with every later one
  *      5  calls so far
  *      6  how often it happened
@@ -56,6 +56,7 @@
 #define SHORT        2
 #define KILL_BEFORE  3
 #define KILL_AFTER   4
+#define SLOW         5
 
 #define FDS          4096
 #define IOVS         1024
@@ -123,6 +124,11 @@ hit(unsigned class, const char *name)
 
     if (action == KILL_BEFORE) {
         die();
+    }
+
+    if (action == SLOW) {
+        usleep((useconds_t) (ctl->err * 1000));
+        return 0;
     }
 
     if (action == FAIL) {

@@ -1,0 +1,117 @@
+# A disk that is slower than everybody around it.
+
+use lib 't/lib';
+use BatchTest;
+use BatchFault;
+use BatchHostile;
+use BatchStream;
+use Test::Nginx::Socket 'no_plan';
+
+our $Stream = BatchStream->start(test_dir() . '/stream.sock');
+
+END { $Stream->stop if $Stream }
+
+
+# kB; the most that any worker has had since the last call with 1
+
+sub memory {
+    my ($begin) = @_;
+    my $most = 0;
+
+    for my $pid (nginx_workers()) {
+        if ($begin) {
+            open my $f, '>', "/proc/$pid/clear_refs" or die "clear_refs: $!\n";
+            syswrite $f, '5';
+        }
+
+        my ($kb) = slurp("/proc/$pid/status") =~ /^VmHWM:\s+(\d+)/m;
+        $most = $kb if $kb > $most;
+    }
+
+    return $most;
+}
+
+
+# An answer of 24 MB, in writes of 256 KB and more, each of which takes long:
+# meanwhile the upstream has to wait, and the worker's memory does not grow.
+
+sub large {
+    my $n = 24 << 20;
+    my $w = watch(keys => qr/^\{batch\}:((f|fl|b|bl|u[a-z]):|fx$)/);
+    my $kb = memory(1);
+
+    fault(n => 1, sticky => 1, action => 'slow', ms => 10);
+
+    my $b = run_batch(qq({"custom_id":"large","method":"POST",)
+                      . qq("url":"/v1/chat/completions","body":{"model":"m",)
+                      . qq("messages":[],"answer":["chunked",$n]}}\n),
+                      timeout => 90);
+
+    Test::More::is($b->{status}, 'completed', 'completed');
+    Test::More::cmp_ok(fault_off(), '>', 10, 'the disk was slow');
+    Test::More::cmp_ok(memory() - $kb, '<', 8192, 'the memory of a worker');
+
+    my ($r) = content($b->{output_file_id}) =~ /"body": (\{.*\})\}, "error"/s;
+
+    Test::More::ok(defined $r && $r eq '{"text":"' . 'x' x ($n - 11) . '"}',
+                   'the answer, byte for byte');
+    $w->leftovers('large');
+}
+
+no_long_string();
+run_tests();
+
+__DATA__
+
+=== TEST 1: an upstream is not read from faster than its answer is written
+--- api_config
+    batch_pass /stream;
+--- server_extra
+    location /stream/ {
+        internal;
+        proxy_pass http://unix:$TEST_NGINX_BATCH_DIR/stream.sock:/;
+        proxy_http_version 1.1;
+    }
+--- flow
+main::large();
+
+
+=== TEST 2: the same without nginx's buffers
+--- api_config
+    batch_pass /stream;
+--- server_extra
+    location /stream/ {
+        internal;
+        proxy_pass http://unix:$TEST_NGINX_BATCH_DIR/stream.sock:/;
+        proxy_http_version 1.1;
+        proxy_buffering off;
+        send_timeout 1ms;
+    }
+--- flow
+main::large();
+
+
+=== TEST 3: an answer that is cut while the disk is slow
+--- api_config
+    batch_pass /stream;
+    batch_timeout 2s;
+    batch_retries 0;
+--- server_extra
+    location /stream/ {
+        internal;
+        proxy_pass http://unix:$TEST_NGINX_BATCH_DIR/stream.sock:/;
+        proxy_http_version 1.1;
+        proxy_buffering off;
+    }
+--- flow
+my $w = watch(keys => qr/^\{batch\}:((f|fl|b|bl|u[a-z]):|fx$)/);
+my $f = upload(qq({"custom_id":"cut","method":"POST",)
+               . qq("url":"/v1/chat/completions","body":{"model":"m",)
+               . qq("messages":[],"answer":["chunked",900000000]}}\n))
+        ->{json}{id};
+fault(n => 1, sticky => 1, action => 'slow', ms => 50);
+my $b = wait_batch(create_batch($f)->{json}{id}, timeout => 60);
+cmp_ok(fault_off(), '>', 3, 'the disk was slow');
+is($b->{status}, 'completed', 'completed');
+is((error_lines($b))[0]{error}{code}, 'request_timeout', 'in no time');
+$w->leftovers('cut');
