@@ -138,6 +138,10 @@ batch_json_know_key(batch_json_t *j)
 
     j->path[j->depth] = BATCH_JSON_K_NONE;
 
+    if (!(j->flags & BATCH_JSON_KEEP_KEY)) {
+        return;
+    }
+
     for (name = batch_json_names; name->name; name++) {
 
         if (name->len == j->nkey && name->depth == j->depth
@@ -158,6 +162,16 @@ batch_json_known(const batch_json_t *j)
 {
     return (j->depth >= 1 && j->depth <= 3) ? j->path[j->depth]
                                             : BATCH_JSON_K_NONE;
+}
+
+
+/* most keys are nowhere near a known one, and need not be kept or compared */
+
+static int
+batch_json_may_know(const batch_json_t *j)
+{
+    return j->depth == 1
+           || (j->depth <= 3 && j->path[j->depth - 1] != BATCH_JSON_K_NONE);
 }
 
 
@@ -230,7 +244,7 @@ batch_json_string_begin(batch_json_t *j, int key)
         j->flags |= BATCH_JSON_IN_KEY;
         j->nkey = 0;
 
-        if (j->depth <= 3) {
+        if (batch_json_may_know(j)) {
             j->flags |= BATCH_JSON_KEEP_KEY;
         }
 
