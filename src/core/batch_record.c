@@ -5,14 +5,14 @@
  *
  *    0 magic u32    4 len u32      8 line u64    16 payload's crc u32
  *   20 kind u16    22 status u16  24 usage 5 x u64: input, output, cached,
- *   64 zero, 12 bytes                 reasoning, total
- *   76 crc u32 of bytes 0..75
- *   80 payload
+ *   64 tag u64     72 base u64        reasoning, total
+ *   80 crc u32 of bytes 0..79
+ *   84 payload
  *
  * and a seal:
  *
- *    0 magic u32    4 version u32  8 chunk u32   12 epoch u32
- *   16 n u32       20 zero u32    24 sealed_us u64
+ *    0 magic u32    4 chunk u32    8 epoch u32   12 n u32
+ *   16 tag u64     24 sealed_us u64
  *   32 ok u64      40 failed u64  48 usage 5 x u64
  *   88 zero u32    92 crc u32 of bytes 0..91 and of all picks
  *   96 picks, 40 bytes each:
@@ -27,8 +27,7 @@
 #include <string.h>
 
 
-#define BATCH_SEAL_MAGIC     0x31534342u     /* "BCS1" */
-#define BATCH_SEAL_VERSION   1
+#define BATCH_SEAL_MAGIC     0x32534342u     /* "BCS2" */
 #define BATCH_SEAL_HEADER    96
 #define BATCH_SEAL_PICK      40
 #define BATCH_SCAN_BUFFER    65536
@@ -133,12 +132,45 @@ batch_kind_known(uint16_t kind)
 }
 
 
+static uint64_t
+batch_hash(uint64_t h, const unsigned char *p, size_t len)
+{
+    /* FNV-1a */
+
+    while (len--) {
+        h = (h ^ *p++) * 0x100000001b3u;
+    }
+
+    return h;
+}
+
+
+uint64_t
+batch_record_tag(const char *batch_id, uint32_t chunk, uint32_t epoch)
+{
+    uint64_t       h;
+    unsigned char  n[8];
+
+    batch_put32(n, chunk);
+    batch_put32(n + 4, epoch);
+
+    h = batch_hash(0xcbf29ce484222325u, (const unsigned char *) batch_id,
+                   strlen(batch_id));
+    h = batch_hash(h, n, sizeof(n));
+
+    /* neighbours differ in a few bits only: spread them */
+
+    h = (h ^ h >> 33) * 0xff51afd7ed558ccdu;
+    h = (h ^ h >> 33) * 0xc4ceb9fe1a85ec53u;
+
+    return h ^ h >> 33;
+}
+
+
 void
 batch_record_encode(const batch_record_t *r,
     unsigned char buf[BATCH_RECORD_HEADER])
 {
-    memset(buf, 0, BATCH_RECORD_HEADER);
-
     batch_put32(buf, BATCH_RECORD_MAGIC);
     batch_put32(buf + 4, r->len);
     batch_put64(buf + 8, r->line);
@@ -146,6 +178,8 @@ batch_record_encode(const batch_record_t *r,
     batch_put16(buf + 20, r->kind);
     batch_put16(buf + 22, r->status);
     batch_put_usage(buf + 24, &r->usage);
+    batch_put64(buf + 64, r->tag);
+    batch_put64(buf + 72, r->base);
 
     batch_put32(buf + BATCH_RECORD_CRC,
                 batch_crc32c(0, buf, BATCH_RECORD_CRC));
@@ -154,12 +188,11 @@ batch_record_encode(const batch_record_t *r,
 
 int
 batch_record_decode(const unsigned char buf[BATCH_RECORD_HEADER],
-    batch_record_t *r)
+    uint64_t tag, batch_record_t *r)
 {
     if (batch_get32(buf) != BATCH_RECORD_MAGIC
         || batch_get32(buf + BATCH_RECORD_CRC)
-           != batch_crc32c(0, buf, BATCH_RECORD_CRC)
-        || !batch_zero(buf + 64, BATCH_RECORD_CRC - 64))
+           != batch_crc32c(0, buf, BATCH_RECORD_CRC))
     {
         return BATCH_ERROR;
     }
@@ -170,6 +203,8 @@ batch_record_decode(const unsigned char buf[BATCH_RECORD_HEADER],
     r->kind = batch_get16(buf + 20);
     r->status = batch_get16(buf + 22);
     batch_get_usage(buf + 24, &r->usage);
+    r->tag = batch_get64(buf + 64);
+    r->base = batch_get64(buf + 72);
 
     if (r->len == 0 || r->len > BATCH_RECORD_MAX || r->line == 0
         || !batch_kind_known(r->kind))
@@ -177,7 +212,7 @@ batch_record_decode(const unsigned char buf[BATCH_RECORD_HEADER],
         return BATCH_ERROR;
     }
 
-    return BATCH_OK;
+    return (r->tag == tag) ? BATCH_OK : BATCH_FOREIGN;
 }
 
 
@@ -267,16 +302,146 @@ batch_record_payload(batch_window_t *w, uint64_t off, const batch_record_t *r)
 }
 
 
-int64_t
-batch_record_scan(batch_read_pt read, void *rctx, batch_record_pt record,
-    void *cctx)
+/*
+ * Was the byte at off ever durable?  BATCH_OK if a header of this segment
+ * behind it says so, BATCH_AGAIN if none does, BATCH_ERROR.  No line can pretend
+ * to be such a header: it has NUL bytes.
+ */
+
+static int
+batch_record_proof(batch_window_t *w, uint64_t off, uint64_t tag)
+{
+    size_t                i, last;
+    ssize_t               n;
+    uint64_t              at;
+    batch_record_t        r;
+    const unsigned char  *p;
+
+    for (at = off + 1; /* void */; at += last) {
+        n = batch_window(w, at, BATCH_RECORD_HEADER, &p);
+
+        if (n < 0) {
+            return BATCH_ERROR;
+        }
+
+        if (n < BATCH_RECORD_HEADER) {
+            return BATCH_AGAIN;
+        }
+
+        last = (size_t) n - BATCH_RECORD_HEADER + 1;
+
+        for (i = 0; i < last; i++) {
+            if (batch_get32(p + i) == BATCH_RECORD_MAGIC
+                && batch_record_decode(p + i, tag, &r) == BATCH_OK
+                && r.base > off && r.base <= at + i)
+            {
+                return BATCH_OK;
+            }
+        }
+    }
+}
+
+
+/*
+ * The record at off: BATCH_OK, BATCH_FOREIGN, BATCH_ERROR, or BATCH_AGAIN if it
+ * does not hold; nothing = 1: there is none.
+ */
+
+static int
+batch_record_next(batch_window_t *w, uint64_t off, uint64_t tag,
+    batch_record_t *r, int *nothing)
 {
     int                   rc;
     ssize_t               n;
-    uint64_t              off;
-    batch_record_t        r;
-    batch_window_t        w;
     const unsigned char  *p;
+
+    n = batch_window(w, off, BATCH_RECORD_HEADER, &p);
+
+    if (n < 0) {
+        return BATCH_ERROR;
+    }
+
+    *nothing = (n == 0);
+
+    if (n < BATCH_RECORD_HEADER) {
+        return BATCH_AGAIN;
+    }
+
+    rc = batch_record_decode(p, tag, r);
+
+    if (rc == BATCH_OK) {
+        return batch_record_payload(w, off + BATCH_RECORD_HEADER, r);
+    }
+
+    return (rc == BATCH_FOREIGN) ? BATCH_FOREIGN : BATCH_AGAIN;
+}
+
+
+/* the loop of the scan, up to where it ends; BATCH_OK or BATCH_ERROR */
+
+static int
+batch_record_walk(batch_window_t *w, uint64_t tag, batch_record_pt record,
+    void *cctx, uint64_t *off, batch_scan_end_e *end)
+{
+    int             rc, nothing, proved;
+    batch_record_t  r;
+
+    proved = 0;
+
+    for ( ;; ) {
+        rc = batch_record_next(w, *off, tag, &r, &nothing);
+
+        if (rc == BATCH_OK) {
+            if (record(cctx, &r, *off) != BATCH_OK) {
+                return BATCH_ERROR;
+            }
+
+            *off += BATCH_RECORD_HEADER + r.len;
+            proved = 0;
+            continue;
+        }
+
+        if (rc == BATCH_ERROR) {
+            return BATCH_ERROR;
+        }
+
+        if (rc == BATCH_FOREIGN || nothing) {
+            *end = nothing ? BATCH_SCAN_WHOLE : BATCH_SCAN_FOREIGN;
+            return BATCH_OK;
+        }
+
+        if (proved) {
+            *end = BATCH_SCAN_DAMAGED;
+            return BATCH_OK;
+        }
+
+        rc = batch_record_proof(w, *off, tag);
+
+        if (rc == BATCH_ERROR) {
+            return BATCH_ERROR;
+        }
+
+        if (rc == BATCH_AGAIN) {
+            *end = BATCH_SCAN_TORN;
+            return BATCH_OK;
+        }
+
+        /* its writer may have been in the middle of it when we read it, and may
+         * have gone on since: what is durable now is read once more */
+
+        proved = 1;
+        w->len = 0;
+    }
+}
+
+
+int64_t
+batch_record_scan(batch_read_pt read, void *rctx, uint64_t tag,
+    batch_record_pt record, void *cctx, batch_scan_end_e *end)
+{
+    int             rc;
+    uint64_t        off;
+    batch_window_t  w;
 
     w.read = read;
     w.ctx = rctx;
@@ -288,42 +453,13 @@ batch_record_scan(batch_read_pt read, void *rctx, batch_record_pt record,
         return -1;
     }
 
-    for (off = 0; /* void */; off += BATCH_RECORD_HEADER + r.len) {
-        n = batch_window(&w, off, BATCH_RECORD_HEADER, &p);
+    off = 0;
 
-        if (n < 0) {
-            goto failed;
-        }
-
-        if (n < BATCH_RECORD_HEADER || batch_record_decode(p, &r) != BATCH_OK)
-        {
-            break;
-        }
-
-        rc = batch_record_payload(&w, off + BATCH_RECORD_HEADER, &r);
-
-        if (rc == BATCH_ERROR) {
-            goto failed;
-        }
-
-        if (rc == BATCH_AGAIN) {
-            break;
-        }
-
-        if (record(cctx, &r, off) != BATCH_OK) {
-            goto failed;
-        }
-    }
+    rc = batch_record_walk(&w, tag, record, cctx, &off, end);
 
     free(w.buf);
 
-    return (int64_t) off;
-
-failed:
-
-    free(w.buf);
-
-    return -1;
+    return (rc == BATCH_OK) ? (int64_t) off : -1;
 }
 
 
@@ -346,7 +482,8 @@ batch_seal_crc(const unsigned char *buf, size_t len)
 
 
 void
-batch_seal_encode(const batch_seal_t *s, unsigned char *buf)
+batch_seal_encode(const batch_seal_t *s, const char *batch_id,
+    unsigned char *buf)
 {
     uint32_t             i;
     unsigned char       *p;
@@ -355,10 +492,10 @@ batch_seal_encode(const batch_seal_t *s, unsigned char *buf)
     memset(buf, 0, batch_seal_size(s));
 
     batch_put32(buf, BATCH_SEAL_MAGIC);
-    batch_put32(buf + 4, BATCH_SEAL_VERSION);
-    batch_put32(buf + 8, s->chunk);
-    batch_put32(buf + 12, s->epoch);
-    batch_put32(buf + 16, s->n);
+    batch_put32(buf + 4, s->chunk);
+    batch_put32(buf + 8, s->epoch);
+    batch_put32(buf + 12, s->n);
+    batch_put64(buf + 16, batch_record_tag(batch_id, s->chunk, s->epoch));
     batch_put64(buf + 24, s->sealed_us);
     batch_put64(buf + 32, s->ok);
     batch_put64(buf + 40, s->failed);
@@ -418,24 +555,31 @@ batch_seal_picks(const unsigned char *p, batch_seal_t *s)
 
 
 int
-batch_seal_decode(const unsigned char *buf, size_t len, batch_seal_t *s)
+batch_seal_decode(const unsigned char *buf, size_t len, const char *batch_id,
+    uint32_t chunk, uint32_t epoch, batch_seal_t *s)
 {
     memset(s, 0, sizeof(batch_seal_t));
 
     if (len < BATCH_SEAL_HEADER
         || (len - BATCH_SEAL_HEADER) % BATCH_SEAL_PICK != 0
-        || (len - BATCH_SEAL_HEADER) / BATCH_SEAL_PICK != batch_get32(buf + 16)
+        || (len - BATCH_SEAL_HEADER) / BATCH_SEAL_PICK != batch_get32(buf + 12)
         || batch_get32(buf) != BATCH_SEAL_MAGIC
-        || batch_get32(buf + 4) != BATCH_SEAL_VERSION
         || batch_get32(buf + BATCH_SEAL_CRC) != batch_seal_crc(buf, len)
-        || !batch_zero(buf + 20, 4) || !batch_zero(buf + 88, 4))
+        || !batch_zero(buf + 88, 4))
     {
         return BATCH_ERROR;
     }
 
-    s->chunk = batch_get32(buf + 8);
-    s->epoch = batch_get32(buf + 12);
-    s->n = batch_get32(buf + 16);
+    s->chunk = batch_get32(buf + 4);
+    s->epoch = batch_get32(buf + 8);
+
+    if (s->chunk != chunk || s->epoch != epoch
+        || batch_get64(buf + 16) != batch_record_tag(batch_id, chunk, epoch))
+    {
+        return BATCH_FOREIGN;
+    }
+
+    s->n = batch_get32(buf + 12);
     s->sealed_us = batch_get64(buf + 24);
     s->ok = batch_get64(buf + 32);
     s->failed = batch_get64(buf + 40);

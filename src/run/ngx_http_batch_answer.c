@@ -727,7 +727,5 @@ ngx_http_batch_answer_seal(ngx_http_batch_line_t *line, ngx_uint_t kind,
         r->usage = line->json.usage;
     }
 
-    batch_record_encode(r, entry->header);
-
     return entry;
 }

@@ -363,6 +363,17 @@ ngx_http_batch_finalize_chunk(ngx_http_batch_finalizer_t *z, uint32_t chunk,
     }
 
     if (z->target == BATCH_COMPLETED) {
+
+        if (last == seals
+            && ngx_http_batch_store_exists(NGX_HTTP_BATCH_FINAL, z->f->id,
+                                           z->log)
+               == 0)
+        {
+            ngx_log_error(NGX_LOG_ALERT, z->log, 0,
+                          "batch %s: chunk %uD has no seal, it runs again",
+                          z->f->id, chunk);
+        }
+
         return NGX_DECLINED;
     }
 

@@ -16,7 +16,9 @@
 
 static void ngx_http_batch_gather_close(ngx_http_batch_gather_t *g);
 static ngx_fd_t ngx_http_batch_gather_open(ngx_http_batch_gather_t *g,
-    uint32_t epoch);
+    uint32_t epoch, uint64_t *tag);
+static ngx_int_t ngx_http_batch_gather_sealed(ngx_http_batch_gather_t *g,
+    batch_seal_t *seal, const char **why);
 static ngx_int_t ngx_http_batch_gather_picks(ngx_http_batch_gather_t *g,
     batch_pick_t *picks, size_t n);
 static ngx_int_t ngx_http_batch_gather_early(ngx_http_batch_gather_t *g,
@@ -63,13 +65,15 @@ ngx_http_batch_gather_close(ngx_http_batch_gather_t *g)
 /* of the chunk at hand; stays open until the chunk is done */
 
 static ngx_fd_t
-ngx_http_batch_gather_open(ngx_http_batch_gather_t *g, uint32_t epoch)
+ngx_http_batch_gather_open(ngx_http_batch_gather_t *g, uint32_t epoch,
+    uint64_t *tag)
 {
     ngx_fd_t    fd;
     ngx_uint_t  i;
 
     for (i = 0; i < g->nfds; i++) {
         if (g->epochs[i] == epoch) {
+            *tag = g->tags[i];
             return g->fds[i];
         }
     }
@@ -84,7 +88,10 @@ ngx_http_batch_gather_open(ngx_http_batch_gather_t *g, uint32_t epoch)
         ngx_http_batch_gather_close(g);
     }
 
+    *tag = batch_record_tag(g->id, g->chunk, epoch);
+
     g->epochs[g->nfds] = epoch;
+    g->tags[g->nfds] = *tag;
     g->fds[g->nfds++] = fd;
 
     return fd;
@@ -135,8 +142,7 @@ ngx_http_batch_gather_sane(ngx_http_batch_gather_t *g, const batch_seal_t *s)
 
     c = &g->plan->chunks[g->chunk];
 
-    return s->chunk == g->chunk
-           && s->n == c->count
+    return s->n == c->count
            && s->n
            && s->picks[0].line >= c->first_line
            && s->picks[s->n - 1].line < ngx_http_batch_gather_end(g);
@@ -147,51 +153,21 @@ ngx_int_t
 ngx_http_batch_gather_seal(ngx_http_batch_gather_t *g, uint32_t chunk,
     uint32_t epoch)
 {
-    int                      decoded;
-    ngx_int_t                rc;
-    ngx_str_t                text;
-    batch_seal_t             seal;
-    ngx_http_batch_tally_t   mark;
+    ngx_int_t      rc;
+    const char    *why;
+    batch_seal_t   seal;
 
     g->chunk = chunk;
+    why = NULL;
 
-    rc = ngx_http_batch_store_seal_read(g->id, chunk, epoch, &text, g->log);
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    rc = ngx_http_batch_seal_load(g->id, chunk, epoch, &seal, g->log);
 
-    ngx_memzero(&seal, sizeof(batch_seal_t));
-
-    decoded = batch_seal_decode(text.data, text.len, &seal);
-
-    rc = (decoded == BATCH_AGAIN) ? NGX_ERROR : NGX_DECLINED;
-
-    if (decoded == BATCH_OK) {
-
-        if (ngx_http_batch_gather_sane(g, &seal)) {
-
-            if (g->order == NGX_HTTP_BATCH_ORDER_COMPLETION) {
-                ngx_qsort(seal.picks, seal.n, sizeof(batch_pick_t),
-                          ngx_http_batch_gather_cmp_written);
-            }
-
-            ngx_http_batch_result_mark(g->result, &mark);
-
-            rc = ngx_http_batch_gather_picks(g, seal.picks, seal.n);
-
-            if (rc != NGX_OK) {
-                ngx_http_batch_result_rollback(g->result, &mark);
-
-            } else if (seal.sealed_us > g->sealed_us) {
-                g->sealed_us = seal.sealed_us;
-            }
-        }
+    if (rc == NGX_OK) {
+        rc = ngx_http_batch_gather_sealed(g, &seal, &why);
 
         free(seal.picks);
+        ngx_http_batch_gather_close(g);
     }
-
-    ngx_free(text.data);
-    ngx_http_batch_gather_close(g);
 
     if (rc == NGX_DECLINED
         && ngx_http_batch_store_exists(NGX_HTTP_BATCH_FINAL, g->id, g->log)
@@ -199,13 +175,51 @@ ngx_http_batch_gather_seal(ngx_http_batch_gather_t *g, uint32_t chunk,
     {
         /* with final.json there, another finalizer has removed the segments */
 
-        ngx_log_error(NGX_LOG_ALERT, g->log, 0,
-                      "batch %s: seal %uD of chunk %uD is void",
-                      g->id, epoch, chunk);
+        if (why) {
+            ngx_log_error(NGX_LOG_ALERT, g->log, 0,
+                          "batch %s: seal %uD of chunk %uD is void: %s",
+                          g->id, epoch, chunk, why);
+        }
 
         /* left there, it would tell the next owner that all is done */
 
         (void) ngx_http_batch_store_seal_delete(g->id, chunk, epoch, g->log);
+    }
+
+    return rc;
+}
+
+
+/* *why is set with NGX_DECLINED */
+
+static ngx_int_t
+ngx_http_batch_gather_sealed(ngx_http_batch_gather_t *g, batch_seal_t *seal,
+    const char **why)
+{
+    ngx_int_t                rc;
+    ngx_http_batch_tally_t   mark;
+
+    if (!ngx_http_batch_gather_sane(g, seal)) {
+        *why = "it does not fit the plan";
+        return NGX_DECLINED;
+    }
+
+    if (g->order == NGX_HTTP_BATCH_ORDER_COMPLETION) {
+        ngx_qsort(seal->picks, seal->n, sizeof(batch_pick_t),
+                  ngx_http_batch_gather_cmp_written);
+    }
+
+    ngx_http_batch_result_mark(g->result, &mark);
+
+    rc = ngx_http_batch_gather_picks(g, seal->picks, seal->n);
+
+    if (rc != NGX_OK) {
+        ngx_http_batch_result_rollback(g->result, &mark);
+
+        *why = "a segment that it names is damaged, another's or gone";
+
+    } else if (seal->sealed_us > g->sealed_us) {
+        g->sealed_us = seal->sealed_us;
     }
 
     return rc;
@@ -218,6 +232,7 @@ ngx_http_batch_gather_picks(ngx_http_batch_gather_t *g, batch_pick_t *picks,
 {
     size_t     i;
     ngx_fd_t   fd;
+    uint64_t   tag;
     ngx_int_t  rc;
 
     for (i = 0; i < n; i++) {
@@ -228,13 +243,13 @@ ngx_http_batch_gather_picks(ngx_http_batch_gather_t *g, batch_pick_t *picks,
             return NGX_ABORT;
         }
 
-        fd = ngx_http_batch_gather_open(g, picks[i].epoch);
+        fd = ngx_http_batch_gather_open(g, picks[i].epoch, &tag);
 
         if (fd == NGX_INVALID_FILE) {
             return ngx_errno == NGX_ENOENT ? NGX_DECLINED : NGX_ERROR;
         }
 
-        rc = ngx_http_batch_result_copy(g->result, fd, &picks[i]);
+        rc = ngx_http_batch_result_copy(g->result, fd, tag, &picks[i]);
 
         if (rc != NGX_OK) {
             return rc;

@@ -29,6 +29,7 @@ typedef struct {
     uint32_t                        chunk;
     ngx_fd_t                        input;
     uint32_t                        epochs[NGX_HTTP_BATCH_GATHER_FDS];
+    uint64_t                        tags[NGX_HTTP_BATCH_GATHER_FDS];
     ngx_fd_t                        fds[NGX_HTTP_BATCH_GATHER_FDS];
     ngx_uint_t                      nfds;
 } ngx_http_batch_gather_t;

@@ -28,7 +28,8 @@
 typedef struct {
     ngx_http_batch_chunk_t    *chunk;
     ngx_fd_t                   fd;
-    off_t                      off;
+    uint64_t                   tag;
+    off_t                      off;            /* durable up to here */
     ngx_queue_t                entries;
     size_t                     size;
     ngx_int_t                  rc;
@@ -112,6 +113,7 @@ ngx_http_batch_journal_flush(ngx_http_batch_chunk_t *c, ngx_uint_t force)
 
     w->chunk = c;
     w->fd = c->segment;
+    w->tag = c->tag;
     w->off = c->seg_off;
     w->size = c->pending_size;
 
@@ -181,6 +183,10 @@ ngx_http_batch_journal_write(ngx_http_batch_write_t *w, ngx_log_t *log)
          q = ngx_queue_next(q))
     {
         entry = ngx_queue_data(q, ngx_http_batch_entry_t, queue);
+
+        entry->record.tag = w->tag;
+        entry->record.base = (uint64_t) w->off;
+        batch_record_encode(&entry->record, entry->header);
 
         iovs[n].iov_base = entry->header;
         iovs[n++].iov_len = BATCH_RECORD_HEADER;
@@ -423,7 +429,7 @@ ngx_http_batch_journal_seal_run(void *ctx, ngx_log_t *log)
         return;
     }
 
-    batch_seal_encode(&s->seal, buf);
+    batch_seal_encode(&s->seal, s->id, buf);
 
     s->rc = ngx_http_batch_store_seal_publish(s->id, s->seal.chunk,
                                               s->seal.epoch, buf, size, log);

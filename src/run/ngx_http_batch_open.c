@@ -82,6 +82,7 @@ ngx_http_batch_chunk_open(ngx_http_batch_run_t *run, uint32_t chunk,
     c->run = run;
     c->chunk = chunk;
     c->epoch = epoch;
+    c->tag = batch_record_tag(run->id, chunk, epoch);
     c->input = NGX_INVALID_FILE;
     c->segment = NGX_INVALID_FILE;
     c->told_at = ngx_current_msec;
@@ -243,7 +244,6 @@ ngx_http_batch_chunk_sealed(ngx_http_batch_open_t *o, ngx_log_t *log)
 {
     uint32_t      *epochs;
     ngx_int_t      i, n, rc;
-    ngx_str_t      data;
     batch_seal_t   seal;
 
     n = ngx_http_batch_store_epochs(o->id, o->n, 1, &epochs, log);
@@ -256,37 +256,13 @@ ngx_http_batch_chunk_sealed(ngx_http_batch_open_t *o, ngx_log_t *log)
 
     for (i = n - 1; i >= 0 && rc == NGX_DECLINED; i--) {
 
-        rc = ngx_http_batch_store_seal_read(o->id, o->n, epochs[i], &data,
-                                            log);
-        if (rc != NGX_OK) {
-            continue;
-        }
+        rc = ngx_http_batch_seal_load(o->id, o->n, epochs[i], &seal, log);
 
-        switch (batch_seal_decode(data.data, data.len, &seal)) {
-
-        case BATCH_OK:
+        if (rc == NGX_OK) {
             o->ok = seal.ok;
             o->failed = seal.failed;
             free(seal.picks);
-
-            rc = (seal.chunk == o->n) ? NGX_OK : NGX_DECLINED;
-            break;
-
-        case BATCH_AGAIN:
-            rc = NGX_ERROR;
-            break;
-
-        default: /* BATCH_ERROR: a void one counts as none */
-            rc = NGX_DECLINED;
         }
-
-        if (rc == NGX_DECLINED) {
-            ngx_log_error(NGX_LOG_ALERT, log, 0,
-                          "batch %s: seal %uD of chunk %uD is void",
-                          o->id, epochs[i], o->n);
-        }
-
-        ngx_free(data.data);
     }
 
     ngx_free(epochs);

@@ -448,37 +448,22 @@ static ngx_int_t
 ngx_http_batch_portion_seal(ngx_http_batch_item_t *item,
     ngx_http_batch_item_chunk_t *c, uint32_t epoch, ngx_log_t *log)
 {
-    int            decoded;
     ngx_int_t      rc;
-    ngx_str_t      text;
     batch_seal_t   seal;
-
-    rc = ngx_http_batch_store_seal_read(item->meta.id, c->chunk, epoch, &text,
-                                        log);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    ngx_memzero(&seal, sizeof(batch_seal_t));
 
     /* a void one counts as none: the chunk runs again */
 
-    decoded = batch_seal_decode(text.data, text.len, &seal);
+    rc = ngx_http_batch_seal_load(item->meta.id, c->chunk, epoch, &seal, log);
 
-    if (decoded == BATCH_OK) {
-
-        if (seal.chunk == c->chunk) {
-            c->done = 1;
-            c->ok = seal.ok;
-            c->failed = seal.failed;
-        }
+    if (rc == NGX_OK) {
+        c->done = 1;
+        c->ok = seal.ok;
+        c->failed = seal.failed;
 
         free(seal.picks);
     }
 
-    ngx_free(text.data);
-
-    return decoded == BATCH_AGAIN ? NGX_ERROR : NGX_OK;
+    return rc == NGX_ERROR ? NGX_ERROR : NGX_OK;
 }
 
 

@@ -19,11 +19,11 @@ static ngx_int_t ngx_http_batch_sink_flush(ngx_http_batch_sink_t *s,
 static ngx_int_t ngx_http_batch_result_view(ngx_http_batch_view_t *v,
     ngx_fd_t segment, off_t off, size_t size, ngx_log_t *log);
 static ngx_int_t ngx_http_batch_result_small(ngx_http_batch_sink_t *s,
-    ngx_http_batch_view_t *v, ngx_fd_t segment, const batch_pick_t *pick,
-    batch_record_t *record, ngx_log_t *log);
+    ngx_http_batch_view_t *v, ngx_fd_t segment, uint64_t tag,
+    const batch_pick_t *pick, batch_record_t *record, ngx_log_t *log);
 static ngx_int_t ngx_http_batch_result_large(ngx_http_batch_sink_t *s,
-    ngx_fd_t segment, const batch_pick_t *pick, batch_record_t *record,
-    ngx_log_t *log);
+    ngx_fd_t segment, uint64_t tag, const batch_pick_t *pick,
+    batch_record_t *record, ngx_log_t *log);
 
 
 void
@@ -150,7 +150,7 @@ ngx_http_batch_result_rollback(ngx_http_batch_result_t *r,
 
 ngx_int_t
 ngx_http_batch_result_copy(ngx_http_batch_result_t *r, ngx_fd_t segment,
-    const batch_pick_t *pick)
+    uint64_t tag, const batch_pick_t *pick)
 {
     ngx_int_t                rc;
     ngx_uint_t               i;
@@ -173,11 +173,12 @@ ngx_http_batch_result_copy(ngx_http_batch_result_t *r, ngx_fd_t segment,
     ngx_http_batch_result_mark(r, &mark);
 
     if (pick->len > NGX_HTTP_BATCH_VIEW_SIZE - BATCH_RECORD_HEADER) {
-        rc = ngx_http_batch_result_large(s, segment, pick, &record, r->log);
+        rc = ngx_http_batch_result_large(s, segment, tag, pick, &record,
+                                         r->log);
 
     } else {
-        rc = ngx_http_batch_result_small(s, &r->view, segment, pick, &record,
-                                         r->log);
+        rc = ngx_http_batch_result_small(s, &r->view, segment, tag, pick,
+                                         &record, r->log);
     }
 
     if (rc != NGX_OK) {
@@ -204,10 +205,10 @@ ngx_http_batch_result_copy(ngx_http_batch_result_t *r, ngx_fd_t segment,
 
 
 static ngx_uint_t
-ngx_http_batch_result_header(const u_char *buf, const batch_pick_t *pick,
-    batch_record_t *record)
+ngx_http_batch_result_header(const u_char *buf, uint64_t tag,
+    const batch_pick_t *pick, batch_record_t *record)
 {
-    return batch_record_decode(buf, record) == BATCH_OK
+    return batch_record_decode(buf, tag, record) == BATCH_OK
            && record->line == pick->line
            && record->len == pick->len
            && record->crc == pick->crc
@@ -281,8 +282,8 @@ ngx_http_batch_result_view(ngx_http_batch_view_t *v, ngx_fd_t segment,
 
 static ngx_int_t
 ngx_http_batch_result_small(ngx_http_batch_sink_t *s,
-    ngx_http_batch_view_t *v, ngx_fd_t segment, const batch_pick_t *pick,
-    batch_record_t *record, ngx_log_t *log)
+    ngx_http_batch_view_t *v, ngx_fd_t segment, uint64_t tag,
+    const batch_pick_t *pick, batch_record_t *record, ngx_log_t *log)
 {
     u_char     *p;
     ngx_int_t   rc;
@@ -295,7 +296,7 @@ ngx_http_batch_result_small(ngx_http_batch_sink_t *s,
 
     p = v->buf + ((off_t) pick->offset - v->off);
 
-    if (!ngx_http_batch_result_header(p, pick, record)) {
+    if (!ngx_http_batch_result_header(p, tag, pick, record)) {
         return NGX_DECLINED;
     }
 
@@ -322,7 +323,8 @@ ngx_http_batch_result_small(ngx_http_batch_sink_t *s,
 
 static ngx_int_t
 ngx_http_batch_result_large(ngx_http_batch_sink_t *s, ngx_fd_t segment,
-    const batch_pick_t *pick, batch_record_t *record, ngx_log_t *log)
+    uint64_t tag, const batch_pick_t *pick, batch_record_t *record,
+    ngx_log_t *log)
 {
     off_t     off;
     size_t    n;
@@ -333,7 +335,7 @@ ngx_http_batch_result_large(ngx_http_batch_sink_t *s, ngx_fd_t segment,
 
     if (ngx_http_batch_pread(segment, header, BATCH_RECORD_HEADER, off, log)
         != NGX_OK
-        || !ngx_http_batch_result_header(header, pick, record))
+        || !ngx_http_batch_result_header(header, tag, pick, record))
     {
         return NGX_DECLINED;
     }

@@ -57,11 +57,12 @@ void ngx_http_batch_result_mark(ngx_http_batch_result_t *r,
 void ngx_http_batch_result_rollback(ngx_http_batch_result_t *r,
     const ngx_http_batch_tally_t *mark);
 
-/* Copies the record that the pick names from its segment, checking all of it.
+/* Copies the record that the pick names from its segment, which has the tag,
+ * checking all of it.
  * NGX_OK; NGX_DECLINED: it is not what the pick says, nothing was copied;
  * NGX_ERROR: the result could not be written. */
 ngx_int_t ngx_http_batch_result_copy(ngx_http_batch_result_t *r,
-    ngx_fd_t segment, const batch_pick_t *pick);
+    ngx_fd_t segment, uint64_t tag, const batch_pick_t *pick);
 
 /* must be called before a segment is closed: its number may come again */
 void ngx_http_batch_result_forget(ngx_http_batch_result_t *r);

@@ -143,6 +143,7 @@ struct ngx_http_batch_chunk_s {
     ngx_http_batch_run_t         *run;
     uint32_t                      chunk;
     uint32_t                      epoch;
+    uint64_t                      tag;            /* of its records */
     ngx_http_batch_chunk_life_e   life;
 
     ngx_fd_t                      input;
@@ -201,7 +202,8 @@ struct ngx_http_batch_chunk_s {
 
 /*
  * A finished line on its way to the segment: header and payload in one
- * ngx_alloc() block.  Made by answer, owned by the chunk's journal once
+ * ngx_alloc() block.  Made by answer; the header by the journal's task, which
+ * knows what was durable before; owned by the chunk's journal once
  * appended, freed by it after the sync.  Of a large answer the payload here is
  * only the end; the spool has what is in front of it.
  */

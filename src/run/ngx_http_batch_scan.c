@@ -119,11 +119,37 @@ ngx_http_batch_scan_cmp(const void *one, const void *two)
 }
 
 
+/* What a crash has left of the last group is nothing to wake anybody for. */
+
+static void
+ngx_http_batch_scan_tell(ngx_http_batch_scan_t *s, const char *id,
+    uint32_t chunk, int64_t off, batch_scan_end_e end)
+{
+    const char  *what;
+
+    if (end == BATCH_SCAN_TORN) {
+        ngx_log_error(NGX_LOG_INFO, s->log, 0,
+                      "batch %s: segment %uD.%uD is torn at byte %L",
+                      id, chunk, s->epoch, off);
+        return;
+    }
+
+    what = (end == BATCH_SCAN_DAMAGED)
+           ? "is damaged" : "has a record of another batch, chunk or epoch";
+
+    ngx_log_error(NGX_LOG_ALERT, s->log, 0,
+                  "batch %s: segment %uD.%uD %s at byte %L, from there on it"
+                  " does not count", id, chunk, s->epoch, what, off);
+}
+
+
 static ngx_int_t
 ngx_http_batch_scan_segment(ngx_http_batch_scan_t *s, const char *id,
     uint32_t chunk, uint32_t epoch)
 {
-    size_t  before;
+    size_t            before;
+    int64_t           size;
+    batch_scan_end_e  end;
 
     s->epoch = epoch;
     s->fd = ngx_http_batch_store_segment_open(id, chunk, epoch, s->log);
@@ -136,8 +162,13 @@ ngx_http_batch_scan_segment(ngx_http_batch_scan_t *s, const char *id,
 
     before = s->n;
 
-    (void) batch_record_scan(ngx_http_batch_scan_read, s,
-                             ngx_http_batch_scan_record, s);
+    size = batch_record_scan(ngx_http_batch_scan_read, s,
+                             batch_record_tag(id, chunk, epoch),
+                             ngx_http_batch_scan_record, s, &end);
+
+    if (size >= 0 && end != BATCH_SCAN_WHOLE) {
+        ngx_http_batch_scan_tell(s, id, chunk, size, end);
+    }
 
     /* Its writer may have died between write and sync: what we have read is the
      * page cache, which a power cut can still take away.  Synced first it would
@@ -225,4 +256,40 @@ ngx_http_batch_scan(const char *id, uint32_t chunk, const uint32_t *epochs,
     free(s.found);
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_batch_seal_load(const char *id, uint32_t chunk, uint32_t epoch,
+    batch_seal_t *seal, ngx_log_t *log)
+{
+    int         decoded;
+    ngx_int_t   rc;
+    ngx_str_t   text;
+
+    rc = ngx_http_batch_store_seal_read(id, chunk, epoch, &text, log);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    decoded = batch_seal_decode(text.data, text.len, id, chunk, epoch, seal);
+
+    ngx_free(text.data);
+
+    if (decoded == BATCH_OK) {
+        return NGX_OK;
+    }
+
+    if (decoded == BATCH_AGAIN) {
+        return NGX_ERROR;
+    }
+
+    ngx_log_error(NGX_LOG_ALERT, log, 0,
+                  "batch %s: seal %uD of chunk %uD is void: %s",
+                  id, epoch, chunk,
+                  decoded == BATCH_FOREIGN ? "of another batch, chunk or epoch"
+                                           : "damaged");
+
+    return NGX_DECLINED;
 }

@@ -13,7 +13,7 @@ import time
 
 from lines import FAIL_ONCE
 
-RECORD = 80
+RECORD = 84
 GROUP = 256                  # records that wait for one sync, at most
 WORD = re.compile(r'^(\d+) POST \S+ \d+ line=(batch_\w+):(\d+):(\d+):(\d+) ')
 
@@ -76,7 +76,7 @@ class Durable(threading.Thread):
                     return
 
                 with mmap.mmap(f.fileno(), size, prot=mmap.PROT_READ) as m:
-                    while size >= at + RECORD and m[at:at + 4] == b'BCR1':
+                    while size >= at + RECORD and m[at:at + 4] == b'BCR2':
                         length, line = struct.unpack_from('<IQ', m, at + 4)
 
                         if at + RECORD + length > size:

@@ -16,6 +16,8 @@
 #define PICK   40
 #define HEAD   96
 
+#define ID     "batch_0123456789abcdef0123456789abcdef"
+
 
 typedef struct {
     const unsigned char  *p;
@@ -24,6 +26,7 @@ typedef struct {
     uint64_t              seed;
     uint64_t              expected;  /* offset of the next record */
     uint32_t              sum;       /* of what was told */
+    batch_scan_end_e      end;
 } disk_t;
 
 
@@ -45,14 +48,27 @@ get32(const unsigned char *p)
 }
 
 
-/* every record that fits gets its magic and its checksums */
+static void
+put64(unsigned char *p, uint64_t n)
+{
+    put32(p, (uint32_t) n);
+    put32(p + 4, (uint32_t) (n >> 32));
+}
+
+
+/*
+ * Every record that fits gets its magic, its checksums and, but for one in
+ * eight, the segment's tag; one in four is damaged afterwards.
+ */
 
 static void
 fix_records(unsigned char *p, size_t len)
 {
-    uint32_t  n;
+    uint32_t        n;
+    uint64_t        off;
+    unsigned char   how;
 
-    while (len > BATCH_RECORD_HEADER) {
+    for (off = 0; len > BATCH_RECORD_HEADER; off += n) {
         n = get32(p + 4) % 300 + 1;
 
         if (n > len - BATCH_RECORD_HEADER) {
@@ -65,11 +81,25 @@ fix_records(unsigned char *p, size_t len)
 
         p[20] = p[20] % 5;
         p[21] = 0;
-        memset(p + 64, 0, 12);
-        put32(p + 76, batch_crc32c(0, p, 76));
+        how = p[64];
 
-        p += BATCH_RECORD_HEADER + n;
-        len -= BATCH_RECORD_HEADER + n;
+        if (how & 7) {
+            put64(p + 64, batch_record_tag(ID, 1, 2));
+        }
+
+        if (how & 8) {
+            put64(p + 72, off);
+        }
+
+        put32(p + 80, batch_crc32c(0, p, 80));
+
+        if ((how & 48) == 48) {
+            p[how % BATCH_RECORD_HEADER] ^= how | 1;
+        }
+
+        n += BATCH_RECORD_HEADER;
+        p += n;
+        len -= n;
     }
 }
 
@@ -84,9 +114,9 @@ fix_seal(unsigned char *p, size_t len)
         return;
     }
 
-    memcpy(p, "BCS1\1\0\0\0", 8);
-    put32(p + 16, (uint32_t) ((len - HEAD) / PICK));
-    memset(p + 20, 0, 4);
+    memcpy(p, "BCS2\1\0\0\0\2\0\0\0", 12);
+    put32(p + 12, (uint32_t) ((len - HEAD) / PICK));
+    put64(p + 16, batch_record_tag(ID, 1, p[88] & 7 ? 2 : 3));
     memset(p + 88, 0, 4);
 
     for (i = HEAD; i + PICK <= len; i += PICK) {
@@ -134,6 +164,7 @@ disk_record(void *ctx, const batch_record_t *r, uint64_t off)
     must(off == d->expected);
     must(r->len >= 1 && off + BATCH_RECORD_HEADER + r->len <= d->len);
     must(r->line >= 1);
+    must(r->tag == batch_record_tag(ID, 1, 2));
     must(batch_crc32c(0, d->p + off + BATCH_RECORD_HEADER, r->len) == r->crc);
 
     batch_record_encode(r, buf);
@@ -155,20 +186,59 @@ scan(disk_t *d, int how)
     d->expected = 0;
     d->sum = 0;
 
-    end = batch_record_scan(disk_read, d, disk_record, d);
+    end = batch_record_scan(disk_read, d, batch_record_tag(ID, 1, 2),
+                            disk_record, d, &d->end);
 
     must(end >= 0 && (uint64_t) end == d->expected);
+    must((d->end == BATCH_SCAN_WHOLE) == ((size_t) end == d->len));
 
     return end;
+}
+
+
+/* why the scan has ended there, found out in a simple way */
+
+static batch_scan_end_e
+blame(const disk_t *d, size_t off)
+{
+    size_t          i;
+    uint64_t        tag;
+    batch_record_t  r;
+
+    tag = batch_record_tag(ID, 1, 2);
+
+    if (off == d->len) {
+        return BATCH_SCAN_WHOLE;
+    }
+
+    for (i = off; i + BATCH_RECORD_HEADER <= d->len; i++) {
+        switch (batch_record_decode(d->p + i, tag, &r)) {
+
+        case BATCH_FOREIGN:
+            if (i == off) {
+                return BATCH_SCAN_FOREIGN;
+            }
+
+            break;
+
+        case BATCH_OK:
+            if (i > off && r.base > off && r.base <= i) {
+                return BATCH_SCAN_DAMAGED;
+            }
+        }
+    }
+
+    return BATCH_SCAN_TORN;
 }
 
 
 static void
 records(const unsigned char *p, size_t len)
 {
-    disk_t    d;
-    int64_t   end;
-    uint32_t  sum;
+    disk_t            d;
+    int64_t           end;
+    uint32_t          sum;
+    batch_scan_end_e  why;
 
     d.p = p;
     d.len = len;
@@ -176,9 +246,11 @@ records(const unsigned char *p, size_t len)
 
     end = scan(&d, 0);
     sum = d.sum;
+    why = d.end;
 
+    must(why == blame(&d, (size_t) end));
     must(scan(&d, 2) == end);
-    must(d.sum == sum);
+    must(d.sum == sum && d.end == why);
 }
 
 
@@ -189,7 +261,7 @@ seal(const unsigned char *p, size_t len)
     batch_seal_t    s;
     unsigned char  *out;
 
-    if (batch_seal_decode(p, len, &s) != BATCH_OK) {
+    if (batch_seal_decode(p, len, ID, 1, 2, &s) != BATCH_OK) {
         must(s.picks == NULL);
         return;
     }
@@ -201,7 +273,7 @@ seal(const unsigned char *p, size_t len)
     }
 
     out = fuzz_alloc(len);
-    batch_seal_encode(&s, out);
+    batch_seal_encode(&s, ID, out);
     must(memcmp(out, p, len) == 0);
 
     free(out);

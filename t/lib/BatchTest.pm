@@ -953,6 +953,17 @@ sub nginx_workers {
 }
 
 
+# A zombie whose threads are still in a system call has its sockets, too.
+
+sub runs {
+    my ($pid) = @_;
+    my @threads = glob "/proc/$pid/task/*";
+
+    return kill(0, $pid) && (@threads > 1
+        || (slurp("/proc/$pid/stat") // '') !~ /^\d+ \(.*\) Z/);
+}
+
+
 # Ends nginx by a signal; with KILL also its workers, as a power cut would.
 
 sub nginx_stop {
@@ -964,8 +975,7 @@ sub nginx_stop {
     kill $sig, $sig eq 'KILL' ? @pids : $master;
 
     for (1 .. 400) {
-        @pids = grep { kill(0, $_) && (slurp("/proc/$_/stat") // '')
-                       !~ /^\d+ \(.*\) Z/ } @pids;
+        @pids = grep { runs($_) } @pids;
         last unless @pids;
         sleep 0.025;
     }

@@ -100,12 +100,13 @@ work(uint32_t chunk, uint32_t epoch, uint32_t n, int seal)
         if (line == 5) {
             memset(big, 'b', 1400000);
             sprintf(big + 1400000, "%u\n", 5);
-            picks[i] = help_record(fd, &off, epoch, line, kind_of(line), big);
+            picks[i] = help_record(fd, &off, id, chunk, epoch, line,
+                                   kind_of(line), big);
 
         } else {
             sprintf(text, "line %lu of %u\n", (unsigned long) line, epoch);
-            picks[i] = help_record(fd, &off, epoch, line, kind_of(line),
-                                   text);
+            picks[i] = help_record(fd, &off, id, chunk, epoch, line,
+                                   kind_of(line), text);
         }
     }
 

@@ -136,8 +136,8 @@ help_lines(unsigned from, unsigned n, size_t *len)
 
 
 batch_pick_t
-help_record(ngx_fd_t fd, off_t *off, uint32_t epoch, uint64_t line,
-    uint16_t kind, const char *payload)
+help_record(ngx_fd_t fd, off_t *off, const char *id, uint32_t chunk,
+    uint32_t epoch, uint64_t line, uint16_t kind, const char *payload)
 {
     u_char          header[BATCH_RECORD_HEADER];
     batch_pick_t    pick;
@@ -154,6 +154,8 @@ help_record(ngx_fd_t fd, off_t *off, uint32_t epoch, uint64_t line,
     r.usage.input = 3;
     r.usage.output = 5;
     r.usage.total = 8;
+    r.tag = batch_record_tag(id, chunk, epoch);
+    r.base = *off;
 
     batch_record_encode(&r, header);
 
@@ -203,7 +205,7 @@ help_seal(const char *id, uint32_t chunk, uint32_t epoch,
     buf = malloc(len);
     need(buf);
 
-    batch_seal_encode(&s, buf);
+    batch_seal_encode(&s, id, buf);
 
     need(ngx_http_batch_store_seal_publish(id, chunk, epoch, buf, len,
                                            shim_log()) == NGX_OK);

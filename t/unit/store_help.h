@@ -30,8 +30,9 @@ void help_batch(char id[BATCH_ID_LEN], const char *tenant, const char *input,
 char *help_lines(unsigned from, unsigned n, size_t *len);
 
 /* a record in a segment that is open; its pick.  kind as in batch_record.h */
-batch_pick_t help_record(ngx_fd_t fd, off_t *off, uint32_t epoch,
-    uint64_t line, uint16_t kind, const char *payload);
+batch_pick_t help_record(ngx_fd_t fd, off_t *off, const char *id,
+    uint32_t chunk, uint32_t epoch, uint64_t line, uint16_t kind,
+    const char *payload);
 
 /* publishes a seal of the picks (sorted by line) */
 void help_seal(const char *id, uint32_t chunk, uint32_t epoch,

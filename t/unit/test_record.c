@@ -7,6 +7,10 @@
 #include "test.h"
 
 
+#define TAG  0x1122334455667788u
+#define ID   "batch_0123456789abcdef0123456789abcdef"
+
+
 typedef struct {
     unsigned char   *data;
     size_t           len;
@@ -15,6 +19,9 @@ typedef struct {
     unsigned         n;              /* records seen */
     int              stop;           /* callback refuses this record */
     int              bad;
+    int              early;          /* reads until all of it is there */
+    size_t           had;            /* what is there until then */
+    batch_scan_end_e end;
 } file_t;
 
 
@@ -29,6 +36,7 @@ same(const batch_record_t *a, const batch_record_t *b)
 {
     return a->line == b->line && a->len == b->len && a->crc == b->crc
            && a->kind == b->kind && a->status == b->status
+           && a->tag == b->tag && a->base == b->base
            && memcmp(&a->usage, &b->usage, sizeof(batch_usage_t)) == 0;
 }
 
@@ -37,17 +45,25 @@ static ssize_t
 file_read(void *ctx, void *buf, size_t n, uint64_t off)
 {
     file_t  *f = ctx;
+    size_t   len;
 
     if (f->fail && --f->fail == 0) {
         return -1;
     }
 
-    if (off >= f->len) {
+    len = f->len;
+
+    if (f->early) {
+        f->early--;
+        len = f->had;
+    }
+
+    if (off >= len) {
         return 0;
     }
 
-    if (n > f->len - off) {
-        n = (size_t) (f->len - off);
+    if (n > len - off) {
+        n = (size_t) (len - off);
     }
 
     if (f->most && n > f->most) {
@@ -83,11 +99,11 @@ file_scan(file_t *f)
     f->n = 0;
     f->bad = 0;
 
-    return batch_record_scan(file_read, f, file_record, f);
+    return batch_record_scan(file_read, f, TAG, file_record, f, &f->end);
 }
 
 
-/* a segment of n records with payloads of some lengths */
+/* a segment of n records with payloads of some lengths, synced two by two */
 
 static void
 file_make(file_t *f, unsigned n, const uint32_t *lens, unsigned nlens)
@@ -121,6 +137,8 @@ file_make(file_t *f, unsigned n, const uint32_t *lens, unsigned nlens)
         r->usage.cached = i << 32;
         r->usage.reasoning = 7;
         r->usage.total = i * 2;
+        r->tag = TAG;
+        r->base = offsets[i & ~(size_t) 1];
 
         for (k = 0; k < r->len; k++) {
             p[BATCH_RECORD_HEADER + k] = (unsigned char) (k * 7 + i);
@@ -145,6 +163,15 @@ holder(size_t off)
 }
 
 
+/* what a scan must say of a byte that is wrong in record k of n */
+
+static batch_scan_end_e
+verdict(unsigned k, unsigned n)
+{
+    return ((k | 1) + 1 < n) ? BATCH_SCAN_DAMAGED : BATCH_SCAN_TORN;
+}
+
+
 static void
 small(void)
 {
@@ -156,14 +183,16 @@ small(void)
     file_make(&f, 5, lens, 3);
     len = f.len;
 
-    ok(file_scan(&f) == (int64_t) len && f.n == 5 && !f.bad, "whole");
+    ok(file_scan(&f) == (int64_t) len && f.n == 5 && !f.bad
+       && f.end == BATCH_SCAN_WHOLE, "whole");
 
     /* torn at every byte: what was whole before it counts */
 
     for (i = 0; i < len; i++) {
         f.len = i;
         k = holder(i);
-        ok(file_scan(&f) == (int64_t) offsets[k] && f.n == k && !f.bad,
+        ok(file_scan(&f) == (int64_t) offsets[k] && f.n == k && !f.bad
+           && f.end == (i == offsets[k] ? BATCH_SCAN_WHOLE : BATCH_SCAN_TORN),
            "torn at %zu", i);
     }
 
@@ -184,8 +213,8 @@ small(void)
         for (bit = 0; bit < 8; bit++) {
             f.data[i] ^= (unsigned char) (1 << bit);
             k = holder(i);
-            ok(file_scan(&f) == (int64_t) offsets[k] && f.n == k && !f.bad,
-               "bit %u of byte %zu", bit, i);
+            ok(file_scan(&f) == (int64_t) offsets[k] && f.n == k && !f.bad
+               && f.end == verdict(k, 5), "bit %u of byte %zu", bit, i);
             f.data[i] ^= (unsigned char) (1 << bit);
         }
     }
@@ -218,7 +247,8 @@ tails(void)
     for (n = 0; n < 70000; n += (n < 200) ? 1 : 3333) {
         memset(f.data + len, 0, n);
         f.len = len + n;
-        ok(file_scan(&f) == (int64_t) len && f.n == 4 && !f.bad,
+        ok(file_scan(&f) == (int64_t) len && f.n == 4 && !f.bad
+           && f.end == (n ? BATCH_SCAN_TORN : BATCH_SCAN_WHOLE),
            "tail of %zu NULs", n);
     }
 
@@ -228,8 +258,8 @@ tails(void)
         f.len = len;
         p = test_copy(f.data, len);
         memset(f.data + len - n, 0, n);
-        ok(file_scan(&f) == (int64_t) offsets[3] && f.n == 3 && !f.bad,
-           "last %zu bytes NUL", n);
+        ok(file_scan(&f) == (int64_t) offsets[3] && f.n == 3 && !f.bad
+           && f.end == BATCH_SCAN_TORN, "last %zu bytes NUL", n);
         memcpy(f.data, p, len);
         free(p);
     }
@@ -238,7 +268,8 @@ tails(void)
 
     memmove(f.data + offsets[1] + 50, f.data + offsets[1], len - offsets[1]);
     f.len = len + 50;
-    ok(file_scan(&f) == (int64_t) offsets[1] && f.n == 1, "resynchronised");
+    ok(file_scan(&f) == (int64_t) offsets[1] && f.n == 1
+       && f.end == BATCH_SCAN_DAMAGED, "resynchronised");
 
     /* a header that is whole, but says more than the file or the law has */
 
@@ -249,13 +280,132 @@ tails(void)
 
     r.len = BATCH_RECORD_MAX + 1;
     batch_record_encode(&r, f.data + offsets[1]);
-    ok(batch_record_decode(f.data + offsets[1], &r) == BATCH_ERROR, "length");
+    ok(batch_record_decode(f.data + offsets[1], TAG, &r) == BATCH_ERROR, "length");
     ok(file_scan(&f) == (int64_t) offsets[1] && f.n == 1, "too long");
 
     f.len = 0;
     ok(file_scan(&f) == 0 && f.n == 0, "empty file");
 
     free(f.data);
+}
+
+
+/* what was durable by the word of a later record, and whose it is */
+
+static void
+blame(void)
+{
+    file_t                 f;
+    unsigned               i;
+    batch_record_t         r;
+    static const uint32_t  lens[] = { 50, 300 }, large[] = { 70000, 200000 };
+
+    /* all in one group: any of it may be what a power cut has left */
+
+    file_make(&f, 8, lens, 2);
+
+    for (i = 0; i < 8; i++) {
+        written[i].base = 0;
+        batch_record_encode(&written[i], f.data + offsets[i]);
+    }
+
+    f.data[offsets[3] + 100] ^= 1;
+    ok(file_scan(&f) == (int64_t) offsets[3] && f.n == 3
+       && f.end == BATCH_SCAN_TORN, "in the only group");
+
+    /* the last record alone says that all before it was durable */
+
+    written[7].base = offsets[7];
+    batch_record_encode(&written[7], f.data + offsets[7]);
+    ok(file_scan(&f) == (int64_t) offsets[3] && f.n == 3
+       && f.end == BATCH_SCAN_DAMAGED, "in an older group");
+
+    /* but not the damaged one itself, nor a base that cannot be */
+
+    written[7].base = offsets[3];
+    batch_record_encode(&written[7], f.data + offsets[7]);
+    ok(file_scan(&f) == (int64_t) offsets[3] && f.end == BATCH_SCAN_TORN,
+       "durable up to the damage");
+
+    written[7].base = offsets[7] + 1;
+    batch_record_encode(&written[7], f.data + offsets[7]);
+    ok(file_scan(&f) == (int64_t) offsets[3] && f.end == BATCH_SCAN_TORN,
+       "a base behind its record");
+
+    written[7].base = offsets[7];
+    written[7].tag = TAG ^ 1;
+    batch_record_encode(&written[7], f.data + offsets[7]);
+    ok(file_scan(&f) == (int64_t) offsets[3] && f.end == BATCH_SCAN_TORN,
+       "another's word does not count");
+
+    f.data[offsets[3] + 100] ^= 1;
+    ok(file_scan(&f) == (int64_t) offsets[7] && f.n == 7
+       && f.end == BATCH_SCAN_FOREIGN, "a foreign record");
+    ok(batch_record_decode(f.data + offsets[7], TAG, &r) == BATCH_FOREIGN
+       && batch_record_decode(f.data + offsets[7], TAG ^ 1, &r) == BATCH_OK,
+       "whose it is");
+
+    free(f.data);
+
+    /* the proof is far away, at every place of a read */
+
+    file_make(&f, 6, large, 2);
+
+    for (f.most = 0; f.most < 70000; f.most += 1 + f.most / 3) {
+        f.data[offsets[1] + 500] ^= 1;
+        ok(file_scan(&f) == (int64_t) offsets[1] && f.n == 1 && !f.bad
+           && f.end == BATCH_SCAN_DAMAGED, "far, reads of %zu", f.most);
+        f.data[offsets[1] + 500] ^= 1;
+
+        if (f.most == 0) {
+            f.most = 4000;
+        }
+    }
+
+    f.most = 0;
+    f.data[offsets[1] + 500] ^= 1;
+    f.fail = 6;
+    ok(file_scan(&f) == -1, "the read for the proof fails");
+    free(f.data);
+
+    /* a writer at work: what was half there is read again */
+
+    for (i = 1; i < 400; i++) {
+        file_make(&f, 8, lens, 2);
+        f.early = 2;
+        f.had = offsets[2] + i;
+        ok(file_scan(&f) != -1 && !f.bad && f.end != BATCH_SCAN_DAMAGED
+           && f.n >= 2, "grows at %u", i);
+        free(f.data);
+    }
+}
+
+
+static void
+tag(void)
+{
+    uint64_t     first;
+    unsigned     i;
+    static char  other[] = ID;
+
+    first = batch_record_tag(ID, 0, 1);
+
+    /* the function is part of the format */
+
+    ok(first == 0x53268194cc33a39b, "%016lx", (unsigned long) first);
+    ok(batch_record_tag(other, 0, 1) == first, "the same again");
+    ok(batch_record_tag(ID, 1, 0) != first, "chunk and epoch");
+
+    for (i = 0; i < 32; i++) {
+        ok(batch_record_tag(ID, 1u << i, 1) != first, "chunk bit %u", i);
+        ok(batch_record_tag(ID, 0, 1 ^ 1u << i) != first, "epoch bit %u", i);
+    }
+
+    for (i = 0; other[i]; i++) {
+        other[i] ^= 1;
+        ok(batch_record_tag(other, 0, 1) != first, "byte %u of the id", i);
+        other[i] ^= 1;
+    }
 }
 
 
@@ -276,23 +426,27 @@ decode(void)
     r.usage.cached = 3;
     r.usage.reasoning = 4;
     r.usage.total = 5;
+    r.tag = TAG;
+    r.base = 0x99aa;
 
     batch_record_encode(&r, buf);
     memset(&back, 0, sizeof(back));
-    ok(batch_record_decode(buf, &back) == BATCH_OK, "decode");
+    ok(batch_record_decode(buf, TAG, &back) == BATCH_OK, "decode");
     ok(same(&r, &back), "round trip");
 
     /* the layout is a promise to files that are already on disks */
 
-    ok(memcmp(buf, "BCR1\x0d\x0c\x0b\x0a\x08\x07\x06\x05\x04\x03\x02\x01"
+    ok(memcmp(buf, "BCR2\x0d\x0c\x0b\x0a\x08\x07\x06\x05\x04\x03\x02\x01"
               "\xef\xbe\xad\xde\x02\x00\xad\x01\x01\0\0\0\0\0\0\0\x02", 33)
-       == 0, "layout");
+       == 0
+       && memcmp(buf + 64, "\x88\x77\x66\x55\x44\x33\x22\x11"
+                 "\xaa\x99\0\0\0\0\0\0", 16) == 0, "layout");
 
 #define refused(field, value)                                                 \
     back = r;                                                                 \
     back.field = value;                                                       \
     batch_record_encode(&back, buf);                                          \
-    ok(batch_record_decode(buf, &back) == BATCH_ERROR, #field " = " #value)
+    ok(batch_record_decode(buf, TAG, &back) == BATCH_ERROR, #field " = " #value)
 
     refused(len, 0);
     refused(line, 0);
@@ -300,7 +454,7 @@ decode(void)
     refused(kind, 5);
 
     memset(buf, 0, sizeof(buf));
-    ok(batch_record_decode(buf, &back) == BATCH_ERROR, "NULs");
+    ok(batch_record_decode(buf, TAG, &back) == BATCH_ERROR, "NULs");
 }
 
 
@@ -347,6 +501,13 @@ large(void)
 }
 
 
+static int
+seal_decode(const unsigned char *buf, size_t len, batch_seal_t *s)
+{
+    return batch_seal_decode(buf, len, ID, 4, 9, s);
+}
+
+
 static void
 seal(void)
 {
@@ -384,19 +545,29 @@ seal(void)
 
     size = batch_seal_size(&s);
     buf = malloc(size);
-    batch_seal_encode(&s, buf);
+    batch_seal_encode(&s, ID, buf);
 
-    ok(batch_seal_decode(buf, size, &back) == BATCH_OK, "decode");
+    ok(seal_decode(buf, size, &back) == BATCH_OK, "decode");
     ok(back.n == 3 && memcmp(back.picks, picks, sizeof(picks)) == 0, "picks");
     ok(back.chunk == 4 && back.epoch == 9 && back.ok == 1 && back.failed == 1
        && back.sealed_us == s.sealed_us
        && memcmp(&back.usage, &s.usage, sizeof(s.usage)) == 0, "head");
     free(back.picks);
 
+    ok(memcmp(buf, "BCS2\4\0\0\0\x09\0\0\0\3\0\0\0", 16) == 0, "layout");
+
+    ok(batch_seal_decode(buf, size, ID, 5, 9, &back) == BATCH_FOREIGN
+       && back.picks == NULL, "another chunk");
+    ok(batch_seal_decode(buf, size, ID, 4, 8, &back) == BATCH_FOREIGN
+       && back.picks == NULL, "another epoch");
+    ok(batch_seal_decode(buf, size, "batch_0123456789abcdef0123456789abcdee",
+                         4, 9, &back) == BATCH_FOREIGN
+       && back.picks == NULL, "another batch");
+
     for (i = 0; i < size; i++) {
         for (bit = 0; bit < 8; bit++) {
             buf[i] ^= (unsigned char) (1 << bit);
-            ok(batch_seal_decode(buf, size, &back) == BATCH_ERROR
+            ok(seal_decode(buf, size, &back) == BATCH_ERROR
                && back.picks == NULL, "bit %u of byte %zu", bit, i);
             buf[i] ^= (unsigned char) (1 << bit);
         }
@@ -404,25 +575,25 @@ seal(void)
 
     for (i = 0; i < size; i++) {
         copy = test_copy(buf, i);
-        ok(batch_seal_decode(copy, i, &back) == BATCH_ERROR, "cut at %zu", i);
+        ok(seal_decode(copy, i, &back) == BATCH_ERROR, "cut at %zu", i);
         free(copy);
     }
 
     buf = realloc(buf, size + 40);
     memset(buf + size, 0, 40);
-    ok(batch_seal_decode(buf, size + 40, &back) == BATCH_ERROR, "longer");
+    ok(seal_decode(buf, size + 40, &back) == BATCH_ERROR, "longer");
 
     picks[2].line = picks[1].line;
-    batch_seal_encode(&s, buf);
-    ok(batch_seal_decode(buf, size, &back) == BATCH_ERROR, "a line twice");
+    batch_seal_encode(&s, ID, buf);
+    ok(seal_decode(buf, size, &back) == BATCH_ERROR, "a line twice");
 
     picks[2].line = 1;
-    batch_seal_encode(&s, buf);
-    ok(batch_seal_decode(buf, size, &back) == BATCH_ERROR, "descending");
+    batch_seal_encode(&s, ID, buf);
+    ok(seal_decode(buf, size, &back) == BATCH_ERROR, "descending");
 
     s.n = 0;
-    batch_seal_encode(&s, buf);
-    ok(batch_seal_decode(buf, batch_seal_size(&s), &back) == BATCH_OK
+    batch_seal_encode(&s, ID, buf);
+    ok(seal_decode(buf, batch_seal_size(&s), &back) == BATCH_OK
        && back.n == 0, "no picks");
     free(back.picks);
     free(buf);
@@ -434,6 +605,8 @@ main(void)
 {
     small();
     tails();
+    blame();
+    tag();
     decode();
     large();
     seal();
