@@ -123,6 +123,7 @@ mutant 'OVERWRITE'
 mutant 'NO REBUILD' $small -DREWINDS=1
 mutant 'NO EXCL' $small -DREWINDS=1
 mutant 'NO DECISION' $small -DCANCEL=1
+mutant 'NO LOOK' $small -DCANCEL=1 -DCUTS=1
 
 for o in 1 0; do
     del "JSON FIRST, output $o" caught -DOUTPUT=$o -DM_JSON_FIRST

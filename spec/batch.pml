@@ -412,6 +412,9 @@ end:    do
            od;
 
 #ifndef M_NO_DECISION
+           /* link() of cancel.json: another name of what is to be final.json,
+            * and the same fsync() makes both durable */
+
            if
            :: target == COMPLETED ->
               atomic {
@@ -420,8 +423,7 @@ end:    do
                   :: cancel_m == CANCELLED -> target = CANCELLED
                   :: else
                   fi
-              };
-              atomic { sync_published() }
+              }
            :: else
            fi;
 #endif
@@ -492,14 +494,28 @@ restart:
 end:    do
         :: atomic { filled && r_status != ENDED && !cancelled };
 
-           atomic {             /* link() of cancel.json */
-               if
-               :: cancel_m == 0 -> cancel_m = CANCELLED
-               :: else
-               fi;
-               ok = (cancel_m == CANCELLED)
-           };
-           atomic { sync_published() };
+           /* after a power cut final.json may be there without the decision */
+
+           ok = 1;
+#ifndef M_NO_LOOK
+           if
+           :: atomic { final_m == 0 }
+           :: atomic { final_m != 0 -> ok = 0 }
+           fi;
+#endif
+
+           if
+           :: ok ->
+              atomic {          /* link() of cancel.json */
+                  if
+                  :: cancel_m == 0 -> cancel_m = CANCELLED
+                  :: else
+                  fi;
+                  ok = (cancel_m == CANCELLED)
+              };
+              atomic { sync_published() }
+           :: else
+           fi;
 
            if
 #ifdef M_NO_DECISION

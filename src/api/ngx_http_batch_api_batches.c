@@ -282,8 +282,7 @@ ngx_http_batch_create_replay(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
     if (rc == NGX_OK) {
-        ngx_http_batch_op_json(op, ngx_http_batch_render_batch(res->view,
-                                                    op->conf->dialect));
+        ngx_http_batch_op_batch(op, res->view);
         return;
     }
 
@@ -325,8 +324,7 @@ ngx_http_batch_create_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
         return;
     }
 
-    ngx_http_batch_op_json(op, ngx_http_batch_render_batch(&view,
-                                                    op->conf->dialect));
+    ngx_http_batch_op_batch(op, &view);
 
     free(view.meta.data);
 }
@@ -413,8 +411,7 @@ ngx_http_batch_batch_show(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
     if (ngx_http_batch_batch_found(op, rc, res) == NGX_OK) {
-        ngx_http_batch_op_json(op, ngx_http_batch_render_batch(res->view,
-                                                    op->conf->dialect));
+        ngx_http_batch_op_batch(op, res->view);
     }
 }
 
@@ -439,8 +436,7 @@ ngx_http_batch_cancel_step(ngx_http_batch_op_t *op, ngx_int_t rc,
     status = res->view->status;
 
     if (status == BATCH_CANCELLING || status == BATCH_CANCELLED) {
-        ngx_http_batch_op_json(op, ngx_http_batch_render_batch(res->view,
-                                                    op->conf->dialect));
+        ngx_http_batch_op_batch(op, res->view);
         return;
     }
 
@@ -518,6 +514,5 @@ ngx_http_batch_cancel_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
         return;
     }
 
-    ngx_http_batch_op_json(op, ngx_http_batch_render_batch(res->view,
-                                                    op->conf->dialect));
+    ngx_http_batch_op_batch(op, res->view);
 }

@@ -46,8 +46,8 @@ static ngx_int_t ngx_http_batch_list_copy(ngx_http_batch_op_t *op,
 static ngx_int_t ngx_http_batch_list_str(ngx_pool_t *pool, ngx_str_t *dst,
     const ngx_str_t *src);
 static void ngx_http_batch_list_run(ngx_http_batch_op_t *op, ngx_log_t *log);
-static json_t *ngx_http_batch_list_item(ngx_http_batch_list_t *list,
-    size_t i);
+static ngx_int_t ngx_http_batch_list_item(ngx_http_batch_list_t *list,
+    size_t i, ngx_http_batch_write_t *w, char id[BATCH_ID_LEN]);
 static void ngx_http_batch_list_done(ngx_http_batch_op_t *op);
 
 
@@ -106,8 +106,8 @@ ngx_http_batch_list_create(ngx_http_request_t *r, batch_id_kind_e kind)
             && !batch_id_check(kind, list->after.data, list->after.len))
         || (list->purpose.len && !ngx_http_batch_list_purpose(&list->purpose)))
     {
-        ngx_http_batch_op_json(op, ngx_http_batch_render_list(json_array(),
-                                                              0));
+        ngx_http_batch_list_run(op, ngx_cycle->log);
+        ngx_http_batch_op_answer(op);
         return NGX_DONE;
     }
 
@@ -352,76 +352,97 @@ ngx_http_batch_list_str(ngx_pool_t *pool, ngx_str_t *dst, const ngx_str_t *src)
 static void
 ngx_http_batch_list_run(ngx_http_batch_op_t *op, ngx_log_t *log)
 {
-    size_t                  i;
-    json_t                 *data, *item, *root;
+    char                    first[BATCH_ID_LEN], last[BATCH_ID_LEN];
+    size_t                  i, before;
+    ngx_int_t               rc;
     ngx_http_batch_list_t  *list;
+    ngx_http_batch_write_t  w;
 
     list = op->data;
-    data = json_array();
+
+    ngx_memzero(&w, sizeof(ngx_http_batch_write_t));
+    first[0] = '\0';
+    last[0] = '\0';
+
+    ngx_http_batch_render_page(&w);
 
     for (i = 0; i < list->n; i++) {
-        item = ngx_http_batch_list_item(list, i);
 
-        if (item == NULL) {
+        before = w.len;
+
+        if (first[0]) {
+            ngx_http_batch_write(&w, ",", 1);
+        }
+
+        rc = ngx_http_batch_list_item(list, i, &w, last);
+
+        if (rc == NGX_OK) {
+            if (first[0] == '\0') {
+                ngx_memcpy(first, last, BATCH_ID_LEN);
+            }
+
             continue;
         }
 
-        if (json_is_null(item)) {
+        w.len = before;
+
+        if (rc == NGX_ERROR) {
             ngx_log_error(NGX_LOG_ALERT, log, 0,
                           "batch: malformed manifest in a list of the index");
-            continue;
         }
-
-        (void) json_array_append_new(data, item);
     }
 
-    list->empty = (json_array_size(data) == 0);
+    list->empty = (first[0] == '\0');
 
-    root = ngx_http_batch_render_list(data, list->has_more);
+    ngx_http_batch_render_page_end(&w, first, last, list->has_more);
 
-    if (root) {
-        op->text = json_dumps(root, NGX_HTTP_BATCH_API_DUMP);
-        json_decref(root);
-    }
+    op->text = ngx_http_batch_write_end(&w);
 }
 
 
-/* NULL: an expired file, left out; null: no manifest of ours */
+/* NGX_OK, id is its id; NGX_DECLINED: an expired file, left out; NGX_ERROR: no
+ * manifest of ours */
 
-static json_t *
-ngx_http_batch_list_item(ngx_http_batch_list_t *list, size_t i)
+static ngx_int_t
+ngx_http_batch_list_item(ngx_http_batch_list_t *list, size_t i,
+    ngx_http_batch_write_t *w, char id[BATCH_ID_LEN])
 {
     json_t                 *root, *item;
+    ngx_int_t               rc;
     ngx_http_batch_file_t   f;
     ngx_http_batch_view_t  *v;
 
     v = &list->views[i];
 
     if (list->kind == BATCH_ID_BATCH) {
-        item = ngx_http_batch_render_batch(v, list->dialect);
-
-        return item ? item : json_null();
+        return ngx_http_batch_render_batch(w, v, list->dialect, id);
     }
 
     if (ngx_http_batch_file_decode(&f, v->meta.data, v->meta.len, &root)
         != NGX_OK)
     {
-        return json_null();
+        return NGX_ERROR;
     }
 
     (void) ngx_cpystrn((u_char *) list->last, (u_char *) f.id, BATCH_ID_LEN);
 
-    if (f.expires_at && f.expires_at <= list->now) {
-        item = NULL;
+    rc = NGX_DECLINED;
 
-    } else {
+    if (f.expires_at == 0 || f.expires_at > list->now) {
         item = ngx_http_batch_render_file(&f);
-        item = item ? item : json_null();
+        rc = NGX_ERROR;
+
+        if (item) {
+            ngx_http_batch_write_json(w, item);
+            ngx_memcpy(id, f.id, BATCH_ID_LEN);
+            json_decref(item);
+            rc = NGX_OK;
+        }
     }
 
     json_decref(root);
 
-    return item;
+    return rc;
 }
 
 

@@ -209,6 +209,28 @@ ngx_http_batch_op_json(ngx_http_batch_op_t *op, json_t *root)
 
 
 void
+ngx_http_batch_op_batch(ngx_http_batch_op_t *op,
+    const ngx_http_batch_view_t *v)
+{
+    char                    id[BATCH_ID_LEN];
+    ngx_http_batch_write_t  w;
+
+    ngx_memzero(&w, sizeof(ngx_http_batch_write_t));
+
+    if (ngx_http_batch_render_batch(&w, v, op->conf->dialect, id) == NGX_OK) {
+        op->text = ngx_http_batch_write_end(&w);
+    }
+
+    if (op->text == NULL) {
+        ngx_http_batch_op_json(op, NULL);
+        return;
+    }
+
+    ngx_http_batch_op_answer(op);
+}
+
+
+void
 ngx_http_batch_op_reject(ngx_http_batch_op_t *op, ngx_uint_t status,
     const char *param, const char *code, const char *fmt, ...)
 {

@@ -9,28 +9,25 @@
 #include "ngx_http_batch_api.h"
 
 
-#define NGX_HTTP_BATCH_RENDER_KEYS  25     /* of a batch object */
-
-
 static ngx_int_t ngx_http_batch_render_set(json_t *o, const char *key,
     json_t *value);
 static json_t *ngx_http_batch_render_str(const ngx_str_t *s);
 static json_t *ngx_http_batch_render_time(int64_t t);
-static json_t *ngx_http_batch_render_final_get(json_t *final,
-    const char *key);
-static json_t *ngx_http_batch_render_file_id(json_t *final, const char *key);
-static json_t *ngx_http_batch_render_errors(json_t *final);
-static json_t *ngx_http_batch_render_counts(const ngx_http_batch_view_t *v,
+static void ngx_http_batch_render_errors(ngx_http_batch_write_t *w,
     json_t *final);
-static json_t *ngx_http_batch_render_usage(json_t *final, json_int_t *total);
-static json_t *ngx_http_batch_render_stamp(const ngx_http_batch_view_t *v,
-    const ngx_http_batch_meta_t *m, json_t *final, const char *key);
-static json_t *ngx_http_batch_render_model(const ngx_http_batch_view_t *v,
-    const ngx_http_batch_meta_t *m, json_t *final, ngx_uint_t dialect);
-static json_t *ngx_http_batch_render_metadata(const ngx_http_batch_meta_t *m,
-    ngx_uint_t dialect);
-static json_t *ngx_http_batch_render_object(const ngx_http_batch_view_t *v,
-    const ngx_http_batch_meta_t *m, json_t *final, ngx_uint_t dialect);
+static void ngx_http_batch_render_counts(ngx_http_batch_write_t *w,
+    const ngx_http_batch_view_t *v, json_t *final);
+static void ngx_http_batch_render_usage(ngx_http_batch_write_t *w,
+    json_t *usage);
+static void ngx_http_batch_render_stamps(ngx_http_batch_write_t *w,
+    const ngx_http_batch_view_t *v, const ngx_http_batch_meta_t *m,
+    json_t *final);
+static void ngx_http_batch_render_model(ngx_http_batch_write_t *w,
+    const ngx_http_batch_view_t *v, const ngx_http_batch_meta_t *m,
+    json_t *final, ngx_uint_t dialect);
+static void ngx_http_batch_render_object(ngx_http_batch_write_t *w,
+    const ngx_http_batch_view_t *v, const ngx_http_batch_meta_t *m,
+    json_t *final, ngx_uint_t dialect);
 
 
 /* clients that know jobs have no null for a model or metadata */
@@ -126,47 +123,54 @@ ngx_http_batch_render_upload(const ngx_http_batch_upload_t *u,
 }
 
 
-json_t *
-ngx_http_batch_render_list(json_t *data, ngx_uint_t has_more)
+#define ngx_http_batch_render_key(w, key)                                     \
+    ngx_http_batch_write_text(w, ",\"" key "\":")
+
+
+void
+ngx_http_batch_render_page(ngx_http_batch_write_t *w)
 {
-    size_t   n;
-    json_t  *o, *first, *last;
-
-    n = json_array_size(data);
-
-    first = n ? json_object_get(json_array_get(data, 0), "id") : NULL;
-    last = n ? json_object_get(json_array_get(data, n - 1), "id") : NULL;
-
-    first = first ? json_incref(first) : json_null();
-    last = last ? json_incref(last) : json_null();
-
-    o = json_object();
-
-    if (ngx_http_batch_render_set(o, "object", json_string("list"))
-        | ngx_http_batch_render_set(o, "data", data)
-        | ngx_http_batch_render_set(o, "first_id", first)
-        | ngx_http_batch_render_set(o, "last_id", last)
-        | ngx_http_batch_render_set(o, "has_more", json_boolean(has_more)))
-    {
-        json_decref(o);
-        return NULL;
-    }
-
-    return o;
+    ngx_http_batch_write_text(w, "{\"object\":\"list\",\"data\":[");
 }
 
 
-json_t *
-ngx_http_batch_render_batch(const ngx_http_batch_view_t *v,
-    ngx_uint_t dialect)
+void
+ngx_http_batch_render_page_end(ngx_http_batch_write_t *w, const char *first,
+    const char *last, ngx_uint_t has_more)
 {
-    json_t                 *o, *root, *final;
+    ngx_http_batch_write_text(w, "],\"first_id\":");
+
+    if (first[0]) {
+        ngx_http_batch_write_str(w, first, ngx_strlen(first));
+        ngx_http_batch_render_key(w, "last_id");
+        ngx_http_batch_write_str(w, last, ngx_strlen(last));
+
+    } else {
+        ngx_http_batch_write_text(w, "null,\"last_id\":null");
+    }
+
+    ngx_http_batch_render_key(w, "has_more");
+
+    if (has_more) {
+        ngx_http_batch_write_text(w, "true}");
+
+    } else {
+        ngx_http_batch_write_text(w, "false}");
+    }
+}
+
+
+ngx_int_t
+ngx_http_batch_render_batch(ngx_http_batch_write_t *w,
+    const ngx_http_batch_view_t *v, ngx_uint_t dialect, char id[BATCH_ID_LEN])
+{
+    json_t                 *root, *final;
     ngx_http_batch_meta_t   m;
 
     if (ngx_http_batch_meta_decode(&m, v->meta.data, v->meta.len, &root)
         != NGX_OK)
     {
-        return NULL;
+        return NGX_ERROR;
     }
 
     final = NULL;
@@ -177,81 +181,63 @@ ngx_http_batch_render_batch(const ngx_http_batch_view_t *v,
         if (!json_is_object(final)) {
             json_decref(final);
             json_decref(root);
-            return NULL;
+            return NGX_ERROR;
         }
     }
 
-    o = ngx_http_batch_render_object(v, &m, final, dialect);
+    ngx_http_batch_render_object(w, v, &m, final, dialect);
+
+    (void) ngx_cpystrn((u_char *) id, (u_char *) m.id, BATCH_ID_LEN);
 
     json_decref(final);
     json_decref(root);
 
-    return o;
+    return NGX_OK;
 }
 
 
-/* a value of final.json, or null, with a reference */
-
-static json_t *
-ngx_http_batch_render_final_get(json_t *final, const char *key)
+static void
+ngx_http_batch_render_errors(ngx_http_batch_write_t *w, json_t *final)
 {
-    json_t  *value;
-
-    value = json_object_get(final, key);
-
-    return value ? json_incref(value) : json_null();
-}
-
-
-static json_t *
-ngx_http_batch_render_file_id(json_t *final, const char *key)
-{
-    return ngx_http_batch_render_final_get(json_object_get(final, key), "id");
-}
-
-
-static json_t *
-ngx_http_batch_render_errors(json_t *final)
-{
-    size_t        i;
-    json_t       *src, *data, *o, *e;
-    const char  **key;
-
-    static const char  *keys[] = { "code", "line", "message", "param", NULL };
+    size_t   i;
+    json_t  *src, *e;
 
     src = json_object_get(final, "errors");
 
     if (!json_is_array(src)) {
-        return json_null();
+        ngx_http_batch_write_text(w, "null");
+        return;
     }
 
-    data = json_array();
+    ngx_http_batch_render_page(w);
 
     for (i = 0; i < json_array_size(src); i++) {
-        e = json_object();
+        e = json_array_get(src, i);
 
-        for (key = keys; *key; key++) {
-            (void) ngx_http_batch_render_set(e, *key,
-                   ngx_http_batch_render_final_get(json_array_get(src, i),
-                                                   *key));
+        if (i) {
+            ngx_http_batch_write(w, ",", 1);
         }
 
-        (void) json_array_append_new(data, e);
+        ngx_http_batch_write_text(w, "{\"code\":");
+        ngx_http_batch_write_json(w, json_object_get(e, "code"));
+        ngx_http_batch_render_key(w, "line");
+        ngx_http_batch_write_json(w, json_object_get(e, "line"));
+        ngx_http_batch_render_key(w, "message");
+        ngx_http_batch_write_json(w, json_object_get(e, "message"));
+        ngx_http_batch_render_key(w, "param");
+        ngx_http_batch_write_json(w, json_object_get(e, "param"));
+        ngx_http_batch_write(w, "}", 1);
     }
 
-    o = json_object();
-
-    (void) ngx_http_batch_render_set(o, "object", json_string("list"));
-    (void) ngx_http_batch_render_set(o, "data", data);
-
-    return o;
+    ngx_http_batch_write_text(w, "]}");
 }
 
 
-static json_t *
-ngx_http_batch_render_counts(const ngx_http_batch_view_t *v, json_t *final)
+static void
+ngx_http_batch_render_counts(ngx_http_batch_write_t *w,
+    const ngx_http_batch_view_t *v, json_t *final)
 {
-    uint64_t   total, ok, failed;
+    int64_t  total, ok, failed;
 
     if (final) {
         total = json_integer_value(json_object_get(final, "total"));
@@ -259,174 +245,184 @@ ngx_http_batch_render_counts(const ngx_http_batch_view_t *v, json_t *final)
         failed = json_integer_value(json_object_get(final, "failed"));
 
     } else {
-        total = v->total;
-        ok = v->ok;
-        failed = v->failed;
+        total = (int64_t) v->total;
+        ok = (int64_t) v->ok;
+        failed = (int64_t) v->failed;
     }
 
-    return json_pack("{s:I,s:I,s:I}", "total", (json_int_t) total,
-                     "completed", (json_int_t) ok,
-                     "failed", (json_int_t) failed);
+    ngx_http_batch_write_text(w, "{\"total\":");
+    ngx_http_batch_write_int(w, total);
+    ngx_http_batch_render_key(w, "completed");
+    ngx_http_batch_write_int(w, ok);
+    ngx_http_batch_render_key(w, "failed");
+    ngx_http_batch_write_int(w, failed);
+    ngx_http_batch_write(w, "}", 1);
 }
 
 
 /* both families of names: input_tokens, ... and prompt_tokens, ... */
 
-static json_t *
-ngx_http_batch_render_usage(json_t *final, json_int_t *total)
+static void
+ngx_http_batch_render_usage(ngx_http_batch_write_t *w, json_t *usage)
 {
-    json_t      *usage;
-    json_int_t   input, output, cached, reasoning;
-
-    usage = json_object_get(final, "usage");
+    int64_t  input, output;
 
     input = json_integer_value(json_object_get(usage, "input"));
     output = json_integer_value(json_object_get(usage, "output"));
-    cached = json_integer_value(json_object_get(usage, "cached"));
-    reasoning = json_integer_value(json_object_get(usage, "reasoning"));
-    *total = json_integer_value(json_object_get(usage, "total"));
 
-    return json_pack("{s:I,s:I,s:I,s:{s:I},s:{s:I},s:I,s:I}",
-                     "input_tokens", input, "output_tokens", output,
-                     "total_tokens", *total,
-                     "input_tokens_details", "cached_tokens", cached,
-                     "output_tokens_details", "reasoning_tokens", reasoning,
-                     "prompt_tokens", input, "completion_tokens", output);
+    ngx_http_batch_write_text(w, "{\"input_tokens\":");
+    ngx_http_batch_write_int(w, input);
+    ngx_http_batch_render_key(w, "output_tokens");
+    ngx_http_batch_write_int(w, output);
+    ngx_http_batch_render_key(w, "total_tokens");
+    ngx_http_batch_write_int(w, json_integer_value(
+                                         json_object_get(usage, "total")));
+    ngx_http_batch_write_text(w, ",\"input_tokens_details\":"
+                                 "{\"cached_tokens\":");
+    ngx_http_batch_write_int(w, json_integer_value(
+                                         json_object_get(usage, "cached")));
+    ngx_http_batch_write_text(w, "},\"output_tokens_details\":"
+                                 "{\"reasoning_tokens\":");
+    ngx_http_batch_write_int(w, json_integer_value(
+                                      json_object_get(usage, "reasoning")));
+    ngx_http_batch_write_text(w, "},\"prompt_tokens\":");
+    ngx_http_batch_write_int(w, input);
+    ngx_http_batch_render_key(w, "completion_tokens");
+    ngx_http_batch_write_int(w, output);
+    ngx_http_batch_write(w, "}", 1);
 }
 
 
-static json_t *
-ngx_http_batch_render_stamp(const ngx_http_batch_view_t *v,
-    const ngx_http_batch_meta_t *m, json_t *final, const char *key)
+static void
+ngx_http_batch_render_stamps(ngx_http_batch_write_t *w,
+    const ngx_http_batch_view_t *v, const ngx_http_batch_meta_t *m,
+    json_t *final)
 {
-    int64_t  t;
+    int64_t      t;
+    ngx_uint_t   i;
 
-    if (ngx_strcmp(key, "expires_at") == 0) {
-        return ngx_http_batch_render_time(m->expires_at);
+    static const char  *names[] = {
+        "in_progress_at", "expires_at", "finalizing_at", "completed_at",
+        "failed_at", "expired_at", "cancelling_at", "cancelled_at", NULL
+    };
+
+    for (i = 0; names[i]; i++) {
+        ngx_http_batch_write(w, ",\"", 2);
+        ngx_http_batch_write(w, names[i], ngx_strlen(names[i]));
+        ngx_http_batch_write(w, "\":", 2);
+
+        if (i != 1 && final) {
+            ngx_http_batch_write_json(w, json_object_get(final, names[i]));
+            continue;
+        }
+
+        t = (i == 0) ? v->in_progress_at
+            : (i == 1) ? m->expires_at
+            : (i == 2) ? v->finalizing_at
+            : (i == 6) ? v->cancelling_at : 0;
+
+        if (t) {
+            ngx_http_batch_write_int(w, t);
+
+        } else {
+            ngx_http_batch_write_text(w, "null");
+        }
     }
-
-    if (final) {
-        return ngx_http_batch_render_final_get(final, key);
-    }
-
-    t = 0;
-
-    if (ngx_strcmp(key, "in_progress_at") == 0) {
-        t = v->in_progress_at;
-
-    } else if (ngx_strcmp(key, "finalizing_at") == 0) {
-        t = v->finalizing_at;
-
-    } else if (ngx_strcmp(key, "cancelling_at") == 0) {
-        t = v->cancelling_at;
-    }
-
-    return ngx_http_batch_render_time(t);
 }
 
 
 /* the job's model, or else that of the lines */
 
-static json_t *
-ngx_http_batch_render_model(const ngx_http_batch_view_t *v,
-    const ngx_http_batch_meta_t *m, json_t *final, ngx_uint_t dialect)
+static void
+ngx_http_batch_render_model(ngx_http_batch_write_t *w,
+    const ngx_http_batch_view_t *v, const ngx_http_batch_meta_t *m,
+    json_t *final, ngx_uint_t dialect)
 {
     json_t  *model;
 
-    if (m->model.len) {
-        return ngx_http_batch_render_str(&m->model);
-    }
-
     model = json_object_get(final, "model");
 
-    if (json_is_string(model)) {
-        return json_incref(model);
-    }
+    if (m->model.len) {
+        ngx_http_batch_write_nstr(w, &m->model);
 
-    if (final == NULL && v->model.len) {
-        return ngx_http_batch_render_str(&v->model);
-    }
+    } else if (json_is_string(model)) {
+        ngx_http_batch_write_json(w, model);
 
-    return ngx_http_batch_render_no_null(m, dialect) ? json_string("")
-                                                     : json_null();
+    } else if (final == NULL && v->model.len) {
+        ngx_http_batch_write_nstr(w, &v->model);
+
+    } else if (ngx_http_batch_render_no_null(m, dialect)) {
+        ngx_http_batch_write_text(w, "\"\"");
+
+    } else {
+        ngx_http_batch_write_text(w, "null");
+    }
 }
 
 
-static json_t *
-ngx_http_batch_render_metadata(const ngx_http_batch_meta_t *m,
-    ngx_uint_t dialect)
+static void
+ngx_http_batch_render_object(ngx_http_batch_write_t *w,
+    const ngx_http_batch_view_t *v, const ngx_http_batch_meta_t *m,
+    json_t *final, ngx_uint_t dialect)
 {
-    if (m->metadata) {
-        return json_incref(m->metadata);
+    json_t      *usage;
+    const char  *status;
+
+    usage = json_object_get(final, "usage");
+    status = batch_status_name(v->status);
+
+    ngx_http_batch_write_text(w, "{\"id\":");
+    ngx_http_batch_write_str(w, m->id, ngx_strlen(m->id));
+    ngx_http_batch_write_text(w, ",\"object\":\"batch\",\"endpoint\":");
+    ngx_http_batch_write_nstr(w, &m->endpoint);
+    ngx_http_batch_render_key(w, "model");
+    ngx_http_batch_render_model(w, v, m, final, dialect);
+    ngx_http_batch_render_key(w, "errors");
+    ngx_http_batch_render_errors(w, final);
+    ngx_http_batch_render_key(w, "input_file_id");
+    ngx_http_batch_write_nstr(w, &m->input_file_id);
+    ngx_http_batch_render_key(w, "completion_window");
+    ngx_http_batch_write_nstr(w, &m->window);
+    ngx_http_batch_render_key(w, "status");
+
+    if (final) {
+        ngx_http_batch_write_json(w, json_object_get(final, "status"));
+
+    } else {
+        ngx_http_batch_write_str(w, status, ngx_strlen(status));
     }
 
-    return ngx_http_batch_render_no_null(m, dialect) ? json_object()
-                                                     : json_null();
-}
+    ngx_http_batch_render_key(w, "output_file_id");
+    ngx_http_batch_write_json(w, json_object_get(json_object_get(final,
+                                                         "output"), "id"));
+    ngx_http_batch_render_key(w, "error_file_id");
+    ngx_http_batch_write_json(w, json_object_get(json_object_get(final,
+                                                         "error"), "id"));
+    ngx_http_batch_render_key(w, "created_at");
+    ngx_http_batch_write_int(w, m->created_us / 1000000);
 
+    ngx_http_batch_render_stamps(w, v, m, final);
 
-static json_t *
-ngx_http_batch_render_object(const ngx_http_batch_view_t *v,
-    const ngx_http_batch_meta_t *m, json_t *final, ngx_uint_t dialect)
-{
-    json_t       *o, *usage;
-    json_int_t    tokens;
-    const char  **key;
+    ngx_http_batch_render_key(w, "request_counts");
+    ngx_http_batch_render_counts(w, v, final);
+    ngx_http_batch_render_key(w, "usage");
+    ngx_http_batch_render_usage(w, usage);
+    ngx_http_batch_render_key(w, "metadata");
 
-    static const char  *stamps[] = {
-        "in_progress_at", "expires_at", "finalizing_at", "completed_at",
-        "failed_at", "expired_at", "cancelling_at", "cancelled_at", NULL
-    };
+    if (m->metadata == NULL && ngx_http_batch_render_no_null(m, dialect)) {
+        ngx_http_batch_write_text(w, "{}");
 
-#define ngx_http_batch_render(key, value)                                     \
-    (void) ngx_http_batch_render_set(o, key, value)
-
-    o = json_object();
-
-    ngx_http_batch_render("id", json_string(m->id));
-    ngx_http_batch_render("object", json_string("batch"));
-    ngx_http_batch_render("endpoint", ngx_http_batch_render_str(&m->endpoint));
-    ngx_http_batch_render("model",
-                          ngx_http_batch_render_model(v, m, final, dialect));
-    ngx_http_batch_render("errors", ngx_http_batch_render_errors(final));
-    ngx_http_batch_render("input_file_id",
-                          ngx_http_batch_render_str(&m->input_file_id));
-    ngx_http_batch_render("completion_window",
-                          ngx_http_batch_render_str(&m->window));
-    ngx_http_batch_render("status",
-                 final ? ngx_http_batch_render_final_get(final, "status")
-                       : json_string(batch_status_name(v->status)));
-    ngx_http_batch_render("output_file_id",
-                          ngx_http_batch_render_file_id(final, "output"));
-    ngx_http_batch_render("error_file_id",
-                          ngx_http_batch_render_file_id(final, "error"));
-    ngx_http_batch_render("created_at", json_integer(m->created_us / 1000000));
-
-    for (key = stamps; *key; key++) {
-        ngx_http_batch_render(*key,
-                           ngx_http_batch_render_stamp(v, m, final, *key));
+    } else {
+        ngx_http_batch_write_json(w, m->metadata);
     }
 
-    usage = ngx_http_batch_render_usage(final, &tokens);
-
-    ngx_http_batch_render("request_counts",
-                          ngx_http_batch_render_counts(v, final));
-    ngx_http_batch_render("usage", usage);
-    ngx_http_batch_render("metadata",
-                          ngx_http_batch_render_metadata(m, dialect));
-    ngx_http_batch_render("job_id", ngx_http_batch_render_str(&m->job_id));
-    ngx_http_batch_render("price_1m_tokens", json_real(m->price));
-    ngx_http_batch_render("processing_cost",
-                          json_real(tokens * m->price / 1000000.0));
-
-#undef ngx_http_batch_render
-
-    /* a key is missing only if there was no memory for it */
-
-    if (json_object_size(o) != NGX_HTTP_BATCH_RENDER_KEYS) {
-        json_decref(o);
-        return NULL;
-    }
-
-    return o;
+    ngx_http_batch_render_key(w, "job_id");
+    ngx_http_batch_write_nstr(w, &m->job_id);
+    ngx_http_batch_render_key(w, "price_1m_tokens");
+    ngx_http_batch_write_real(w, m->price);
+    ngx_http_batch_render_key(w, "processing_cost");
+    ngx_http_batch_write_real(w, json_integer_value(json_object_get(usage,
+                                                                    "total"))
+                                 * m->price / 1000000.0);
+    ngx_http_batch_write(w, "}", 1);
 }

@@ -53,7 +53,7 @@ static ngx_int_t ngx_http_batch_finalize_blob(ngx_http_batch_finalizer_t *z,
 static void ngx_http_batch_finalize_text(ngx_http_batch_finalizer_t *z,
     ngx_http_batch_text_t *text, int64_t begun);
 static ngx_http_batch_finalize_e ngx_http_batch_finalize_commit(
-    ngx_http_batch_finalizer_t *z, ngx_http_batch_text_t *text);
+    ngx_http_batch_finalizer_t *z, ngx_http_batch_text_t *text, ngx_int_t rc);
 static void ngx_http_batch_finalize_drop(ngx_http_batch_finalizer_t *z);
 
 
@@ -199,9 +199,7 @@ ngx_http_batch_finalize_ended(ngx_http_batch_finalizer_t *z)
         return NGX_HTTP_BATCH_FINAL_TROUBLE;
     }
 
-    /* while there are work files, the sweep knows that it is not settled */
-
-    if (ngx_http_batch_final_settle(&f->final, z->log) != NGX_OK) {
+    if (ngx_http_batch_final_settle(f->id, &f->final, z->log) != NGX_OK) {
         ngx_free(f->final.data);
         ngx_str_null(&f->final);
         return NGX_HTTP_BATCH_FINAL_TROUBLE;
@@ -401,7 +399,7 @@ ngx_http_batch_finalize_publish(ngx_http_batch_finalizer_t *z)
 {
     int64_t                     begun;
     ngx_int_t                   rc;
-    ngx_uint_t                  i;
+    ngx_uint_t                  i, decide;
     ngx_http_batch_text_t       text;
     ngx_http_batch_finalize_e   e;
 
@@ -420,32 +418,42 @@ ngx_http_batch_finalize_publish(ngx_http_batch_finalizer_t *z)
      * one is refused.  All lines of a completed batch are there, so only the
      * name changes. */
 
-    if (z->target != BATCH_CANCELLED) {
+    rc = NGX_ABORT;
+    decide = (z->target != BATCH_CANCELLED);
 
-        rc = ngx_http_batch_cancel_close(z->f->id, &z->cancelling_at, z->log);
+    for ( ;; ) {
+        ngx_memzero(&text, sizeof(ngx_http_batch_text_t));
+
+        ngx_http_batch_finalize_text(z, &text, begun);
+
+        if (text.failed) {
+            ngx_log_error(NGX_LOG_EMERG, z->log, NGX_ENOMEM,
+                          "batch %s: no memory for final.json", z->f->id);
+            ngx_http_batch_finalize_drop(z);
+            e = NGX_HTTP_BATCH_FINAL_TROUBLE;
+            break;
+        }
+
+        rc = ngx_http_batch_store_publish_final(z->f->id, text.data, text.len,
+                                                decide, z->log);
+        if (rc != NGX_ABORT) {
+            e = ngx_http_batch_finalize_commit(z, &text, rc);
+            break;
+        }
+
+        ngx_http_batch_text_free(&text);
+        decide = 0;
+
+        rc = ngx_http_batch_cancel_read(z->f->id, &z->cancelling_at, z->log);
 
         if (rc == NGX_ERROR) {
             ngx_http_batch_finalize_drop(z);
             return NGX_HTTP_BATCH_FINAL_TROUBLE;
         }
 
-        if (rc == NGX_DECLINED) {
+        if (rc == NGX_OK) {
             z->target = BATCH_CANCELLED;
         }
-    }
-
-    ngx_memzero(&text, sizeof(ngx_http_batch_text_t));
-
-    ngx_http_batch_finalize_text(z, &text, begun);
-
-    if (text.failed) {
-        ngx_log_error(NGX_LOG_EMERG, z->log, NGX_ENOMEM,
-                      "batch %s: no memory for final.json", z->f->id);
-        ngx_http_batch_finalize_drop(z);
-        e = NGX_HTTP_BATCH_FINAL_TROUBLE;
-
-    } else {
-        e = ngx_http_batch_finalize_commit(z, &text);
     }
 
     ngx_http_batch_text_free(&text);
@@ -555,18 +563,39 @@ ngx_http_batch_finalize_text(ngx_http_batch_finalizer_t *z,
 }
 
 
+/* rc: of publishing final.json */
+
 static ngx_http_batch_finalize_e
 ngx_http_batch_finalize_commit(ngx_http_batch_finalizer_t *z,
-    ngx_http_batch_text_t *text)
+    ngx_http_batch_text_t *text, ngx_int_t rc)
 {
-    ngx_int_t                   rc;
+    ngx_uint_t                  i;
     ngx_http_batch_finalize_t  *f;
     ngx_http_batch_finalize_e   e;
 
     f = z->f;
 
-    rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_FINAL, f->id, text->data,
-                                      text->len, z->log);
+    if (rc == NGX_OK) {
+
+        /* the sweep finds what is left undone here */
+
+        for (i = 0; i < 2; i++) {
+            if (z->files[i].id[0]) {
+                (void) ngx_http_batch_store_link_manifest(f->id,
+                                                          z->files[i].id,
+                                                          z->log);
+            }
+        }
+
+        (void) ngx_http_batch_store_delete_work(f->id, z->log);
+
+        f->final.data = text->data;
+        f->final.len = text->len;
+        f->status = z->target;
+        text->data = NULL;
+
+        return NGX_HTTP_BATCH_FINAL_OK;
+    }
 
     if (rc == NGX_ERROR
         && ngx_http_batch_store_exists(NGX_HTTP_BATCH_FINAL, f->id, z->log)

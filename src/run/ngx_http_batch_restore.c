@@ -168,8 +168,8 @@ ngx_http_batch_portion_file(ngx_http_batch_item_t *item, const char *id,
         return rc;
     }
 
-    if (ngx_http_batch_file_decode(&item->file, text.data, text.len,
-                                   &item->root)
+    if (ngx_http_batch_file_decode_of(&item->file, id, text.data, text.len,
+                                      &item->root)
         != NGX_OK)
     {
         ngx_log_error(NGX_LOG_ALERT, log, 0,
@@ -254,7 +254,7 @@ ngx_http_batch_portion_final(ngx_http_batch_item_t *item, ngx_log_t *log)
 
     /* what fails for want of space does not keep the index closed */
 
-    (void) ngx_http_batch_final_settle(&item->final, log);
+    (void) ngx_http_batch_final_settle(item->meta.id, &item->final, log);
 
     for (i = 0; i < 2; i++) {
         object = json_object_get(item->final_root, keys[i]);
@@ -309,6 +309,19 @@ ngx_http_batch_portion_active(ngx_http_batch_item_t *item, ngx_log_t *log)
 
     if (rc != NGX_OK) {
         return ngx_http_batch_portion_damaged("plan.json", item->meta.id, log);
+    }
+
+    rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_INPUT, item->meta.id, log);
+
+    if (rc != 1
+        || ngx_http_batch_store_sync(NGX_HTTP_BATCH_PLAN, item->meta.id, log)
+           != NGX_OK)
+    {
+        ngx_http_batch_plan_free(&plan);
+
+        /* a plan without its input is none, see validation */
+
+        return rc == 0 ? NGX_OK : NGX_ERROR;
     }
 
     item->planned = 1;

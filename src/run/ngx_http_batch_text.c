@@ -12,8 +12,8 @@ static void ngx_http_batch_text_stamp(ngx_http_batch_text_t *t,
     const char *name, int64_t at);
 static void ngx_http_batch_text_file(ngx_http_batch_text_t *t,
     const char *name, const ngx_http_batch_file_t *f);
-static ngx_int_t ngx_http_batch_final_file(ngx_http_batch_file_t *f,
-    ngx_log_t *log);
+static ngx_int_t ngx_http_batch_final_file(const char *batch_id,
+    ngx_http_batch_file_t *f, ngx_log_t *log);
 
 
 static u_char *
@@ -242,7 +242,8 @@ ngx_http_batch_final_status(const ngx_str_t *text, batch_status_e *status)
 
 
 ngx_int_t
-ngx_http_batch_final_settle(const ngx_str_t *text, ngx_log_t *log)
+ngx_http_batch_final_settle(const char *batch_id, const ngx_str_t *text,
+    ngx_log_t *log)
 {
     json_t                       *root, *object;
     ngx_int_t                     rc;
@@ -263,7 +264,7 @@ ngx_http_batch_final_settle(const ngx_str_t *text, ngx_log_t *log)
 
         if (json_is_object(object)
             && ngx_http_batch_file_from_json(&f, object) == NGX_OK
-            && ngx_http_batch_final_file(&f, log) != NGX_OK)
+            && ngx_http_batch_final_file(batch_id, &f, log) != NGX_OK)
         {
             rc = NGX_ERROR;
         }
@@ -278,10 +279,10 @@ ngx_http_batch_final_settle(const ngx_str_t *text, ngx_log_t *log)
 /* What has no blob any more was deleted, even if its tombstone is gone, too. */
 
 static ngx_int_t
-ngx_http_batch_final_file(ngx_http_batch_file_t *f, ngx_log_t *log)
+ngx_http_batch_final_file(const char *batch_id, ngx_http_batch_file_t *f,
+    ngx_log_t *log)
 {
     ngx_int_t  rc;
-    ngx_str_t  s;
 
     rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE, f->id, log);
 
@@ -295,17 +296,9 @@ ngx_http_batch_final_file(ngx_http_batch_file_t *f, ngx_log_t *log)
         return rc == 0 ? NGX_OK : NGX_ERROR;
     }
 
-    s = ngx_http_batch_file_encode(f);
+    /* DECLINED: it was deleted */
 
-    if (s.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    /* DECLINED: somebody else was first, or it was deleted */
-
-    rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, f->id, s.data,
-                                      s.len, log);
-    free(s.data);
+    rc = ngx_http_batch_store_link_manifest(batch_id, f->id, log);
 
     return rc == NGX_ERROR ? NGX_ERROR : NGX_OK;
 }

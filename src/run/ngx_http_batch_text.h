@@ -61,6 +61,7 @@ ngx_int_t ngx_http_batch_final_status(const ngx_str_t *text,
  * missing and the file was not deleted: they are derived from it.  NGX_ERROR:
  * not all of them; to be done again.
  */
-ngx_int_t ngx_http_batch_final_settle(const ngx_str_t *text, ngx_log_t *log);
+ngx_int_t ngx_http_batch_final_settle(const char *batch_id,
+    const ngx_str_t *text, ngx_log_t *log);
 
 #endif

@@ -132,7 +132,10 @@ ngx_http_batch_tidy_run(void *ctx, ngx_log_t *log)
 }
 
 
-/* it has ended, but whoever ended it did not come to its end itself */
+/*
+ * It has ended; whoever ended it may not have come to its end itself, and after
+ * a power cut the manifests, which are not synced, may be missing.
+ */
 
 static ngx_int_t
 ngx_http_batch_tidy_batch(const char *id, ngx_log_t *log)
@@ -147,7 +150,7 @@ ngx_http_batch_tidy_batch(const char *id, ngx_log_t *log)
         return NGX_ERROR;
     }
 
-    rc = ngx_http_batch_final_settle(&text, log);
+    rc = ngx_http_batch_final_settle(id, &text, log);
 
     if (rc == NGX_OK) {
         (void) ngx_http_batch_store_delete_work(id, log);

@@ -14,6 +14,8 @@
 
 static ngx_http_batch_validate_e ngx_http_batch_validate_known(
     ngx_http_batch_validate_t *v, ngx_log_t *log, ngx_uint_t *known);
+static ngx_int_t ngx_http_batch_validate_planned(ngx_http_batch_validate_t *v,
+    ngx_log_t *log);
 static ngx_http_batch_validate_e ngx_http_batch_validate_input(
     ngx_http_batch_validate_t *v, const ngx_http_batch_meta_t *meta,
     ngx_log_t *log);
@@ -157,7 +159,7 @@ ngx_http_batch_validate_known(ngx_http_batch_validate_t *v, ngx_log_t *log,
                             : NGX_HTTP_BATCH_TROUBLE;
     }
 
-    rc = ngx_http_batch_plan_read(v->id, &v->plan, log);
+    rc = ngx_http_batch_validate_planned(v, log);
 
     if (rc != NGX_DECLINED) {
         return rc == NGX_OK ? NGX_HTTP_BATCH_VALID : NGX_HTTP_BATCH_TROUBLE;
@@ -166,6 +168,39 @@ ngx_http_batch_validate_known(ngx_http_batch_validate_t *v, ngx_log_t *log,
     *known = 0;
 
     return NGX_HTTP_BATCH_TROUBLE;
+}
+
+
+/*
+ * NGX_OK: there is a plan, durable as its input is; NGX_DECLINED: none.  Both
+ * names are synced at once: of a plan that has come through a power cut without
+ * its input nobody has heard.
+ */
+
+static ngx_int_t
+ngx_http_batch_validate_planned(ngx_http_batch_validate_t *v, ngx_log_t *log)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_batch_plan_read(v->id, &v->plan, log);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_INPUT, v->id, log);
+
+    if (rc == 1
+        && ngx_http_batch_store_sync(NGX_HTTP_BATCH_PLAN, v->id, log)
+           == NGX_OK)
+    {
+        return NGX_OK;
+    }
+
+    ngx_http_batch_plan_free(&v->plan);
+
+    return rc == 0 ? ngx_http_batch_store_delete_plan(v->id, log)
+                   : NGX_ERROR;
 }
 
 
@@ -291,7 +326,9 @@ ngx_http_batch_validate_file(const ngx_str_t *id, const ngx_str_t *tenant,
         return rc;
     }
 
-    if (ngx_http_batch_file_decode(&f, text.data, text.len, &root) != NGX_OK) {
+    if (ngx_http_batch_file_decode_of(&f, name, text.data, text.len, &root)
+        != NGX_OK)
+    {
         ngx_log_error(NGX_LOG_ALERT, log, 0,
                       "batch: the manifest of %s cannot be used", name);
         ngx_free(text.data);

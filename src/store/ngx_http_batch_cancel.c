@@ -7,7 +7,7 @@
 #include "ngx_http_batch_store.h"
 
 
-#define NGX_HTTP_BATCH_CANCEL_MAX   4096
+#define NGX_HTTP_BATCH_CANCEL_MAX   (64 * 1024)
 
 
 ngx_int_t
@@ -16,6 +16,14 @@ ngx_http_batch_cancel_mark(const char *batch_id, int64_t *at, ngx_log_t *log)
     u_char     *p;
     ngx_int_t   rc;
     u_char      text[sizeof("{\"v\":1,\"cancelling_at\":}") + NGX_INT64_LEN];
+
+    /* the power may have failed when only the result's other name was durable */
+
+    rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FINAL, batch_id, log);
+
+    if (rc != 0) {
+        return rc == 1 ? NGX_DECLINED : NGX_ERROR;
+    }
 
     p = ngx_sprintf(text, "{\"v\":%d,\"cancelling_at\":%L}",
                     NGX_HTTP_BATCH_FORMAT, *at);
@@ -80,7 +88,10 @@ ngx_http_batch_cancel_read(const char *batch_id, int64_t *at, ngx_log_t *log)
 
     root = json_loadb((char *) text.data, text.len, 0, NULL);
 
-    closed = json_is_true(json_object_get(root, "closed"));
+    /* with a status it is the result that its publisher meant to link next */
+
+    closed = json_is_true(json_object_get(root, "closed"))
+             || json_is_string(json_object_get(root, "status"));
     *at = json_integer_value(json_object_get(root, "cancelling_at"));
 
     json_decref(root);

@@ -4,6 +4,8 @@
  *
  *   {"v":1,"cancelling_at":<seconds>}     cancelled: it ends as nothing else
  *   {"v":1,"closed":true}                 too late: it ends, and not by cancel
+ *   {...,"status":"completed",...}        the same: another name of what is, or
+ *                                         was to be, final.json
  *
  * So a cancel that was answered 200 is never followed by completed, failed or
  * expired.  For tasks only.
@@ -14,8 +16,8 @@
 
 #include "ngx_http_batch.h"
 
-/* Cancels.  NGX_OK (*at becomes the first cancel's time), NGX_DECLINED (closed),
- * NGX_ERROR (ngx_errno is kept). */
+/* Cancels.  NGX_OK (*at becomes the first cancel's time), NGX_DECLINED (closed,
+ * or it has ended), NGX_ERROR (ngx_errno is kept). */
 ngx_int_t ngx_http_batch_cancel_mark(const char *batch_id, int64_t *at,
     ngx_log_t *log);
 

@@ -78,6 +78,37 @@ ngx_http_batch_file_decode(ngx_http_batch_file_t *f, const u_char *data,
 
 
 ngx_int_t
+ngx_http_batch_file_decode_of(ngx_http_batch_file_t *f, const char *id,
+    const u_char *data, size_t len, json_t **root)
+{
+    json_t            *object, *name;
+    ngx_uint_t         i;
+    static const char  *keys[] = { "output", "error" };
+
+    *root = ngx_http_batch_object_load(data, len);
+    object = *root;
+
+    for (i = 0; i < 2; i++) {
+        name = json_object_get(json_object_get(*root, keys[i]), "id");
+
+        if (json_is_string(name)
+            && ngx_strcmp(json_string_value(name), id) == 0)
+        {
+            object = json_object_get(*root, keys[i]);
+        }
+    }
+
+    if (ngx_http_batch_file_from_json(f, object) != NGX_OK) {
+        json_decref(*root);
+        *root = NULL;
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ngx_http_batch_file_from_json(ngx_http_batch_file_t *f, json_t *object)
 {
     ngx_memzero(f, sizeof(ngx_http_batch_file_t));

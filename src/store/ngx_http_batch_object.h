@@ -109,6 +109,10 @@ json_t *ngx_http_batch_file_json(const ngx_http_batch_file_t *f);
  */
 ngx_int_t ngx_http_batch_file_decode(ngx_http_batch_file_t *f,
     const u_char *data, size_t len, json_t **root);
+/* <file id>.json as it is on disk: that of a result is a final.json, in which the
+ * manifest is */
+ngx_int_t ngx_http_batch_file_decode_of(ngx_http_batch_file_t *f,
+    const char *id, const u_char *data, size_t len, json_t **root);
 ngx_int_t ngx_http_batch_file_from_json(ngx_http_batch_file_t *f,
     json_t *object);
 ngx_int_t ngx_http_batch_meta_decode(ngx_http_batch_meta_t *m,

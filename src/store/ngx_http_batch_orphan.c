@@ -24,7 +24,6 @@ static ngx_int_t ngx_http_batch_orphan_name(ngx_http_batch_orphans_t *o,
     const char *name, char id[BATCH_ID_LEN], ngx_log_t *log);
 static ngx_int_t ngx_http_batch_orphan_batch(ngx_http_batch_orphans_t *o,
     ngx_fd_t shard, const char *id, ngx_log_t *log);
-static ngx_uint_t ngx_http_batch_orphan_work(ngx_fd_t dir, ngx_log_t *log);
 static void ngx_http_batch_orphan_file(ngx_http_batch_orphans_t *o,
     ngx_fd_t shard, const char *name, ngx_log_t *log);
 static void ngx_http_batch_orphan_blob(ngx_http_batch_orphans_t *o,
@@ -257,7 +256,7 @@ ngx_http_batch_orphan_batch(ngx_http_batch_orphans_t *o, ngx_fd_t shard,
     rc = ngx_http_batch_orphan_stat(dir, "final.json", &st, log);
 
     if (rc == 1) {
-        rc = ngx_http_batch_orphan_work(dir, log) ? NGX_OK : NGX_AGAIN;
+        rc = NGX_OK;
 
     } else if (rc == NGX_ERROR) {
         o->unsure = 1;
@@ -280,40 +279,6 @@ ngx_http_batch_orphan_batch(ngx_http_batch_orphans_t *o, ngx_fd_t shard,
     (void) ngx_close_file(dir);
 
     return rc;
-}
-
-
-/* 1: there are work files, or that cannot be told */
-
-static ngx_uint_t
-ngx_http_batch_orphan_work(ngx_fd_t dir, ngx_log_t *log)
-{
-    DIR         *d;
-    ngx_int_t    rc;
-    ngx_uint_t   work;
-    const char  *name;
-
-    d = ngx_http_batch_orphan_opendir(dir, ".", log);
-
-    if (d == NULL) {
-        return 1;
-    }
-
-    work = 0;
-    rc = NGX_OK;
-
-    while (!work
-           && (name = ngx_http_batch_orphan_read(d, &rc, log)) != NULL)
-    {
-        work = (ngx_strcmp(name, "batch.json") != 0
-                && ngx_strcmp(name, "plan.json") != 0
-                && ngx_strcmp(name, "cancel.json") != 0
-                && ngx_strcmp(name, "final.json") != 0);
-    }
-
-    (void) closedir(d);
-
-    return work || rc != NGX_OK;
 }
 
 

@@ -13,6 +13,10 @@ static ngx_int_t ngx_http_batch_disk_link_name(ngx_fd_t dir, const char *name,
     ngx_fd_t fd, const char *tmp, ngx_uint_t keep, ngx_log_t *log);
 static ngx_uint_t ngx_http_batch_disk_ours(ngx_fd_t dir, const char *name,
     ngx_fd_t fd);
+static ngx_int_t ngx_http_batch_disk_decide(ngx_fd_t dir, ngx_fd_t fd,
+    const char *tmp, ngx_log_t *log);
+static ngx_int_t ngx_http_batch_disk_undelete(ngx_fd_t dir,
+    const char *file_id, ngx_log_t *log);
 static ngx_int_t ngx_http_batch_disk_read_fd(ngx_fd_t fd, const char *name,
     size_t max, ngx_str_t *data, ngx_log_t *log);
 static ngx_int_t ngx_http_batch_disk_has(ngx_fd_t dir, const char *name,
@@ -101,7 +105,7 @@ ngx_int_t
 ngx_http_batch_store_publish_tmp(ngx_http_batch_obj_e obj, const char *id,
     ngx_fd_t fd, const char *tmp, ngx_log_t *log)
 {
-    char        name[NGX_HTTP_BATCH_NAME_LEN], del[NGX_HTTP_BATCH_NAME_LEN];
+    char        name[NGX_HTTP_BATCH_NAME_LEN];
     ngx_fd_t    dir;
     ngx_err_t   err;
     ngx_int_t   rc;
@@ -133,18 +137,7 @@ ngx_http_batch_store_publish_tmp(ngx_http_batch_obj_e obj, const char *id,
 
     if (rc == NGX_OK && obj == NGX_HTTP_BATCH_FILE) {
 
-        /* deleted is deleted: nothing puts a manifest beside a tombstone */
-
-        ngx_http_batch_disk_name(NGX_HTTP_BATCH_FILE_DEL, id, del);
-
-        rc = ngx_http_batch_disk_has(dir, del, log);
-
-        if (rc == 1) {
-            (void) ngx_http_batch_disk_unlink(dir, name, log);
-            rc = NGX_DECLINED;
-        }
-
-        /* rc 0 is NGX_OK */
+        rc = ngx_http_batch_disk_undelete(dir, id, log);
     }
 
     err = ngx_errno;
@@ -181,6 +174,195 @@ ngx_http_batch_store_publish(ngx_http_batch_obj_e obj, const char *id,
 
     err = ngx_errno;
     (void) ngx_close_file(fd);
+    ngx_set_errno(err);
+
+    return rc;
+}
+
+
+/*
+ * The decision and what it leads to are two names of one file: its content is
+ * synced once, and one fsync() makes both names durable.
+ */
+
+ngx_int_t
+ngx_http_batch_store_publish_final(const char *batch_id, const void *data,
+    size_t len, ngx_uint_t decide, ngx_log_t *log)
+{
+    char       tmp[NGX_HTTP_BATCH_TMP_LEN];
+    ngx_fd_t   dir, fd;
+    ngx_err_t  err;
+    ngx_int_t  rc;
+
+    dir = ngx_http_batch_disk_dir(NGX_HTTP_BATCH_FINAL, batch_id, 0, log);
+
+    if (dir == NGX_INVALID_FILE) {
+        if (ngx_errno == NGX_ENOENT) {
+            ngx_http_batch_disk_error(log, "opening the directory of",
+                                      batch_id);
+        }
+
+        return NGX_ERROR;
+    }
+
+    rc = NGX_ERROR;
+
+    fd = ngx_http_batch_store_tmp(tmp, log);
+
+    if (fd != NGX_INVALID_FILE) {
+        rc = ngx_http_batch_store_write(fd, data, len, 0, log);
+
+        if (rc == NGX_OK && fdatasync(fd) == -1) {
+            ngx_http_batch_disk_error(log, "fdatasync() for", "final.json");
+            rc = NGX_ERROR;
+        }
+
+        if (rc == NGX_OK && decide) {
+            rc = ngx_http_batch_disk_decide(dir, fd, tmp, log);
+        }
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_batch_disk_link_name(dir, "final.json", fd, tmp, 1,
+                                               log);
+        }
+
+        ngx_http_batch_store_tmp_delete(tmp, log);
+
+        err = ngx_errno;
+        (void) ngx_close_file(fd);
+        ngx_set_errno(err);
+    }
+
+    err = ngx_errno;
+    (void) ngx_close_file(dir);
+    ngx_set_errno(err);
+
+    return rc;
+}
+
+
+/* NGX_ABORT: somebody else has decided before, be it alike */
+
+static ngx_int_t
+ngx_http_batch_disk_decide(ngx_fd_t dir, ngx_fd_t fd, const char *tmp,
+    ngx_log_t *log)
+{
+    if (linkat(ngx_http_batch_dirs[NGX_HTTP_BATCH_DIR_TMP], tmp, dir,
+               "cancel.json", 0)
+        == 0)
+    {
+        return NGX_OK;
+    }
+
+    if (ngx_errno != NGX_EEXIST) {
+        ngx_http_batch_disk_error(log, "linkat() of", "cancel.json");
+        return NGX_ERROR;
+    }
+
+    return ngx_http_batch_disk_ours(dir, "cancel.json", fd) ? NGX_OK
+                                                            : NGX_ABORT;
+}
+
+
+/*
+ * Not synced: it is made again from final.json, whose other name it is, so that
+ * its content is durable in any case.
+ */
+
+ngx_int_t
+ngx_http_batch_store_link_manifest(const char *batch_id, const char *file_id,
+    ngx_log_t *log)
+{
+    char       name[NGX_HTTP_BATCH_NAME_LEN];
+    ngx_fd_t   from, to;
+    ngx_err_t  err;
+    ngx_int_t  rc;
+
+    from = ngx_http_batch_disk_dir(NGX_HTTP_BATCH_FINAL, batch_id, 0, log);
+
+    if (from == NGX_INVALID_FILE) {
+        return NGX_ERROR;
+    }
+
+    rc = NGX_ERROR;
+
+    to = ngx_http_batch_disk_dir(NGX_HTTP_BATCH_FILE, file_id, 0, log);
+
+    if (to != NGX_INVALID_FILE) {
+        rc = NGX_OK;
+        ngx_http_batch_disk_name(NGX_HTTP_BATCH_FILE, file_id, name);
+
+        if (linkat(from, "final.json", to, name, 0) == -1
+            && ngx_errno != NGX_EEXIST)
+        {
+            ngx_http_batch_disk_error(log, "linkat() of", name);
+            rc = NGX_ERROR;
+        }
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_batch_disk_undelete(to, file_id, log);
+        }
+
+        err = ngx_errno;
+        (void) ngx_close_file(to);
+        ngx_set_errno(err);
+    }
+
+    err = ngx_errno;
+    (void) ngx_close_file(from);
+    ngx_set_errno(err);
+
+    return rc;
+}
+
+
+/* deleted is deleted: nothing puts a manifest beside a tombstone */
+
+static ngx_int_t
+ngx_http_batch_disk_undelete(ngx_fd_t dir, const char *file_id,
+    ngx_log_t *log)
+{
+    char       name[NGX_HTTP_BATCH_NAME_LEN];
+    ngx_int_t  rc;
+
+    ngx_http_batch_disk_name(NGX_HTTP_BATCH_FILE_DEL, file_id, name);
+
+    rc = ngx_http_batch_disk_has(dir, name, log);
+
+    if (rc == 1) {
+        ngx_http_batch_disk_name(NGX_HTTP_BATCH_FILE, file_id, name);
+        (void) ngx_http_batch_disk_unlink(dir, name, log);
+
+        return NGX_DECLINED;
+    }
+
+    return rc == 0 ? NGX_OK : NGX_ERROR;
+}
+
+
+ngx_int_t
+ngx_http_batch_store_sync(ngx_http_batch_obj_e obj, const char *id,
+    ngx_log_t *log)
+{
+    ngx_fd_t   dir;
+    ngx_err_t  err;
+    ngx_int_t  rc;
+
+    dir = ngx_http_batch_disk_dir(obj, id, 0, log);
+
+    if (dir == NGX_INVALID_FILE) {
+        return NGX_ERROR;
+    }
+
+    rc = NGX_OK;
+
+    if (ngx_http_batch_disk_sync_dir(dir) == -1) {
+        ngx_http_batch_disk_error(log, "fsync() of the directory of", id);
+        rc = NGX_ERROR;
+    }
+
+    err = ngx_errno;
+    (void) ngx_close_file(dir);
     ngx_set_errno(err);
 
     return rc;
@@ -230,8 +412,7 @@ ngx_http_batch_store_read(ngx_http_batch_obj_e obj, const char *id, size_t max,
     }
 
     if (rc == NGX_OK
-        && (obj == NGX_HTTP_BATCH_PLAN
-            || obj == NGX_HTTP_BATCH_CANCEL
+        && (obj == NGX_HTTP_BATCH_CANCEL
             || obj == NGX_HTTP_BATCH_FINAL
             || obj == NGX_HTTP_BATCH_UPLOAD_END)
         && ngx_http_batch_disk_sync_dir(dir) == -1)
@@ -478,12 +659,6 @@ ngx_http_batch_store_link_input(const char *batch_id, const char *file_id,
         }
     }
 
-    if (rc == NGX_OK && ngx_http_batch_disk_sync_dir(to) == -1) {
-        ngx_http_batch_disk_error(log, "fsync() of the directory of",
-                                  batch_id);
-        rc = NGX_ERROR;
-    }
-
     err = ngx_errno;
     (void) ngx_close_file(from);
     ngx_set_errno(err);
@@ -519,6 +694,13 @@ ngx_http_batch_store_delete_file(const char *file_id, ngx_log_t *log)
 
     rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE, file_id, log);
 
+    if (rc == 0) {
+
+        /* a result's manifest is not synced */
+
+        rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_BLOB, file_id, log);
+    }
+
     if (rc != 1) {
         return rc == 0 ? NGX_DECLINED : NGX_ERROR;
     }
@@ -545,6 +727,26 @@ ngx_http_batch_store_delete_file(const char *file_id, ngx_log_t *log)
     }
 
     return rc;
+}
+
+
+ngx_int_t
+ngx_http_batch_store_delete_plan(const char *batch_id, ngx_log_t *log)
+{
+    ngx_fd_t   dir;
+    ngx_int_t  rc;
+
+    dir = ngx_http_batch_disk_dir(NGX_HTTP_BATCH_PLAN, batch_id, 0, log);
+
+    if (dir == NGX_INVALID_FILE) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_batch_disk_unlink(dir, "plan.json", log);
+
+    (void) ngx_close_file(dir);
+
+    return rc == NGX_OK ? NGX_DECLINED : NGX_ERROR;
 }
 
 

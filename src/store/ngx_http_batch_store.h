@@ -79,8 +79,26 @@ ngx_int_t ngx_http_batch_store_publish_tmp(ngx_http_batch_obj_e obj,
 ngx_int_t ngx_http_batch_store_publish(ngx_http_batch_obj_e obj,
     const char *id, const void *data, size_t len, ngx_log_t *log);
 
+/*
+ * final.json.  decide = 1: cancel.json is made first, another name of the same
+ * file (see ngx_http_batch_cancel.h); NGX_ABORT: it was there, and nothing is
+ * published.  Otherwise as above; the names are durable together.
+ */
+ngx_int_t ngx_http_batch_store_publish_final(const char *batch_id,
+    const void *data, size_t len, ngx_uint_t decide, ngx_log_t *log);
+
+/* A result's manifest: another name of the batch's final.json, not synced.
+ * NGX_OK (also if it is there), NGX_DECLINED (deleted), NGX_ERROR. */
+ngx_int_t ngx_http_batch_store_link_manifest(const char *batch_id,
+    const char *file_id, ngx_log_t *log);
+
+/* fsync() of the directory that the object is in, for a reader that acts on an
+ * object whose publisher may have died before its own.  NGX_OK, NGX_ERROR. */
+ngx_int_t ngx_http_batch_store_sync(ngx_http_batch_obj_e obj, const char *id,
+    ngx_log_t *log);
+
 /* Reads a whole small object (a file's manifest only if there is no tombstone;
- * plan, cancel mark, result and end are made durable before they are handed out);
+ * cancel mark, result and end are made durable before they are handed out);
  * *data is from ngx_alloc(), NUL-terminated (not
  * counted).  NGX_OK, NGX_DECLINED (no such object), NGX_ERROR (also > max). */
 ngx_int_t ngx_http_batch_store_read(ngx_http_batch_obj_e obj, const char *id,
@@ -95,14 +113,19 @@ ngx_int_t ngx_http_batch_store_exists(ngx_http_batch_obj_e obj, const char *id,
     ngx_log_t *log);
 
 /* Hard link of a file's blob as the batch's input: deleting the file later does
- * not pull it from under a running batch.  NGX_OK (also if it is there),
- * NGX_DECLINED (no such blob), NGX_ERROR. */
+ * not pull it from under a running batch.  Not synced: what is published next
+ * in the directory is, and a plan without input counts as none.  NGX_OK (also
+ * if it is there), NGX_DECLINED (no such blob), NGX_ERROR. */
 ngx_int_t ngx_http_batch_store_link_input(const char *batch_id,
     const char *file_id, ngx_log_t *log);
 
 /* Tombstone (durable), then manifest and blob are unlinked.  NGX_OK,
  * NGX_DECLINED (no such file, or deleted before), NGX_ERROR. */
 ngx_int_t ngx_http_batch_store_delete_file(const char *file_id,
+    ngx_log_t *log);
+
+/* of a plan that has lost its input: NGX_DECLINED (there is none now), NGX_ERROR */
+ngx_int_t ngx_http_batch_store_delete_plan(const char *batch_id,
     ngx_log_t *log);
 
 /* unlinks the blob of a file that was never published; NGX_OK also if it is
@@ -173,8 +196,8 @@ void ngx_http_batch_store_walk_close(ngx_http_batch_walk_t *w);
  * What crashes have left, found in one walk over batches and then files.
  * orphans_next() looks at one name:
  *   NGX_AGAIN     done with it
- *   NGX_OK        id is a batch that has ended and still has work files: its
- *                 result is to be settled and they are to be deleted
+ *   NGX_OK        id is a batch that has ended: its result is to be settled,
+ *                 and what work files it has are to be deleted
  *   NGX_DONE      that was all
  *   NGX_ERROR     the walk cannot go on
  * By itself it deletes, when not touched for NGX_HTTP_BATCH_ORPHAN_AGE seconds:
