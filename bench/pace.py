@@ -3,8 +3,8 @@
 import json
 import time
 
-from rig import Rig, client, lines_file, wait
-from speed import run_batch, wipe
+from rig import Rig, bodies_file, client, lines_file, wait
+from speed import URI, run_batch, wipe
 from table import median
 
 
@@ -56,6 +56,15 @@ def p10(table, opts):
         rig.start_upstream('-m', 20)
         n = opts.scaling
         path = lines_file(rig, 'l.jsonl', n, 520)
+        bodies = bodies_file(rig, 'bodies', 1000, 520)
+
+        # what the upstream gives when nothing is in between
+
+        table.add('P10', '20 ms, a raw client straight to the upstream: '
+                  'share of slots / latency',
+                  median(client(rig.upstream_port, URI, '-c', 64, '-n', n,
+                                '-f', bodies)['rate']
+                         for _ in range(opts.rounds)) / ideal, 'x')
 
         for workers in (1, 2, 4):
             node = rig.start_nginx(workers, 64)
