@@ -38,11 +38,12 @@
 
 /*
  * The module's request context begins with an ngx_uint_t that says whose it is:
- * an API request's, or a line's (fake main request and its subrequest).
+ * an API request's, a line's or a webhook's (of these the fake main request's).
  */
 
 #define NGX_HTTP_BATCH_CTX_API           1
 #define NGX_HTTP_BATCH_CTX_LINE          2
+#define NGX_HTTP_BATCH_CTX_HOOK          3
 
 
 /* batch_redis: parsed at configuration time, read by store/ only */
@@ -118,6 +119,15 @@ typedef struct {
 } ngx_http_batch_pace_conf_t;
 
 
+/* batch_webhook: who is told how a batch has ended */
+
+typedef struct {
+    ngx_str_t                     uri;         /* of an internal location */
+    ngx_str_t                     key;         /* of signatures; never logged */
+    ngx_str_t                     request_line;
+} ngx_http_batch_hook_conf_t;
+
+
 /*
  * A location's settings.  A location with batch_api is a route: its batches
  * remember the route's key and run with whatever the route says now, so that a
@@ -149,6 +159,7 @@ struct ngx_http_batch_loc_conf_s {
                                                       NULL: off */
     ngx_http_batch_pace_conf_t   *pace;            /* NULL: off */
     ngx_http_batch_quota_conf_t  *quota;           /* NULL: off */
+    ngx_http_batch_hook_conf_t   *hook;            /* NULL: off */
 
     /* as written, for what has a default that the dialect decides */
     struct {

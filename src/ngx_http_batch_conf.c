@@ -16,8 +16,6 @@ static char *ngx_http_batch_redis_address(ngx_conf_t *cf,
     ngx_http_batch_redis_conf_t *rcf, ngx_str_t *value);
 static char *ngx_http_batch_redis_option(ngx_conf_t *cf,
     ngx_http_batch_redis_conf_t *rcf, ngx_str_t *value);
-static char *ngx_http_batch_redis_password(ngx_conf_t *cf,
-    ngx_http_batch_redis_conf_t *rcf, ngx_str_t *file);
 static ngx_uid_t ngx_http_batch_worker_uid(ngx_cycle_t *cycle);
 
 
@@ -322,7 +320,8 @@ ngx_http_batch_redis_option(ngx_conf_t *cf, ngx_http_batch_redis_conf_t *rcf,
     if (ngx_strncmp(value->data, "password_file=", 14) == 0) {
         s.len = value->len - 14;
         s.data = value->data + 14;
-        return ngx_http_batch_redis_password(cf, rcf, &s);
+        return ngx_http_batch_conf_file(cf, "batch_redis", "password_file", &s,
+                                        &rcf->password);
     }
 
 invalid:
@@ -336,9 +335,9 @@ invalid:
 }
 
 
-static char *
-ngx_http_batch_redis_password(ngx_conf_t *cf, ngx_http_batch_redis_conf_t *rcf,
-    ngx_str_t *file)
+char *
+ngx_http_batch_conf_file(ngx_conf_t *cf, const char *directive,
+    const char *option, ngx_str_t *file, ngx_str_t *line)
 {
     u_char     *buf;
     ssize_t     n;
@@ -359,8 +358,8 @@ ngx_http_batch_redis_password(ngx_conf_t *cf, ngx_http_batch_redis_conf_t *rcf,
     fd = ngx_open_file(name.data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
     if (fd == NGX_INVALID_FILE) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           "\"batch_redis\" cannot open password_file \"%V\"",
-                           &name);
+                           "\"%s\" cannot open %s \"%V\"",
+                           directive, option, &name);
         return NGX_CONF_ERROR;
     }
 
@@ -375,15 +374,18 @@ ngx_http_batch_redis_password(ngx_conf_t *cf, ngx_http_batch_redis_conf_t *rcf,
         n--;
     }
 
-    if (n <= 0 || n == NGX_HTTP_BATCH_PASSWORD_MAX) {
+    if (n <= 0 || n == NGX_HTTP_BATCH_PASSWORD_MAX
+        || ngx_strlchr(buf, buf + n, LF) != NULL)
+    {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "password_file \"%V\" of \"batch_redis\" must hold"
-                           " the password in one line", &name);
+                           "%s \"%V\" of \"%s\" must hold the %*s in one"
+                           " line", option, &name, directive,
+                           ngx_strlen(option) - (sizeof("_file") - 1), option);
         return NGX_CONF_ERROR;
     }
 
-    rcf->password.data = buf;
-    rcf->password.len = n;
+    line->data = buf;
+    line->len = n;
 
     return NGX_CONF_OK;
 }

@@ -24,10 +24,17 @@ char *ngx_http_batch_set_body_rate(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_batch_set_quota(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_batch_set_webhook(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 char *ngx_http_batch_set_job(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /* "24h", "unlimited"; w->name is value itself.  NGX_ERROR: it is none */
 ngx_int_t ngx_http_batch_window(ngx_str_t *value, ngx_http_batch_window_t *w);
+
+/* the one line that the file of the option "<what>_file" holds; both names are
+ * for messages */
+char *ngx_http_batch_conf_file(ngx_conf_t *cf, const char *directive,
+    const char *option, ngx_str_t *file, ngx_str_t *line);
 
 /* what nobody has set, by the dialect */
 char *ngx_http_batch_conf_defaults(ngx_conf_t *cf,

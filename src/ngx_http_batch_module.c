@@ -7,6 +7,7 @@
 #include "ngx_http_batch.h"
 #include "ngx_http_batch_api.h"
 #include "ngx_http_batch_conf.h"
+#include "ngx_http_batch_hook.h"
 #include "ngx_http_batch_recover.h"
 #include "ngx_http_batch_redis.h"
 #include "ngx_http_batch_run.h"
@@ -210,6 +211,13 @@ static ngx_command_t  ngx_http_batch_commands[] = {
       0,
       NULL },
 
+    { ngx_string("batch_webhook"),
+      NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_TAKE12,
+      ngx_http_batch_set_webhook,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("batch_cors"),
       NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_1MORE,
       ngx_http_batch_set_cors,
@@ -294,6 +302,10 @@ ngx_http_batch_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
+    if (ngx_http_batch_hook_filter_init(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     return ngx_http_batch_line_filter_init(cf);
 }
 
@@ -369,6 +381,7 @@ ngx_http_batch_create_loc_conf(ngx_conf_t *cf)
     blcf->cors = NGX_CONF_UNSET_PTR;
     blcf->pace = NGX_CONF_UNSET_PTR;
     blcf->quota = NGX_CONF_UNSET_PTR;
+    blcf->hook = NGX_CONF_UNSET_PTR;
     blcf->given.windows = NGX_CONF_UNSET_PTR;
     blcf->given.max_file_size = NGX_CONF_UNSET;
 
@@ -405,6 +418,7 @@ ngx_http_batch_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->pace, prev->pace,
                              &ngx_http_batch_default_pace);
     ngx_conf_merge_ptr_value(conf->quota, prev->quota, NULL);
+    ngx_conf_merge_ptr_value(conf->hook, prev->hook, NULL);
     ngx_conf_merge_ptr_value(conf->given.windows, prev->given.windows,
                              NGX_CONF_UNSET_PTR);
     ngx_conf_merge_off_value(conf->given.max_file_size,

@@ -26,6 +26,7 @@ ngx_int_t
 ngx_http_batch_route_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
     ngx_uint_t n)
 {
+    ngx_str_t                    none = ngx_null_string;
     ngx_uint_t                   i;
     ngx_http_batch_job_conf_t   *job;
     ngx_http_batch_loc_conf_t   *blcf, **routes;
@@ -48,6 +49,14 @@ ngx_http_batch_route_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
 
     if (ngx_http_batch_pass_check(cf, blcf, &blcf->pass, "batch_pass ")
         != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (blcf->hook
+        && ngx_http_batch_check_pass(cf, blcf, &blcf->hook->uri,
+                                     "batch_webhook ", &none)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -168,6 +177,8 @@ ngx_http_batch_route(ngx_str_t *key, ngx_uint_t *n)
 }
 
 
+/* endpoint: what comes behind pass, of a webhook nothing */
+
 static ngx_int_t
 ngx_http_batch_check_pass(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
     ngx_str_t *pass, const char *directive, ngx_str_t *endpoint)
@@ -203,8 +214,8 @@ ngx_http_batch_check_pass(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
 
     ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                   "\"%s%V\": the server has no location for it; add:"
-                  " location %V/ { internal; proxy_pass http://<upstream>/; }",
-                  directive, pass, pass);
+                  " location %V%s { internal; proxy_pass http://<upstream>/; }",
+                  directive, pass, pass, endpoint->len ? "/" : "");
 
     return NGX_ERROR;
 }
@@ -220,14 +231,14 @@ ngx_http_batch_check_target(ngx_conf_t *cf, ngx_str_t *pass,
     if (clcf->handler == ngx_http_batch_api_handler) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"%s%V\" leads to a location with"
-                      " \"batch_api\": lines would never reach an inference"
-                      " server; give them an internal location with"
+                      " \"batch_api\": lines and webhooks would never leave"
+                      " this server; give them an internal location with"
                       " proxy_pass", directive, pass);
         return NGX_ERROR;
     }
 
     /*
-     * An inference server must not steer nginx: with X-Accel-Redirect it could
+     * Neither an inference server nor a webhook's receiver must steer nginx: with X-Accel-Redirect it could
      * make any internal location answer in its place.  The upstream's settings
      * are the first member of the proxy module's, in all versions.
      */

@@ -2,8 +2,8 @@
 # errors, transport (85 to 100).  The names of the checks begin with
 # "#<number>".
 #
-# Not here: 96 and 97, webhooks, which the module does not have yet.  The SDKs
-# of 98 themselves run in t/e2e; here is what they send, in their order.
+# Not here: 96 and 97, webhooks, see t/37_checklist_webhooks.t.  The SDKs of 98
+# themselves run in t/e2e; here is what they send, in their order.
 
 use lib 't/lib';
 use BatchTest;

@@ -18,6 +18,10 @@ typedef struct {
     ngx_atomic_t    failed;
     ngx_atomic_t    claimed;
     ngx_atomic_t    finalized;
+    ngx_atomic_t    hooks_pending;
+    ngx_atomic_t    hooks_delivered;
+    ngx_atomic_t    hooks_failed;
+    ngx_atomic_t    hooks_given_up;
 } ngx_http_batch_totals_t;
 
 
@@ -139,6 +143,13 @@ ngx_http_batch_status_sum(ngx_http_batch_totals_t *t)
         t->failed += slot->failed;
         t->claimed += slot->claimed;
         t->finalized += slot->finalized;
+        t->hooks_delivered += slot->hooks_delivered;
+        t->hooks_failed += slot->hooks_failed;
+        t->hooks_given_up += slot->hooks_given_up;
+
+        /* all have asked for the same number, at different times */
+
+        t->hooks_pending = ngx_max(t->hooks_pending, slot->hooks_pending);
     }
 }
 
@@ -164,6 +175,10 @@ ngx_http_batch_status_json(ngx_http_request_t *r, u_char *p,
                     t->failed, t->claimed, t->finalized);
 
     p = ngx_http_batch_status_store(p);
+    p = ngx_sprintf(p, ",\"webhooks\":{\"pending\":%uA,\"delivered\":%uA,"
+                    "\"failed_attempts\":%uA,\"given_up\":%uA}",
+                    t->hooks_pending, t->hooks_delivered, t->hooks_failed,
+                    t->hooks_given_up);
     p = ngx_sprintf(p, ",\"routes\":[");
 
     for (i = 0; i < ngx_http_batch_conf->routes.nelts; i++) {
@@ -235,6 +250,23 @@ ngx_http_batch_status_prometheus(u_char *p, ngx_http_batch_totals_t *t)
                                        routes[i]->route.len);
         p = ngx_sprintf(p, "\"} %uA\n", t->inflight[i]);
     }
+
+    p = ngx_sprintf(p,
+        "# HELP nginx_batch_webhooks_pending Webhooks not delivered yet, of"
+        " all nodes.\n"
+        "# TYPE nginx_batch_webhooks_pending gauge\n"
+        "nginx_batch_webhooks_pending %uA\n"
+        "# HELP nginx_batch_webhook_attempts_total Attempts to deliver one, by"
+        " result.\n"
+        "# TYPE nginx_batch_webhook_attempts_total counter\n"
+        "nginx_batch_webhook_attempts_total{result=\"delivered\"} %uA\n"
+        "nginx_batch_webhook_attempts_total{result=\"failed\"} %uA\n"
+        "# HELP nginx_batch_webhooks_given_up_total Webhooks given up after 72"
+        " hours.\n"
+        "# TYPE nginx_batch_webhooks_given_up_total counter\n"
+        "nginx_batch_webhooks_given_up_total %uA\n",
+        t->hooks_pending, t->hooks_delivered, t->hooks_failed,
+        t->hooks_given_up);
 
     return ngx_http_batch_status_store_prometheus(p);
 }

@@ -69,7 +69,6 @@ ngx_http_batch_answer_reset(ngx_http_batch_line_t *line)
     line->garbled = 0;
     line->too_large = 0;
     line->no_memory = 0;
-    line->done = 0;
 
     ngx_http_batch_spool_free(line->spool);
     line->spool = NULL;

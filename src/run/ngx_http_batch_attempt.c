@@ -1,10 +1,10 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * One attempt of a line: a fake main request of its own and one real subrequest
- * to batch_pass + url.
+ * One attempt of a line, or of a webhook: a fake main request of its own and one
+ * real subrequest to batch_pass + url, or to batch_webhook.
  *
- * WHY a main request per line: everything that a subrequest allocates stays in
+ * WHY a main request each: everything that a subrequest allocates stays in
  * the main request's pool until that dies.  WHY an own connection struct with
  * fd -1: a line must not take a slot of clients' connections.  WHY we tear the
  * main request down ourselves: nginx's own finalize path would close the
@@ -13,19 +13,21 @@
  * Life of an attempt:
  *   send -> ngx_http_subrequest() -> phases, upstream
  *   filters capture header and body
- *   post handler (it may be called twice: error_page) notes what nginx made
- *   itself and never lets nginx terminate the main request
- *   nginx posts the main request: done -> teardown, the line's verdict
+ *   post handler (it may be called twice: error_page) never lets nginx terminate
+ *   the main request
+ *   nginx posts the main request: done -> teardown, the verdict
  */
 
 #include "ngx_http_batch_run.h"
 
 
-static void ngx_http_batch_attempt_connection(ngx_http_batch_line_t *line);
-static ngx_int_t ngx_http_batch_attempt_request(ngx_http_batch_line_t *line);
+static void ngx_http_batch_attempt_connection(ngx_http_batch_attempt_t *at);
+static ngx_int_t ngx_http_batch_attempt_request(ngx_http_batch_attempt_t *at);
 static ngx_int_t ngx_http_batch_attempt_subrequest(
-    ngx_http_batch_line_t *line);
-static ngx_int_t ngx_http_batch_attempt_headers(ngx_http_batch_line_t *line);
+    ngx_http_batch_attempt_t *at);
+static ngx_int_t ngx_http_batch_attempt_headers(ngx_http_batch_attempt_t *at);
+static ngx_table_elt_t *ngx_http_batch_attempt_header(
+    ngx_http_batch_attempt_t *at, char *name, ngx_str_t *value);
 static void ngx_http_batch_attempt_event(ngx_event_t *ev);
 static ngx_int_t ngx_http_batch_attempt_post(ngx_http_request_t *sr,
     void *data, ngx_int_t rc);
@@ -56,15 +58,17 @@ ngx_http_batch_attempt_init(void)
 
 
 ngx_int_t
-ngx_http_batch_attempt_send(ngx_http_batch_line_t *line)
+ngx_http_batch_attempt_send(ngx_http_batch_attempt_t *at)
 {
-    ngx_http_batch_attempt_connection(line);
+    at->done = 0;
 
-    if (ngx_http_batch_attempt_request(line) != NGX_OK) {
+    ngx_http_batch_attempt_connection(at);
+
+    if (ngx_http_batch_attempt_request(at) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return ngx_http_batch_attempt_subrequest(line);
+    return ngx_http_batch_attempt_subrequest(at);
 }
 
 
@@ -74,7 +78,7 @@ ngx_http_batch_attempt_send(ngx_http_batch_line_t *line)
  */
 
 static void
-ngx_http_batch_attempt_connection(ngx_http_batch_line_t *line)
+ngx_http_batch_attempt_connection(ngx_http_batch_attempt_t *at)
 {
     ngx_log_t                 *log;
     ngx_pool_t                *pool;
@@ -82,10 +86,10 @@ ngx_http_batch_attempt_connection(ngx_http_batch_line_t *line)
     ngx_connection_t          *c;
     ngx_http_core_loc_conf_t  *clcf;
 
-    c = &line->c;
-    rev = &line->rev;
-    wev = &line->wev;
-    log = &line->log;
+    c = &at->c;
+    rev = &at->rev;
+    wev = &at->wev;
+    log = &at->log;
     pool = c->pool;
 
     ngx_reset_pool(pool);
@@ -94,20 +98,20 @@ ngx_http_batch_attempt_connection(ngx_http_batch_line_t *line)
     ngx_memzero(rev, sizeof(ngx_event_t));
     ngx_memzero(wev, sizeof(ngx_event_t));
 
-    clcf = ngx_http_get_module_loc_conf(line->chunk->run->conf->ctx,
+    clcf = ngx_http_get_module_loc_conf(at->conf,
                                         ngx_http_core_module);
 
     c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
 
     *log = *clcf->error_log;
     log->connection = c->number;
-    log->handler = ngx_http_batch_line_log;
-    log->data = &line->log_ctx;
-    log->action = "processing batch line";
+    log->handler = at->type->log;
+    log->data = &at->log_ctx;
+    log->action = at->type->action;
 
-    line->log_ctx.connection = c;
-    line->log_ctx.request = NULL;
-    line->log_ctx.current_request = NULL;
+    at->log_ctx.connection = c;
+    at->log_ctx.request = NULL;
+    at->log_ctx.current_request = NULL;
 
     c->fd = (ngx_socket_t) -1;
     c->read = rev;
@@ -142,21 +146,21 @@ ngx_http_batch_attempt_connection(ngx_http_batch_line_t *line)
 
     pool->log = log;
 
-    ngx_memzero(&line->hc, sizeof(ngx_http_connection_t));
-    line->hc.conf_ctx = line->chunk->run->conf->ctx;
+    ngx_memzero(&at->hc, sizeof(ngx_http_connection_t));
+    at->hc.conf_ctx = at->conf;
 
-    c->data = &line->hc;
+    c->data = &at->hc;
 }
 
 
 static ngx_int_t
-ngx_http_batch_attempt_request(ngx_http_batch_line_t *line)
+ngx_http_batch_attempt_request(ngx_http_batch_attempt_t *at)
 {
     ngx_connection_t          *c;
     ngx_http_request_t        *r;
     ngx_http_core_srv_conf_t  *cscf;
 
-    c = &line->c;
+    c = &at->c;
 
     r = ngx_http_create_request(c);
     if (r == NULL) {
@@ -164,7 +168,7 @@ ngx_http_batch_attempt_request(ngx_http_batch_line_t *line)
     }
 
     c->data = r;
-    line->r = r;
+    at->r = r;
 
 #if (NGX_STAT_STUB)
     (void) ngx_atomic_fetch_add(ngx_stat_reading, -1);
@@ -177,8 +181,8 @@ ngx_http_batch_attempt_request(ngx_http_batch_line_t *line)
     r->http_version = NGX_HTTP_VERSION_11;
     ngx_str_set(&r->http_protocol, "HTTP/1.1");
 
-    r->request_line = line->chunk->run->request_line;
-    r->uri = line->chunk->run->uri;
+    r->request_line = at->request_line;
+    r->uri = at->uri;
     r->unparsed_uri = r->uri;
     r->valid_unparsed_uri = 1;
 
@@ -195,7 +199,7 @@ ngx_http_batch_attempt_request(ngx_http_batch_line_t *line)
     r->read_event_handler = ngx_http_block_reading;
     r->write_event_handler = ngx_http_batch_attempt_done;
 
-    ngx_http_set_ctx(r, line, ngx_http_batch_module);
+    ngx_http_set_ctx(r, at, ngx_http_batch_module);
 
     return ngx_list_init(&r->headers_in.headers, r->pool, 4,
                          sizeof(ngx_table_elt_t));
@@ -203,7 +207,7 @@ ngx_http_batch_attempt_request(ngx_http_batch_line_t *line)
 
 
 static ngx_int_t
-ngx_http_batch_attempt_subrequest(ngx_http_batch_line_t *line)
+ngx_http_batch_attempt_subrequest(ngx_http_batch_attempt_t *at)
 {
     ngx_buf_t                   *b;
     ngx_str_t                    uri;
@@ -211,7 +215,7 @@ ngx_http_batch_attempt_subrequest(ngx_http_batch_line_t *line)
     ngx_http_request_t          *r, *sr;
     ngx_http_post_subrequest_t  *ps;
 
-    r = line->r;
+    r = at->r;
 
     ps = ngx_palloc(r->pool, sizeof(ngx_http_post_subrequest_t));
     if (ps == NULL) {
@@ -219,22 +223,22 @@ ngx_http_batch_attempt_subrequest(ngx_http_batch_line_t *line)
     }
 
     ps->handler = ngx_http_batch_attempt_post;
-    ps->data = line;
+    ps->data = at;
 
-    uri = line->chunk->run->uri;
+    uri = at->uri;
 
     if (ngx_http_subrequest(r, &uri, NULL, &sr, ps, 0) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    line->sr = sr;
+    at->sr = sr;
 
     sr->method = NGX_HTTP_POST;
     sr->method_name = ngx_http_batch_attempt_method;
     sr->http_version = NGX_HTTP_VERSION_11;
     sr->header_in = r->header_in;
 
-    if (ngx_http_batch_attempt_headers(line) != NGX_OK) {
+    if (ngx_http_batch_attempt_headers(at) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -248,9 +252,9 @@ ngx_http_batch_attempt_subrequest(ngx_http_batch_line_t *line)
 
     /* start and end: the next upstream server is sent the body anew */
 
-    b->start = (u_char *) line->parsed.body.data;
+    b->start = at->body.data;
     b->pos = b->start;
-    b->end = b->start + line->parsed.body.len;
+    b->end = b->start + at->body.len;
     b->last = b->end;
     b->memory = 1;
     b->last_buf = 1;
@@ -272,68 +276,83 @@ ngx_http_batch_attempt_subrequest(ngx_http_batch_line_t *line)
  */
 
 static ngx_int_t
-ngx_http_batch_attempt_headers(ngx_http_batch_line_t *line)
+ngx_http_batch_attempt_headers(ngx_http_batch_attempt_t *at)
 {
-    ngx_uint_t           i;
-    ngx_table_elt_t     *h;
-    ngx_http_request_t  *sr;
+    ngx_uint_t               i;
+    ngx_table_elt_t         *h;
+    ngx_http_headers_in_t   *in;
 
-    static struct {
-        ngx_str_t  key;
-        u_char    *lowcase;
-        ngx_str_t  value;
-    } headers[] = {
-        { ngx_string("Host"), (u_char *) "host", ngx_null_string },
-        { ngx_string("Content-Type"), (u_char *) "content-type",
-          ngx_string("application/json") },
-        { ngx_string("Accept"), (u_char *) "accept",
-          ngx_string("application/json") },
-        { ngx_string("User-Agent"), (u_char *) "user-agent",
-          ngx_string("nginx-batch") },
+    static ngx_keyval_t  usual[] = {
+        { ngx_string("Content-Type"), ngx_string("application/json") },
+        { ngx_string("Accept"), ngx_string("application/json") },
+        { ngx_string("User-Agent"), ngx_string("nginx-batch") },
     };
 
-    sr = line->sr;
+    in = &at->sr->headers_in;
 
-    if (ngx_list_init(&sr->headers_in.headers, sr->pool, 4,
-                      sizeof(ngx_table_elt_t))
+    if (ngx_list_init(&in->headers, at->sr->pool, 8, sizeof(ngx_table_elt_t))
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    for (i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
+    in->host = ngx_http_batch_attempt_header(at, "Host",
+                                             &at->r->headers_in.server);
+    h = in->host;
 
-        h = ngx_list_push(&sr->headers_in.headers);
-        if (h == NULL) {
-            return NGX_ERROR;
-        }
+    for (i = 0; h && i < 3; i++) {
+        h = ngx_http_batch_attempt_header(at, (char *) usual[i].key.data,
+                                          &usual[i].value);
 
-        h->key = headers[i].key;
-        h->lowcase_key = headers[i].lowcase;
-        h->value = i ? headers[i].value : line->r->headers_in.server;
-        h->hash = ngx_hash_key(h->lowcase_key, h->key.len);
-#if (nginx_version >= 1023000)
-        h->next = NULL;
-#endif
-
-        switch (i) {
-        case 0:
-            sr->headers_in.host = h;
-            break;
-        case 1:
-            sr->headers_in.content_type = h;
-            break;
-        case 3:
-            sr->headers_in.user_agent = h;
-            break;
+        if (i == 0) {
+            in->content_type = h;
         }
     }
 
-    sr->headers_in.content_length = NULL;
-    sr->headers_in.content_length_n = line->parsed.body.len;
-    sr->headers_in.chunked = 0;
+    in->user_agent = h;
 
-    return NGX_OK;
+    for (i = 0; h && i < at->nheaders; i++) {
+        h = ngx_http_batch_attempt_header(at,
+                                          (char *) at->headers[i].key.data,
+                                          &at->headers[i].value);
+    }
+
+    in->content_length = NULL;
+    in->content_length_n = at->body.len;
+    in->chunked = 0;
+
+    return h ? NGX_OK : NGX_ERROR;
+}
+
+
+/* name and value must live as long as the attempt */
+
+static ngx_table_elt_t *
+ngx_http_batch_attempt_header(ngx_http_batch_attempt_t *at, char *name,
+    ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&at->sr->headers_in.headers);
+    if (h == NULL) {
+        return NULL;
+    }
+
+    h->key.data = (u_char *) name;
+    h->key.len = ngx_strlen(name);
+    h->value = *value;
+
+    h->lowcase_key = ngx_pnalloc(at->sr->pool, h->key.len);
+    if (h->lowcase_key == NULL) {
+        return NULL;
+    }
+
+    h->hash = ngx_hash_strlow(h->lowcase_key, h->key.data, h->key.len);
+#if (nginx_version >= 1023000)
+    h->next = NULL;
+#endif
+
+    return h;
 }
 
 
@@ -379,13 +398,13 @@ ngx_http_batch_attempt_event(ngx_event_t *ev)
  */
 
 void
-ngx_http_batch_attempt_hold(ngx_http_batch_line_t *line)
+ngx_http_batch_attempt_hold(ngx_http_batch_attempt_t *at)
 {
     ngx_http_upstream_t  *u;
 
-    line->wev.ready = 0;
+    at->wev.ready = 0;
 
-    u = line->sr->upstream;
+    u = at->sr->upstream;
 
     if (u && u->buffering && u->pipe) {
         u->pipe->max_temp_file_size = 0;
@@ -394,14 +413,14 @@ ngx_http_batch_attempt_hold(ngx_http_batch_line_t *line)
 
 
 void
-ngx_http_batch_attempt_resume(ngx_http_batch_line_t *line)
+ngx_http_batch_attempt_resume(ngx_http_batch_attempt_t *at)
 {
-    if (line->r == NULL || line->wev.ready) {
+    if (at->r == NULL || at->wev.ready) {
         return;
     }
 
-    line->wev.ready = 1;
-    ngx_post_event(&line->wev, &ngx_posted_events);
+    at->wev.ready = 1;
+    ngx_post_event(&at->wev, &ngx_posted_events);
 }
 
 
@@ -414,36 +433,27 @@ ngx_http_batch_attempt_resume(ngx_http_batch_line_t *line)
 static ngx_int_t
 ngx_http_batch_attempt_post(ngx_http_request_t *sr, void *data, ngx_int_t rc)
 {
-    ngx_http_batch_line_t  *line = data;
+    ngx_http_batch_attempt_t  *at = data;
 
-    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, sr->connection->log, 0,
-                   "batch line post rc:%i status:%ui header:%d last:%d",
-                   rc, sr->headers_out.status, line->header, line->last);
+    ngx_uint_t  cut;
 
-    line->done = 1;
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, sr->connection->log, 0,
+                   "batch attempt post rc:%i status:%ui",
+                   rc, sr->headers_out.status);
+
+    at->done = 1;
 
     /* set when a filter fails, ours included; to nginx it says the same */
-    line->c.error = 0;
+    at->c.error = 0;
 
-    if (rc == NGX_ERROR
-        || rc == NGX_HTTP_REQUEST_TIME_OUT
-        || rc == NGX_HTTP_CLIENT_CLOSED_REQUEST
-        || rc == NGX_HTTP_CLOSE)
-    {
-        if (!line->header) {
-            line->rc = (rc == NGX_ERROR) ? NGX_ERROR
-                                         : NGX_HTTP_GATEWAY_TIME_OUT;
-        }
+    cut = (rc == NGX_ERROR
+           || rc == NGX_HTTP_REQUEST_TIME_OUT
+           || rc == NGX_HTTP_CLIENT_CLOSED_REQUEST
+           || rc == NGX_HTTP_CLOSE);
 
-        return NGX_OK;
-    }
+    at->type->post(at, rc, cut);
 
-    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
-        line->made = rc;
-        line->rc = rc;
-    }
-
-    return rc;
+    return cut ? NGX_OK : rc;
 }
 
 
@@ -452,27 +462,27 @@ ngx_http_batch_attempt_post(ngx_http_request_t *sr, void *data, ngx_int_t rc)
 static void
 ngx_http_batch_attempt_done(ngx_http_request_t *r)
 {
-    ngx_http_batch_line_t  *line;
+    ngx_http_batch_attempt_t  *at;
 
-    line = ngx_http_get_module_ctx(r, ngx_http_batch_module);
+    at = ngx_http_get_module_ctx(r, ngx_http_batch_module);
 
-    if (!line->done || r->count != 1 || r->blocked) {
+    if (!at->done || r->count != 1 || r->blocked) {
         return;
     }
 
-    ngx_http_batch_attempt_teardown(line);
-    ngx_http_batch_line_answered(line);
+    ngx_http_batch_attempt_teardown(at);
+    at->type->answered(at);
 }
 
 
 void
-ngx_http_batch_attempt_teardown(ngx_http_batch_line_t *line)
+ngx_http_batch_attempt_teardown(ngx_http_batch_attempt_t *at)
 {
     ngx_connection_t    *c;
     ngx_http_request_t  *r;
 
-    c = &line->c;
-    r = line->r;
+    c = &at->c;
+    r = at->r;
 
     if (c->read->timer_set) {
         ngx_del_timer(c->read);
@@ -504,7 +514,22 @@ ngx_http_batch_attempt_teardown(ngx_http_batch_line_t *line)
     c->destroyed = 1;
     c->pool->log = ngx_cycle->log;
 
-    line->r = NULL;
-    line->sr = NULL;
-    line->held = NULL;
+    at->r = NULL;
+    at->sr = NULL;
+    at->held = NULL;
+}
+
+
+ngx_http_batch_attempt_t *
+ngx_http_batch_attempt_of(ngx_http_request_t *r, ngx_uint_t kind)
+{
+    ngx_uint_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r->main, ngx_http_batch_module);
+
+    if (ctx == NULL || *ctx != kind) {
+        return NULL;
+    }
+
+    return (ngx_http_batch_attempt_t *) ctx;
 }

@@ -10,6 +10,7 @@
  */
 
 #include "ngx_http_batch_run.h"
+#include "ngx_http_batch_hook.h"
 
 
 static ngx_int_t ngx_http_batch_header_filter(ngx_http_request_t *r);
@@ -18,6 +19,8 @@ static ngx_int_t ngx_http_batch_body_filter(ngx_http_request_t *r,
 static ngx_int_t ngx_http_batch_body_take(ngx_http_batch_line_t *line,
     ngx_http_request_t *r, ngx_buf_t *b);
 static ngx_int_t ngx_http_batch_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_batch_variable_hook(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_batch_variable_token(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, batch_str_t *token);
@@ -92,7 +95,7 @@ ngx_http_batch_header_filter(ngx_http_request_t *r)
     r->header_sent = 1;
     r->filter_need_in_memory = 1;
 
-    if (r != line->sr) {
+    if (r != line->at.sr) {
         /* a subrequest of the location's own (addition, ssi) */
         return NGX_OK;
     }
@@ -148,21 +151,21 @@ ngx_http_batch_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         return ngx_http_next_body_filter(r, in);
     }
 
-    if (r == line->sr && r->upstream && !r->upstream->buffering) {
+    if (r == line->at.sr && r->upstream && !r->upstream->buffering) {
 
-        if (ngx_chain_add_copy(r->pool, &line->held, in) != NGX_OK) {
+        if (ngx_chain_add_copy(r->pool, &line->at.held, in) != NGX_OK) {
             return NGX_ERROR;
         }
 
-        while (line->held) {
+        while (line->at.held) {
 
             if (ngx_http_batch_spool_full(line->spool)) {
-                ngx_http_batch_attempt_hold(line);
+                ngx_http_batch_attempt_hold(&line->at);
                 return NGX_AGAIN;
             }
 
-            cl = line->held;
-            line->held = cl->next;
+            cl = line->at.held;
+            line->at.held = cl->next;
 
             if (ngx_http_batch_body_take(line, r, cl->buf) != NGX_OK) {
                 return NGX_ERROR;
@@ -180,8 +183,8 @@ ngx_http_batch_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         }
     }
 
-    if (r == line->sr && ngx_http_batch_spool_full(line->spool)) {
-        ngx_http_batch_attempt_hold(line);
+    if (r == line->at.sr && ngx_http_batch_spool_full(line->spool)) {
+        ngx_http_batch_attempt_hold(&line->at);
     }
 
     return NGX_OK;
@@ -194,7 +197,7 @@ ngx_http_batch_body_take(ngx_http_batch_line_t *line, ngx_http_request_t *r,
 {
     if (ngx_buf_in_memory(b)) {
 
-        if (r == line->sr && b->last > b->pos
+        if (r == line->at.sr && b->last > b->pos
             && ngx_http_batch_answer_body(line, b->pos, b->last - b->pos)
                != NGX_OK)
         {
@@ -208,7 +211,7 @@ ngx_http_batch_body_take(ngx_http_batch_line_t *line, ngx_http_request_t *r,
         b->file_pos = b->file_last;
     }
 
-    if (r == line->sr && (b->last_buf || b->last_in_chain)) {
+    if (r == line->at.sr && (b->last_buf || b->last_in_chain)) {
         line->last = 1;
     }
 
@@ -247,8 +250,7 @@ ngx_http_batch_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     line = ngx_http_batch_line_of(r);
 
     if (line == NULL || line->chunk == NULL) {
-        v->not_found = 1;
-        return NGX_OK;
+        return ngx_http_batch_variable_hook(r, v, data);
     }
 
     run = line->chunk->run;
@@ -296,6 +298,33 @@ ngx_http_batch_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
     v->len = s.len;
     v->data = s.data;
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_variable_hook(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_str_t  id, tenant;
+
+    if ((data != NGX_HTTP_BATCH_VAR_ID && data != NGX_HTTP_BATCH_VAR_TENANT)
+        || ngx_http_batch_hook_names(r, &id, &tenant) != NGX_OK)
+    {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    if (data == NGX_HTTP_BATCH_VAR_TENANT) {
+        id = tenant;
+    }
+
+    v->len = id.len;
+    v->data = id.data;
     v->valid = 1;
     v->no_cacheable = 0;
     v->not_found = 0;

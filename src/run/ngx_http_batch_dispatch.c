@@ -15,6 +15,7 @@
  */
 
 #include "ngx_http_batch_run.h"
+#include "ngx_http_batch_hook.h"
 
 
 #define NGX_HTTP_BATCH_TICK           50       /* ms */
@@ -95,6 +96,10 @@ ngx_http_batch_dispatch_init(ngx_cycle_t *cycle)
 
     ngx_http_batch_sweep_init(cycle);
 
+    if (ngx_http_batch_hook_init() != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     return ngx_http_batch_dispatch_watch(cycle);
 }
 
@@ -168,6 +173,7 @@ ngx_http_batch_dispatch_beat(void)
     }
 
     ngx_http_batch_job_tick();
+    ngx_http_batch_hook_tick();
 
     ngx_http_batch_dispatch_wake();
 }
@@ -577,6 +583,8 @@ ngx_http_batch_dispatch_watcher(ngx_event_t *ev)
             c = ngx_queue_data(q, ngx_http_batch_chunk_t, queue);
             ngx_http_batch_chunk_abort(c);
         }
+
+        ngx_http_batch_hook_abort();
     }
 
     ngx_http_batch_dispatch_hold(&ngx_http_batch_hold_event);
@@ -589,7 +597,8 @@ ngx_http_batch_dispatch_hold(ngx_event_t *ev)
     ngx_http_batch_dispatch_beat();
 
     if (ngx_queue_empty(&ngx_http_batch_chunks)
-        && ngx_queue_empty(&ngx_http_batch_jobs))
+        && ngx_queue_empty(&ngx_http_batch_jobs)
+        && ngx_http_batch_hook_idle())
     {
         return;
     }

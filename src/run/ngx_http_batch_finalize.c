@@ -174,6 +174,7 @@ ngx_http_batch_finalize_run(ngx_http_batch_finalizer_t *z)
 static ngx_http_batch_finalize_e
 ngx_http_batch_finalize_ended(ngx_http_batch_finalizer_t *z)
 {
+    int64_t                     ended_at;
     ngx_int_t                   rc;
     ngx_http_batch_finalize_t  *f;
 
@@ -191,7 +192,9 @@ ngx_http_batch_finalize_ended(ngx_http_batch_finalizer_t *z)
         return NGX_HTTP_BATCH_FINAL_TROUBLE;
     }
 
-    if (ngx_http_batch_final_status(&f->final, &f->status) != NGX_OK) {
+    if (ngx_http_batch_final_status(&f->final, &f->status, &ended_at)
+        != NGX_OK)
+    {
         ngx_log_error(NGX_LOG_ALERT, z->log, 0,
                       "batch %s: final.json cannot be used", f->id);
         ngx_free(f->final.data);

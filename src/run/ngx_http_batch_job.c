@@ -15,6 +15,7 @@
 
 #include "ngx_http_batch_run.h"
 #include "ngx_http_batch_finalize.h"
+#include "ngx_http_batch_hook.h"
 #include "ngx_http_batch_validate.h"
 
 
@@ -566,6 +567,7 @@ ngx_http_batch_job_tell_final(ngx_http_batch_job_t *job)
     }
 
     rc = ngx_http_batch_index_final(&meta, status, &job->final, output, error,
+                                    ngx_http_batch_hook_of(&meta.route),
                                     ngx_http_batch_job_told, job);
 
     json_decref(final);
@@ -604,6 +606,10 @@ ngx_http_batch_job_told(void *data, ngx_int_t rc,
 
         if (job->tell == NGX_HTTP_BATCH_TELL_PLANNED && job->nchunks > 1) {
             ngx_http_batch_slots_tell();
+        }
+
+        if (job->tell == NGX_HTTP_BATCH_TELL_FINAL) {
+            ngx_http_batch_hook_hurry();
         }
 
         ngx_http_batch_job_free(job);

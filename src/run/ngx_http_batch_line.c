@@ -18,6 +18,11 @@
 
 static ngx_http_batch_line_t *ngx_http_batch_line_get(void);
 static void ngx_http_batch_line_attempt(ngx_http_batch_line_t *line);
+static void ngx_http_batch_line_post(ngx_http_batch_attempt_t *at,
+    ngx_int_t rc, ngx_uint_t cut);
+static void ngx_http_batch_line_answered(ngx_http_batch_attempt_t *at);
+static u_char *ngx_http_batch_line_log(ngx_log_t *log, u_char *buf,
+    size_t len);
 static void ngx_http_batch_line_cut(ngx_http_batch_line_t *line);
 static void ngx_http_batch_line_verdict(ngx_http_batch_line_t *line);
 static void ngx_http_batch_line_end(ngx_http_batch_line_t *line,
@@ -36,6 +41,14 @@ static void ngx_http_batch_line_timer(ngx_event_t *ev);
 static ngx_queue_t         ngx_http_batch_line_free;
 static ngx_queue_t         ngx_http_batch_line_dead;
 static ngx_uint_t          ngx_http_batch_line_nfree;
+
+
+static ngx_http_batch_attempt_type_t  ngx_http_batch_line_type = {
+    ngx_http_batch_line_log,
+    "processing batch line",
+    ngx_http_batch_line_post,
+    ngx_http_batch_line_answered
+};
 
 
 void
@@ -61,7 +74,7 @@ ngx_http_batch_line_reap(void)
         line = ngx_queue_data(q, ngx_http_batch_line_t, queue);
 
         if (ngx_http_batch_line_nfree >= NGX_HTTP_BATCH_FREE_LINES) {
-            ngx_destroy_pool(line->c.pool);
+            ngx_destroy_pool(line->at.c.pool);
             ngx_free(line);
             continue;
         }
@@ -91,15 +104,16 @@ ngx_http_batch_line_get(void)
         return NULL;
     }
 
-    line->c.pool = ngx_create_pool(NGX_HTTP_BATCH_POOL_SIZE, ngx_cycle->log);
-    if (line->c.pool == NULL) {
+    line->at.c.pool = ngx_create_pool(NGX_HTTP_BATCH_POOL_SIZE, ngx_cycle->log);
+    if (line->at.c.pool == NULL) {
         ngx_free(line);
         return NULL;
     }
 
-    line->kind = NGX_HTTP_BATCH_CTX_LINE;
+    line->at.kind = NGX_HTTP_BATCH_CTX_LINE;
+    line->at.type = &ngx_http_batch_line_type;
     line->timer.handler = ngx_http_batch_line_timer;
-    line->timer.data = &line->c;
+    line->timer.data = &line->at.c;
     line->timer.log = ngx_cycle->log;
 
     return line;
@@ -175,7 +189,16 @@ ngx_http_batch_line_start(ngx_http_batch_chunk_t *c, const u_char *p,
 static void
 ngx_http_batch_line_attempt(ngx_http_batch_line_t *line)
 {
-    ngx_msec_t  left;
+    ngx_msec_t             left;
+    ngx_http_batch_run_t  *run;
+
+    run = line->chunk->run;
+
+    line->at.conf = run->conf->ctx;
+    line->at.uri = run->uri;
+    line->at.request_line = run->request_line;
+    line->at.body.data = (u_char *) line->parsed.body.data;
+    line->at.body.len = line->parsed.body.len;
 
     line->attempt++;
     line->life = NGX_HTTP_BATCH_LINE_FLYING;
@@ -192,22 +215,48 @@ ngx_http_batch_line_attempt(ngx_http_batch_line_t *line)
     left = line->deadline - ngx_current_msec;
     ngx_add_timer(&line->timer, (ngx_msec_int_t) left > 0 ? left : 1);
 
-    if (ngx_http_batch_attempt_send(line) != NGX_OK) {
-        ngx_http_batch_attempt_teardown(line);
+    if (ngx_http_batch_attempt_send(&line->at) != NGX_OK) {
+        ngx_http_batch_attempt_teardown(&line->at);
         line->rc = NGX_ERROR;
         ngx_http_batch_line_verdict(line);
         return;
     }
 
-    ngx_http_run_posted_requests(&line->c);
+    ngx_http_run_posted_requests(&line->at.c);
+}
+
+
+static void
+ngx_http_batch_line_post(ngx_http_batch_attempt_t *at, ngx_int_t rc,
+    ngx_uint_t cut)
+{
+    ngx_http_batch_line_t  *line;
+
+    line = (ngx_http_batch_line_t *) at;
+
+    if (cut) {
+
+        if (!line->header) {
+            line->rc = (rc == NGX_ERROR) ? NGX_ERROR
+                                         : NGX_HTTP_GATEWAY_TIME_OUT;
+        }
+
+    } else if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+        line->made = rc;
+        line->rc = rc;
+    }
 }
 
 
 /* the attempt has ended by itself */
 
-void
-ngx_http_batch_line_answered(ngx_http_batch_line_t *line)
+static void
+ngx_http_batch_line_answered(ngx_http_batch_attempt_t *at)
 {
+    ngx_http_batch_line_t  *line;
+
+    line = (ngx_http_batch_line_t *) at;
+
     if (ngx_http_batch_spool_busy(line->spool)) {
         line->life = NGX_HTTP_BATCH_LINE_SPOOLING;
         return;
@@ -233,13 +282,13 @@ ngx_http_batch_line_cut(ngx_http_batch_line_t *line)
 {
     if (line->life == NGX_HTTP_BATCH_LINE_FLYING) {
 
-        if (line->r->blocked) {
+        if (line->at.r->blocked) {
             /* an aio or thread operation still points to the request */
             ngx_add_timer(&line->timer, 10);
             return;
         }
 
-        ngx_http_batch_attempt_teardown(line);
+        ngx_http_batch_attempt_teardown(&line->at);
     }
 
     ngx_http_batch_line_verdict(line);
@@ -371,8 +420,8 @@ ngx_http_batch_line_timer(ngx_event_t *ev)
     ngx_http_batch_line_t  *line;
 
     c = ev->data;
-    line = (ngx_http_batch_line_t *) ((u_char *) c
-                                      - offsetof(ngx_http_batch_line_t, c));
+    line = (ngx_http_batch_line_t *)
+               ((u_char *) c - offsetof(ngx_http_batch_line_t, at.c));
 
     if (line->life == NGX_HTTP_BATCH_LINE_WAITING) {
 
@@ -440,7 +489,7 @@ ngx_http_batch_line_end(ngx_http_batch_line_t *line,
 }
 
 
-u_char *
+static u_char *
 ngx_http_batch_line_log(ngx_log_t *log, u_char *buf, size_t len)
 {
     u_char                 *p;
@@ -449,8 +498,8 @@ ngx_http_batch_line_log(ngx_log_t *log, u_char *buf, size_t len)
     ngx_http_batch_line_t  *line;
 
     ctx = log->data;
-    line = (ngx_http_batch_line_t *) ((u_char *) ctx
-                                  - offsetof(ngx_http_batch_line_t, log_ctx));
+    line = (ngx_http_batch_line_t *)
+               ((u_char *) ctx - offsetof(ngx_http_batch_line_t, at.log_ctx));
 
     if (line->chunk == NULL) {
         return buf;
@@ -473,13 +522,6 @@ ngx_http_batch_line_log(ngx_log_t *log, u_char *buf, size_t len)
 ngx_http_batch_line_t *
 ngx_http_batch_line_of(ngx_http_request_t *r)
 {
-    ngx_uint_t  *kind;
-
-    kind = ngx_http_get_module_ctx(r->main, ngx_http_batch_module);
-
-    if (kind == NULL || *kind != NGX_HTTP_BATCH_CTX_LINE) {
-        return NULL;
-    }
-
-    return (ngx_http_batch_line_t *) kind;
+    return (ngx_http_batch_line_t *)
+               ngx_http_batch_attempt_of(r, NGX_HTTP_BATCH_CTX_LINE);
 }

@@ -37,6 +37,7 @@
 
 
 #include "ngx_http_batch_recover.h"
+#include "ngx_http_batch_hook.h"
 #include "ngx_http_batch_index.h"
 #include "ngx_http_batch_redis.h"
 #include "ngx_http_batch_restore.h"
@@ -625,6 +626,8 @@ ngx_http_batch_recover_command(ngx_http_batch_rebuild_t *b)
                                  &item->final,
                                  item->nfiles[0] ? &item->files[0] : NULL,
                                  item->nfiles[1] ? &item->files[1] : NULL,
+                                 item->unheard
+                                 && ngx_http_batch_hook_of(&item->meta.route),
                                  ngx_http_batch_recover_sent, b);
         b->item++;
         break;

@@ -5,6 +5,7 @@
 
 
 #include "ngx_http_batch_restore.h"
+#include "ngx_http_batch_hook.h"
 #include "ngx_http_batch_plan.h"
 #include "ngx_http_batch_scan.h"
 #include "ngx_http_batch_task.h"
@@ -236,6 +237,7 @@ ngx_http_batch_portion_batch(ngx_http_batch_item_t *item, const char *id,
 static ngx_int_t
 ngx_http_batch_portion_final(ngx_http_batch_item_t *item, ngx_log_t *log)
 {
+    int64_t                    ended_at;
     json_t                    *object;
     ngx_int_t                  rc;
     ngx_uint_t                 i;
@@ -245,11 +247,21 @@ ngx_http_batch_portion_final(ngx_http_batch_item_t *item, ngx_log_t *log)
                                   0, NULL);
 
     if (item->final_root == NULL
-        || ngx_http_batch_final_status(&item->final, &item->status) != NGX_OK)
+        || ngx_http_batch_final_status(&item->final, &item->status, &ended_at)
+           != NGX_OK)
     {
         ngx_log_error(NGX_LOG_ALERT, log, 0,
                       "batch %s: final.json cannot be used", item->meta.id);
         return NGX_DECLINED;
+    }
+
+    if (batch_clock_sec() - ended_at < NGX_HTTP_BATCH_HOOK_LIFE) {
+
+        /* if that cannot be told, it is sent once more */
+
+        item->unheard = ngx_http_batch_store_exists(NGX_HTTP_BATCH_HOOK,
+                                                    item->meta.id, log)
+                        != 1;
     }
 
     /* what fails for want of space does not keep the index closed */

@@ -49,6 +49,8 @@ typedef struct {
     json_t                    *final_root;
     ngx_str_t                  final;       /* ngx_alloc() */
     batch_status_e             status;
+    ngx_uint_t                 unheard;     /* its webhook, if it has one, is
+                                               not known to be delivered */
     ngx_uint_t                 nfiles[2];   /* 1: files[i] is to be restored */
     ngx_http_batch_file_t      files[2];    /* output, error */
 } ngx_http_batch_item_t;

@@ -55,6 +55,7 @@
 typedef struct ngx_http_batch_run_s    ngx_http_batch_run_t;
 typedef struct ngx_http_batch_chunk_s  ngx_http_batch_chunk_t;
 typedef struct ngx_http_batch_line_s   ngx_http_batch_line_t;
+typedef struct ngx_http_batch_attempt_s  ngx_http_batch_attempt_t;
 typedef struct ngx_http_batch_entry_s  ngx_http_batch_entry_t;
 typedef struct ngx_http_batch_spool_s  ngx_http_batch_spool_t;
 
@@ -243,14 +244,57 @@ typedef enum {
 
 
 /*
- * One line under way.  From a free list in line.c, which also frees it; its own
- * connection, so that nothing of it takes a slot of clients' connections.  The
- * connection's pool is reset between attempts; the request lives in its own
- * pool. ctx of the fake main request and of its subrequest.
+ * A fake main request with one subrequest, which POSTs JSON: an attempt of a
+ * line, or of a webhook.  Its own connection, so that nothing of it takes a slot
+ * of clients' connections.  The connection's pool is reset between attempts; the
+ * request lives in its own pool.  ctx of the fake main request.
+ */
+
+typedef struct {
+    ngx_log_handler_pt            log;            /* data: at->log_ctx */
+    char                         *action;         /* for logs */
+    /* The subrequest has ended with rc; maybe twice.  cut: nginx had given it
+     * up, there may be no answer. */
+    void                        (*post)(ngx_http_batch_attempt_t *at,
+                                     ngx_int_t rc, ngx_uint_t cut);
+    /* it is torn down: its answer, or the lack of one, is known */
+    void                        (*answered)(ngx_http_batch_attempt_t *at);
+} ngx_http_batch_attempt_type_t;
+
+struct ngx_http_batch_attempt_s {
+    ngx_uint_t                    kind;           /* NGX_HTTP_BATCH_CTX_LINE, or
+                                                     _HOOK */
+    ngx_http_batch_attempt_type_t  *type;
+
+    /* what is sent where; all of it the caller's */
+    ngx_http_conf_ctx_t          *conf;           /* of a location in the server */
+    ngx_str_t                     uri;
+    ngx_str_t                     request_line;   /* for logs */
+    ngx_str_t                     body;
+    ngx_keyval_t                 *headers;        /* besides the usual ones */
+    ngx_uint_t                    nheaders;
+
+    ngx_http_request_t           *r;
+    ngx_http_request_t           *sr;
+    ngx_connection_t              c;
+    ngx_event_t                   rev;
+    ngx_event_t                   wev;
+    ngx_log_t                     log;
+    ngx_http_log_ctx_t            log_ctx;
+    ngx_http_connection_t         hc;
+    ngx_uint_t                    done;           /* post was called */
+    ngx_chain_t                  *held;           /* of the answer, that there
+                                                     was no room for yet; sr's
+                                                     pool */
+};
+
+
+/*
+ * One line under way.  From a free list in line.c, which also frees it.
  */
 
 struct ngx_http_batch_line_s {
-    ngx_uint_t                    kind;           /* NGX_HTTP_BATCH_CTX_LINE */
+    ngx_http_batch_attempt_t      at;             /* the first member */
     ngx_queue_t                   queue;          /* chunk->lines */
     ngx_http_batch_chunk_t       *chunk;
     ngx_http_batch_line_life_e    life;
@@ -263,15 +307,6 @@ struct ngx_http_batch_line_s {
     u_char                       *data;           /* the line, copied */
     batch_line_t                  parsed;         /* spans of data */
 
-    /* the attempt */
-    ngx_http_request_t           *r;
-    ngx_http_request_t           *sr;
-    ngx_connection_t              c;
-    ngx_event_t                   rev;
-    ngx_event_t                   wev;
-    ngx_log_t                     log;
-    ngx_http_log_ctx_t            log_ctx;
-    ngx_http_connection_t         hc;
     ngx_event_t                   timer;          /* deadline, or next attempt */
 
     /* the answer */
@@ -282,8 +317,6 @@ struct ngx_http_batch_line_s {
     ngx_msec_t                    retry_after;    /* ms */
     ngx_http_batch_entry_t       *entry;
     ngx_http_batch_spool_t       *spool;
-    ngx_chain_t                  *held;           /* that the spool had no room
-                                                     for yet; sr's pool */
     size_t                        len;            /* bytes in entry->payload */
     batch_json_t                  json;
     size_t                        nraw;           /* raw bytes kept */
@@ -300,7 +333,6 @@ struct ngx_http_batch_line_s {
                                                      answer that is no HTTP */
     unsigned                      too_large:1;
     unsigned                      no_memory:1;
-    unsigned                      done:1;
     unsigned                      timedout:1;
     unsigned                      aborted:1;
 };
@@ -417,16 +449,16 @@ ngx_int_t ngx_http_batch_variables(ngx_conf_t *cf);
 
 /* attempt */
 void ngx_http_batch_attempt_init(void);
-/* NGX_ERROR: tear it down */
-ngx_int_t ngx_http_batch_attempt_send(ngx_http_batch_line_t *line);
-void ngx_http_batch_attempt_teardown(ngx_http_batch_line_t *line);
+/* with a pool in at->c; NGX_ERROR: tear it down */
+ngx_int_t ngx_http_batch_attempt_send(ngx_http_batch_attempt_t *at);
+void ngx_http_batch_attempt_teardown(ngx_http_batch_attempt_t *at);
 /* the upstream is not read from until attempt_resume(), which only does
  * something if that was called.  Header and body filter only */
-void ngx_http_batch_attempt_hold(ngx_http_batch_line_t *line);
-void ngx_http_batch_attempt_resume(ngx_http_batch_line_t *line);
-u_char *ngx_http_batch_line_log(ngx_log_t *log, u_char *buf, size_t len);
-/* its answer, or the lack of one, is in the line */
-void ngx_http_batch_line_answered(ngx_http_batch_line_t *line);
+void ngx_http_batch_attempt_hold(ngx_http_batch_attempt_t *at);
+void ngx_http_batch_attempt_resume(ngx_http_batch_attempt_t *at);
+/* whose request it is, if it is of that kind, or NULL */
+ngx_http_batch_attempt_t *ngx_http_batch_attempt_of(ngx_http_request_t *r,
+    ngx_uint_t kind);
 /* the spool has written all it was given */
 void ngx_http_batch_line_spooled(ngx_http_batch_line_t *line);
 

@@ -193,7 +193,7 @@ ngx_http_batch_spool_done(void *ctx, ngx_log_t *log)
     }
 
     if (!ngx_http_batch_spool_full(s)) {
-        ngx_http_batch_attempt_resume(s->line);
+        ngx_http_batch_attempt_resume(&s->line->at);
     }
 
     if (!ngx_http_batch_spool_busy(s)) {

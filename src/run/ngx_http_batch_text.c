@@ -211,7 +211,8 @@ ngx_http_batch_text_file(ngx_http_batch_text_t *t, const char *name,
 
 
 ngx_int_t
-ngx_http_batch_final_status(const ngx_str_t *text, batch_status_e *status)
+ngx_http_batch_final_status(const ngx_str_t *text, batch_status_e *status,
+    int64_t *ended_at)
 {
     int       n;
     json_t   *root, *v;
@@ -229,13 +230,15 @@ ngx_http_batch_final_status(const ngx_str_t *text, batch_status_e *status)
                                json_string_length(v));
     }
 
-    json_decref(root);
-
     if (n < 0 || !batch_status_terminal((batch_status_e) n)) {
+        json_decref(root);
         return NGX_ERROR;
     }
 
     *status = (batch_status_e) n;
+    *ended_at = json_integer_value(json_object_get(root,
+                                                   batch_status_stamp(n)));
+    json_decref(root);
 
     return NGX_OK;
 }

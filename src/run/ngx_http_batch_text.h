@@ -52,9 +52,10 @@ typedef struct {
 void ngx_http_batch_text_final(ngx_http_batch_text_t *t,
     const ngx_http_batch_final_t *final);
 
-/* text of final.json -> its status; NGX_ERROR if it is none of ours */
+/* text of final.json -> its status, and its own stamp (seconds); NGX_ERROR if it
+ * is none of ours */
 ngx_int_t ngx_http_batch_final_status(const ngx_str_t *text,
-    batch_status_e *status);
+    batch_status_e *status, int64_t *ended_at);
 
 /*
  * Publishes the manifests of the files that final.json names, where they are

@@ -2,10 +2,11 @@
 -- batch that is terminal already stays as it is, its files too: the client may
 -- have deleted them since.  An unknown batch (recovery) is made.
 -- in:  KEYS batch, list, active, chunks, leases, expiry list of files,
---           use of files, use of batches, holds of batches,
+--           use of files, use of batches, holds of batches, webhooks due,
 --           then per file: file, list, list of the purpose
 --      ARGV id, status, final, meta, created_us, expires_at, total, ok, failed,
 --           model, in_progress_at, finalizing_at, cancelling_at (0: null),
+--           1: its webhook is due, if it is not known to be later,
 --           then per file: id, manifest, created_us, expires_at (0: never),
 --           bytes
 -- out: {0, status}
@@ -15,14 +16,14 @@ local terminal = {completed = 1, failed = 1, expired = 1, cancelled = 1}
 local status = redis.call('HGET', b, 'status')
 
 local kinds = {'hash', 'zset', 'zset', 'hash', 'zset', 'zset',
-               'hash', 'hash', 'zset'}
+               'hash', 'hash', 'zset', 'zset'}
 
 for i = 2, #KEYS do
     local kind = redis.call('TYPE', KEYS[i]).ok
 
     -- of a file's three keys the first is a string
     if kind ~= 'none' and i ~= 4
-       and kind ~= (kinds[i] or i % 3 == 1 and 'string' or 'zset')
+       and kind ~= (kinds[i] or i % 3 == 2 and 'string' or 'zset')
     then
         return redis.error_reply('WRONGTYPE key of the batch index')
     end
@@ -41,6 +42,13 @@ if lines then
                string.format('%.0f', 0 - tonumber(lines)))
 end
 
+if ARGV[14] == '1' then
+    local t = redis.call('TIME')
+    local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+
+    redis.call('ZADD', KEYS[10], 'NX', string.format('%.0f', now), ARGV[1])
+end
+
 if status and terminal[status] then
     return {0, status}
 end
@@ -48,8 +56,8 @@ end
 redis.call('HDEL', b, 'vepoch', 'vowner', 'vnonce', 'vuntil', 'fepoch',
            'fowner', 'fnonce', 'funtil', 'next', 'done', 'chunks')
 
-for i = 0, (#KEYS - 9) / 3 - 1 do
-    local k, a = 10 + i * 3, 14 + i * 5
+for i = 0, (#KEYS - 10) / 3 - 1 do
+    local k, a = 11 + i * 3, 15 + i * 5
     local was = tonumber(redis.call('HGET', KEYS[7], ARGV[a]) or '0')
 
     redis.call('SET', KEYS[k], ARGV[a + 1])

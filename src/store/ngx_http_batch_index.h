@@ -26,6 +26,8 @@
  *   p:ub:<tenant>       hash     batch that is not terminal -> lines; "sum"
  *   p:ufh, ubh:<tenant> zset     of these, what is only held: id by deadline
  *                                (ms, Redis time)
+ *   p:hd                zset     ended batch whose webhook is not known to be
+ *                                delivered, by when it is due (ms, Redis time)
  * Leases are compared with Redis' own TIME, never with a client's.
  *
  * Every function: NGX_OK: the callback will be called once, later.  NGX_ERROR:
@@ -103,7 +105,8 @@ typedef struct {
     ngx_str_t               *items;
     ngx_http_batch_view_t   *views;
     ngx_uint_t               has_more;
-    int64_t                  cursor;   /* file_scan: 0: that was all */
+    int64_t                  cursor;   /* file_scan: 0: that was all;
+                                          hook_claim: how many there are */
 
     ngx_http_batch_view_t   *view;     /* batch_get, batch_cancel */
 
@@ -224,10 +227,21 @@ ngx_int_t ngx_http_batch_index_renew(const char *id,
 /* final.json is durable: terminal status, counts, files (output, error: NULL =
  * none, or deleted since) in one step; counts, model and times are taken from
  * the text.  A batch that is terminal already stays as it is, its files too;
- * an unknown one (recovery) is made from the meta.  Asks for no p:gen. */
+ * an unknown one (recovery) is made from the meta.  hook: its webhook is due.
+ * Asks for no p:gen. */
 ngx_int_t ngx_http_batch_index_final(const ngx_http_batch_meta_t *m,
     batch_status_e status, const ngx_str_t *final,
     const ngx_http_batch_file_t *output, const ngx_http_batch_file_t *error,
+    ngx_uint_t hook, ngx_http_batch_index_pt cb, void *data);
+
+/* Webhooks: items = ids of up to limit batches whose webhook is due; for others,
+ * also after a lost answer, they are so again after lease ms.  What is further
+ * away than longest ms is due, too: the clock was set back. */
+ngx_int_t ngx_http_batch_index_hook_claim(ngx_uint_t limit, ngx_msec_t lease,
+    ngx_msec_t longest, ngx_http_batch_index_pt cb, void *data);
+/* It is due again after pause ms; -1: not any more.  DECLINED: it was not due at
+ * all, which remains so. */
+ngx_int_t ngx_http_batch_index_hook_set(const char *id, int64_t pause,
     ngx_http_batch_index_pt cb, void *data);
 
 /* The era (slots.h) whose index this worker has asked for.  In every other one

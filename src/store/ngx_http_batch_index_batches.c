@@ -160,7 +160,7 @@ ngx_int_t
 ngx_http_batch_index_final(const ngx_http_batch_meta_t *m,
     batch_status_e status, const ngx_str_t *final,
     const ngx_http_batch_file_t *output, const ngx_http_batch_file_t *error,
-    ngx_http_batch_index_pt cb, void *data)
+    ngx_uint_t hook, ngx_http_batch_index_pt cb, void *data)
 {
     ngx_int_t                     rc;
     ngx_str_t                     text[3];
@@ -203,6 +203,8 @@ ngx_http_batch_index_final(const ngx_http_batch_meta_t *m,
             a.failed = 1;
         }
 
+        ngx_http_batch_args_int(&a, hook ? 1 : 0);
+
         for (i = 0; i < 2; i++) {
             if (file[i]) {
                 ngx_http_batch_args_text(&a, file[i]->id);
@@ -244,6 +246,7 @@ ngx_http_batch_index_final_keys(ngx_http_batch_args_t *a,
     ngx_http_batch_args_key(a, "uf", tenant, NULL);
     ngx_http_batch_args_key(a, "ub", tenant, NULL);
     ngx_http_batch_args_key(a, "ubh", tenant, NULL);
+    ngx_http_batch_args_key(a, "hd", NULL, NULL);
 
     for (i = 0; i < 2; i++) {
         if (file[i]) {

@@ -372,6 +372,16 @@ ngx_http_batch_upload_end_encode(const char *id,
 }
 
 
+ngx_str_t
+ngx_http_batch_hook_encode(const char *id, int64_t delivered_at)
+{
+    return ngx_http_batch_object_dump(json_pack("{s:i,s:s,s:I}",
+                                      "v", NGX_HTTP_BATCH_FORMAT, "id", id,
+                                      "delivered_at",
+                                      (json_int_t) delivered_at));
+}
+
+
 ngx_int_t
 ngx_http_batch_upload_end_decode(ngx_http_batch_upload_status_e *status,
     ngx_str_t *parts, ngx_http_batch_file_t *f, const u_char *data, size_t len,

@@ -89,6 +89,12 @@ typedef enum {
     NGX_HTTP_BATCH_UPLOAD_EXPIRED
 } ngx_http_batch_upload_status_e;
 
+/*
+ * hook.json: the webhook that tells of the batch's end was delivered, which its
+ * existence says:
+ * {"v":1,"id","delivered_at"}
+ */
+
 /* Encoded manifest, compact; from malloc(): free() it.  data NULL on error. */
 ngx_str_t ngx_http_batch_file_encode(const ngx_http_batch_file_t *f);
 ngx_str_t ngx_http_batch_meta_encode(const ngx_http_batch_meta_t *m);
@@ -97,6 +103,7 @@ ngx_str_t ngx_http_batch_upload_encode(const ngx_http_batch_upload_t *u);
 ngx_str_t ngx_http_batch_upload_end_encode(const char *id,
     ngx_http_batch_upload_status_e status, const char *parts,
     const ngx_http_batch_file_t *f);
+ngx_str_t ngx_http_batch_hook_encode(const char *id, int64_t delivered_at);
 const char *ngx_http_batch_upload_status(ngx_http_batch_upload_status_e s);
 
 /* as a new json_t reference, for embedding; NULL on error */

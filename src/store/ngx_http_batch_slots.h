@@ -36,6 +36,10 @@ typedef struct {
     ngx_atomic_t   failed;           /* lines that ended in the error file */
     ngx_atomic_t   claimed;          /* chunks claimed, ever */
     ngx_atomic_t   finalized;        /* batches finalized here */
+    ngx_atomic_t   hooks_pending;    /* gauge: webhooks, when last asked for */
+    ngx_atomic_t   hooks_delivered;
+    ngx_atomic_t   hooks_failed;     /* attempts */
+    ngx_atomic_t   hooks_given_up;
 } ngx_http_batch_slot_t;
 
 /*

@@ -327,6 +327,10 @@ ngx_http_batch_disk_name(ngx_http_batch_obj_e obj, const char *id,
         (void) ngx_slprintf(p, last, "cancel.json%Z");
         break;
 
+    case NGX_HTTP_BATCH_HOOK:
+        (void) ngx_slprintf(p, last, "hook.json%Z");
+        break;
+
     case NGX_HTTP_BATCH_UPLOAD:
         (void) ngx_slprintf(p, last, "upload.json%Z");
         break;

@@ -10,6 +10,7 @@
  *                                  /plan.json   it is good, and its chunks
  *                                  /cancel.json                <- commit point
  *                                  /final.json  the result     <- commit point
+ *                                  /hook.json   its webhook was delivered
  *                                  /c<chunk>.<epoch>.seg
  *                                  /c<chunk>.<epoch>.seal
  *   <store>/keys/...                            see ngx_http_batch_keys.h
@@ -39,6 +40,7 @@ typedef enum {
     NGX_HTTP_BATCH_PLAN,
     NGX_HTTP_BATCH_CANCEL,
     NGX_HTTP_BATCH_FINAL,
+    NGX_HTTP_BATCH_HOOK,           /* hook.json */
     NGX_HTTP_BATCH_UPLOAD,         /* upload.json */
     NGX_HTTP_BATCH_UPLOAD_END      /* end.json */
 } ngx_http_batch_obj_e;

@@ -170,10 +170,10 @@ sub final {
     }
 
     return run('final', ["b:$b", 'bl:0', 'active', "c:$b", "l:$b", 'fx',
-                         'uf:0', 'ub:0', 'ubh:0', @keys],
+                         'uf:0', 'ub:0', 'ubh:0', 'hd', @keys],
                $b, $status, '{"v":1}', "meta-$b", 1763645912345678, 0,
                $o{total} // 4, $o{ok} // 3, $o{failed} // 1, 'model',
-               1763645913, 1763645914, 0, @args);
+               1763645913, 1763645914, 0, $o{hook} // 0, @args);
 }
 
 sub file {
@@ -192,6 +192,13 @@ sub files {
     return $r unless ref $r && @$r > 1;
     return join ' ', $r->[1], map { s/^manifest-//r } @{$r->[2]};
 }
+
+sub hooks {
+    my ($n, $lease) = @_;
+    return run('hook_claim', ['gen:s', 'hd'], $n, $lease // $LEASE, 7200000);
+}
+
+sub hook_set { return run('hook_set', ['hd'], @_) }
 
 sub check {
     my ($since, $server) = @_;
@@ -231,6 +238,7 @@ is_deeply run('active', ['gen:s', 'active'], 9, 0), [2], 'active: busy';
 is_deeply claim('early', 'w', 'n'), [2], 'claim: busy';
 is_deeply chunk('early', 0, 1, 'run'), [2], 'chunk: busy, not lost';
 is_deeply renew('early', 'v', 1, 9), [2], 'renew: busy, not lost';
+is_deeply hooks(9), [2], 'hook_claim: busy';
 is redis('DBSIZE'), 0, 'and nothing was written';
 
 # --- a rebuild
@@ -663,8 +671,9 @@ is_deeply chunk('o', 0, 1, 'done', 2), [0, 'in_progress'], 'full: done';
 is_deeply chunk('o', 1, 1, 'done', 2), [0, 'finalizing'], 'full: the last';
 is brief('o', 'w', 'n3'), '3 0 1 finalizing', 'full: finalizing';
 is_deeply renew('o', 'f', 1, $LEASE), [0, 'finalizing'], 'full: its lease';
-is_deeply final('o', 'completed', files => ['oo']), [0, 'completed'],
-    'full: the end';
+is_deeply final('o', 'completed', files => ['oo'], hook => 1),
+    [0, 'completed'], 'full: the end';
+is redis('ZREM', '{t}:hd', 'o'), 1, 'full: its webhook';
 is cancel('oc', 5)->[1][2], 'cancelling', 'full: cancel';
 redis('CONFIG', 'SET', 'maxmemory', 0);
 
@@ -700,9 +709,45 @@ like run('batch_put', ['gen:s', 'b:w', 'bl:0', 'active2', 'ub:0', 'ubh:0'], 1,
 is redis('EXISTS', '{t}:b:w'), 0, 'fails before anything is written';
 redis('SET', '{t}:fl:x', 'x');
 like run('final', ['b:w', 'bl:0', 'active', 'c:w', 'l:w', 'fx', 'uf:0', 'ub:0',
-                   'ubh:0', 'f:w', 'fl:x', 'fl:y'], ('w') x 18),
+                   'ubh:0', 'hd', 'f:w', 'fl:x', 'fl:y'], ('w') x 19),
      qr/^-.*WRONGTYPE/, 'in final too';
 is redis('EXISTS', '{t}:b:w'), 0, 'the same';
+
+# --- webhooks
+
+is_deeply hooks(9), [0, 0, []], 'webhooks: none';
+
+for my $b (qw(h1 h2 h3)) {
+    put($b);
+    final($b, 'completed', hook => $b ne 'h3');
+}
+
+final('h4', 'failed', hook => 1);
+is_deeply hooks(0), [0, 3, []], 'webhooks: three, of a batch not known, too';
+is_deeply hooks(2), [0, 3, [qw(h1 h2)]], 'webhooks: two are taken';
+is_deeply hooks(2), [0, 3, ['h4']], 'webhooks: the third one';
+is_deeply hooks(2), [0, 3, []], 'webhooks: all are taken';
+
+is_deeply hook_set('h1', -1), [0], 'webhooks: delivered';
+is_deeply hook_set('h1', -1), [1], 'webhooks: said twice';
+is_deeply hook_set('h1', 0), [1], 'webhooks: it is not due by itself';
+is_deeply hook_set('h3', 0), [1], 'webhooks: nor is what never was';
+is_deeply hook_set('h2', 3600000), [0], 'webhooks: in an hour';
+is_deeply hook_set('h4', 0), [0], 'webhooks: at once';
+is_deeply hooks(9, 1), [0, 2, ['h4']], 'webhooks: with a lease of 1 ms';
+sleep 0.01;
+is_deeply hooks(9), [0, 2, ['h4']], 'webhooks: which is over';
+
+final('h2', 'completed', hook => 1);
+is_deeply hooks(9), [0, 2, []], 'webhooks: an end told again is no haste';
+final('h3', 'completed', hook => 1);
+is_deeply hooks(9), [0, 3, ['h3']], 'webhooks: but a way to be due';
+
+redis('ZADD', '{t}:hd', int(time * 1000) + 7260000, 'h2');
+is_deeply hooks(9), [0, 3, ['h2']], 'webhooks: the clock was set back';
+is_deeply hooks(9), [0, 3, []], 'webhooks: taken then';
+hook_set($_, -1) for qw(h2 h3 h4);
+is_deeply hooks(9), [0, 0, []], 'webhooks: none is left';
 
 # --- what a tenant uses
 
