@@ -4,6 +4,7 @@ use lib 't/lib';
 use BatchTest;
 use BatchFault;
 use BatchHostile;
+use BatchRaw;
 use BatchStream;
 use Test::Nginx::Socket 'no_plan';
 
@@ -115,3 +116,50 @@ cmp_ok(fault_off(), '>', 3, 'the disk was slow');
 is($b->{status}, 'completed', 'completed');
 is((error_lines($b))[0]{error}{code}, 'request_timeout', 'in no time');
 $w->leftovers('cut');
+
+
+=== TEST 4: what the disk takes is not the client's time (batch_body_rate)
+--- api_config
+    client_body_buffer_size 16k;
+    batch_body_rate 10m grace=1s;
+--- flow
+my $w = watch(keys => qr/^\{batch\}:((f|fl|b|bl|u[a-z]):|fx$)/);
+my $data = jsonl(1) x (2_000_000 / length jsonl(1));
+
+# 1.2 s by the directive; the disk takes longer
+
+fault(n => 1, sticky => 1, action => 'slow', ms => 200);
+my $from = Time::HiRes::time();
+my $r = upload($data);
+my $took = Time::HiRes::time() - $from;
+cmp_ok(fault_off() * 0.2, '>', 2, 'the disk took long enough');
+cmp_ok($took, '>', 2, 'and the client was made to wait');
+is($r->{status}, 200, 'a file') or diag($r->{body});
+ok(content($r->{json}{id}) eq $data, 'all of it');
+
+my $u = api('POST', '/v1/uploads', { purpose => 'batch', filename => 'a.jsonl',
+            bytes => length $data, mime_type => 'application/jsonl' })->{json};
+my ($body, $type) = multipart(data => { data => $data, filename => 'a' });
+
+fault(n => 1, sticky => 1, action => 'slow', ms => 200);
+my $p = api('POST', "/v1/uploads/$u->{id}/parts", undef, body => $body,
+            headers => ['Content-Type' => $type]);
+cmp_ok(fault_off() * 0.2, '>', 2, 'the disk took long enough');
+is($p->{status}, 200, 'a part') or diag($p->{body});
+
+# a client that is slow itself is noticed all the same
+
+fault(n => 1, sticky => 1, action => 'slow', ms => 200);
+my $c = BatchRaw->new;
+($body, $type) = multipart(purpose => 'batch', file => { data => $data,
+                                                         filename => 'a' });
+$c->send("POST /v1/files HTTP/1.1\r\nHost: a\r\nContent-Type: $type\r\n"
+         . 'Content-Length: ' . length($body) . "\r\n\r\n"
+         . substr $body, 0, 1_000_000);
+is($c->answer->{status}, 408, 'one that stands still');
+cmp_ok(fault_off(), '>', 0, 'the disk was slow');
+close $c->{s};
+
+is(api('POST', "/v1/uploads/$u->{id}/cancel", undef, body => '')->{status}, 200,
+   'cancel');
+$w->leftovers('pace');
