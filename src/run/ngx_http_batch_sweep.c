@@ -27,6 +27,7 @@ typedef struct {
     int64_t                 now;       /* s */
     ngx_uint_t              nmade;     /* files made of completed uploads */
     ngx_str_t               made[NGX_HTTP_BATCH_SWEEP_FILES];
+    char                    from[NGX_HTTP_BATCH_SWEEP_FILES][BATCH_ID_LEN];
     ngx_uint_t              n;
     char                    ids[NGX_HTTP_BATCH_SWEEP_FILES][BATCH_ID_LEN];
     ngx_int_t               rc[NGX_HTTP_BATCH_SWEEP_FILES];
@@ -255,6 +256,8 @@ ngx_http_batch_sweep_finish(ngx_http_batch_sweep_t *s, const char *id,
             text = ngx_http_batch_file_encode(&st->file);
 
             if (text.data) {
+                (void) ngx_cpystrn((u_char *) s->from[s->nmade],
+                                   (u_char *) id, BATCH_ID_LEN);
                 s->made[s->nmade++] = text;
             }
         }
@@ -305,7 +308,9 @@ ngx_http_batch_sweep_done(void *ctx, ngx_log_t *log)
                                        &root)
             == NGX_OK)
         {
-            (void) ngx_http_batch_index_file_put(&f, NULL,
+            /* the upload's place in the quota becomes the file's */
+
+            (void) ngx_http_batch_index_file_put(&f, s->from[i],
                                                  ngx_http_batch_sweep_told,
                                                  NULL);
             json_decref(root);
