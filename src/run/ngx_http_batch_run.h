@@ -42,8 +42,9 @@
                                                          to the spool */
 #define NGX_HTTP_BATCH_HEAD_MAX       4096      /* of an answer that is no JSON */
 
-#define NGX_HTTP_BATCH_TMP_AGE        (24 * 3600)   /* s: longer than any upload
-                                                       may last */
+#define NGX_HTTP_BATCH_TMP_AGE        (24 * 3600)   /* s; a file in tmp/ that is
+                                                       open stays anyhow, on a
+                                                       filesystem with locks */
 #define NGX_HTTP_BATCH_META_MAX       (1024 * 1024)   /* batch.json, bytes */
 
 #define NGX_HTTP_BATCH_COMMIT_N       256       /* records */

@@ -9,6 +9,10 @@
 #include "ngx_http_batch_disk.h"
 
 #include <dirent.h>
+#include <sys/file.h>
+
+
+static ngx_uint_t ngx_http_batch_disk_lives(ngx_fd_t dir, const char *name);
 
 
 const char  *ngx_http_batch_dir_names[NGX_HTTP_BATCH_DIR_N] = {
@@ -367,7 +371,15 @@ ngx_http_batch_store_tmp(char name[NGX_HTTP_BATCH_TMP_LEN], ngx_log_t *log)
     if (fd == NGX_INVALID_FILE) {
         ngx_http_batch_disk_error(log, "openat() in tmp", name);
         name[0] = '\0';
+        return fd;
     }
+
+    /*
+     * Says that its owner lives, until the descriptor is closed, whatever the
+     * clocks say.  A filesystem without locks has only the time.
+     */
+
+    (void) flock(fd, LOCK_SH|LOCK_NB);
 
     return fd;
 }
@@ -441,6 +453,28 @@ ngx_http_batch_store_sweep_tmp(time_t age, ngx_log_t *log)
 }
 
 
+/* somebody has it open who has locked it, see ngx_http_batch_store_tmp() */
+
+static ngx_uint_t
+ngx_http_batch_disk_lives(ngx_fd_t dir, const char *name)
+{
+    ngx_fd_t    fd;
+    ngx_uint_t  lives;
+
+    fd = ngx_http_batch_disk_openat(dir, name, O_RDWR);
+
+    if (fd == NGX_INVALID_FILE) {
+        return 0;
+    }
+
+    lives = flock(fd, LOCK_EX|LOCK_NB) == -1 && ngx_errno == EWOULDBLOCK;
+
+    (void) ngx_close_file(fd);
+
+    return lives;
+}
+
+
 void
 ngx_http_batch_disk_sweep(ngx_uint_t room, time_t age, ngx_log_t *log)
 {
@@ -473,7 +507,9 @@ ngx_http_batch_disk_sweep(ngx_uint_t room, time_t age, ngx_log_t *log)
         if (de->d_name[0] == '.'
             || fstatat(fd, de->d_name, &st, AT_SYMLINK_NOFOLLOW) == -1
             || S_ISDIR(st.st_mode)
-            || st.st_mtime > now - age)
+            || st.st_mtime > now - age
+            || (S_ISREG(st.st_mode)
+                && ngx_http_batch_disk_lives(fd, de->d_name)))
         {
             continue;
         }

@@ -221,7 +221,8 @@ ngx_int_t ngx_http_batch_store_orphans_next(ngx_http_batch_orphans_t *o,
 void ngx_http_batch_store_orphans_unsure(ngx_http_batch_orphans_t *o);
 void ngx_http_batch_store_orphans_close(ngx_http_batch_orphans_t *o);
 
-/* deletes files in tmp/ not touched for age seconds */
+/* deletes files in tmp/ not touched for age seconds, unless whoever made one has
+ * it open still */
 void ngx_http_batch_store_sweep_tmp(time_t age, ngx_log_t *log);
 
 #endif
