@@ -239,6 +239,34 @@ end:    do
            :: k >= e -> k = 0; break
            od;
 
+#if NC == 1
+           /* all answers of a small batch have come in at once: its result is
+            * made of them, without a segment */
+
+           if
+           :: q0 == 0 && q1 == 0 ->
+              atomic {          /* link() of cancel.json */
+                  if
+                  :: cancel_m == CANCELLED -> k = CANCELLED
+                  :: else -> cancel_m = CLOSED; k = COMPLETED
+                  fi
+              };
+              atomic {          /* link() of final.json */
+                  if
+                  :: final_m == 0 -> final_m = k
+#ifdef M_NO_TMP_SYNC
+                     ; final_c = 0
+#endif
+                  :: else
+                  fi;
+                  k = 0
+              };
+              atomic { sync_published() };
+              goto ended
+           :: true
+           fi;
+#endif
+
            /* the own segment */
 
            if

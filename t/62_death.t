@@ -128,20 +128,26 @@ no_alerts();
 
 === TEST 4: batches: creation, validation, journal, seal, finalizing
 --- flow
-my $in = jsonl(6);
+# answers that come at once make the result; with one that is late there are a
+# segment and a seal
+
 my @ids = map { "req-$_" } 1 .. 6;
-my $file = upload($in)->{json}{id};
+my %file = (early => upload(jsonl(6))->{json}{id},
+            late => upload(jsonl(6, mock => sub { $_[0] == 6 ? 'slow=60'
+                                                             : '' }))
+                    ->{json}{id});
 my (%promised, @wrong);
 
-for my $action (@main::Actions) {
+for my $way (map { my $w = $_; map { [$w, $_] } @main::Actions } sort keys %file) {
+    my ($when, $action) = @$way;
     every_call(sub {
-        my $r = create_batch($file);
+        my $r = create_batch($file{$when});
         wait_ready();
         return if $r->{status} != 200;
         my $b = settle_batch($r->{json}{id});
         $promised{$b->{id}} = $b if $b->{id};
         push @wrong, "$_[0]: $b->{status}" if $b->{status} ne 'completed';
-    }, action => $action, what => "batch, $action", step => 6);
+    }, action => $action, what => "batch, $when, $action", step => 6);
 }
 
 is_deeply(\@wrong, [], 'all are completed');

@@ -131,15 +131,21 @@ is(fault_resynced(), 0, 'no sync is tried again');
 --- timeout: 300
 --- flow
 my @ids = map { "req-$_" } 1 .. 6;
-my $file = upload(jsonl(6, mock => sub { $_[0] == 6 ? 'status=400' : '' }))->{json}{id};
+my %file = map {
+    my $late = $_ eq 'late' ? 'slow=60' : '';
+    ($_ => upload(jsonl(6, mock => sub { $_[0] == 6 ? 'status=400'
+                                         : $_[0] == 5 ? $late : '' }))
+           ->{json}{id})
+} qw(early late);
 my (@all, @wrong);
 my ($before, $free) = (open_files(),
                        api('GET', '/batch-status')->{json}{connections_free});
 
-for my $f (@main::Faults) {
+for my $way (map { my $w = $_; map { [$w, $_] } @main::Faults } sort keys %file) {
+    my ($when, $f) = @$way;
     my %f = @$f;
     every_call(sub {
-        my $b = create_batch($file)->{json};
+        my $b = create_batch($file{$when})->{json};
         fault(%f, n => $_[0]);
         $b = settle_batch($b->{id});
         fault_off();

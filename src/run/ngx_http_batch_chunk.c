@@ -153,6 +153,43 @@ ngx_http_batch_chunk_ended(ngx_http_batch_chunk_t *c,
 
 
 void
+ngx_http_batch_chunk_whole(ngx_http_batch_chunk_t *c, ngx_uint_t ended)
+{
+    ngx_queue_t             *q;
+    ngx_http_batch_entry_t  *entry;
+
+    c->busy = 0;
+    c->ending = 0;
+
+    if (!ended) {
+        c->kept = 1;
+        ngx_http_batch_journal_flush(c, 1);
+        ngx_http_batch_chunk_advance(c);
+        return;
+    }
+
+    for (q = ngx_queue_head(&c->pending);
+         q != ngx_queue_sentinel(&c->pending);
+         q = ngx_queue_next(q))
+    {
+        entry = ngx_queue_data(q, ngx_http_batch_entry_t, queue);
+
+        if (entry->record.kind == BATCH_KIND_OUTPUT) {
+            ngx_http_batch_slot->completed++;
+
+        } else {
+            ngx_http_batch_slot->failed++;
+        }
+    }
+
+    /* the end of the batch tells the index of its chunk, too */
+
+    c->life = NGX_HTTP_BATCH_CHUNK_GONE;
+    ngx_http_batch_chunk_advance(c);
+}
+
+
+void
 ngx_http_batch_chunk_flush(ngx_event_t *ev)
 {
     ngx_connection_t        *dummy;

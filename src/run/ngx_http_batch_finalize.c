@@ -40,6 +40,8 @@ typedef struct {
 
 static ngx_http_batch_finalize_e ngx_http_batch_finalize_run(
     ngx_http_batch_finalizer_t *z);
+static ngx_http_batch_finalize_e ngx_http_batch_finalize_whole(
+    ngx_http_batch_finalizer_t *z);
 static ngx_http_batch_finalize_e ngx_http_batch_finalize_ended(
     ngx_http_batch_finalizer_t *z);
 static ngx_int_t ngx_http_batch_finalize_target(ngx_http_batch_finalizer_t *z);
@@ -111,6 +113,10 @@ ngx_http_batch_finalize_run(ngx_http_batch_finalizer_t *z)
     ngx_int_t                   rc;
     ngx_http_batch_finalize_e   e;
 
+    if (z->f->lines) {
+        return ngx_http_batch_finalize_whole(z);
+    }
+
     e = ngx_http_batch_finalize_ended(z);
 
     if (e != NGX_HTTP_BATCH_FINAL_REDO) {
@@ -160,6 +166,53 @@ ngx_http_batch_finalize_run(ngx_http_batch_finalizer_t *z)
     if (e == NGX_HTTP_BATCH_FINAL_REDO && rc != NGX_DECLINED) {
         e = NGX_HTTP_BATCH_FINAL_TROUBLE;
     }
+
+    return e;
+}
+
+
+static int ngx_libc_cdecl
+ngx_http_batch_finalize_line_cmp(const void *one, const void *two)
+{
+    const ngx_http_batch_finalize_line_t  *a = one, *b = two;
+
+    return (a->record->line > b->record->line)
+           - (a->record->line < b->record->line);
+}
+
+
+/* what is on disk already, a cancel or an end, is found by its links */
+
+static ngx_http_batch_finalize_e
+ngx_http_batch_finalize_whole(ngx_http_batch_finalizer_t *z)
+{
+    size_t                      i;
+    ngx_http_batch_finalize_t  *f;
+    ngx_http_batch_finalize_e   e;
+
+    f = z->f;
+
+    if (f->order == NGX_HTTP_BATCH_ORDER_INPUT) {
+        ngx_qsort(f->lines, f->nlines, sizeof(ngx_http_batch_finalize_line_t),
+                  ngx_http_batch_finalize_line_cmp);
+    }
+
+    for (i = 0; i < f->nlines; i++) {
+
+        if (ngx_http_batch_result_put(&z->result, f->lines[i].record,
+                                      f->lines[i].line)
+            != NGX_OK)
+        {
+            return NGX_HTTP_BATCH_FINAL_TROUBLE;
+        }
+    }
+
+    z->target = BATCH_COMPLETED;
+    z->plan = *f->plan;
+
+    e = ngx_http_batch_finalize_publish(z);
+
+    ngx_memzero(&z->plan, sizeof(ngx_http_batch_plan_t));
 
     return e;
 }

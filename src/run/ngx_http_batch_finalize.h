@@ -21,6 +21,12 @@ typedef enum {
     NGX_HTTP_BATCH_FINAL_TROUBLE    /* disk trouble: try again later */
 } ngx_http_batch_finalize_e;
 
+/* a line of the result that is in memory */
+typedef struct {
+    const batch_record_t         *record;
+    const u_char                 *line;
+} ngx_http_batch_finalize_line_t;
+
 typedef struct {
     /* in */
     char                          id[BATCH_ID_LEN];
@@ -28,6 +34,12 @@ typedef struct {
     time_t                        file_ttl;    /* if the meta has none */
     ngx_uint_t                    expired;     /* the index says: expiry */
     int64_t                       finalizing_at;     /* the index's, 0 = none */
+
+    /* in, if no segment was made: all lines of the batch, in the order of their
+     * completion, and its plan; they are the caller's */
+    ngx_http_batch_finalize_line_t   *lines;
+    size_t                            nlines;
+    const ngx_http_batch_plan_t      *plan;
 
     /* out; free final.data and meta_text.data with ngx_free() */
     ngx_http_batch_finalize_e     rc;

@@ -49,6 +49,9 @@ typedef struct {
     ngx_msec_t                    told_at;
     ngx_uint_t                    telling;
     ngx_uint_t                    renewing;
+    ngx_http_batch_chunk_t       *chunk;          /* of job_end(), till it is
+                                                     told */
+    ngx_uint_t                    counted;        /* in njobs */
 
     /* results */
     uint64_t                      total;
@@ -77,6 +80,7 @@ typedef struct {
 
 static ngx_http_batch_loc_conf_t *ngx_http_batch_job_conf(const char *id,
     ngx_log_t *log);
+static void ngx_http_batch_job_insert(ngx_http_batch_job_t *job);
 static ngx_int_t ngx_http_batch_job_validate(ngx_http_batch_job_t *job);
 static void ngx_http_batch_job_validate_run(void *ctx, ngx_log_t *log);
 static void ngx_http_batch_job_validate_done(void *ctx, ngx_log_t *log);
@@ -143,11 +147,88 @@ ngx_http_batch_job_start(ngx_http_batch_run_t *run,
         return NGX_ERROR;
     }
 
-    run->job = 1;
-    run->refs++;
     ngx_http_batch_njobs++;
+    job->counted = 1;
+
+    ngx_http_batch_job_insert(job);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_job_insert(ngx_http_batch_job_t *job)
+{
+    job->run->job = 1;
+    job->run->refs++;
 
     ngx_queue_insert_tail(&ngx_http_batch_jobs, &job->queue);
+}
+
+
+/* needs no lease: that of its only chunk is ours */
+
+ngx_int_t
+ngx_http_batch_job_end(ngx_http_batch_chunk_t *c)
+{
+    ngx_uint_t                    n;
+    ngx_queue_t                  *q;
+    ngx_http_batch_job_t         *job;
+    ngx_http_batch_task_t        *task;
+    ngx_http_batch_entry_t       *entry;
+    ngx_http_batch_finalizing_t  *f;
+
+    job = ngx_calloc(sizeof(ngx_http_batch_job_t), ngx_cycle->log);
+    if (job == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* the lines behind the context, in one block */
+
+    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_finalizing_t)
+                                + c->npending
+                                  * sizeof(ngx_http_batch_finalize_line_t),
+                                      ngx_http_batch_job_finalize_run,
+                                      ngx_http_batch_job_finalize_done);
+    if (task == NULL) {
+        ngx_free(job);
+        return NGX_ERROR;
+    }
+
+    job->run = c->run;
+    job->kind = NGX_HTTP_BATCH_CLAIM_FINALIZE;
+    job->chunk = c;
+    job->renewed = ngx_current_msec;
+
+    f = task->ctx;
+    f->job = job;
+    ngx_memcpy(f->f.id, c->run->id, BATCH_ID_LEN);
+    f->f.order = c->run->conf->output_order;
+    f->f.file_ttl = c->run->conf->file_ttl;
+    f->f.plan = &c->run->plan;
+    f->f.lines = (ngx_http_batch_finalize_line_t *) (f + 1);
+    f->f.nlines = c->npending;
+
+    for (q = ngx_queue_head(&c->pending), n = 0;
+         q != ngx_queue_sentinel(&c->pending);
+         q = ngx_queue_next(q), n++)
+    {
+        entry = ngx_queue_data(q, ngx_http_batch_entry_t, queue);
+
+        f->f.lines[n].record = &entry->record;
+        f->f.lines[n].line = entry->payload;
+    }
+
+    if (ngx_http_batch_task_post(task) != NGX_OK) {
+        ngx_http_batch_task_free(task);
+        ngx_free(job);
+        return NGX_ERROR;
+    }
+
+    ngx_http_batch_job_insert(job);
+
+    c->busy = 1;
+    c->ending = 1;
 
     return NGX_OK;
 }
@@ -400,10 +481,12 @@ ngx_http_batch_job_finalize_run(void *ctx, ngx_log_t *log)
 
     ngx_http_batch_loc_conf_t  *blcf;
 
-    blcf = ngx_http_batch_job_conf(f->f.id, log);
+    if (f->f.lines == NULL) {
+        blcf = ngx_http_batch_job_conf(f->f.id, log);
 
-    f->f.order = blcf->output_order;
-    f->f.file_ttl = blcf->file_ttl;
+        f->f.order = blcf->output_order;
+        f->f.file_ttl = blcf->file_ttl;
+    }
 
     ngx_http_batch_finalize(&f->f, log);
 }
@@ -414,11 +497,20 @@ ngx_http_batch_job_finalize_done(void *ctx, ngx_log_t *log)
 {
     ngx_http_batch_finalizing_t *f = ctx;
 
-    ngx_http_batch_job_t  *job;
+    ngx_http_batch_job_t    *job;
+    ngx_http_batch_chunk_t  *c;
 
     job = f->job;
     job->meta_text = f->f.meta_text;
     job->final = f->f.final;
+    c = job->chunk;
+
+    if (c && f->f.rc != NGX_HTTP_BATCH_FINAL_OK) {
+        ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+        ngx_http_batch_job_free(job);
+        ngx_http_batch_chunk_whole(c, 0);
+        return;
+    }
 
     switch (f->f.rc) {
 
@@ -445,6 +537,10 @@ ngx_http_batch_job_finalize_done(void *ctx, ngx_log_t *log)
 
     job->life = NGX_HTTP_BATCH_JOB_TELLING;
     ngx_http_batch_job_tell(job);
+
+    if (c) {
+        ngx_http_batch_chunk_whole(c, 1);
+    }
 }
 
 
@@ -600,7 +696,10 @@ ngx_http_batch_job_told(void *data, ngx_int_t rc,
     {
         run = job->run;
 
-        if (job->tell != NGX_HTTP_BATCH_TELL_NOTHING) {
+        if (job->tell == NGX_HTTP_BATCH_TELL_FINAL && rc == NGX_OK) {
+            ngx_http_batch_run_over(run);
+
+        } else if (job->tell != NGX_HTTP_BATCH_TELL_NOTHING) {
             ngx_http_batch_run_hurry(run);
         }
 
@@ -674,7 +773,7 @@ ngx_http_batch_job_free(ngx_http_batch_job_t *job)
 {
     ngx_queue_remove(&job->queue);
 
-    ngx_http_batch_njobs--;
+    ngx_http_batch_njobs -= job->counted;
 
     job->run->job = 0;
     job->run->refs--;

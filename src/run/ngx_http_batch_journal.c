@@ -44,6 +44,7 @@ typedef struct {
 } ngx_http_batch_sealing_t;
 
 
+static ngx_uint_t ngx_http_batch_journal_whole(ngx_http_batch_chunk_t *c);
 static void ngx_http_batch_journal_run(void *ctx, ngx_log_t *log);
 static ngx_int_t ngx_http_batch_journal_write(ngx_http_batch_write_t *w,
     ngx_log_t *log);
@@ -85,7 +86,17 @@ ngx_http_batch_journal_flush(ngx_http_batch_chunk_t *c, ngx_uint_t force)
     ngx_http_batch_task_t   *task;
     ngx_http_batch_write_t  *w;
 
-    if (c->writing || c->npending == 0 || c->poisoned) {
+    if (c->writing || c->ending || c->npending == 0 || c->poisoned) {
+        return;
+    }
+
+    if (ngx_http_batch_journal_whole(c)
+        && ngx_http_batch_job_end(c) == NGX_OK)
+    {
+        if (c->flush.timer_set) {
+            ngx_del_timer(&c->flush);
+        }
+
         return;
     }
 
@@ -137,12 +148,65 @@ ngx_http_batch_journal_flush(ngx_http_batch_chunk_t *c, ngx_uint_t force)
 }
 
 
+/*
+ * All answers of a small batch are here and nothing was written yet: the result
+ * can be made of them at once.  Nobody has heard of them, so that they need not
+ * be durable before it.
+ */
+
+static ngx_uint_t
+ngx_http_batch_journal_whole(ngx_http_batch_chunk_t *c)
+{
+    ngx_queue_t             *q;
+    ngx_http_batch_entry_t  *entry;
+
+    if (c->segment != NGX_INVALID_FILE
+        || c->kept
+        || c->life != NGX_HTTP_BATCH_CHUNK_RUNNING
+        || c->busy
+        || c->lost
+        || c->npicks
+        || c->run->stop
+        || c->run->job
+        || !ngx_http_batch_plan_small(&c->run->plan)
+        || c->npending != c->run->plan.chunks[c->chunk].count
+        || c->pending_size > NGX_HTTP_BATCH_COMMIT_SIZE
+        || ngx_http_batch_dispatch_leaving())
+    {
+        return 0;
+    }
+
+    for (q = ngx_queue_head(&c->pending);
+         q != ngx_queue_sentinel(&c->pending);
+         q = ngx_queue_next(q))
+    {
+        entry = ngx_queue_data(q, ngx_http_batch_entry_t, queue);
+
+        if (entry->spool) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
 /* in a thread */
 
 static void
 ngx_http_batch_journal_run(void *ctx, ngx_log_t *log)
 {
     ngx_http_batch_write_t *w = ctx;
+
+    if (w->fd == NGX_INVALID_FILE) {
+        w->fd = ngx_http_batch_store_segment_create(w->chunk->run->id,
+                                                    w->chunk->chunk,
+                                                    w->chunk->epoch, log);
+        if (w->fd == NGX_INVALID_FILE) {
+            w->rc = (ngx_errno == NGX_EEXIST) ? NGX_DECLINED : NGX_ERROR;
+            return;
+        }
+    }
 
     w->rc = ngx_http_batch_journal_write(w, log);
 
@@ -272,6 +336,7 @@ ngx_http_batch_journal_done(void *ctx, ngx_log_t *log)
 
     c = w->chunk;
     c->writing = 0;
+    c->segment = w->fd;
     c->pending_size -= w->size;
 
     off = w->off;
@@ -299,7 +364,11 @@ ngx_http_batch_journal_done(void *ctx, ngx_log_t *log)
         ngx_http_batch_entry_free(entry);
     }
 
-    ngx_http_batch_space_failed(w->rc != NGX_OK);
+    ngx_http_batch_space_failed(w->rc == NGX_ERROR);
+
+    if (w->rc == NGX_DECLINED) {
+        ngx_http_batch_chunk_used(c, c->epoch);
+    }
 
     if (w->rc != NGX_OK) {
         c->poisoned = 1;

@@ -197,6 +197,14 @@ ngx_http_batch_chunk_open_run(void *ctx, ngx_log_t *log)
         return;
     }
 
+    if (ngx_http_batch_plan_small(o->load ? &o->plan : &o->chunk->run->plan)) {
+
+        /* the journal makes it if it needs one */
+
+        o->rc = NGX_HTTP_BATCH_OPEN_OK;
+        return;
+    }
+
     o->segment = ngx_http_batch_store_segment_create(o->id, o->n, o->epoch,
                                                      log);
 
@@ -311,22 +319,7 @@ ngx_http_batch_chunk_open_done(void *ctx, ngx_log_t *log)
 
     case NGX_HTTP_BATCH_OPEN_EPOCH:
 
-        /* the index has forgotten: raise its epoch, then claim anew */
-
-        ngx_log_error(NGX_LOG_WARN, log, 0,
-                      "batch: %s, chunk %uD: epoch %uD was used up to %uD",
-                      c->run->id, c->chunk, c->epoch, o->max_epoch);
-
-        if (ngx_http_batch_index_chunk_restore(c->run->id, c->chunk,
-                                               o->max_epoch, 0, 0, 0,
-                                               ngx_http_batch_chunk_restored,
-                                               NULL)
-            != NGX_OK)
-        {
-            /* the lease runs out, and the next owner sees the same */
-        }
-
-        c->lost = 1;
+        ngx_http_batch_chunk_used(c, o->max_epoch);
         break;
 
     case NGX_HTTP_BATCH_OPEN_ENDED:
@@ -344,6 +337,27 @@ ngx_http_batch_chunk_open_done(void *ctx, ngx_log_t *log)
     ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
 
     ngx_http_batch_chunk_advance(c);
+}
+
+
+/* raises its epoch, then claims anew */
+
+void
+ngx_http_batch_chunk_used(ngx_http_batch_chunk_t *c, uint32_t epoch)
+{
+    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                  "batch: %s, chunk %uD: epoch %uD was used up to %uD",
+                  c->run->id, c->chunk, c->epoch, epoch);
+
+    if (ngx_http_batch_index_chunk_restore(c->run->id, c->chunk, epoch, 0, 0,
+                                           0, ngx_http_batch_chunk_restored,
+                                           NULL)
+        != NGX_OK)
+    {
+        /* the lease runs out, and the next owner sees the same */
+    }
+
+    c->lost = 1;
 }
 
 

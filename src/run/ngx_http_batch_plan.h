@@ -34,6 +34,10 @@ typedef struct {
     void                         *owned;        /* one ngx_alloc() block */
 } ngx_http_batch_plan_t;
 
+/* its answers may all come within one group of the journal: then it ends
+ * without a segment (ngx_http_batch_job_end()) */
+#define ngx_http_batch_plan_small(p)  ((p)->nchunks == 1 && (p)->total <= 256)
+
 /* Threads only.  NGX_OK, NGX_DECLINED (no plan yet), NGX_ERROR (see
  * ngx_http_batch_store_damaged()). */
 ngx_int_t ngx_http_batch_plan_read(const char *batch_id,

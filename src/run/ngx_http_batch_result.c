@@ -16,6 +16,8 @@ static ngx_int_t ngx_http_batch_sink_open(ngx_http_batch_sink_t *s,
     ngx_log_t *log);
 static ngx_int_t ngx_http_batch_sink_flush(ngx_http_batch_sink_t *s,
     ngx_log_t *log);
+static void ngx_http_batch_result_count(ngx_http_batch_result_t *r,
+    const batch_record_t *record);
 static ngx_int_t ngx_http_batch_result_view(ngx_http_batch_view_t *v,
     ngx_fd_t segment, off_t off, size_t size, ngx_log_t *log);
 static ngx_int_t ngx_http_batch_result_small(ngx_http_batch_sink_t *s,
@@ -186,19 +188,60 @@ ngx_http_batch_result_copy(ngx_http_batch_result_t *r, ngx_fd_t segment,
         return rc;
     }
 
-    r->tally.lines[i]++;
+    ngx_http_batch_result_count(r, &record);
 
-    if (pick->kind == BATCH_KIND_OUTPUT) {
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_result_count(ngx_http_batch_result_t *r,
+    const batch_record_t *record)
+{
+    if (record->kind == BATCH_KIND_OUTPUT) {
+        r->tally.lines[NGX_HTTP_BATCH_SINK_OUTPUT]++;
         r->tally.ok++;
-        r->tally.usage.input += record.usage.input;
-        r->tally.usage.output += record.usage.output;
-        r->tally.usage.cached += record.usage.cached;
-        r->tally.usage.reasoning += record.usage.reasoning;
-        r->tally.usage.total += record.usage.total;
+        r->tally.usage.input += record->usage.input;
+        r->tally.usage.output += record->usage.output;
+        r->tally.usage.cached += record->usage.cached;
+        r->tally.usage.reasoning += record->usage.reasoning;
+        r->tally.usage.total += record->usage.total;
+        return;
+    }
 
-    } else if (pick->kind == BATCH_KIND_ERROR) {
+    r->tally.lines[NGX_HTTP_BATCH_SINK_ERROR]++;
+
+    if (record->kind == BATCH_KIND_ERROR) {
         r->tally.failed++;
     }
+}
+
+
+ngx_int_t
+ngx_http_batch_result_put(ngx_http_batch_result_t *r,
+    const batch_record_t *record, const u_char *line)
+{
+    ngx_http_batch_sink_t  *s;
+
+    s = &r->sinks[record->kind == BATCH_KIND_OUTPUT
+                  ? NGX_HTTP_BATCH_SINK_OUTPUT : NGX_HTTP_BATCH_SINK_ERROR];
+
+    if (ngx_http_batch_sink_open(s, r->log) != NGX_OK
+        || record->len > NGX_HTTP_BATCH_SINK_SIZE)
+    {
+        return NGX_ERROR;
+    }
+
+    if (NGX_HTTP_BATCH_SINK_SIZE - s->len < record->len
+        && ngx_http_batch_sink_flush(s, r->log) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(s->buf + s->len, line, record->len);
+    s->len += record->len;
+
+    ngx_http_batch_result_count(r, record);
 
     return NGX_OK;
 }

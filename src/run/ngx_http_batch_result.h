@@ -64,6 +64,10 @@ void ngx_http_batch_result_rollback(ngx_http_batch_result_t *r,
 ngx_int_t ngx_http_batch_result_copy(ngx_http_batch_result_t *r,
     ngx_fd_t segment, uint64_t tag, const batch_pick_t *pick);
 
+/* The same with a record and its line that are in memory.  NGX_OK, NGX_ERROR. */
+ngx_int_t ngx_http_batch_result_put(ngx_http_batch_result_t *r,
+    const batch_record_t *record, const u_char *line);
+
 /* must be called before a segment is closed: its number may come again */
 void ngx_http_batch_result_forget(ngx_http_batch_result_t *r);
 

@@ -192,7 +192,10 @@ struct ngx_http_batch_chunk_s {
 
     unsigned                      reading:1;      /* window task under way */
     unsigned                      writing:1;      /* journal task under way */
-    unsigned                      busy:1;         /* open or seal task */
+    unsigned                      busy:1;         /* open, seal or end task */
+    unsigned                      ending:1;       /* a job has what is pending,
+                                                     all of the batch */
+    unsigned                      kept:1;         /* that came to nothing */
     unsigned                      telling:1;      /* index call under way */
     unsigned                      poisoned:1;     /* a write or sync failed */
     unsigned                      lost:1;         /* the lease is another's */
@@ -390,6 +393,9 @@ ngx_uint_t ngx_http_batch_jobs_free(void);
 ngx_int_t ngx_http_batch_job_start(ngx_http_batch_run_t *run,
     ngx_http_batch_claim_e kind, ngx_http_batch_index_res_t *res);
 void ngx_http_batch_job_tick(void);
+/* what is pending is all of the batch: its result is made of it.  NGX_OK:
+ * ngx_http_batch_chunk_whole() will be called; else nothing has changed */
+ngx_int_t ngx_http_batch_job_end(ngx_http_batch_chunk_t *c);
 
 /* sweep: files and uploads that have expired */
 void ngx_http_batch_sweep_init(ngx_cycle_t *cycle);
@@ -414,6 +420,10 @@ void ngx_http_batch_chunk_tick(ngx_http_batch_chunk_t *c);
 /* looks what the state allows next */
 void ngx_http_batch_chunk_advance(ngx_http_batch_chunk_t *c);
 void ngx_http_batch_chunk_abort(ngx_http_batch_chunk_t *c);
+/* what ngx_http_batch_job_end() came to: the batch has ended, or all goes on */
+void ngx_http_batch_chunk_whole(ngx_http_batch_chunk_t *c, ngx_uint_t ended);
+/* the index has forgotten that epochs up to this one were used */
+void ngx_http_batch_chunk_used(ngx_http_batch_chunk_t *c, uint32_t epoch);
 void ngx_http_batch_chunk_flush(ngx_event_t *ev);
 extern ngx_queue_t  ngx_http_batch_chunks;
 
