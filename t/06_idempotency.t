@@ -247,3 +247,82 @@ is(create_batch($f, %ok)->{status}, 404, 'no key');
 
 $f = upload(jsonl(1))->{json}{id};
 is(create_batch($f, %ok, http => [key('l')])->{status}, 200, 'it is free');
+
+
+
+=== TEST 8: what it named is not configured any more
+--- http_extra
+    batch_dialect impala;
+    batch_job  job-1 model=m;
+    batch_job  job-2;
+--- api_config
+    batch_quota batches=1;
+--- flow
+my $conf = test_dir() . '/servroot/conf/nginx.conf';
+my $text = slurp($conf);
+
+sub main::configure {
+    my ($now) = @_;
+    open my $out, '>', $conf or die "$conf: $!\n";
+    print $out $now;
+    close $out;
+    my %old = map { $_ => 1 } nginx_workers();
+    kill 'HUP', nginx_pid();
+    ok(wait_until(sub {
+        my @pids = nginx_workers();
+        return @pids == 2 && !grep { $old{$_} } @pids;
+    }, 30), 'reloaded');
+    wait_ready();
+}
+
+my %ok = (completion_window => 'unlimited', job_id => 'job-1');
+my $f = upload(jsonl(2))->{json}{id};
+my $r = create_batch($f, %ok, http => [key('k')]);
+is($r->{status}, 200, 'the first');
+my $done = wait_batch($r->{json}{id});
+is($done->{status}, 'completed', 'it completes');
+
+# its job, its window, its endpoint: each alone, and what others get
+
+for (['the job', sub { s/^\s*batch_job\s+job-1[^;]*;//m }, 404],
+     ['the window', sub { s/(batch_api;)/$1 batch_windows 1h;/ }, 422],
+     ['the endpoint', sub { s{(batch_api;)}{$1 batch_endpoints /v1/embeddings;} },
+      422])
+{
+    my ($name, $change, $status) = @$_;
+    my $now = $text;
+    $change->() for $now;
+    isnt($now, $text, "$name: removed");
+    main::configure($now);
+
+    my $s = create_batch($f, %ok, http => [key('k')]);
+    is($s->{status}, 200, "$name: the same request") or diag($s->{body});
+    is_deeply($s->{json}, $done, "$name: the same batch, as it is now");
+    is(create_batch($f, %ok, http => [key('l')])->{status}, $status,
+       "$name: another key");
+    is(create_batch($f, %ok)->{status}, $status, "$name: no key");
+    is_reused(create_batch($f, %ok, metadata => { a => 'b' },
+                           http => [key('k')]), "$name: another request");
+}
+
+# a crash behind the record: what is repeated makes it, though nobody else could
+
+my $g = upload(jsonl(3))->{json}{id};
+main::configure($text);
+$r = create_batch($g, %ok, http => [key('m')]);
+is($r->{status}, 200, 'one more');
+is(wait_batch($r->{json}{id})->{status}, 'completed', 'it is done');
+nginx_stop('QUIT');
+system 'rm', '-r', glob store_dir() . "/batches/*/$r->{json}{id}";
+redis('FLUSHALL');
+open my $out, '>', $conf or die;
+print $out $text =~ s/^\s*batch_job\s+job-1[^;]*;//mr;
+close $out;
+nginx_start() or die 'nginx does not start';
+wait_ready();
+
+is(http('GET', "/v1/batches/$r->{json}{id}")->{status}, 404, 'it is gone');
+my $s = create_batch($g, %ok, http => [key('m')]);
+is($s->{status}, 200, 'the same request') or diag($s->{body});
+is($s->{json}{id}, $r->{json}{id}, 'the same batch');
+is(wait_batch($s->{json}{id})->{status}, 'completed', 'it is done again');

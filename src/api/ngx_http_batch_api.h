@@ -315,8 +315,9 @@ ngx_int_t ngx_http_batch_idem_init(ngx_http_batch_op_t *op);
 /* what makes a request the same, besides method and path; also in a task */
 void ngx_http_batch_idem_add(ngx_http_batch_op_t *op, const void *p,
     size_t len);
-/* In a task, if there is op->idem: NGX_AGAIN if the key is free, NGX_DONE or
- * NGX_DECLINED if it was used, NGX_ERROR */
+/* In a task, if there is op->idem: NGX_AGAIN if the key is free; NGX_DONE, with
+ * idem->first and idem->replay, if this request has used it; NGX_DECLINED if
+ * another has; NGX_ERROR */
 ngx_int_t ngx_http_batch_idem_look(ngx_http_batch_op_t *op, ngx_log_t *log);
 /* In a task, once, if there is op->idem, right before the object (its manifest)
  * is published: as ngx_http_batch_store_key_claim(), with idem->first.  If a

@@ -13,12 +13,14 @@ static void ngx_http_batch_create_parsed(ngx_http_batch_op_t *op);
 static void ngx_http_batch_create_look(ngx_http_batch_op_t *op,
     ngx_log_t *log);
 static void ngx_http_batch_create_looked(ngx_http_batch_op_t *op);
+static void ngx_http_batch_create_check(ngx_http_batch_op_t *op);
 static void ngx_http_batch_create_begin(ngx_http_batch_op_t *op);
 static void ngx_http_batch_create_ready(ngx_http_batch_op_t *op,
     ngx_int_t rc, ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_create_post(ngx_http_batch_op_t *op);
 static void ngx_http_batch_create_publish(ngx_http_batch_op_t *op,
     ngx_log_t *log);
+static ngx_int_t ngx_http_batch_create_again(ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_create_claim(ngx_http_batch_op_t *op,
     ngx_str_t *text, ngx_log_t *log);
 static void ngx_http_batch_create_published(ngx_http_batch_op_t *op);
@@ -57,26 +59,16 @@ ngx_http_batch_api_create(ngx_http_request_t *r)
 static void
 ngx_http_batch_create_parsed(ngx_http_batch_op_t *op)
 {
-    if (ngx_http_batch_api_check_create(op) != NGX_OK
-        || ngx_http_batch_idem_init(op) != NGX_OK)
-    {
-        return;
-    }
-
-    ngx_http_batch_idem_add(op, op->body->pos, op->body->last - op->body->pos);
-
-    if (op->conf->dialect != NGX_HTTP_BATCH_IMPALA) {
-        ngx_http_batch_create_begin(op);
+    if (ngx_http_batch_idem_init(op) != NGX_OK) {
         return;
     }
 
     if (op->idem == NULL) {
-        ngx_http_batch_api_check_input(op, ngx_http_batch_create_begin);
+        ngx_http_batch_create_check(op);
         return;
     }
 
-    /* a request that was answered before gets the same answer, whatever has
-     * become of its input */
+    ngx_http_batch_idem_add(op, op->body->pos, op->body->last - op->body->pos);
 
     (void) ngx_http_batch_op_task(op, ngx_http_batch_create_look,
                                   ngx_http_batch_create_looked);
@@ -87,9 +79,22 @@ static void
 ngx_http_batch_create_look(ngx_http_batch_op_t *op, ngx_log_t *log)
 {
     op->rc = ngx_http_batch_idem_look(op, log);
+
+    if (op->rc == NGX_DONE) {
+        op->rc = ngx_http_batch_create_again(op) == NGX_OK ? NGX_DONE
+                                                           : NGX_ERROR;
+    }
+
     op->err = ngx_errno;
 }
 
+
+/*
+ * A request that was answered before gets the same answer, whatever has become
+ * of its input and of the configuration since: its job, its endpoint or its
+ * window may have been removed.  So it is not checked again, and takes no place
+ * of a quota; but whoever answered it may not have come to publish it.
+ */
 
 static void
 ngx_http_batch_create_looked(ngx_http_batch_op_t *op)
@@ -99,7 +104,29 @@ ngx_http_batch_create_looked(ngx_http_batch_op_t *op)
         return;
     }
 
-    if (op->rc == NGX_AGAIN) {
+    if (op->rc == NGX_DONE) {
+        ngx_http_batch_op_wait(op, ngx_http_batch_create_ready);
+        ngx_http_batch_op_sent(op, ngx_http_batch_index_check(-1,
+                                                 ngx_http_batch_op_index, op));
+        return;
+    }
+
+    if (op->rc == NGX_DECLINED && ngx_http_batch_idem_check(op) != NGX_OK) {
+        return;
+    }
+
+    ngx_http_batch_create_check(op);
+}
+
+
+static void
+ngx_http_batch_create_check(ngx_http_batch_op_t *op)
+{
+    if (ngx_http_batch_api_check_create(op) != NGX_OK) {
+        return;
+    }
+
+    if (op->conf->dialect == NGX_HTTP_BATCH_IMPALA) {
         ngx_http_batch_api_check_input(op, ngx_http_batch_create_begin);
         return;
     }
@@ -187,7 +214,7 @@ ngx_http_batch_create_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
 
     op->rc = NGX_OK;
 
-    if (op->idem) {
+    if (op->idem && !op->idem->replay) {
         op->rc = ngx_http_batch_create_claim(op, &text, log);
         op->err = ngx_errno;
     }
@@ -215,10 +242,7 @@ static ngx_int_t
 ngx_http_batch_create_claim(ngx_http_batch_op_t *op, ngx_str_t *text,
     ngx_log_t *log)
 {
-    ngx_int_t               rc;
-    ngx_http_batch_idem_t  *idem;
-
-    idem = op->idem;
+    ngx_int_t  rc;
 
     rc = ngx_http_batch_idem_claim(op, text, log);
 
@@ -226,11 +250,7 @@ ngx_http_batch_create_claim(ngx_http_batch_op_t *op, ngx_str_t *text,
         return rc;
     }
 
-    if (ngx_http_batch_meta_decode(&op->meta, idem->first.data,
-                                   idem->first.len, &idem->object)
-        != NGX_OK)
-    {
-        ngx_set_errno(EINVAL);
+    if (ngx_http_batch_create_again(op) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -239,6 +259,25 @@ ngx_http_batch_create_claim(ngx_http_batch_op_t *op, ngx_str_t *text,
 
     if (text->data == NULL) {
         ngx_set_errno(NGX_ENOMEM);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* op->meta becomes what was recorded with the key */
+
+static ngx_int_t
+ngx_http_batch_create_again(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_idem_t *idem = op->idem;
+
+    if (ngx_http_batch_meta_decode(&op->meta, idem->first.data,
+                                   idem->first.len, &idem->object)
+        != NGX_OK)
+    {
+        ngx_set_errno(EINVAL);
         return NGX_ERROR;
     }
 

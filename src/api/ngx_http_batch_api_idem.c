@@ -172,16 +172,24 @@ ngx_http_batch_idem_request(ngx_http_batch_idem_t *idem, char request[41])
 ngx_int_t
 ngx_http_batch_idem_look(ngx_http_batch_op_t *op, ngx_log_t *log)
 {
-    char        request[41];
-    json_t     *root;
-    ngx_int_t   rc;
-    ngx_str_t   first;
+    char                    request[41];
+    ngx_int_t               rc;
+    ngx_http_batch_idem_t  *idem;
 
-    ngx_http_batch_idem_request(op->idem, request);
+    idem = op->idem;
 
-    rc = ngx_http_batch_store_key_look(op->idem->key, request, &first, &root,
-                                       log);
-    json_decref(root);
+    ngx_http_batch_idem_request(idem, request);
+
+    rc = ngx_http_batch_store_key_look(idem->key, request, &idem->first,
+                                       &idem->root, log);
+
+    if (rc != NGX_DONE) {
+        json_decref(idem->root);
+        idem->root = NULL;
+    }
+
+    idem->replay = (rc == NGX_DONE);
+    idem->other = (rc == NGX_DECLINED);
 
     return rc;
 }

@@ -283,8 +283,11 @@ test_sweep(void)
     utime(path, &old);
 
     ngx_http_batch_store_sweep_tmp(3600, log_);
-    ok(help_count("tmp", "") == 0, "old");
+    ok(help_count("tmp", "") == 1, "old, but in use");
+
     close(fd);
+    ngx_http_batch_store_sweep_tmp(3600, log_);
+    ok(help_count("tmp", "") == 0, "old");
 }
 
 
