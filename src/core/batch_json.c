@@ -5,7 +5,7 @@
  * anywhere.  Only runs of plain string bytes are taken in larger pieces.
  */
 
-#include "batch_json.h"
+#include "batch_json_read.h"
 #include "batch_scan.h"
 
 #include <string.h>
@@ -36,28 +36,6 @@ enum {
     BATCH_JSON_FAILED
 };
 
-/* flags; the low two bits say which literal */
-#define BATCH_JSON_WORD        0x03
-#define BATCH_JSON_IN_KEY      0x04      /* the string is a key */
-#define BATCH_JSON_KEEP_KEY    0x08      /* ... that may be a known one */
-#define BATCH_JSON_KEEP_MODEL  0x10      /* the string is the model */
-#define BATCH_JSON_NEGATIVE    0x20
-#define BATCH_JSON_TOTAL       0x40      /* total_tokens was there */
-
-/* known keys: what path[depth] holds */
-enum {
-    BATCH_JSON_K_NONE = 0,
-    BATCH_JSON_K_MODEL,
-    BATCH_JSON_K_USAGE,
-    BATCH_JSON_K_DETAILS,
-    BATCH_JSON_K_INPUT,
-    BATCH_JSON_K_OUTPUT,
-    BATCH_JSON_K_TOTAL,
-    BATCH_JSON_K_CACHED,
-    BATCH_JSON_K_REASONING
-};
-
-
 typedef struct {
     batch_json_t         *j;
     const unsigned char  *p;
@@ -65,36 +43,6 @@ typedef struct {
     unsigned char        *out;
 } batch_json_io_t;
 
-
-typedef struct {
-    const char           *name;
-    unsigned              len;
-    unsigned char         depth;
-    unsigned char         parent;
-    unsigned char         key;
-} batch_json_name_t;
-
-
-#define batch_json_name(name, depth, parent, key)                             \
-    { name, sizeof(name) - 1, depth, BATCH_JSON_K_##parent,                   \
-      BATCH_JSON_K_##key }
-
-static const batch_json_name_t  batch_json_names[] = {
-    batch_json_name("model", 1, NONE, MODEL),
-    batch_json_name("usage", 1, NONE, USAGE),
-    batch_json_name("prompt_tokens", 2, USAGE, INPUT),
-    batch_json_name("input_tokens", 2, USAGE, INPUT),
-    batch_json_name("completion_tokens", 2, USAGE, OUTPUT),
-    batch_json_name("output_tokens", 2, USAGE, OUTPUT),
-    batch_json_name("total_tokens", 2, USAGE, TOTAL),
-    batch_json_name("prompt_tokens_details", 2, USAGE, DETAILS),
-    batch_json_name("input_tokens_details", 2, USAGE, DETAILS),
-    batch_json_name("completion_tokens_details", 2, USAGE, DETAILS),
-    batch_json_name("output_tokens_details", 2, USAGE, DETAILS),
-    batch_json_name("cached_tokens", 3, DETAILS, CACHED),
-    batch_json_name("reasoning_tokens", 3, DETAILS, REASONING),
-    { NULL, 0, 0, 0, 0 }
-};
 
 static const char  *const batch_json_words[] = { "true", "false", "null" };
 
@@ -131,80 +79,6 @@ batch_json_in_object(const batch_json_t *j)
 }
 
 
-static void
-batch_json_know_key(batch_json_t *j)
-{
-    const batch_json_name_t  *name;
-
-    j->path[j->depth] = BATCH_JSON_K_NONE;
-
-    if (!(j->flags & BATCH_JSON_KEEP_KEY)) {
-        return;
-    }
-
-    for (name = batch_json_names; name->name; name++) {
-
-        if (name->len == j->nkey && name->depth == j->depth
-            && name->parent == j->path[j->depth - 1]
-            && memcmp(name->name, j->key, name->len) == 0)
-        {
-            j->path[j->depth] = name->key;
-            return;
-        }
-    }
-}
-
-
-/* which of the known keys the value that begins or ends here belongs to */
-
-static unsigned
-batch_json_known(const batch_json_t *j)
-{
-    return (j->depth >= 1 && j->depth <= 3) ? j->path[j->depth]
-                                            : BATCH_JSON_K_NONE;
-}
-
-
-/* most keys are nowhere near a known one, and need not be kept or compared */
-
-static int
-batch_json_may_know(const batch_json_t *j)
-{
-    return j->depth == 1
-           || (j->depth <= 3 && j->path[j->depth - 1] != BATCH_JSON_K_NONE);
-}
-
-
-/* string bytes that have been put out, for the key or the model */
-
-static void
-batch_json_keep(batch_json_t *j, const unsigned char *p, size_t n)
-{
-    if (j->flags & BATCH_JSON_KEEP_KEY) {
-
-        if (n > sizeof(j->key) - j->nkey) {
-            j->flags &= ~BATCH_JSON_KEEP_KEY;
-            j->nkey = 0;
-            return;
-        }
-
-        memcpy(&j->key[j->nkey], p, n);
-        j->nkey += (unsigned) n;
-
-    } else if (j->flags & BATCH_JSON_KEEP_MODEL) {
-
-        if (n > BATCH_MODEL_MAX - j->model_len) {
-            j->flags &= ~BATCH_JSON_KEEP_MODEL;
-            j->model_len = 0;
-            return;
-        }
-
-        memcpy(&j->model[j->model_len], p, n);
-        j->model_len += n;
-    }
-}
-
-
 /* a whole character, ASCII or not */
 
 static void
@@ -229,7 +103,7 @@ batch_json_put(batch_json_io_t *io, const unsigned char *p, size_t n)
         io->out += n;
     }
 
-    batch_json_keep(io->j, start, (size_t) (io->out - start));
+    batch_json_read_string(io->j, start, (size_t) (io->out - start));
 }
 
 
@@ -237,21 +111,7 @@ static void
 batch_json_string_begin(batch_json_t *j, int key)
 {
     j->state = BATCH_JSON_STRING;
-    j->flags &= ~(BATCH_JSON_IN_KEY | BATCH_JSON_KEEP_KEY
-                  | BATCH_JSON_KEEP_MODEL);
-
-    if (key) {
-        j->flags |= BATCH_JSON_IN_KEY;
-        j->nkey = 0;
-
-        if (batch_json_may_know(j)) {
-            j->flags |= BATCH_JSON_KEEP_KEY;
-        }
-
-    } else if (batch_json_known(j) == BATCH_JSON_K_MODEL) {
-        j->flags |= BATCH_JSON_KEEP_MODEL;
-        j->model_len = 0;
-    }
+    batch_json_read_begin(j, key);
 }
 
 
@@ -264,10 +124,7 @@ batch_json_string_end(batch_json_t *j)
     }
 
     j->state = BATCH_JSON_COLON;
-
-    if (j->depth <= 3) {
-        batch_json_know_key(j);
-    }
+    batch_json_read_key(j);
 }
 
 
@@ -289,7 +146,7 @@ batch_json_string(batch_json_io_t *io)
         if (io->p != p) {
             memcpy(io->out, p, (size_t) (io->p - p));
             io->out += io->p - p;
-            batch_json_keep(j, p, (size_t) (io->p - p));
+            batch_json_read_string(j, p, (size_t) (io->p - p));
         }
 
         if (io->p == io->last) {
@@ -398,13 +255,6 @@ batch_json_string_byte(batch_json_io_t *io)
 }
 
 
-static uint64_t
-batch_json_sum(uint64_t a, uint64_t b)
-{
-    return (a > UINT64_MAX - b) ? UINT64_MAX : a + b;
-}
-
-
 static void
 batch_json_number_end(batch_json_t *j)
 {
@@ -415,32 +265,7 @@ batch_json_number_end(batch_json_t *j)
 
     j->state = BATCH_JSON_AFTER;
 
-    switch (batch_json_known(j)) {
-
-    case BATCH_JSON_K_INPUT:
-        j->usage.input = n;
-        break;
-
-    case BATCH_JSON_K_OUTPUT:
-        j->usage.output = n;
-        break;
-
-    case BATCH_JSON_K_TOTAL:
-        j->usage.total = n;
-        j->flags |= BATCH_JSON_TOTAL;
-        break;
-
-    case BATCH_JSON_K_CACHED:
-        j->usage.cached = n;
-        break;
-
-    case BATCH_JSON_K_REASONING:
-        j->usage.reasoning = n;
-        break;
-
-    default:
-        break;
-    }
+    batch_json_read_number(j, n);
 }
 
 
@@ -546,9 +371,7 @@ batch_json_open(batch_json_io_t *io)
 
     j->depth++;
 
-    if (j->depth <= 3) {
-        j->path[j->depth] = BATCH_JSON_K_NONE;
-    }
+    batch_json_read_open(j);
 
     *io->out++ = *io->p++;
 
@@ -813,9 +636,7 @@ batch_json_finish(batch_json_t *j)
         return BATCH_ERROR;
     }
 
-    if (!(j->flags & BATCH_JSON_TOTAL)) {
-        j->usage.total = batch_json_sum(j->usage.input, j->usage.output);
-    }
+    batch_json_read_end(j);
 
     return BATCH_OK;
 }

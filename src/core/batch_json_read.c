@@ -1,0 +1,209 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ */
+
+#include "batch_json_read.h"
+
+#include <limits.h>
+#include <string.h>
+
+
+/* known keys: what path[depth] holds */
+enum {
+    BATCH_JSON_K_NONE = 0,
+    BATCH_JSON_K_MODEL,
+    BATCH_JSON_K_USAGE,
+    BATCH_JSON_K_DETAILS,
+    BATCH_JSON_K_INPUT,
+    BATCH_JSON_K_OUTPUT,
+    BATCH_JSON_K_TOTAL,
+    BATCH_JSON_K_CACHED,
+    BATCH_JSON_K_REASONING
+};
+
+
+typedef struct {
+    const char           *name;
+    unsigned              len;
+    unsigned char         depth;
+    unsigned char         parent;
+    unsigned char         key;
+} batch_json_name_t;
+
+
+#define batch_json_name(name, depth, parent, key)                             \
+    { name, sizeof(name) - 1, depth, BATCH_JSON_K_##parent,                   \
+      BATCH_JSON_K_##key }
+
+/* by depth */
+
+static const batch_json_name_t  batch_json_names[] = {
+    batch_json_name("model", 1, NONE, MODEL),
+    batch_json_name("usage", 1, NONE, USAGE),
+    batch_json_name("prompt_tokens", 2, USAGE, INPUT),
+    batch_json_name("input_tokens", 2, USAGE, INPUT),
+    batch_json_name("completion_tokens", 2, USAGE, OUTPUT),
+    batch_json_name("output_tokens", 2, USAGE, OUTPUT),
+    batch_json_name("total_tokens", 2, USAGE, TOTAL),
+    batch_json_name("prompt_tokens_details", 2, USAGE, DETAILS),
+    batch_json_name("input_tokens_details", 2, USAGE, DETAILS),
+    batch_json_name("completion_tokens_details", 2, USAGE, DETAILS),
+    batch_json_name("output_tokens_details", 2, USAGE, DETAILS),
+    batch_json_name("cached_tokens", 3, DETAILS, CACHED),
+    batch_json_name("reasoning_tokens", 3, DETAILS, REASONING),
+    { NULL, 0, UCHAR_MAX, 0, 0 }
+};
+
+
+/* which of the known keys the value that begins or ends here belongs to */
+
+static unsigned
+batch_json_known(const batch_json_t *j)
+{
+    return (j->depth >= 1 && j->depth <= 3) ? j->path[j->depth]
+                                            : BATCH_JSON_K_NONE;
+}
+
+
+/* most keys are nowhere near a known one, and need not be kept or compared */
+
+static int
+batch_json_may_know(const batch_json_t *j)
+{
+    return j->depth == 1
+           || (j->depth <= 3 && j->path[j->depth - 1] != BATCH_JSON_K_NONE);
+}
+
+
+void
+batch_json_read_begin(batch_json_t *j, int key)
+{
+    j->flags &= ~(BATCH_JSON_IN_KEY | BATCH_JSON_KEEP_KEY
+                  | BATCH_JSON_KEEP_MODEL);
+
+    if (key) {
+        j->flags |= BATCH_JSON_IN_KEY;
+        j->nkey = 0;
+
+        if (batch_json_may_know(j)) {
+            j->flags |= BATCH_JSON_KEEP_KEY;
+        }
+
+    } else if (batch_json_known(j) == BATCH_JSON_K_MODEL) {
+        j->flags |= BATCH_JSON_KEEP_MODEL;
+        j->model_len = 0;
+    }
+}
+
+
+void
+batch_json_read_string(batch_json_t *j, const unsigned char *p, size_t n)
+{
+    if (j->flags & BATCH_JSON_KEEP_KEY) {
+
+        if (n > sizeof(j->key) - j->nkey) {
+            j->flags &= ~BATCH_JSON_KEEP_KEY;
+            j->nkey = 0;
+            return;
+        }
+
+        memcpy(&j->key[j->nkey], p, n);
+        j->nkey += (unsigned) n;
+
+    } else if (j->flags & BATCH_JSON_KEEP_MODEL) {
+
+        if (n > BATCH_MODEL_MAX - j->model_len) {
+            j->flags &= ~BATCH_JSON_KEEP_MODEL;
+            j->model_len = 0;
+            return;
+        }
+
+        memcpy(&j->model[j->model_len], p, n);
+        j->model_len += n;
+    }
+}
+
+
+void
+batch_json_read_key(batch_json_t *j)
+{
+    const batch_json_name_t  *name;
+
+    if (j->depth > 3) {
+        return;
+    }
+
+    j->path[j->depth] = BATCH_JSON_K_NONE;
+
+    if (!(j->flags & BATCH_JSON_KEEP_KEY)) {
+        return;
+    }
+
+    for (name = batch_json_names; name->depth <= j->depth; name++) {
+
+        if (name->len == j->nkey && name->depth == j->depth
+            && name->parent == j->path[j->depth - 1]
+            && memcmp(name->name, j->key, name->len) == 0)
+        {
+            j->path[j->depth] = name->key;
+            return;
+        }
+    }
+}
+
+
+void
+batch_json_read_open(batch_json_t *j)
+{
+    if (j->depth <= 3) {
+        j->path[j->depth] = BATCH_JSON_K_NONE;
+    }
+}
+
+
+void
+batch_json_read_number(batch_json_t *j, uint64_t n)
+{
+    switch (batch_json_known(j)) {
+
+    case BATCH_JSON_K_INPUT:
+        j->usage.input = n;
+        break;
+
+    case BATCH_JSON_K_OUTPUT:
+        j->usage.output = n;
+        break;
+
+    case BATCH_JSON_K_TOTAL:
+        j->usage.total = n;
+        j->flags |= BATCH_JSON_TOTAL;
+        break;
+
+    case BATCH_JSON_K_CACHED:
+        j->usage.cached = n;
+        break;
+
+    case BATCH_JSON_K_REASONING:
+        j->usage.reasoning = n;
+        break;
+
+    default:
+        break;
+    }
+}
+
+
+static uint64_t
+batch_json_sum(uint64_t a, uint64_t b)
+{
+    return (a > UINT64_MAX - b) ? UINT64_MAX : a + b;
+}
+
+
+void
+batch_json_read_end(batch_json_t *j)
+{
+    if (!(j->flags & BATCH_JSON_TOTAL)) {
+        j->usage.total = batch_json_sum(j->usage.input, j->usage.output);
+    }
+}
