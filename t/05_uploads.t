@@ -1,5 +1,6 @@
 use lib 't/lib';
 use BatchTest;
+use BatchDamage;
 use BatchRaw;
 use Digest::MD5 qw(md5_hex);
 use Test::Nginx::Socket 'no_plan';
@@ -58,9 +59,8 @@ sub age {
     $o->{created_us} -= $seconds * 1e6;
     $o->{expires_at} -= $seconds;
 
-    open my $out, '>', $file or die "$file: $!\n";
-    print $out json_encode($o);
-    close $out;
+    delete $o->{crc};
+    BatchDamage::manifest($file, json_encode($o));
 }
 
 run_tests();

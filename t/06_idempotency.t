@@ -1,5 +1,6 @@
 use lib 't/lib';
 use BatchTest;
+use BatchDamage;
 use BatchRaw;
 use Test::Nginx::Socket 'no_plan';
 
@@ -204,9 +205,8 @@ for (['23 hours', 23, 1], ['25 hours', 25, 0]) {
 
     $r->{at} = $at;
     rename $old, $new;
-    open my $out, '>', $new or die $!;
-    print $out json_encode($r);
-    close $out;
+    delete $r->{crc};
+    BatchDamage::manifest($new, json_encode($r));
 
     my $id = create_batch($f->{id}, http => [key('b')])->{json}{id};
     is($id eq $b->{id} ? 1 : 0, $same, "after $name");

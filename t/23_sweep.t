@@ -3,6 +3,7 @@
 
 use lib 't/lib';
 use BatchTest;
+use BatchDamage;
 use Test::Nginx::Socket 'no_plan';
 
 # all files of the store whose names have the id in them
@@ -24,9 +25,7 @@ sub expire {
 
     $text =~ s/("expires_at":\s*)\d+/$1$past/ or die "no expires_at: $text";
 
-    open my $out, '>', $manifest or die;
-    print $out $text;
-    close $out;
+    BatchDamage::manifest($manifest, $text);
 
     my ($key) = @{ redis('KEYS', "*:f:$id") };
     my ($list) = @{ redis('KEYS', '*:fx') };

@@ -4,6 +4,7 @@
 
 use lib 't/lib';
 use BatchTest;
+use BatchDamage;
 use File::Path qw(remove_tree);
 use Test::Nginx::Socket 'no_plan';
 
@@ -267,9 +268,8 @@ for my $i (1 .. 1000) {
     for ([$meta, 'batch.json'], [$final, 'final.json']) {
         my %o = (%{ $_->[0] }, id => $id);
         $o{created_us} += $i if $o{created_us};
-        open my $out, '>', "$to/$_->[1]" or die "$to: $!";
-        print $out json_encode(\%o);
-        close $out;
+        delete $o{crc};
+        BatchDamage::manifest("$to/$_->[1]", json_encode(\%o));
     }
 
     push @ids, $id;

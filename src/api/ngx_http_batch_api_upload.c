@@ -447,7 +447,8 @@ ngx_http_batch_upload_publish_files(ngx_http_batch_op_t *op, ngx_log_t *log)
         return NGX_ERROR;
     }
 
-    rc = ngx_http_batch_store_write(fd, text.data, text.len, 0, log);
+    rc = ngx_http_batch_store_write_object(NGX_HTTP_BATCH_FILE, op->file.id,
+                                           fd, text.data, text.len, log);
 
     if (rc != NGX_OK) {
         op->err = ngx_errno;

@@ -245,7 +245,7 @@ ngx_http_batch_finalize_ended(ngx_http_batch_finalizer_t *z)
         return NGX_HTTP_BATCH_FINAL_TROUBLE;
     }
 
-    if (ngx_http_batch_final_status(&f->final, &f->status, &ended_at)
+    if (ngx_http_batch_final_status(&f->final, f->id, &f->status, &ended_at)
         != NGX_OK)
     {
         ngx_log_error(NGX_LOG_ALERT, z->log, 0,

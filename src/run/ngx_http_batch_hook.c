@@ -349,11 +349,11 @@ ngx_http_batch_hook_ended(ngx_http_batch_hook_task_t *t, ngx_log_t *log)
     rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_FINAL, t->id,
                                    NGX_HTTP_BATCH_FINAL_MAX, &text, log);
     if (rc != NGX_OK) {
-        return rc == NGX_DECLINED ? NGX_HTTP_BATCH_HOOK_OVER
-                                  : NGX_HTTP_BATCH_HOOK_TROUBLE;
+        return (rc == NGX_DECLINED || ngx_http_batch_store_damaged())
+               ? NGX_HTTP_BATCH_HOOK_OVER : NGX_HTTP_BATCH_HOOK_TROUBLE;
     }
 
-    rc = ngx_http_batch_final_status(&text, &t->status, &t->ended_at);
+    rc = ngx_http_batch_final_status(&text, t->id, &t->status, &t->ended_at);
 
     ngx_free(text.data);
 

@@ -203,7 +203,8 @@ ngx_http_batch_portion_batch(ngx_http_batch_item_t *item, const char *id,
 
     if (ngx_http_batch_meta_decode(&item->meta, text.data, text.len,
                                    &item->root)
-        != NGX_OK)
+        != NGX_OK
+        || ngx_strcmp(item->meta.id, id) != 0)
     {
         ngx_log_error(NGX_LOG_ALERT, log, 0,
                       "batch %s: batch.json cannot be used", id);
@@ -247,7 +248,8 @@ ngx_http_batch_portion_final(ngx_http_batch_item_t *item, ngx_log_t *log)
                                   0, NULL);
 
     if (item->final_root == NULL
-        || ngx_http_batch_final_status(&item->final, &item->status, &ended_at)
+        || ngx_http_batch_final_status(&item->final, item->meta.id,
+                                       &item->status, &ended_at)
            != NGX_OK)
     {
         ngx_log_error(NGX_LOG_ALERT, log, 0,

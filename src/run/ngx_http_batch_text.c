@@ -211,11 +211,13 @@ ngx_http_batch_text_file(ngx_http_batch_text_t *t, const char *name,
 
 
 ngx_int_t
-ngx_http_batch_final_status(const ngx_str_t *text, batch_status_e *status,
-    int64_t *ended_at)
+ngx_http_batch_final_status(const ngx_str_t *text, const char *id,
+    batch_status_e *status, int64_t *ended_at)
 {
-    int       n;
-    json_t   *root, *v;
+    int           n;
+    json_t       *root, *v;
+    json_int_t    total, completed, failed;
+    const char   *s;
 
     root = json_loadb((char *) text->data, text->len, 0, NULL);
     if (root == NULL) {
@@ -228,6 +230,18 @@ ngx_http_batch_final_status(const ngx_str_t *text, batch_status_e *status,
     if (json_is_string(v)) {
         n = batch_status_parse((u_char *) json_string_value(v),
                                json_string_length(v));
+    }
+
+    s = json_string_value(json_object_get(root, "id"));
+    total = json_integer_value(json_object_get(root, "total"));
+    completed = json_integer_value(json_object_get(root, "completed"));
+    failed = json_integer_value(json_object_get(root, "failed"));
+
+    if (s == NULL || ngx_strcmp(s, id) != 0
+        || completed < 0 || completed > total
+        || failed < 0 || failed > total - completed)
+    {
+        n = -1;
     }
 
     if (n < 0 || !batch_status_terminal((batch_status_e) n)) {

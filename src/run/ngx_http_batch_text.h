@@ -52,9 +52,9 @@ typedef struct {
 void ngx_http_batch_text_final(ngx_http_batch_text_t *t,
     const ngx_http_batch_final_t *final);
 
-/* text of final.json -> its status, and its own stamp (seconds); NGX_ERROR if it
- * is none of ours */
-ngx_int_t ngx_http_batch_final_status(const ngx_str_t *text,
+/* text of the batch's final.json -> its status, and its own stamp (seconds);
+ * NGX_ERROR if it is none, or its counts cannot be */
+ngx_int_t ngx_http_batch_final_status(const ngx_str_t *text, const char *id,
     batch_status_e *status, int64_t *ended_at);
 
 /*

@@ -151,10 +151,19 @@ ngx_http_batch_window_fill_run(void *ctx, ngx_log_t *log)
             continue;
         }
 
-        if (rc <= 0) {
-            ngx_log_error(NGX_LOG_CRIT, log, rc ? ngx_errno : 0,
+        if (rc == -1) {
+            ngx_log_error(NGX_LOG_CRIT, log, ngx_errno,
                           "pread() of the input of %s failed",
                           f->chunk->run->id);
+        }
+
+        if (rc == 0) {
+            ngx_log_error(NGX_LOG_ALERT, log, 0,
+                          "batch: the input of %s is shorter than %O",
+                          f->chunk->run->id, f->off + (off_t) f->size);
+        }
+
+        if (rc <= 0) {
             f->n = -1;
             return;
         }

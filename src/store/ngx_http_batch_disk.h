@@ -54,6 +54,20 @@ ngx_int_t ngx_http_batch_disk_link(ngx_fd_t dir, const char *name,
 ngx_int_t ngx_http_batch_disk_read(ngx_fd_t dir, const char *name, size_t max,
     ngx_str_t *data, ngx_log_t *log);
 
+/*
+ * JSON objects: on disk their last member is "crc", eight hex digits.  It covers
+ * all before its comma and, with named = 1, "<where>/<name>", where is the
+ * object's id ("keys" of a record of a key).  What has several names, or may get
+ * some, is not named; its id is in it.  read_json() hands out what write_json()
+ * was given; what does not fit is told of: NGX_ERROR with EBADMSG.
+ */
+ngx_int_t ngx_http_batch_disk_write_json(ngx_fd_t fd, const char *where,
+    const char *name, ngx_uint_t named, const void *data, size_t len,
+    ngx_log_t *log);
+ngx_int_t ngx_http_batch_disk_read_json(ngx_fd_t dir, const char *where,
+    const char *name, ngx_uint_t named, size_t max, ngx_str_t *data,
+    ngx_log_t *log);
+
 /* deletes what lies directly in the room and was not touched for age seconds */
 void ngx_http_batch_disk_sweep(ngx_uint_t room, time_t age, ngx_log_t *log);
 

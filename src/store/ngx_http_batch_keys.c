@@ -112,9 +112,10 @@ ngx_http_batch_keys_read(const char *key, int64_t day, int64_t now,
 
     ngx_http_batch_keys_name(key, day, name);
 
-    rc = ngx_http_batch_disk_read(
+    rc = ngx_http_batch_disk_read_json(
                                 ngx_http_batch_dirs[NGX_HTTP_BATCH_DIR_KEYS],
-                                name, NGX_HTTP_BATCH_KEY_MAX, &data, log);
+                                "keys", name, 1, NGX_HTTP_BATCH_KEY_MAX, &data,
+                                log);
 
     if (rc != NGX_OK) {
         return rc == NGX_DECLINED ? NGX_AGAIN : NGX_ERROR;
@@ -132,7 +133,7 @@ ngx_http_batch_keys_read(const char *key, int64_t day, int64_t now,
         json_decref(o);
         ngx_log_error(NGX_LOG_ALERT, log, 0,
                       "batch store: malformed record of a key \"%s\"", name);
-        ngx_set_errno(EINVAL);
+        ngx_set_errno(EBADMSG);
         return NGX_ERROR;
     }
 
@@ -185,11 +186,12 @@ ngx_http_batch_keys_publish(const char *key, int64_t now, const char *request,
         return NGX_ERROR;
     }
 
-    rc = ngx_http_batch_store_write(fd, text, ngx_strlen(text), 0, log);
+    ngx_http_batch_keys_name(key, now / 1000000 / 86400, name);
+
+    rc = ngx_http_batch_disk_write_json(fd, "keys", name, 1, text,
+                                        ngx_strlen(text), log);
 
     if (rc == NGX_OK) {
-        ngx_http_batch_keys_name(key, now / 1000000 / 86400, name);
-
         rc = ngx_http_batch_disk_link(
                                 ngx_http_batch_dirs[NGX_HTTP_BATCH_DIR_KEYS],
                                 name, fd, tmp, 1, log);

@@ -98,7 +98,9 @@ ngx_http_batch_file_decode_of(ngx_http_batch_file_t *f, const char *id,
         }
     }
 
-    if (ngx_http_batch_file_from_json(f, object) != NGX_OK) {
+    if (ngx_http_batch_file_from_json(f, object) != NGX_OK
+        || ngx_strcmp(f->id, id) != 0)
+    {
         json_decref(*root);
         *root = NULL;
         return NGX_ERROR;

@@ -148,6 +148,42 @@ ngx_http_batch_store_publish_tmp(ngx_http_batch_obj_e obj, const char *id,
 }
 
 
+static ngx_uint_t
+ngx_http_batch_disk_json(ngx_http_batch_obj_e obj)
+{
+    return obj != NGX_HTTP_BATCH_BLOB && obj != NGX_HTTP_BATCH_INPUT;
+}
+
+
+/* one file may be final.json, cancel.json and manifests of results */
+
+static ngx_uint_t
+ngx_http_batch_disk_named(ngx_http_batch_obj_e obj)
+{
+    return obj == NGX_HTTP_BATCH_META || obj == NGX_HTTP_BATCH_PLAN
+           || obj == NGX_HTTP_BATCH_UPLOAD
+           || obj == NGX_HTTP_BATCH_UPLOAD_END;
+}
+
+
+ngx_int_t
+ngx_http_batch_store_write_object(ngx_http_batch_obj_e obj, const char *id,
+    ngx_fd_t fd, const void *data, size_t len, ngx_log_t *log)
+{
+    char  name[NGX_HTTP_BATCH_NAME_LEN];
+
+    if (!ngx_http_batch_disk_json(obj)) {
+        return ngx_http_batch_store_write(fd, data, len, 0, log);
+    }
+
+    ngx_http_batch_disk_name(obj, id, name);
+
+    return ngx_http_batch_disk_write_json(fd, id, name,
+                                          ngx_http_batch_disk_named(obj), data,
+                                          len, log);
+}
+
+
 ngx_int_t
 ngx_http_batch_store_publish(ngx_http_batch_obj_e obj, const char *id,
     const void *data, size_t len, ngx_log_t *log)
@@ -163,7 +199,7 @@ ngx_http_batch_store_publish(ngx_http_batch_obj_e obj, const char *id,
         return NGX_ERROR;
     }
 
-    rc = ngx_http_batch_store_write(fd, data, len, 0, log);
+    rc = ngx_http_batch_store_write_object(obj, id, fd, data, len, log);
 
     if (rc == NGX_OK) {
         rc = ngx_http_batch_store_publish_tmp(obj, id, fd, tmp, log);
@@ -210,7 +246,8 @@ ngx_http_batch_store_publish_final(const char *batch_id, const void *data,
     fd = ngx_http_batch_store_tmp(tmp, log);
 
     if (fd != NGX_INVALID_FILE) {
-        rc = ngx_http_batch_store_write(fd, data, len, 0, log);
+        rc = ngx_http_batch_store_write_object(NGX_HTTP_BATCH_FINAL, batch_id,
+                                               fd, data, len, log);
 
         if (rc == NGX_OK && fdatasync(fd) == -1) {
             ngx_http_batch_disk_error(log, "fdatasync() for", "final.json");
@@ -408,7 +445,11 @@ ngx_http_batch_store_read(ngx_http_batch_obj_e obj, const char *id, size_t max,
     if (rc == NGX_OK) {
         ngx_http_batch_disk_name(obj, id, name);
 
-        rc = ngx_http_batch_disk_read(dir, name, max, data, log);
+        rc = ngx_http_batch_disk_json(obj)
+             ? ngx_http_batch_disk_read_json(dir, id, name,
+                                             ngx_http_batch_disk_named(obj),
+                                             max, data, log)
+             : ngx_http_batch_disk_read(dir, name, max, data, log);
     }
 
     if (rc == NGX_OK

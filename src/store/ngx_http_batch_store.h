@@ -77,7 +77,12 @@ ngx_int_t ngx_http_batch_store_write(ngx_fd_t fd, const void *p, size_t len,
 ngx_int_t ngx_http_batch_store_publish_tmp(ngx_http_batch_obj_e obj,
     const char *id, ngx_fd_t fd, const char *tmp, ngx_log_t *log);
 
-/* the same with small content */
+/* Fills the tmp file with the object's text (JSON gets its checksum).  NGX_OK or
+ * NGX_ERROR */
+ngx_int_t ngx_http_batch_store_write_object(ngx_http_batch_obj_e obj,
+    const char *id, ngx_fd_t fd, const void *data, size_t len, ngx_log_t *log);
+
+/* both, with small content */
 ngx_int_t ngx_http_batch_store_publish(ngx_http_batch_obj_e obj,
     const char *id, const void *data, size_t len, ngx_log_t *log);
 
@@ -99,7 +104,8 @@ ngx_int_t ngx_http_batch_store_link_manifest(const char *batch_id,
 ngx_int_t ngx_http_batch_store_sync(ngx_http_batch_obj_e obj, const char *id,
     ngx_log_t *log);
 
-/* Reads a whole small object (a file's manifest only if there is no tombstone;
+/* Reads a whole small object, as it was published: a damaged one is told of and
+ * NGX_ERROR (a file's manifest only if there is no tombstone;
  * cancel mark, result and end are made durable before they are handed out);
  * *data is from ngx_alloc(), NUL-terminated (not
  * counted).  NGX_OK, NGX_DECLINED (no such object), NGX_ERROR (also > max). */

@@ -56,8 +56,9 @@ ngx_int_t
 ngx_http_batch_store_upload_read(const char *id, int64_t now,
     ngx_http_batch_upload_state_t *st, ngx_log_t *log)
 {
-    ngx_int_t  rc;
-    ngx_str_t  data;
+    ngx_int_t    rc;
+    ngx_str_t    data;
+    const char  *was;
 
     ngx_memzero(st, sizeof(ngx_http_batch_upload_state_t));
 
@@ -71,7 +72,7 @@ ngx_http_batch_store_upload_read(const char *id, int64_t now,
                                       &st->root);
     ngx_free(data.data);
 
-    if (rc != NGX_OK) {
+    if (rc != NGX_OK || ngx_strcmp(st->upload.id, id) != 0) {
         goto malformed;
     }
 
@@ -95,7 +96,11 @@ ngx_http_batch_store_upload_read(const char *id, int64_t now,
     ngx_free(data.data);
 
     if (rc == NGX_OK) {
-        return NGX_OK;
+        was = json_string_value(json_object_get(st->end, "id"));
+
+        if (was && ngx_strcmp(was, id) == 0) {
+            return NGX_OK;
+        }
     }
 
 malformed:
@@ -104,7 +109,7 @@ malformed:
                   "batch store: malformed JSON of \"%s\"", id);
 
     ngx_http_batch_store_upload_free(st);
-    ngx_set_errno(EINVAL);
+    ngx_set_errno(EBADMSG);
 
     return NGX_ERROR;
 }

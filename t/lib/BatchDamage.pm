@@ -7,6 +7,8 @@ package BatchDamage;
 #     use BatchDamage;                       behind BatchTest
 #
 #     bytes($path, $text)        the file has this text now
+#     manifest($path, $text)     the same of JSON, with the checksum that it has to
+#                                have there
 #     flip($path, $offset)       one bit of it is another one
 #     link_out($path)            the name is a link to a file outside, which has
 #                                what it had; outside() tests that nobody has
@@ -39,6 +41,7 @@ our $Outside = test_dir() . '/outside';
 our $Half = 10;                  # lines of a batch that are answered first
 
 my $had;                         # what is outside
+my @table;                       # of the checksum, by byte
 
 sub bytes {
     my ($path, $bytes) = @_;
@@ -46,6 +49,40 @@ sub bytes {
     open my $f, '>:raw', $path or die "$path: $!";
     print $f $bytes;
     close $f or die "$path: $!";
+}
+
+# CRC-32C of all before the comma, behind the place of what has one name only.
+
+sub manifest {
+    my ($path, $text) = @_;
+    my ($place, $name) = $path =~ m{([^/]+/([^/]+))$};
+
+    $place = $name =~ /^(file-\w+|final|cancel)\.json$/ ? '' : "$place\0";
+    $text =~ s/(,"crc":"\w+")?\}\s*$//;
+
+    my $crc = crc32c($place . $text);
+
+    bytes($path, sprintf '%s,"crc":"%08x"}', $text, $crc);
+}
+
+sub crc32c {
+    my ($text) = @_;
+    my $crc = 0xffffffff;
+
+    if (!@table) {
+        for (my $i = 0; $i < 256; $i++) {
+            my $n = $i;
+
+            $n = $n & 1 ? $n >> 1 ^ 0x82f63b78 : $n >> 1 for 1 .. 8;
+            push @table, $n;
+        }
+    }
+
+    for my $byte (unpack 'C*', $text) {
+        $crc = $crc >> 8 ^ $table[($crc ^ $byte) & 255];
+    }
+
+    return $crc ^ 0xffffffff;
 }
 
 sub flip {

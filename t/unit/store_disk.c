@@ -110,12 +110,13 @@ test_publish(void)
 
     ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_BLOB, id, "x", 1, log_)
        == NGX_OK, "blob");
-    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, id, "one", 3, log_)
+    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, id, "{\"n\":1}", 7, log_)
        == NGX_OK, "first");
-    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, id, "two", 3, log_)
+    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, id, "{\"n\":2}", 7, log_)
        == NGX_DECLINED, "second");
     ok(ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE, id, 100, &text, log_)
-       == NGX_OK && text.len == 3 && strcmp((char *) text.data, "one") == 0,
+       == NGX_OK && text.len == 7
+       && strcmp((char *) text.data, "{\"n\":1}") == 0,
        "the first stays");
     free(text.data);
 
@@ -130,7 +131,7 @@ test_publish(void)
     ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_BLOB, id, log_) == 0, "gone");
     ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE_DEL, id, log_) == 1,
        "tombstone");
-    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, id, "one", 3, log_)
+    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, id, "{}", 2, log_)
        == NGX_DECLINED, "deleted is deleted");
     ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE, id, log_) == 0, "gone");
 
@@ -139,7 +140,7 @@ test_publish(void)
        "unknown");
 
     shim_log_reset();
-    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, "file-../../x", "", 0,
+    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, "file-../../x", "{}", 2,
                                     log_)
        == NGX_ERROR && errno == EINVAL, "id");
     ok(shim_logged(NGX_LOG_ALERT) == 1, "alert");
@@ -150,6 +151,103 @@ test_publish(void)
     ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_CANCEL, id, "{}", 2, log_)
        == NGX_ERROR, "no batch");
     ok(help_count("batches", id) == 0, "no directory");
+    ok(help_count("tmp", "") == 0, "nothing is left in tmp");
+}
+
+
+/* JSON ends with its checksum on disk; what does not fit is told of */
+
+static void
+test_sum(void)
+{
+    int                    fd;
+    char                   id[BATCH_ID_LEN], other[BATCH_ID_LEN];
+    char                   path[4096], was[256], now[256];
+    size_t                 i, n;
+    ngx_str_t              text;
+    ngx_http_batch_obj_e   obj;
+    static const char  empty[] = "{}", one[] = "{\"v\":1,\"s\":\"}\"}";
+
+    batch_id_make(BATCH_ID_FILE, id);
+    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, id, empty, 2, log_)
+       == NGX_OK
+       && ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE, id, 100, &text, log_)
+          == NGX_OK
+       && text.len == 2 && strcmp((char *) text.data, empty) == 0, "empty");
+    free(text.data);
+
+    batch_id_make(BATCH_ID_FILE, id);
+    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, id, one,
+                                    sizeof(one) - 1, log_) == NGX_OK, "one");
+
+    snprintf(path, sizeof(path), "%s/files/%.2s/%s.json",
+             (char *) help_dir.data, id + 5, id);
+    fd = open(path, O_RDWR);
+    n = read(fd, was, sizeof(was));
+    ok(n == sizeof(one) - 1 + 17 && was[n - 1] == '}'
+       && memcmp(was + sizeof(one) - 2, ",\"crc\":\"", 8) == 0, "%.*s",
+       (int) n, was);
+
+    /* each bit, and each length */
+
+    for (i = 0; i < n * 8; i++) {
+        memcpy(now, was, n);
+        now[i / 8] ^= 1 << i % 8;
+        shim_log_reset();
+        ok(pwrite(fd, now, n, 0) == (ssize_t) n
+           && ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE, id, 100, &text,
+                                        log_) == NGX_ERROR
+           && ngx_http_batch_store_damaged() && text.data == NULL
+           && shim_logged(NGX_LOG_ALERT) == 1 && strstr(shim_log_text(), id),
+           "bit %zu: %s", i, shim_log_text());
+    }
+
+    ok(pwrite(fd, was, n, 0) == (ssize_t) n, "as it was");
+
+    for (i = 0; i < n; i++) {
+        shim_log_reset();
+        ok(ftruncate(fd, i) == 0
+           && ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE, id, 100, &text,
+                                        log_) == NGX_ERROR
+           && shim_logged(NGX_LOG_ALERT) == 1, "%zu bytes", i);
+        ok(pwrite(fd, was, n, 0) == (ssize_t) n, "as it was");
+    }
+
+    shim_log_reset();
+    ok(pwrite(fd, " \r\n", 3, n) == 3
+       && ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE, id, 100, &text, log_)
+          == NGX_OK
+       && text.len == sizeof(one) - 1
+       && strcmp((char *) text.data, one) == 0, "white space behind it");
+    free(text.data);
+
+    close(fd);
+
+    /* of another batch; final.json has several names, and its id within */
+
+    for (i = 0; i < 2; i++) {
+        obj = i ? NGX_HTTP_BATCH_FINAL : NGX_HTTP_BATCH_PLAN;
+        batch_id_make(BATCH_ID_BATCH, id);
+        batch_id_make(BATCH_ID_BATCH, other);
+        ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_META, id, empty, 2,
+                                        log_) == NGX_OK
+           && ngx_http_batch_store_publish(NGX_HTTP_BATCH_META, other, empty,
+                                           2, log_) == NGX_OK
+           && ngx_http_batch_store_publish(obj, id, one, sizeof(one) - 1, log_)
+              == NGX_OK, "batches");
+        snprintf(path, sizeof(path), "cd %s/batches && cp %.2s/%s/%s %.2s/%s",
+                 (char *) help_dir.data, id + 6, id,
+                 i ? "final.json" : "plan.json", other + 6, other);
+        ok(system(path) == 0
+           && ngx_http_batch_store_read(obj, other, 100, &text, log_)
+              == (i ? NGX_OK : NGX_ERROR), "another batch's, %zu", i);
+        free(text.data);
+    }
+
+    batch_id_make(BATCH_ID_FILE, id);
+    shim_log_reset();
+    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, id, "x", 1, log_)
+       == NGX_ERROR && shim_logged(NGX_LOG_ALERT) == 1, "no JSON");
     ok(help_count("tmp", "") == 0, "nothing is left in tmp");
 }
 
@@ -309,6 +407,7 @@ main(int argc, char **argv)
     help_store(dir);
 
     test_publish();
+    test_sum();
     test_input();
     test_segments();
     test_walk();
