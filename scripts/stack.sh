@@ -7,7 +7,7 @@
 #     stack_down             stops what stack_up has started
 #
 # Also read: MOCK_ARGS (for the mock), STACK_WORKERS, STACK_API (lines for the
-# API's location), STACK_NGINX (the binary), STACK_SO (the module).
+# API's location), STACK_SERVER (for its server), STACK_NGINX (the binary), STACK_SO (the module).
 
 stack_pids=()
 
@@ -74,7 +74,7 @@ stack_conf() {
         -e "s|batch_redis  .*|batch_redis  unix:$dir/redis.sock;|" \
         -e "s|batch_store  .*|batch_store  $dir/store;|" \
         -e "s|server  127.0.0.1:8000;|server  $upstream;|" \
-        -e "s|listen  8080;|listen  127.0.0.1:$port;|" \
+        -e "s|listen  8080;|listen  127.0.0.1:$port;\n        ${STACK_SERVER:-}|" \
         -e "s|^\( *\)batch_api;|\1batch_api;\n\1${STACK_API:-}|" \
         "$ROOT/conf/nginx.conf" > "$dir/nginx.conf"
 }

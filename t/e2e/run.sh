@@ -71,9 +71,16 @@ esac
 trap 'stack_down' EXIT
 trap 'exit 1' INT TERM HUP
 
-port=$(free_ports 1)
+read -r port hook <<< "$(free_ports 2)"
 base=http://127.0.0.1:$port
 STACK_WORKERS=2
+
+# the SDKs listen there for webhooks, and check them; in the other tests nobody
+# does
+
+secret=whsec_$(head -c 24 /dev/urandom | base64)
+STACK_API="batch_webhook /batch-webhook secret=$secret;"
+STACK_SERVER="location = /batch-webhook { internal; proxy_pass http://127.0.0.1:$hook; }"
 MOCK_ARGS="-d 5"
 stack_up "$dir" "$port"
 rc=0
@@ -82,11 +89,12 @@ rc=0
 
 case $what in
     node)
-        timeout 120 node "$BUILD/e2e/sdk.mjs" "$base/v1" "$dir/files" || rc=$?
+        timeout 120 node "$BUILD/e2e/sdk.mjs" "$base/v1" "$dir/files" "$hook" \
+            "$secret" || rc=$?
         ;;
     python)
         timeout 120 "$python" "$ROOT/t/e2e/sdk.py" "$base/v1" "$dir/files" \
-            || rc=$?
+            "$hook" "$secret" || rc=$?
         ;;
     seeds)
         timeout 120 "$ROOT/t/e2e/seeds.sh" "$base" "$dir/files" "$python" \

@@ -1,13 +1,15 @@
-// The official Node SDK against the module: sdk.mjs BASE_URL DIRECTORY
+// The official Node SDK against the module: sdk.mjs BASE_URL DIRECTORY PORT SECRET
 //
-// TAP on standard output.  The directory takes the files that are uploaded.
+// TAP on standard output.  The directory takes the files that are uploaded; the
+// module's webhooks come to the port of 127.0.0.1, signed with the secret.
 
 import crypto from 'node:crypto';
 import fs from 'node:fs';
+import http from 'node:http';
 import path from 'node:path';
 import OpenAI, { toFile } from 'openai';
 
-const [baseURL, dir] = process.argv.slice(2);
+const [baseURL, dir, port, secret] = process.argv.slice(2);
 
 // without retries, so that every error is seen
 const client = new OpenAI({ baseURL, apiKey: 'e2e', maxRetries: 0 });
@@ -305,9 +307,53 @@ async function cancel() {
 }
 
 
+const came = [];
+
+const receiver = http.createServer((request, answer) => {
+    let body = '';
+
+    request.setEncoding('utf8');
+    request.on('data', (piece) => { body += piece; });
+    request.on('end', () => {
+        came.push({ body, headers: request.headers });
+        answer.writeHead(204).end();
+    });
+}).listen(Number(port), '127.0.0.1');
+
+
+async function webhook(id) {
+    for (let i = 0; i < 600; i++) {
+        for (const { body, headers } of came) {
+            const event = await client.webhooks.unwrap(body, headers, secret);
+            if (event.data.id === id) return { event, body, headers };
+        }
+        await new Promise((done) => setTimeout(done, 50));
+    }
+    throw new Error(`no webhook of ${id}`);
+}
+
+
+async function webhooks(file) {
+    const batch = await finished((await create(file)).id);
+    const { event, body, headers } = await webhook(batch.id);
+
+    is(event.type, 'batch.completed', 'webhooks.unwrap');
+    is(event.created_at, batch.completed_at, 'its time');
+
+    try {
+        ok(false, 'another body', await client.webhooks.unwrap(
+            body.replace('completed', 'failed'), headers, secret));
+    } catch (e) {
+        ok(e instanceof OpenAI.InvalidWebhookSignatureError,
+           'webhooks.unwrap: another body', String(e));
+    }
+}
+
+
 try {
     const file = await files();
     await whole(file);
+    await webhooks(file);
     await errors();
     await uploads();
     await large();
@@ -317,5 +363,6 @@ try {
     ok(false, `no exception: ${e?.stack ?? e}`);
 }
 
+receiver.close();
 console.log(`1..${count}`);
 process.exit(failed ? 1 : 0);

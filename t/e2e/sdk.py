@@ -1,17 +1,22 @@
-"""The official Python SDK against the module: sdk.py BASE_URL DIRECTORY
+"""The official Python SDK against the module: sdk.py BASE_URL DIRECTORY PORT
+SECRET
 
-TAP on standard output.  The directory takes the files that are uploaded.
+TAP on standard output.  The directory takes the files that are uploaded; the
+module's webhooks come to the port of 127.0.0.1, signed with the secret.
 """
 
 import hashlib
+import http.server
 import json
 import os
+import queue
 import sys
+import threading
 import time
 
 import openai
 
-base, folder = sys.argv[1:3]
+base, folder, port, secret = sys.argv[1:5]
 client = openai.OpenAI(base_url=base, api_key="e2e", max_retries=0)
 count = failed = 0
 END = {"completed", "failed", "expired", "cancelled"}
@@ -59,6 +64,43 @@ def finished(batch):
 
 def upload(data, name="in.jsonl", **extra):
     return client.files.create(file=(name, data), purpose="batch", **extra)
+
+
+class Receiver(http.server.BaseHTTPRequestHandler):
+    came = queue.Queue()
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.came.put((body, dict(self.headers.items())))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+def webhook(batch):
+    """What the SDK makes of the webhook that tells of the batch."""
+    while True:
+        body, headers = Receiver.came.get(timeout=30)
+        event = client.webhooks.unwrap(body, headers, secret=secret)
+        if event.data.id == batch.id:
+            return event, body, headers
+
+
+def webhooks(done, failed):
+    event, body, headers = webhook(done)
+    ok(event.type == "batch.completed" and event.object == "event",
+       "webhooks.unwrap: batch.completed", event)
+    ok(event.created_at == done.completed_at, "its time", event)
+    event, _, _ = webhook(failed)
+    ok(event.type == "batch.failed", "webhooks.unwrap: batch.failed", event)
+    for name, b, s in (("body", body.replace(b"completed", b"failed"), secret),
+                       ("secret", body, "whsec_" + "A" * 32)):
+        try:
+            ok(False, name, client.webhooks.unwrap(b, headers, secret=s))
+        except openai.InvalidWebhookSignatureError as e:
+            ok(True, f"webhooks.unwrap: another {name}", e)
 
 
 def uploads():
@@ -165,6 +207,8 @@ def main():
     ok(bad.status == "failed" and bad.errors.data[0].line == 1,
        "a bad line is named", bad)
 
+    webhooks(done, bad)
+
     made = [create(file).id for _ in range(5)]
     seen = [b.id for b in client.batches.list(limit=2)]
     ok(set(made) <= set(seen) and len(seen) == len(set(seen)),
@@ -179,6 +223,9 @@ def main():
     refused(lambda: create(file, extra_body={"completion_window": "3 moons"}),
             openai.BadRequestError, "a window that does not exist")
 
+
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Receiver)
+threading.Thread(target=server.serve_forever, daemon=True).start()
 
 try:
     main()
