@@ -28,6 +28,8 @@
 #define NGX_HTTP_BATCH_ORDER_INPUT       0
 #define NGX_HTTP_BATCH_ORDER_COMPLETION  1
 
+#define NGX_HTTP_BATCH_FILE_TTL          2592000    /* s; batch_file_ttl */
+
 #define NGX_HTTP_BATCH_OPENAI            0
 #define NGX_HTTP_BATCH_IMPALA            1
 #define NGX_HTTP_BATCH_TENSORZERO        2

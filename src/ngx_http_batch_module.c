@@ -410,7 +410,8 @@ ngx_http_batch_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->max_requests, prev->max_requests, 50000);
     ngx_conf_merge_uint_value(conf->output_order, prev->output_order,
                               NGX_HTTP_BATCH_ORDER_INPUT);
-    ngx_conf_merge_sec_value(conf->file_ttl, prev->file_ttl, 2592000);
+    ngx_conf_merge_sec_value(conf->file_ttl, prev->file_ttl,
+                             NGX_HTTP_BATCH_FILE_TTL);
     ngx_conf_merge_ptr_value(conf->endpoints, prev->endpoints, NULL);
     ngx_conf_merge_uint_value(conf->dialect, prev->dialect,
                               NGX_HTTP_BATCH_OPENAI);

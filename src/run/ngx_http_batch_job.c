@@ -78,8 +78,6 @@ typedef struct {
 } ngx_http_batch_finalizing_t;
 
 
-static ngx_http_batch_loc_conf_t *ngx_http_batch_job_conf(const char *id,
-    ngx_log_t *log);
 static void ngx_http_batch_job_insert(ngx_http_batch_job_t *job);
 static ngx_int_t ngx_http_batch_job_validate(ngx_http_batch_job_t *job);
 static void ngx_http_batch_job_validate_run(void *ctx, ngx_log_t *log);
@@ -234,45 +232,6 @@ ngx_http_batch_job_end(ngx_http_batch_chunk_t *c)
 }
 
 
-/*
- * In a thread: the settings of the route that the batch came in by, which only
- * batch.json knows.  The configuration does not change under a worker.
- */
-
-static ngx_http_batch_loc_conf_t *
-ngx_http_batch_job_conf(const char *id, ngx_log_t *log)
-{
-    json_t                      *root;
-    ngx_str_t                    text;
-    ngx_uint_t                   n;
-    ngx_http_batch_meta_t        meta;
-    ngx_http_batch_loc_conf_t   *blcf, **routes;
-
-    blcf = NULL;
-
-    if (ngx_http_batch_store_read(NGX_HTTP_BATCH_META, id,
-                                  NGX_HTTP_BATCH_META_MAX, &text, log)
-        == NGX_OK)
-    {
-        if (ngx_http_batch_meta_decode(&meta, text.data, text.len, &root)
-            == NGX_OK)
-        {
-            blcf = ngx_http_batch_route(&meta.route, &n);
-            json_decref(root);
-        }
-
-        ngx_free(text.data);
-    }
-
-    if (blcf == NULL) {
-        routes = ngx_http_batch_conf->routes.elts;
-        blcf = routes[0];
-    }
-
-    return blcf;
-}
-
-
 static ngx_int_t
 ngx_http_batch_job_validate(ngx_http_batch_job_t *job)
 {
@@ -311,11 +270,17 @@ ngx_http_batch_job_validate_run(void *ctx, ngx_log_t *log)
         return;
     }
 
-    blcf = ngx_http_batch_job_conf(v->v.id, log);
+    blcf = ngx_http_batch_routed(v->v.id, log);
 
-    v->v.max_requests = blcf->max_requests;
-    v->v.max_file_size = blcf->max_file_size;
-    v->v.max_lines = blcf->quota ? blcf->quota->lines : 0;
+    if (blcf) {
+        v->v.max_requests = blcf->max_requests;
+        v->v.max_file_size = blcf->max_file_size;
+        v->v.max_lines = blcf->quota ? blcf->quota->lines : 0;
+
+    } else {
+        /* another location's limits would judge it wrongly, once and for all */
+        v->v.unrouted = 1;
+    }
 
     ngx_http_batch_validate(&v->v, log);
 }
@@ -425,6 +390,11 @@ ngx_http_batch_job_validated(ngx_http_batch_validating_t *v)
         job->tell = NGX_HTTP_BATCH_TELL_FINAL;
         break;
 
+    case NGX_HTTP_BATCH_UNROUTED:
+        ngx_http_batch_unrouted(job->run, &v->v.meta_text);
+
+        /* fall through */
+
     case NGX_HTTP_BATCH_TROUBLE:
         job->run->claim_after = ngx_current_msec + 2000;
         job->tell = NGX_HTTP_BATCH_TELL_NOTHING;
@@ -482,10 +452,12 @@ ngx_http_batch_job_finalize_run(void *ctx, ngx_log_t *log)
     ngx_http_batch_loc_conf_t  *blcf;
 
     if (f->f.lines == NULL) {
-        blcf = ngx_http_batch_job_conf(f->f.id, log);
+        blcf = ngx_http_batch_routed(f->f.id, log);
 
-        f->f.order = blcf->output_order;
-        f->f.file_ttl = blcf->file_ttl;
+        /* without its location, what there is is written all the same */
+
+        f->f.order = blcf ? blcf->output_order : NGX_HTTP_BATCH_ORDER_INPUT;
+        f->f.file_ttl = blcf ? blcf->file_ttl : NGX_HTTP_BATCH_FILE_TTL;
     }
 
     ngx_http_batch_finalize(&f->f, log);

@@ -11,6 +11,7 @@
  *   attempt    fake request, subrequest; capture: the filters, the variables
  *   answer     what the line's output is: captured body -> finished line;
  *              spool: the front of a large one
+ *   routed     settings of the location that a batch came in by
  *   job        validation and finalizing; sweep: what has expired
  */
 
@@ -101,6 +102,8 @@ struct ngx_http_batch_run_s {
     ngx_uint_t                    starved;        /* of a job, all are taken */
     ngx_uint_t                    claiming;
     ngx_uint_t                    idle;           /* ... with no chunk here */
+    ngx_uint_t                    unrouted;       /* that its location is gone
+                                                     was said */
     ngx_uint_t                    jobs;           /* ... with room for a job */
     ngx_uint_t                    job;            /* a job is under way */
     ngx_uint_t                    nchunks;        /* held by this worker */
@@ -366,6 +369,13 @@ void ngx_http_batch_budget_outcome(ngx_http_batch_run_t *run,
 ngx_uint_t ngx_http_batch_budget_broken(ngx_http_batch_run_t *run);
 /* 1 once the worker was told to quit */
 ngx_uint_t ngx_http_batch_dispatch_leaving(void);
+
+/* routed: in a thread: the settings of the location that the batch came in by,
+ * as they are now; NULL: there is none, or batch.json cannot be read */
+ngx_http_batch_loc_conf_t *ngx_http_batch_routed(const char *id,
+    ngx_log_t *log);
+/* says so, once; text: batch.json */
+void ngx_http_batch_unrouted(ngx_http_batch_run_t *run, const ngx_str_t *text);
 
 /* runs */
 extern ngx_queue_t  ngx_http_batch_runs;

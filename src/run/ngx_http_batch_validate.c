@@ -75,7 +75,10 @@ ngx_http_batch_validate(ngx_http_batch_validate_t *v, ngx_log_t *log)
     known = 0;
     v->rc = ngx_http_batch_validate_known(v, log, &known);
 
-    if (!known) {
+    if (!known && v->unrouted) {
+        v->rc = NGX_HTTP_BATCH_UNROUTED;
+
+    } else if (!known) {
         v->rc = ngx_http_batch_validate_input(v, &meta, log);
     }
 

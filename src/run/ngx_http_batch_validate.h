@@ -25,6 +25,7 @@ typedef enum {
     NGX_HTTP_BATCH_CANCELLED_EARLY,/* cancel.json is there: nothing done */
     NGX_HTTP_BATCH_ENDED,          /* final.json is there already */
     NGX_HTTP_BATCH_QUIT,           /* the worker leaves: nothing done */
+    NGX_HTTP_BATCH_UNROUTED,       /* limits are not known: nothing done */
     NGX_HTTP_BATCH_TROUBLE         /* disk trouble: try again later */
 } ngx_http_batch_validate_e;
 
@@ -38,6 +39,9 @@ typedef struct {
     ngx_uint_t                    over;            /* for _decide(): there is
                                                       no place for them */
     uint64_t                      used;            /* then: lines of others */
+    ngx_uint_t                    unrouted;        /* there is no location to
+                                                      have limits: what was
+                                                      decided before counts */
     int64_t                       created;         /* s; from batch.json */
 
     /* out; the caller frees plan with ngx_http_batch_plan_free() and final.data
