@@ -243,3 +243,72 @@ is(run_batch(jsonl(3))->{status}, 'completed', 'nginx goes on');
 runtime error:
 --- no_shutdown_error_log
 open socket
+
+
+=== TEST 4: row 68: the input of a batch that runs
+--- concurrency
+300
+--- flow
+my %input = (
+    'a line that is none any more' => [qr/is not what was validated/,
+        sub { BatchDamage::flip($_[0], 2400) }],
+    'two lines in one' => [qr/is not what was validated/, sub {
+        my $s = slurp($_[0]);
+        $s =~ s/^((?:.*\n){11}.*)\n/$1 /;
+        BatchDamage::bytes($_[0], $s) }],
+    'cut' => [qr/the input of \S+ is shorter than/, sub { truncate $_[0], 1500 }],
+    '0 bytes' => [qr/the input of \S+ is shorter than/,
+                  sub { BatchDamage::bytes($_[0], '') }],
+    'gone' => [qr/has a plan and no input/, sub { unlink $_[0] }],
+    'a symlink' => [qr/"input" failed/, \&BatchDamage::link_out],
+    'a directory' => [qr/"input" is no regular file/,
+                      sub { unlink $_[0]; mkdir $_[0] }]);
+my @how = sort keys %input;
+my %id = map { $_ => BatchDamage::half() } @how;
+
+nginx_stop('KILL');
+
+for my $how (@how) {
+    my $path = BatchDamage::dir_of($id{$how}) . '/input';
+
+    BatchDamage::heal($id{$how});
+    $input{$how}[1]->($path);
+}
+
+ok(nginx_start(), 'nginx starts');
+ok(wait_ready(), 'and is ready');
+
+for my $how (@how) {
+    BatchDamage::alert("row 68: input, $how", qr/\[alert\].*$input{$how}[0]/);
+}
+
+is(run_batch(jsonl(3))->{status}, 'completed', 'other batches go on');
+
+# what the operator is told to do: what was answered is there, each line once; that no
+# custom_id is known of is null
+
+for my $how (@how) {
+    is(cancel_batch($id{$how})->{status}, 200, "row 68: input, $how: cancel");
+}
+
+for my $how (@how) {
+    my $b = wait_batch($id{$how}, timeout => 60);
+    my @ids = map { $_->{custom_id} // 'null' } output_lines($b),
+                                                error_lines($b);
+    my $n = $b->{request_counts}{completed};
+    my %once = map { $_ => 1 } grep { $_ ne 'null' } @ids;
+
+    is($b->{status}, 'cancelled', "row 68: input, $how: it ends");
+    is(scalar(@ids), 20, "row 68: input, $how: as many lines");
+    is(scalar(keys %once), scalar(grep { $_ ne 'null' } @ids),
+       "row 68: input, $how: none twice");
+    cmp_ok($n, '>=', 10, "row 68: input, $how: what was answered counts");
+    is(scalar(output_lines($b)), $n, "row 68: input, $how: and is there");
+}
+
+BatchDamage::outside();
+--- no_error_log
+[emerg]
+runtime error:
+--- no_shutdown_error_log
+open socket

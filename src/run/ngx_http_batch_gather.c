@@ -25,6 +25,8 @@ static ngx_int_t ngx_http_batch_gather_early(ngx_http_batch_gather_t *g,
     batch_pick_t *picks, size_t n);
 static ngx_int_t ngx_http_batch_gather_lines(ngx_http_batch_gather_t *g,
     batch_pick_t *picks, size_t n);
+static ngx_int_t ngx_http_batch_gather_blind(ngx_http_batch_gather_t *g,
+    batch_pick_t *picks, size_t n);
 static ngx_int_t ngx_http_batch_gather_line(ngx_http_batch_gather_t *g,
     ngx_http_batch_lines_t *l, batch_pick_t *pick);
 
@@ -267,19 +269,11 @@ ngx_http_batch_gather_rest(ngx_http_batch_gather_t *g, uint32_t chunk,
     size_t                               npicks;
     ngx_int_t                            rc;
     batch_pick_t                        *picks;
+    ngx_http_batch_tally_t               mark;
     const ngx_http_batch_plan_chunk_t   *c;
 
     g->chunk = chunk;
     c = &g->plan->chunks[chunk];
-
-    if (g->input == NGX_INVALID_FILE) {
-
-        g->input = ngx_http_batch_store_open(NGX_HTTP_BATCH_INPUT, g->id,
-                                             g->log);
-        if (g->input == NGX_INVALID_FILE) {
-            return NGX_ERROR;
-        }
-    }
 
     if (ngx_http_batch_scan(g->id, chunk, epochs, n, c->first_line,
                             ngx_http_batch_gather_end(g), &picks, NULL,
@@ -295,8 +289,15 @@ ngx_http_batch_gather_rest(ngx_http_batch_gather_t *g, uint32_t chunk,
         rc = ngx_http_batch_gather_early(g, picks, npicks);
     }
 
+    ngx_http_batch_result_mark(g->result, &mark);
+
     if (rc == NGX_OK) {
         rc = ngx_http_batch_gather_lines(g, picks, npicks);
+    }
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_batch_result_rollback(g->result, &mark);
+        rc = ngx_http_batch_gather_blind(g, picks, npicks);
     }
 
     free(picks);
@@ -340,6 +341,28 @@ ngx_http_batch_gather_early(ngx_http_batch_gather_t *g, batch_pick_t *picks,
 }
 
 
+/* NGX_OK; NGX_DECLINED: there is none that could be read, ever */
+
+static ngx_int_t
+ngx_http_batch_gather_input(ngx_http_batch_gather_t *g)
+{
+    if (g->input != NGX_INVALID_FILE) {
+        return NGX_OK;
+    }
+
+    g->input = ngx_http_batch_store_open(NGX_HTTP_BATCH_INPUT, g->id, g->log);
+
+    if (g->input != NGX_INVALID_FILE) {
+        return NGX_OK;
+    }
+
+    return (ngx_errno == NGX_ENOENT || ngx_http_batch_store_damaged())
+           ? NGX_DECLINED : NGX_ERROR;
+}
+
+
+/* NGX_DECLINED: the input is not what was planned */
+
 static ngx_int_t
 ngx_http_batch_gather_lines(ngx_http_batch_gather_t *g, batch_pick_t *picks,
     size_t n)
@@ -353,12 +376,18 @@ ngx_http_batch_gather_lines(ngx_http_batch_gather_t *g, batch_pick_t *picks,
 
     c = &g->plan->chunks[g->chunk];
 
+    rc = ngx_http_batch_gather_input(g);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
     if (ngx_http_batch_lines_init(&l, g->input, c->offset,
                                   c->offset + c->length, c->first_line,
                                   NGX_HTTP_BATCH_LINE_MAX, g->log)
         != NGX_OK)
     {
-        return NGX_ERROR;
+        return l.cut ? NGX_DECLINED : NGX_ERROR;
     }
 
     count = 0;
@@ -392,18 +421,70 @@ ngx_http_batch_gather_lines(ngx_http_batch_gather_t *g, batch_pick_t *picks,
 
     ngx_http_batch_lines_free(&l);
 
-    if (rc == NGX_DONE && count == c->count) {
-        return NGX_OK;
+    if (rc == NGX_DONE) {
+        return (count == c->count) ? NGX_OK : NGX_DECLINED;
     }
 
-    if (rc == NGX_DONE || rc == NGX_DECLINED) {
-        ngx_log_error(NGX_LOG_ALERT, g->log, 0,
-                      "batch %s: chunk %uD of the input is not as planned",
-                      g->id, g->chunk);
+    return (rc == NGX_ERROR && l.cut) ? NGX_DECLINED : rc;
+}
+
+
+/*
+ * The input cannot tell which lines the chunk had: what was answered is there
+ * all the same, and who has cancelled the batch, as he was told to, sees it
+ * end.  The rest has no custom_id.
+ */
+
+static ngx_int_t
+ngx_http_batch_gather_blind(ngx_http_batch_gather_t *g, batch_pick_t *picks,
+    size_t n)
+{
+    size_t                    i;
+    uint32_t                  left;
+    ngx_int_t                 rc;
+    static const batch_str_t  none = batch_string("null");
+
+    if (ngx_http_batch_store_exists(NGX_HTTP_BATCH_FINAL, g->id, g->log) != 0)
+    {
+        /* another finalizer has ended it, and removed the input */
         return NGX_ERROR;
     }
 
-    return rc;
+    ngx_log_error(NGX_LOG_ALERT, g->log, 0,
+                  "batch %s: chunk %uD of the input is not as planned: what of"
+                  " it was not answered gets no custom_id", g->id, g->chunk);
+
+    left = g->plan->chunks[g->chunk].count;
+
+    for (i = 0; i < n && left; i++) {
+
+        if (picks[i].kind == 0) {
+            continue;
+        }
+
+        rc = NGX_OK;
+
+        if (g->order != NGX_HTTP_BATCH_ORDER_COMPLETION) {
+            rc = ngx_http_batch_gather_picks(g, &picks[i], 1);
+        }
+
+        if (rc == NGX_OK) {
+            left--;
+
+        } else if (rc != NGX_DECLINED) {
+            return rc;
+        }
+    }
+
+    while (left--) {
+        rc = ngx_http_batch_result_fill(g->result, &none, g->target);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_OK;
 }
 
 
@@ -434,7 +515,7 @@ ngx_http_batch_gather_line(ngx_http_batch_gather_t *g,
         ngx_log_error(NGX_LOG_ALERT, g->log, 0,
                       "batch %s: line %uL was valid and is not", g->id,
                       l->number);
-        return NGX_ERROR;
+        return NGX_DECLINED;
     }
 
     return ngx_http_batch_result_fill(g->result, &line.custom_id, g->target);

@@ -315,8 +315,8 @@ ngx_http_batch_hook_due(ngx_http_batch_hook_task_t *t, ngx_log_t *log)
     rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_META, t->id,
                                    NGX_HTTP_BATCH_MANIFEST_MAX, &text, log);
     if (rc != NGX_OK) {
-        return rc == NGX_DECLINED ? NGX_HTTP_BATCH_HOOK_OVER
-                                  : NGX_HTTP_BATCH_HOOK_TROUBLE;
+        return (rc == NGX_DECLINED || ngx_http_batch_store_damaged())
+               ? NGX_HTTP_BATCH_HOOK_OVER : NGX_HTTP_BATCH_HOOK_TROUBLE;
     }
 
     rc = ngx_http_batch_meta_decode(&meta, text.data, text.len, &t->root);

@@ -141,6 +141,7 @@ ngx_http_batch_lines_fill(ngx_http_batch_lines_t *l)
     case NGX_DECLINED:
         ngx_log_error(NGX_LOG_ALERT, l->log, 0,
                       "batch: the input is shorter than %O", off + n);
+        l->cut = 1;
         return NGX_ERROR;
 
     default:

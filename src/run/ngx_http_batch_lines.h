@@ -17,6 +17,7 @@ typedef struct {
     size_t         len;
     off_t          offset;       /* of the line in the file */
     uint64_t       number;       /* physical, 1-based in the file */
+    ngx_uint_t     cut;          /* with an error: the file ends too early */
 
     /* private */
     ngx_fd_t       fd;

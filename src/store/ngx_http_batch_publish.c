@@ -602,7 +602,7 @@ ngx_http_batch_store_open(ngx_http_batch_obj_e obj, const char *id,
                       "batch store: \"%s\" is no regular file", name);
         (void) ngx_close_file(fd);
         fd = NGX_INVALID_FILE;
-        ngx_set_errno(EINVAL);
+        ngx_set_errno(EBADMSG);
     }
 
     err = ngx_errno;
