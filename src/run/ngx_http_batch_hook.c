@@ -213,6 +213,10 @@ ngx_http_batch_hook_claimed(void *data, ngx_int_t rc,
         item = &res->items[i];
 
         if (!batch_id_check(BATCH_ID_BATCH, item->data, item->len)) {
+            /* not of our making; hiredis' strings end with a NUL */
+            (void) ngx_http_batch_index_hook_set((char *) item->data,
+                                                 NGX_HTTP_BATCH_HOOK_GONE,
+                                                 NULL, NULL);
             continue;
         }
 
@@ -533,7 +537,9 @@ ngx_http_batch_hook_pause(ngx_http_batch_hook_t *h)
 
     age = (batch_clock_sec() - h->ended_at) * 1000;
 
-    pause = ngx_max(age, NGX_HTTP_BATCH_HOOK_PAUSE);
+    /* the clock may have been set back since */
+
+    pause = ngx_max(age < 0 ? -age : age, NGX_HTTP_BATCH_HOOK_PAUSE);
     pause = ngx_min(pause, NGX_HTTP_BATCH_HOOK_LONGEST);
     pause = pause / 2 + ngx_random() % (pause / 2 + 1);
 
