@@ -414,7 +414,20 @@ ngx_http_batch_dispatch_wants(ngx_http_batch_run_t *run)
     }
 
     if (run->nchunks == 0) {
+
+        if (run->unplanned
+            && ngx_http_batch_jobs_free() <= ngx_http_batch_nclaims)
+        {
+            /* there is no use in asking; who plans it tells */
+            run->starved = 1;
+            return 0;
+        }
+
         return ngx_http_batch_slot->chunks < NGX_HTTP_BATCH_CHUNKS * 2;
+    }
+
+    if (run->planned && run->nchunks >= run->planned) {
+        return 0;
     }
 
     if (run->stop || run->conf == NULL
@@ -506,6 +519,11 @@ ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
         return;
 
     default: /* NGX_HTTP_BATCH_CLAIM_NONE */
+
+        if (!run->hurried) {
+            run->unplanned = (res->status == BATCH_VALIDATING);
+        }
+
         ngx_http_batch_run_pause(run);
 
         if (!run->jobs && run->idle) {

@@ -675,8 +675,12 @@ ngx_http_batch_job_told(void *data, ngx_int_t rc,
             ngx_http_batch_run_hurry(run);
         }
 
-        if (job->tell == NGX_HTTP_BATCH_TELL_PLANNED && job->nchunks > 1) {
-            ngx_http_batch_slots_tell();
+        if (job->tell == NGX_HTTP_BATCH_TELL_PLANNED) {
+            run->planned = job->nchunks;
+
+            if (job->nchunks > 1) {
+                ngx_http_batch_slots_tell();
+            }
         }
 
         if (job->tell == NGX_HTTP_BATCH_TELL_FINAL) {

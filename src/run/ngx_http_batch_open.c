@@ -388,6 +388,7 @@ ngx_http_batch_chunk_adopt(ngx_http_batch_run_t *run, ngx_http_batch_open_t *o)
     run->root = o->root;
     run->meta = o->meta;
     run->plan = o->plan;
+    run->planned = o->plan.nchunks;
 
     blcf = ngx_http_batch_route(&run->meta.route, &run->route);
 

@@ -95,11 +95,14 @@ struct ngx_http_batch_run_s {
     ngx_msec_t                    stop_at;
 
     ngx_uint_t                    seen;           /* in the last active list */
+    ngx_uint_t                    known;          /* named before */
     ngx_msec_t                    claim_after;    /* nothing free before */
     ngx_msec_t                    claimed_at;     /* the last claim was sent */
     ngx_uint_t                    pauses;         /* claims in vain, in a row */
     ngx_uint_t                    hurried;        /* since the claim was sent */
     ngx_uint_t                    starved;        /* of a job, all are taken */
+    ngx_uint_t                    unplanned;      /* as far as is known: only a
+                                                     job can do anything */
     ngx_uint_t                    claiming;
     ngx_uint_t                    idle;           /* ... with no chunk here */
     ngx_uint_t                    unrouted;       /* that its location is gone
@@ -107,6 +110,8 @@ struct ngx_http_batch_run_s {
     ngx_uint_t                    jobs;           /* ... with room for a job */
     ngx_uint_t                    job;            /* a job is under way */
     ngx_uint_t                    nchunks;        /* held by this worker */
+    uint32_t                      planned;        /* chunks of the batch, 0 = not
+                                                     known */
     ngx_uint_t                    starts;         /* of lines, in this tick */
     ngx_uint_t                    pace;           /* and in the one before */
     ngx_uint_t                    round;          /* that it got lines in */

@@ -137,6 +137,7 @@ ngx_http_batch_runs_polled(void *data, ngx_int_t rc,
 
         if (run) {
             run->seen = 1;
+            run->known = 1;
         }
     }
 
@@ -216,6 +217,7 @@ static void
 ngx_http_batch_runs_changed(const char *id)
 {
     ngx_str_t                s;
+    ngx_uint_t               known;
     ngx_queue_t             *q, *next;
     ngx_http_batch_run_t    *run;
     ngx_http_batch_chunk_t  *c;
@@ -228,6 +230,8 @@ ngx_http_batch_runs_changed(const char *id)
         return;
     }
 
+    known = run->known;
+    run->known = 1;
     run->seen = 1;
 
     for (q = ngx_queue_head(&ngx_http_batch_chunks);
@@ -246,6 +250,10 @@ ngx_http_batch_runs_changed(const char *id)
     }
 
     ngx_http_batch_run_hurry(run);
+
+    /* a batch that nobody knew has just been created */
+
+    run->unplanned = !known;
 }
 
 
@@ -255,6 +263,7 @@ ngx_http_batch_run_hurry(ngx_http_batch_run_t *run)
     run->claim_after = ngx_current_msec;
     run->pauses = 0;
     run->starved = 0;
+    run->unplanned = 0;
     run->hurried = run->claiming;
 
     ngx_http_batch_dispatch_wake();
@@ -291,6 +300,7 @@ ngx_http_batch_run_over(ngx_http_batch_run_t *run)
 void
 ngx_http_batch_runs_feed(ngx_uint_t n)
 {
+    ngx_uint_t             unplanned;
     ngx_queue_t           *q;
     ngx_http_batch_run_t  *run;
 
@@ -301,7 +311,11 @@ ngx_http_batch_runs_feed(ngx_uint_t n)
         run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
 
         if (run->starved) {
+            unplanned = run->unplanned;
+
             ngx_http_batch_run_hurry(run);
+
+            run->unplanned = unplanned;
             n--;
         }
     }
