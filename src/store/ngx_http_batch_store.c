@@ -24,6 +24,28 @@ ngx_fd_t  ngx_http_batch_dirs[NGX_HTTP_BATCH_DIR_N] = {
     NGX_INVALID_FILE
 };
 
+/* begun and ended count the syncs of a room; one runs at a time */
+
+typedef struct {
+    pthread_mutex_t   mutex;
+    pthread_cond_t    cond;
+    uint64_t          begun;
+    uint64_t          ended;
+    uint64_t          failed;      /* the last that did */
+    ngx_err_t         err;
+} ngx_http_batch_room_sync_t;
+
+#define ngx_http_batch_room_sync                                              \
+    { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0, 0 }
+
+static ngx_http_batch_room_sync_t
+    ngx_http_batch_room_syncs[NGX_HTTP_BATCH_DIR_N] =
+{
+    ngx_http_batch_room_sync, ngx_http_batch_room_sync,
+    ngx_http_batch_room_sync, ngx_http_batch_room_sync,
+    ngx_http_batch_room_sync
+};
+
 /*
  * Shards whose entry in their room this process knows to be durable.  A shard
  * that another process has just made may not be synced yet, so the first use
@@ -81,6 +103,74 @@ int
 ngx_http_batch_disk_sync_dir(ngx_fd_t dir)
 {
     return fsync(dir);
+}
+
+
+/*
+ * The same for a room, in which many threads make shards at once: whoever comes
+ * while a sync runs shares the next one with all who do.  Those who shared one
+ * that failed have failed, too.
+ */
+
+static int
+ngx_http_batch_disk_sync_room(ngx_fd_t dir)
+{
+    int                          rc;
+    uint64_t                     mine;
+    ngx_err_t                    err;
+    ngx_uint_t                   i;
+    ngx_http_batch_room_sync_t  *s;
+
+    for (i = 0; i < NGX_HTTP_BATCH_DIR_N - 1; i++) {
+        if (ngx_http_batch_dirs[i] == dir) {
+            break;
+        }
+    }
+
+    s = &ngx_http_batch_room_syncs[i];
+
+    (void) pthread_mutex_lock(&s->mutex);
+
+    mine = s->begun + 1;
+
+    while (s->ended < mine) {
+
+        if (s->ended < s->begun) {
+            (void) pthread_cond_wait(&s->cond, &s->mutex);
+            continue;
+        }
+
+        s->begun++;
+
+        (void) pthread_mutex_unlock(&s->mutex);
+
+        rc = ngx_http_batch_disk_sync_dir(dir);
+        err = ngx_errno;
+
+        (void) pthread_mutex_lock(&s->mutex);
+
+        s->ended++;
+
+        if (rc == -1) {
+            s->failed = s->ended;
+            s->err = err;
+        }
+
+        (void) pthread_cond_broadcast(&s->cond);
+    }
+
+    /* a later one may have failed meanwhile: then nobody knows */
+
+    rc = 0;
+
+    if (s->failed >= mine) {
+        ngx_set_errno(s->err);
+        rc = -1;
+    }
+
+    (void) pthread_mutex_unlock(&s->mutex);
+
+    return rc;
 }
 
 
@@ -203,6 +293,7 @@ static ngx_fd_t
 ngx_http_batch_disk_subdir(ngx_fd_t dir, const char *name, ngx_uint_t make,
     u_char *known, ngx_log_t *log)
 {
+    int         rc;
     ngx_fd_t    fd;
     ngx_uint_t  made;
 
@@ -218,7 +309,14 @@ ngx_http_batch_disk_subdir(ngx_fd_t dir, const char *name, ngx_uint_t make,
             return NGX_INVALID_FILE;
         }
 
-        if ((made || known) && ngx_http_batch_disk_sync_dir(dir) == -1) {
+        if (known) {
+            rc = ngx_http_batch_disk_sync_room(dir);
+
+        } else {
+            rc = made ? ngx_http_batch_disk_sync_dir(dir) : 0;
+        }
+
+        if (rc == -1) {
             ngx_http_batch_disk_error(log, "fsync() of the directory of",
                                       name);
             return NGX_INVALID_FILE;
