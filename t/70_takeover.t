@@ -4,6 +4,48 @@ use lib 't/lib';
 use BatchTest;
 use Test::Nginx::Socket 'no_plan';
 
+# A worker that has lines is stopped until its leases have run out, and what was
+# its has been done by the other one.  Then it goes on.
+
+sub sleeper {
+    my ($meanwhile) = @_;
+    my $n = 120;
+    my $f = upload(jsonl($n, mock => 'slow=100'));
+    my $b = create_batch($f->{json}{id})->{json};
+
+    my $sleeper;
+    Test::More::ok(wait_until(sub {
+        my $s = api('GET', '/batch-status')->{json};
+        ($sleeper) = map { $_->{pid} }
+                     grep { $_->{inflight} && $_->{chunks}
+                            && $_->{pid} != $s->{pid} } @{ $s->{processes} };
+        return $sleeper;
+    }, 20), 'one that has lines');
+
+    kill 'STOP', $sleeper;
+    Test::More::ok(wait_until(sub {
+        slurp("/proc/$sleeper/stat") =~ /^\d+ \(.*\) T/ }, 10), 'it sleeps');
+
+    $meanwhile->();
+
+    my $process = sub {
+        my $s = api('GET', '/batch-status')->{json};
+        return (grep { $_->{pid} == $sleeper } @{ $s->{processes} })[0];
+    };
+    my $attempts = $process->()->{attempts};
+
+    my $end = wait_batch($b->{id}, timeout => 60);
+    Test::More::is($end->{status}, 'completed', 'the other one has done it'
+                   . ' all, even if all of the limit was in the hands of the sleeper');
+    Test::More::is($end->{request_counts}{completed}, $n, 'all lines');
+
+    kill 'CONT', $sleeper;
+    Test::More::ok(wait_until(sub { !$process->()->{chunks} }, 30),
+                   'it has given up what it held');
+    Test::More::is($process->()->{attempts}, $attempts,
+                   'and has sent nothing for it');
+}
+
 no_long_string();
 run_tests();
 
@@ -68,35 +110,13 @@ runtime error:
 --- concurrency
 8
 --- flow
-my $n = 120;
-my $f = upload(jsonl($n, mock => 'slow=100'));
-my $b = create_batch($f->{json}{id})->{json};
+main::sleeper(sub { });
 
-my $sleeper;
-ok(wait_until(sub {
-    my $s = api('GET', '/batch-status')->{json};
-    ($sleeper) = map { $_->{pid} }
-                 grep { $_->{inflight} && $_->{chunks}
-                        && $_->{pid} != $s->{pid} } @{ $s->{processes} };
-    return $sleeper;
-}, 20), 'one that has lines');
 
-kill 'STOP', $sleeper;
-ok(wait_until(sub { slurp("/proc/$sleeper/stat") =~ /^\d+ \(.*\) T/ }, 10),
-   'it sleeps');
+=== TEST 3: nor does one that wakes up without its link to Redis
+--- concurrency
+8
+--- flow
+# Redis is there all the time, and the other worker knows
 
-my $process = sub {
-    my $s = api('GET', '/batch-status')->{json};
-    return (grep { $_->{pid} == $sleeper } @{ $s->{processes} })[0];
-};
-my $attempts = $process->()->{attempts};
-
-my $end = wait_batch($b->{id}, timeout => 60);
-is($end->{status}, 'completed', 'the other one has done it all,'
-   . ' even if all of the limit was in the hands of the sleeper');
-is($end->{request_counts}{completed}, $n, 'all lines');
-
-kill 'CONT', $sleeper;
-ok(wait_until(sub { !$process->()->{chunks} }, 30),
-   'it has given up what it held');
-is($process->()->{attempts}, $attempts, 'and has sent nothing for it');
+main::sleeper(sub { redis('CLIENT', 'KILL', 'TYPE', 'normal') });

@@ -28,6 +28,10 @@ static void ngx_http_batch_chunk_close_done(void *ctx, ngx_log_t *log);
 
 ngx_queue_t  ngx_http_batch_chunks;
 
+static ngx_msec_t  ngx_http_batch_chunk_seen;      /* awake, last */
+static ngx_msec_t  ngx_http_batch_chunk_woken;     /* if it has slept: since */
+static ngx_uint_t  ngx_http_batch_chunk_slept;
+
 
 uint32_t
 ngx_http_batch_chunk_left(ngx_http_batch_chunk_t *c)
@@ -45,17 +49,56 @@ ngx_http_batch_chunk_left(ngx_http_batch_chunk_t *c)
 
 
 /*
- * A worker that was stopped for a while wakes up with chunks that may be
- * another's by now: with Redis there, no line is sent on a lease that may have
- * run out.  Without Redis nobody else can claim it either.
+ * A worker may be stopped anywhere, also in the midst of a turn of the event
+ * loop: so the time is taken anew, nginx's is that of the turn's beginning.
+ * The beat comes 20 times a second; where there was none for so long, the
+ * worker has slept.
+ */
+
+void
+ngx_http_batch_chunk_awake(void)
+{
+    ngx_msec_t  now;
+
+    ngx_time_update();
+
+    now = ngx_current_msec;
+
+    if (ngx_http_batch_chunk_seen
+        && now - ngx_http_batch_chunk_seen >= NGX_HTTP_BATCH_LEASE / 2)
+    {
+        ngx_http_batch_chunk_slept = 1;
+        ngx_http_batch_chunk_woken = now;
+    }
+
+    ngx_http_batch_chunk_seen = now;
+}
+
+
+/*
+ * Whoever has slept wakes up with chunks that may be another's by now: no line
+ * is sent on a lease that may have run out.  Without Redis nobody else can
+ * claim it either; but that our link is down says nothing about Redis if it was
+ * we who did not answer.
  */
 
 ngx_uint_t
 ngx_http_batch_chunk_stale(ngx_http_batch_chunk_t *c)
 {
-    return c->lost
-           || (ngx_http_batch_slot->redis
-               && ngx_current_msec - c->leased_at >= NGX_HTTP_BATCH_LEASE);
+    if (c->lost) {
+        return 1;
+    }
+
+    ngx_http_batch_chunk_awake();
+
+    if (ngx_current_msec - c->leased_at < NGX_HTTP_BATCH_LEASE) {
+        return 0;
+    }
+
+    return ngx_http_batch_slot->redis
+           || (ngx_http_batch_chunk_slept
+               && (ngx_msec_int_t) (ngx_http_batch_chunk_woken - c->leased_at)
+                  > 0);
 }
 
 

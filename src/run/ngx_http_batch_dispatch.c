@@ -159,6 +159,7 @@ ngx_http_batch_dispatch_beat(void)
     ngx_queue_t             *q, *next;
     ngx_http_batch_chunk_t  *c;
 
+    ngx_http_batch_chunk_awake();
     ngx_http_batch_slots_beat();
     ngx_http_batch_runs_tick();
 

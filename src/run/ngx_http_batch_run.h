@@ -424,6 +424,8 @@ void ngx_http_batch_chunk_open(ngx_http_batch_run_t *run, uint32_t chunk,
  * (none now), NGX_ERROR (no memory now) */
 ngx_int_t ngx_http_batch_chunk_start(ngx_http_batch_chunk_t *c);
 /* 1: the lease is lost, or may be */
+/* takes the time anew; a gap between two calls means that the worker slept */
+void ngx_http_batch_chunk_awake(void);
 ngx_uint_t ngx_http_batch_chunk_stale(ngx_http_batch_chunk_t *c);
 /* requests not yet started */
 uint32_t ngx_http_batch_chunk_left(ngx_http_batch_chunk_t *c);
