@@ -19,6 +19,7 @@ our %Name = (
     'go-02' => "a \"quoted\" \x{e9}.jsonl",
     'go-03' => 'anonymous_file',
     'java-04' => 'entr_e "1".jsonl',
+    'mono-02' => "entr\x{e9}e 1.jsonl",
     'node-02' => "entr\x{e9}e 1.jsonl",
     'node-04' => 'a "b" c.jsonl',
     'node4-01' => "entr\x{e9}e 1.jsonl",
@@ -28,6 +29,7 @@ our %Name = (
     'python-04' => 'a "b" c.jsonl',
     'requests-02' => "entr\x{e9}e 1.jsonl",
     'requests-03' => 'file',
+    'rubyfaraday-01' => "entr\x{e9}e 1.jsonl",
     'rubysdk-01' => 'a "b" c.jsonl',
 );
 our %Expires = map { $_ => 1 } qw(curl-06 curl-07 dotnet-02 java-02 node-02
