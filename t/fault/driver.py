@@ -118,7 +118,7 @@ class Driver:
                     self.counts[one.name] += 1
                     record = self.history.fault(one.name, time.time(),
                                                 one.excuses, one.late,
-                                                one.after)
+                                                one.after, one.sleeps)
                     heapq.heappush(queue, (now, number,
                                            one.run(self.cluster, rng), one,
                                            record))
@@ -195,6 +195,11 @@ class Driver:
 
         final.wait_until(lambda: not [cluster.kill(p)
                                       for p in cluster.heirs()], 20, 'the end')
+
+        # or it took away the children of the next run
+
+        cluster.reaper.ended.set()
+        cluster.reaper.join()
 
     def close(self, summary):
         history = self.history

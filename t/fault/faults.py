@@ -23,7 +23,7 @@ SETUPS = []
 
 class Fault:
     def __init__(self, run, excuses, weight, group, late, alone, after,
-                 nodes):
+                 nodes, sleeps):
         self.run = run
         self.name = run.__name__
         self.excuses = excuses
@@ -33,10 +33,11 @@ class Fault:
         self.alone = alone
         self.after = after
         self.nodes = nodes
+        self.sleeps = sleeps
 
 
 def fault(excuses=(), weight=1, group='', late=False, alone=False, after=3,
-          nodes=1):
+          nodes=1, sleeps=False):
     """
     excuses   what clients may see while it lasts: refused, cut, timeout,
               status:503, ...
@@ -47,12 +48,14 @@ def fault(excuses=(), weight=1, group='', late=False, alone=False, after=3,
     alone     not part of "all"
     after     s that clients may feel it behind its end
     nodes     needs so many
+    sleeps    a process is stopped: it feels the other faults of that time when
+              it wakes
     """
     def enter(run):
         name = run.__name__.rstrip('_')
         run.__name__ = name
         TABLE[name] = Fault(run, excuses, weight, group, late, alone,
-                            after, nodes)
+                            after, nodes, sleeps)
         return run
 
     return enter
@@ -87,7 +90,7 @@ def worker(c, rng):
 
 
 @fault(excuses=('cut', 'timeout'), weight=0.2, group='stop',
-       late=True)
+       late=True, sleeps=True)
 def stop(c, rng):
     """longer than a lease of 10 s: when it wakes, its chunks are others'"""
     pid = rng.choice(c.workers() or [0])
@@ -102,7 +105,7 @@ def stop(c, rng):
         c.kill(pid, signal.SIGCONT)
 
 
-@fault(excuses=('timeout',), weight=0.5, group='stop')
+@fault(excuses=('timeout',), weight=0.5, group='stop', sleeps=True)
 def pause(c, rng):
     pid = rng.choice(c.workers() or [0])
 

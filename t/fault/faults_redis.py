@@ -100,10 +100,13 @@ def client_kill(c, rng):
 @fault(excuses=('status:503',), weight=0.5, group='redis', late=True,
        after=LINK)
 def client_pause(c, rng):
-    """it answers nobody for longer than we wait (2 s)"""
-    ms = int(2500 + rng.random() * 3000)
-    c.redis('CLIENT', 'PAUSE', str(ms), 'ALL')
-    yield ms / 1000
+    """scripts wait for longer than we do (2 s)"""
+    c.redis('CLIENT', 'PAUSE', '3600000', 'WRITE')
+    yield 2.5 + rng.random() * 3
+
+    # by its own clock, which may have been set, it could last for an hour
+
+    c.redis('CLIENT', 'UNPAUSE')
 
 
 @fault(excuses=('status:503',), weight=0.5, group='redis', late=True,

@@ -6,6 +6,7 @@
 import collections
 import hashlib
 import json
+import math
 import threading
 
 TERMINAL = ('completed', 'failed', 'expired', 'cancelled')
@@ -45,10 +46,12 @@ class History:
 
     # --- faults --------------------------------------------------------------
 
-    def fault(self, name, begun, excuses=(), late=False, after=3):
+    def fault(self, name, begun, excuses=(), late=False, after=3,
+              sleeps=False):
         """from now on, until the caller sets "ended"; see faults.py"""
         record = {'name': name, 'begun': begun, 'ended': None,
-                  'excuses': set(excuses), 'late': late, 'after': after}
+                  'excuses': set(excuses), 'late': late, 'after': after,
+                  'sleeps': sleeps}
 
         with self.lock:
             self.faults.append(record)
@@ -58,8 +61,24 @@ class History:
     def excused(self, kind, begun, ended):
         """is there a fault that explains a failure in this time"""
         return any(kind in f['excuses'] and f['begun'] <= ended
-                   and (f['ended'] is None or begun <= f['ended'] + f['after'])
-                   for f in self.faults)
+                   and begun <= self.felt(f) for f in self.faults)
+
+    def felt(self, f):
+        """until when; by a process that was stopped, when it has woken up"""
+        if f['ended'] is None:
+            return math.inf
+
+        ends = [f['ended']]
+
+        for s in self.faults:
+            if s['sleeps'] and s['begun'] <= f['ended'] + f['after']:
+                if s['ended'] is None:
+                    return math.inf
+
+                if s['ended'] >= f['begun']:
+                    ends.append(s['ended'])
+
+        return max(ends) + f['after']
 
     def late(self, begun, ended):
         """may leases have been lost by workers that live: the latest fault
