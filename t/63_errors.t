@@ -171,9 +171,11 @@ is(fault_resynced(), 0, 'no sync is tried again');
 
 
 === TEST 5: a disk that stays broken for a while
+--- concurrency
+3
 --- flow
 my @ids = map { "req-$_" } 1 .. 30;
-my $b = create_batch(upload(jsonl(30, mock => 'slow=40'))->{json}{id})->{json};
+my $b = create_batch(upload(jsonl(30, mock => 'slow=200'))->{json}{id})->{json};
 wait_until(sub { get_batch($b->{id})->{request_counts}{completed} > 2 });
 fault(n => 1, sticky => 1, errno => 'EIO');
 ok(wait_until(sub { error_log_text() =~ /the store cannot be written, no line starts/ }, 20),

@@ -22,40 +22,8 @@ Test::Nginx::Util::add_block_preprocessor(sub {
 our $Unusable = qr{malformed|cannot[ ]be[ ]used|damaged|not[ ]readable
                    |could[ ]not[ ]be[ ]encoded|Cannot[ ]allocate[ ]memory}x;
 
-# tries one kind of request with each allocation; what is wrong
-
-sub refused {
-    my ($what, $request, $good) = @_;
-    my @wrong;
-
-    every_call(sub {
-        my $r = $request->();
-
-        if ($r->{status} == 200) {
-            return;
-        }
-
-        # JSON that does not parse for want of memory is taken for no JSON
-
-        if ($r->{status} == 400 && fault_name() eq 'json_loadb') {
-            return;
-        }
-
-        if ($r->{status} !~ /^(500|503)$/) {
-            push @wrong, "$what, " . fault_name() . ": $r->{status} $r->{body}";
-
-        } elsif (ref $r->{json} ne 'HASH'
-                 || ($r->{json}{error}{type} // '') ne 'server_error')
-        {
-            push @wrong, "$what, " . fault_name() . ": $r->{body}";
-        }
-    }, class => 'memory', what => $what);
-
-    my $r = $request->();
-    push @wrong, "$what afterwards: $r->{status} $r->{body}"
-        if $r->{status} != ($good // 200);
-
-    return @wrong;
+sub no_memory {
+    return refused(@_, class => 'memory');
 }
 
 no_long_string();
@@ -71,19 +39,19 @@ my ($before, $free) = (open_files(),
                        api('GET', '/batch-status')->{json}{connections_free});
 my @wrong;
 
-push @wrong, main::refused('files', sub { api('GET', '/v1/files') });
-push @wrong, main::refused('a file', sub { api('GET', "/v1/files/$file") });
-push @wrong, main::refused('its content', sub {
+push @wrong, main::no_memory('files', sub { api('GET', '/v1/files') });
+push @wrong, main::no_memory('a file', sub { api('GET', "/v1/files/$file") });
+push @wrong, main::no_memory('its content', sub {
     my $r = api('GET', "/v1/files/$file/content");
     $r->{status} == 200 && $r->{body} ne jsonl(2)
         ? { status => 200, body => 'torn' } : $r });
-push @wrong, main::refused('batches', sub { api('GET', '/v1/batches') });
-push @wrong, main::refused('a batch', sub { api('GET', "/v1/batches/$done->{id}") });
-push @wrong, main::refused('an upload', sub { upload(jsonl(2)) });
-push @wrong, main::refused('an upload with a key', sub {
+push @wrong, main::no_memory('batches', sub { api('GET', '/v1/batches') });
+push @wrong, main::no_memory('a batch', sub { api('GET', "/v1/batches/$done->{id}") });
+push @wrong, main::no_memory('an upload', sub { upload(jsonl(2)) });
+push @wrong, main::no_memory('an upload with a key', sub {
     upload(jsonl(2), headers => ['Idempotency-Key' => rand()]) });
-push @wrong, main::refused('an unknown path',
-                           sub { my $r = api('GET', '/v1/files/x/y');
+push @wrong, main::no_memory('an unknown path',
+                             sub { my $r = api('GET', '/v1/files/x/y');
                                  $r->{status} == 404 ? { status => 200 } : $r });
 is_deeply(\@wrong, [], 'requests') or diag(join "\n", @wrong);
 is_clean($before, $free);
@@ -97,7 +65,7 @@ my ($before, $free) = (open_files(),
                        api('GET', '/batch-status')->{json}{connections_free});
 my (@wrong, @batches, @files);
 
-push @wrong, main::refused('a creation', sub {
+push @wrong, main::no_memory('a creation', sub {
     my $r = create_batch($file);
     push @batches, $r->{json}{id} if $r->{status} == 200;
     return $r;
@@ -106,19 +74,19 @@ is(settle_batch($_)->{status}, 'completed', 'what was promised is done')
     for @batches;
 
 @files = map { upload(jsonl(1))->{json}{id} } 1 .. 60;
-push @wrong, main::refused('a deletion', sub {
+push @wrong, main::no_memory('a deletion', sub {
     my $id = $files[0] or return { status => 200 };
     my $r = api('DELETE', "/v1/files/$id");
     shift @files if $r->{status} == 200 || $r->{status} == 404;
     return $r->{status} == 404 ? { status => 200 } : $r;
 });
 
-push @wrong, main::refused('a cancellation', sub {
+push @wrong, main::no_memory('a cancellation', sub {
     my $r = cancel_batch($batches[0]);
     return $r->{status} == 409 ? { status => 200 } : $r;
 });
 
-push @wrong, main::refused('parts', sub {
+push @wrong, main::no_memory('parts', sub {
     my $u = api('POST', '/v1/uploads', { purpose => 'batch', filename => 'a.jsonl',
                 bytes => length jsonl(1), mime_type => 'application/jsonl' });
     return $u if $u->{status} != 200;

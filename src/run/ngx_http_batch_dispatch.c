@@ -16,6 +16,7 @@
 
 #include "ngx_http_batch_run.h"
 #include "ngx_http_batch_hook.h"
+#include "ngx_http_batch_recover.h"
 
 
 #define NGX_HTTP_BATCH_TICK           50       /* ms */
@@ -588,6 +589,8 @@ ngx_http_batch_dispatch_watcher(ngx_event_t *ev)
     w->close = 0;
 
     ngx_http_batch_leaving = 1;
+
+    ngx_http_batch_recover_leave();
 
     if (w->error) {
 

@@ -86,8 +86,10 @@ ngx_http_batch_finalize(ngx_http_batch_finalize_t *f, ngx_log_t *log)
                                       f->meta_text.len, &root)
            != NGX_OK)
     {
-        ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "batch %s: batch.json cannot be used", f->id);
+        if (ngx_http_batch_store_damaged() || ngx_errno == NGX_ENOENT) {
+            ngx_log_error(NGX_LOG_ALERT, log, 0,
+                          "batch %s: batch.json cannot be used", f->id);
+        }
 
     } else {
         f->rc = ngx_http_batch_finalize_run(&z);
@@ -248,8 +250,11 @@ ngx_http_batch_finalize_ended(ngx_http_batch_finalizer_t *z)
     if (ngx_http_batch_final_status(&f->final, f->id, &f->status, &ended_at)
         != NGX_OK)
     {
-        ngx_log_error(NGX_LOG_ALERT, z->log, 0,
-                      "batch %s: final.json cannot be used", f->id);
+        if (ngx_http_batch_store_damaged()) {
+            ngx_log_error(NGX_LOG_ALERT, z->log, 0,
+                          "batch %s: final.json cannot be used", f->id);
+        }
+
         ngx_free(f->final.data);
         ngx_str_null(&f->final);
         return NGX_HTTP_BATCH_FINAL_TROUBLE;

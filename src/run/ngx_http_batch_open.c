@@ -192,8 +192,11 @@ ngx_http_batch_chunk_open_run(void *ctx, ngx_log_t *log)
     o->input = ngx_http_batch_store_open(NGX_HTTP_BATCH_INPUT, o->id, log);
 
     if (o->input == NGX_INVALID_FILE) {
-        ngx_log_error(NGX_LOG_ALERT, log, ngx_errno,
-                      "batch: %s has a plan and no input", o->id);
+        if (ngx_errno == NGX_ENOENT) {
+            ngx_log_error(NGX_LOG_ALERT, log, 0,
+                          "batch: %s has a plan and no input", o->id);
+        }
+
         return;
     }
 

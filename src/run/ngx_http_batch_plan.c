@@ -20,6 +20,7 @@ ngx_http_batch_plan_read(const char *batch_id, ngx_http_batch_plan_t *plan,
     ngx_log_t *log)
 {
     json_t     *root;
+    ngx_err_t   err;
     ngx_int_t   rc;
     ngx_str_t   text;
 
@@ -31,20 +32,24 @@ ngx_http_batch_plan_read(const char *batch_id, ngx_http_batch_plan_t *plan,
         return rc;
     }
 
-    root = json_loadb((char *) text.data, text.len, 0, NULL);
+    root = ngx_http_batch_object_json(text.data, text.len, 0);
 
     ngx_free(text.data);
 
     rc = root ? ngx_http_batch_plan_decode(plan, root, log) : NGX_ERROR;
+    err = ngx_errno;
 
     json_decref(root);
 
     if (rc != NGX_OK) {
         ngx_http_batch_plan_free(plan);
+        ngx_set_errno(err);
 
-        ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "batch %s: plan.json cannot be used", batch_id);
-        ngx_set_errno(EBADMSG);
+        if (ngx_http_batch_store_damaged()) {
+            ngx_log_error(NGX_LOG_ALERT, log, 0,
+                          "batch %s: plan.json cannot be used", batch_id);
+            ngx_set_errno(EBADMSG);
+        }
     }
 
     return rc;

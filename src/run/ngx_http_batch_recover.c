@@ -79,6 +79,9 @@ typedef struct {
 } ngx_http_batch_rebuild_t;
 
 
+static void ngx_http_batch_recover_unlock(void);
+static void ngx_http_batch_recover_unlocked(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_recover_ask(void);
 static ngx_int_t ngx_http_batch_recover_check(void *data);
 static int64_t ngx_http_batch_recover_since(ngx_atomic_uint_t era);
@@ -180,6 +183,43 @@ void
 ngx_http_batch_recover_down(void)
 {
     ngx_http_batch_recover_at = ngx_current_msec;
+}
+
+
+void
+ngx_http_batch_recover_leave(void)
+{
+    ngx_http_batch_rebuild_t  *b;
+
+    b = ngx_http_batch_rebuild;
+
+    /* what is under way, in a thread or in Redis, ends by itself */
+
+    if (b && !b->failed
+        && ngx_http_batch_recover_state != NGX_HTTP_BATCH_RECOVER_MARKING)
+    {
+        b->failed = 1;
+        ngx_http_batch_recover_unlock();
+    }
+}
+
+
+/* somebody else shall not have to wait for the end of the lease */
+
+static void
+ngx_http_batch_recover_unlock(void)
+{
+    (void) ngx_http_batch_index_rebuild_free(ngx_http_batch_worker_id,
+                                             ngx_http_batch_recover_unlocked,
+                                             NULL);
+}
+
+
+static void
+ngx_http_batch_recover_unlocked(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    /* void */
 }
 
 
@@ -372,6 +412,10 @@ ngx_http_batch_recover_locked(void *data, ngx_int_t rc,
         || (uintptr_t) data != ngx_http_batch_recover_asked)
     {
         return;
+    }
+
+    if (rc == NGX_OK && ngx_exiting) {
+        ngx_http_batch_recover_unlock();
     }
 
     if (rc != NGX_OK || ngx_exiting) {

@@ -19,6 +19,9 @@ void ngx_http_batch_recover_start(ngx_log_t *log);
 /* the link is down: from here on other workers may be with another server */
 void ngx_http_batch_recover_down(void);
 
+/* the worker leaves gracefully: what it fills is left to another one */
+void ngx_http_batch_recover_leave(void);
+
 void ngx_http_batch_recover_exit(void);
 
 #endif

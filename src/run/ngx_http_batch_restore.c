@@ -173,9 +173,7 @@ ngx_http_batch_portion_file(ngx_http_batch_item_t *item, const char *id,
                                       &item->root)
         != NGX_OK)
     {
-        ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "batch: the manifest of %s cannot be used", id);
-        rc = NGX_DECLINED;
+        rc = ngx_http_batch_portion_damaged("manifest", id, log);
     }
 
     ngx_free(text.data);
@@ -206,9 +204,7 @@ ngx_http_batch_portion_batch(ngx_http_batch_item_t *item, const char *id,
         != NGX_OK
         || ngx_strcmp(item->meta.id, id) != 0)
     {
-        ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "batch %s: batch.json cannot be used", id);
-        rc = NGX_DECLINED;
+        rc = ngx_http_batch_portion_damaged("batch.json", id, log);
     }
 
     ngx_free(text.data);
@@ -244,17 +240,16 @@ ngx_http_batch_portion_final(ngx_http_batch_item_t *item, ngx_log_t *log)
     ngx_uint_t                 i;
     static const char *const   keys[] = { "output", "error" };
 
-    item->final_root = json_loadb((char *) item->final.data, item->final.len,
-                                  0, NULL);
+    item->final_root = ngx_http_batch_object_json(item->final.data,
+                                                 item->final.len, 0);
 
     if (item->final_root == NULL
         || ngx_http_batch_final_status(&item->final, item->meta.id,
                                        &item->status, &ended_at)
            != NGX_OK)
     {
-        ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "batch %s: final.json cannot be used", item->meta.id);
-        return NGX_DECLINED;
+        return ngx_http_batch_portion_damaged("final.json", item->meta.id,
+                                              log);
     }
 
     if (batch_clock_sec() - ended_at < NGX_HTTP_BATCH_HOOK_LIFE) {

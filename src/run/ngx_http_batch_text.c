@@ -219,7 +219,7 @@ ngx_http_batch_final_status(const ngx_str_t *text, const char *id,
     json_int_t    total, completed, failed;
     const char   *s;
 
-    root = json_loadb((char *) text->data, text->len, 0, NULL);
+    root = ngx_http_batch_object_json(text->data, text->len, 0);
     if (root == NULL) {
         return NGX_ERROR;
     }

@@ -65,8 +65,11 @@ ngx_http_batch_validate(ngx_http_batch_validate_t *v, ngx_log_t *log)
                                    &root)
         != NGX_OK)
     {
-        ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "batch %s: batch.json cannot be used", v->id);
+        if (ngx_http_batch_store_damaged()) {
+            ngx_log_error(NGX_LOG_ALERT, log, 0,
+                          "batch %s: batch.json cannot be used", v->id);
+        }
+
         goto done;
     }
 
@@ -332,8 +335,11 @@ ngx_http_batch_validate_file(const ngx_str_t *id, const ngx_str_t *tenant,
     if (ngx_http_batch_file_decode_of(&f, name, text.data, text.len, &root)
         != NGX_OK)
     {
-        ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "batch: the manifest of %s cannot be used", name);
+        if (ngx_http_batch_store_damaged()) {
+            ngx_log_error(NGX_LOG_ALERT, log, 0,
+                          "batch: the manifest of %s cannot be used", name);
+        }
+
         ngx_free(text.data);
         return NGX_ERROR;
     }

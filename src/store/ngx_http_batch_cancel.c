@@ -86,7 +86,12 @@ ngx_http_batch_cancel_read(const char *batch_id, int64_t *at, ngx_log_t *log)
         return rc;
     }
 
-    root = json_loadb((char *) text.data, text.len, 0, NULL);
+    root = ngx_http_batch_object_json(text.data, text.len, 0);
+
+    if (root == NULL && !ngx_http_batch_store_damaged()) {
+        ngx_free(text.data);
+        return NGX_ERROR;
+    }
 
     /* with a status it is the result that its publisher meant to link next */
 

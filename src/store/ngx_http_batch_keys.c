@@ -8,6 +8,7 @@
 
 #include "ngx_http_batch_disk.h"
 #include "ngx_http_batch_keys.h"
+#include "ngx_http_batch_object.h"
 
 
 #define NGX_HTTP_BATCH_KEY_MAX  (1024 * 1024)     /* of a record, bytes */
@@ -121,9 +122,13 @@ ngx_http_batch_keys_read(const char *key, int64_t day, int64_t now,
         return rc == NGX_DECLINED ? NGX_AGAIN : NGX_ERROR;
     }
 
-    o = json_loadb((char *) data.data, data.len, JSON_REJECT_DUPLICATES, NULL);
+    o = ngx_http_batch_object_json(data.data, data.len, JSON_REJECT_DUPLICATES);
 
     ngx_free(data.data);
+
+    if (o == NULL && !ngx_http_batch_store_damaged()) {
+        return NGX_ERROR;
+    }
 
     at = json_integer_value(json_object_get(o, "at"));
     was = json_string_value(json_object_get(o, "request"));

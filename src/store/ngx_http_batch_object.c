@@ -504,17 +504,34 @@ ngx_http_batch_object_int(json_t *object, const char *key)
 }
 
 
+json_t *
+ngx_http_batch_object_json(const u_char *data, size_t len, size_t flags)
+{
+    json_t  *root;
+
+    /* jansson does not always tell an allocation that failed from a syntax
+     * error */
+
+    ngx_set_errno(0);
+
+    root = json_loadb((const char *) data, len, flags, NULL);
+
+    if (root || ngx_errno != NGX_ENOMEM) {
+        ngx_set_errno(EBADMSG);
+    }
+
+    return root;
+}
+
+
 static json_t *
 ngx_http_batch_object_load(const u_char *data, size_t len)
 {
-    json_error_t  error;
-
     if (data == NULL) {
         return NULL;
     }
 
-    return json_loadb((const char *) data, len, JSON_REJECT_DUPLICATES,
-                      &error);
+    return ngx_http_batch_object_json(data, len, JSON_REJECT_DUPLICATES);
 }
 
 

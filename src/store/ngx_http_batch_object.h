@@ -134,4 +134,10 @@ ngx_int_t ngx_http_batch_upload_end_decode(
 /* 40 hex digits that name the tenant in keys: SHA-1, "0" for "" */
 void ngx_http_batch_tenant_key(const ngx_str_t *tenant, char key[41]);
 
+/* JSON out of the store; flags are jansson's.  ngx_errno then says why it, or
+ * what it should have in it, is of no use: EBADMSG (it is damaged; see
+ * ngx_http_batch_store_damaged()), or with NULL NGX_ENOMEM (nothing is known). */
+json_t *ngx_http_batch_object_json(const u_char *data, size_t len,
+    size_t flags);
+
 #endif

@@ -577,10 +577,10 @@ ngx_fd_t
 ngx_http_batch_store_open(ngx_http_batch_obj_e obj, const char *id,
     ngx_log_t *log)
 {
-    char         name[NGX_HTTP_BATCH_NAME_LEN];
-    ngx_fd_t     dir, fd;
-    ngx_err_t    err;
-    struct stat  st;
+    char       name[NGX_HTTP_BATCH_NAME_LEN];
+    ngx_fd_t   dir, fd;
+    ngx_err_t  err;
+    ngx_int_t  rc;
 
     dir = ngx_http_batch_disk_dir(obj, id, 0, log);
 
@@ -593,19 +593,22 @@ ngx_http_batch_store_open(ngx_http_batch_obj_e obj, const char *id,
     fd = ngx_http_batch_disk_openat(dir, name, O_RDONLY|O_NONBLOCK);
 
     if (fd == NGX_INVALID_FILE) {
-        if (ngx_errno != NGX_ENOENT) {
+        err = ngx_errno;
+
+        if (err != NGX_ENOENT) {
             ngx_http_batch_disk_error(log, "openat()", name);
         }
 
-    } else if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode)) {
-        ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "batch store: \"%s\" is no regular file", name);
-        (void) ngx_close_file(fd);
-        fd = NGX_INVALID_FILE;
-        ngx_set_errno(EBADMSG);
+    } else {
+        rc = ngx_http_batch_disk_regular(fd, name, log);
+        err = (rc == NGX_DECLINED) ? EBADMSG : ngx_errno;
+
+        if (rc != NGX_OK) {
+            (void) ngx_close_file(fd);
+            fd = NGX_INVALID_FILE;
+        }
     }
 
-    err = ngx_errno;
     (void) ngx_close_file(dir);
     ngx_set_errno(err);
 

@@ -143,9 +143,9 @@ ngx_http_batch_store_segment_open(const char *batch_id, uint32_t chunk,
     uint32_t epoch, ngx_log_t *log)
 {
     char       name[NGX_HTTP_BATCH_NAME_LEN];
-    ngx_fd_t     dir, fd;
-    ngx_err_t    err;
-    struct stat  st;
+    ngx_fd_t   dir, fd;
+    ngx_err_t  err;
+    ngx_int_t  rc;
 
     dir = ngx_http_batch_work_dir(batch_id, log);
 
@@ -160,23 +160,26 @@ ngx_http_batch_store_segment_open(const char *batch_id, uint32_t chunk,
     /* what is no file holds no record, and its lines run again */
 
     if (fd == NGX_INVALID_FILE) {
-        if (ngx_errno != NGX_ENOENT) {
+        err = ngx_errno;
+
+        if (err != NGX_ENOENT) {
             ngx_http_batch_disk_error(log, "openat()", name);
         }
 
-        if (ngx_errno == ELOOP) {
-            ngx_set_errno(NGX_ENOENT);
+        if (err == ELOOP) {
+            err = NGX_ENOENT;
         }
 
-    } else if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode)) {
-        ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "batch store: \"%s\" is no regular file", name);
-        (void) ngx_close_file(fd);
-        fd = NGX_INVALID_FILE;
-        ngx_set_errno(NGX_ENOENT);
+    } else {
+        rc = ngx_http_batch_disk_regular(fd, name, log);
+        err = (rc == NGX_DECLINED) ? NGX_ENOENT : ngx_errno;
+
+        if (rc != NGX_OK) {
+            (void) ngx_close_file(fd);
+            fd = NGX_INVALID_FILE;
+        }
     }
 
-    err = ngx_errno;
     (void) ngx_close_file(dir);
     ngx_set_errno(err);
 

@@ -85,6 +85,26 @@ ngx_http_batch_store_damaged(void)
 }
 
 
+ngx_int_t
+ngx_http_batch_disk_regular(ngx_fd_t fd, const char *name, ngx_log_t *log)
+{
+    struct stat  st;
+
+    if (fstat(fd, &st) == -1) {
+        ngx_http_batch_disk_error(log, "fstat()", name);
+        return NGX_ERROR;
+    }
+
+    if (!S_ISREG(st.st_mode)) {
+        ngx_log_error(NGX_LOG_ALERT, log, 0,
+                      "batch store: \"%s\" is no regular file", name);
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
 ngx_fd_t
 ngx_http_batch_disk_openat(ngx_fd_t dir, const char *name, int flags)
 {

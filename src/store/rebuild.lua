@@ -23,7 +23,10 @@ if ARGV[3] == 'free' then
     return {0}
 end
 
+-- the deadline is what counts; that of a server's time that is over has no
+-- owner who frees it, and goes some day
+
 redis.call('SET', KEYS[1], ARGV[1] .. ' '
-                           .. string.format('%.0f', now + lease))
+                           .. string.format('%.0f', now + lease), 'EX', '86400')
 
 return {0}

@@ -14,20 +14,21 @@ use Exporter qw(import);
 use Test::More ();
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(every_call exactly_once settle_batch all_files all_batches rebuilt
+our @EXPORT = qw(every_call refused exactly_once settle_batch all_files all_batches rebuilt
                  nothing_left no_alerts
                  steadily open_files is_clean);
 
 
 # $code->($n) for n = 1, 2, ... with the n-th call armed, until it is not
-# reached any more.  Options: what => for messages; step => only every step-th
-# (not in a soak), beginning anywhere; and those of fault().  Returns how many
-# calls were met.
+# reached any more.  Options: what => for messages; step => only every step-th,
+# beginning anywhere; soak_step => the same in a soak, 1; and those of fault().
+# Returns how many calls were met.
 
 sub every_call {
     my ($code, %o) = @_;
     my $what = delete $o{what} // '';
-    my $step = soak() ? 1 : delete $o{step} // 1;
+    my ($step, $soak_step) = delete @o{qw(step soak_step)};
+    $step = (soak() ? $soak_step : $step) // 1;
     my $first = $step > 1 ? 1 + int(rand($step)) : 1;
     my ($met, $missed, $n, %names) = (0, 0, $first);
 
@@ -62,6 +63,45 @@ sub every_call {
     Test::More::ok($met, "$what: calls were met");
 
     return $met;
+}
+
+
+# One kind of request, $request->() -> its answer, with each call of a class
+# failing once: 200, or an error in the API's form, and the next one is good.
+# %fault: as of every_call().  What is wrong.
+
+sub refused {
+    my ($what, $request, %fault) = @_;
+    my @wrong;
+
+    every_call(sub {
+        my $r = $request->();
+
+        if ($r->{status} == 200) {
+            return;
+        }
+
+        # JSON that does not parse for want of memory is taken for no JSON
+
+        if ($r->{status} == 400 && fault_name() eq 'json_loadb') {
+            return;
+        }
+
+        if ($r->{status} !~ /^(500|503)$/) {
+            push @wrong, "$what, " . fault_name() . ": $r->{status} $r->{body}";
+
+        } elsif (ref $r->{json} ne 'HASH'
+                 || ($r->{json}{error}{type} // '') ne 'server_error')
+        {
+            push @wrong, "$what, " . fault_name() . ": $r->{body}";
+        }
+    }, %fault, what => $what);
+
+    my $r = $request->();
+    push @wrong, "$what afterwards: $r->{status} $r->{body}"
+        if $r->{status} != 200;
+
+    return @wrong;
 }
 
 

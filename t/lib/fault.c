@@ -8,6 +8,8 @@
  *
  * When nginx loads the module, the module's own table of imported functions is
  * patched: what nginx's core or a library calls is neither counted nor harmed.
+ * Only socket() is everybody's in the process, of the core's upstreams and of
+ * the link to Redis, too.
  *
  * The file FAULT_FILE is mapped by all processes; whoever writes to it (see
  * t/lib/BatchFault.pm) gives orders while they run.  It is made of 64-bit words:
@@ -51,6 +53,7 @@
 #define READS        2
 #define MEMORY       4
 #define MOVES        8       /* bytes: may be cut short */
+#define OPENS        16      /* takes a descriptor */
 
 #define FAIL         1
 #define SHORT        2
@@ -81,6 +84,7 @@ typedef struct {
 
 static control_t  *ctl;
 static char        bad_sync[FDS];
+static int         loaded;               /* the module, here */
 
 
 static void
@@ -101,7 +105,7 @@ hit(unsigned class, const char *name)
 {
     uint64_t  c, n, action;
 
-    if (!(ctl->armed & class & (CHANGES|READS|MEMORY))) {
+    if (!(ctl->armed & class & (CHANGES|READS|MEMORY|OPENS))) {
         return 0;
     }
 
@@ -192,7 +196,7 @@ CALL(READS, int, fstatat64, -1, (int a, const char *b, void *c, int d),
 CALL(READS, void *, fdopendir, NULL, (int a), (a))
 CALL(READS, void *, readdir, NULL, (void *a), (a))
 CALL(READS, void *, readdir64, NULL, (void *a), (a))
-CALL(READS, int, dup, -1, (int a), (a))
+CALL(READS|OPENS, int, dup, -1, (int a), (a))
 CALL(READS, off_t, lseek, -1, (int a, off_t b, int c), (a, b, c))
 CALL(READS, off_t, lseek64, -1, (int a, off_t b, int c), (a, b, c))
 
@@ -211,7 +215,7 @@ CALL(READS, off_t, lseek64, -1, (int a, off_t b, int c), (a, b, c))
         va_start(list, flags);                                                \
         mode = MAKES(flags) ? va_arg(list, int) : 0;                          \
         va_end(list);                                                         \
-        what = hit(MAKES(flags) ? CHANGES : READS, #name);                    \
+        what = hit((MAKES(flags) ? CHANGES : READS)|OPENS, #name);            \
         if (what == FAIL) {                                                   \
             return -1;                                                        \
         }                                                                     \
@@ -431,7 +435,7 @@ w_json_loadb(const char *buf, size_t len, size_t flags, void *error)
     what = hit(MEMORY, "json_loadb");
 
     if (what == FAIL) {
-        /* an error by the library's own hand */
+        /* an error by the library's own hand; errno is what malloc() leaves */
         return real("{", 1, flags, error);
     }
 
@@ -584,9 +588,27 @@ dlopen(const char *file, int flags)
         && dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0)
     {
         patch(map);
+        loaded = 1;
     }
 
     return handle;
+}
+
+
+int
+socket(int domain, int type, int protocol)
+{
+    static int  (*real)(int, int, int);
+
+    if (real == NULL) {
+        real = (int (*)(int, int, int)) dlsym(RTLD_NEXT, "socket");
+    }
+
+    if (loaded && hit(OPENS, "socket") == FAIL) {
+        return -1;
+    }
+
+    return real(domain, type, protocol);
 }
 
 
