@@ -141,3 +141,19 @@ is(http('GET', "/v1/files/$out")->{status}, 404, 'it does not come back');
 is_deeply([main::paths($out)], [], 'nor on disk');
 is((grep { $_->{id} eq $out } @{ api('GET', '/v1/files')->{json}{data} }), 0,
    'nor in the list');
+
+
+=== TEST 4: what a batch needed goes with its end
+--- flow
+my $long = run_batch(jsonl(300));
+my $short = run_batch(jsonl(3));
+my $bad = create_batch(upload(jsonl(2) . "{\n")->{json}{id})->{json};
+is(wait_batch($bad->{id})->{status}, 'failed', 'a bad one has failed');
+
+for ($long, $short, $bad) {
+    my ($dir) = glob store_dir() . "/batches/*/$_->{id}";
+
+    ok(wait_until(sub { -e "$dir/final.json" && !-e "$dir/input"
+                        && !glob "$dir/*.{seg,seal}" }, 30),
+       "$_->{id}: no work files");
+}

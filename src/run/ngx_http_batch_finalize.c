@@ -222,8 +222,8 @@ ngx_http_batch_finalize_whole(ngx_http_batch_finalizer_t *z)
 
 /*
  * FINAL_OK if there is a final.json, FINAL_REDO if there is none.  What follows
- * the commit point (manifests of the two files, the end of the work files) is
- * repeated here, because whoever published it may have died right then.
+ * the commit point (manifests of the two files) is repeated here, because
+ * whoever published it may have died right then.
  */
 
 static ngx_http_batch_finalize_e
@@ -265,8 +265,6 @@ ngx_http_batch_finalize_ended(ngx_http_batch_finalizer_t *z)
         ngx_str_null(&f->final);
         return NGX_HTTP_BATCH_FINAL_TROUBLE;
     }
-
-    (void) ngx_http_batch_store_delete_work(f->id, z->log);
 
     return NGX_HTTP_BATCH_FINAL_OK;
 }
@@ -647,8 +645,6 @@ ngx_http_batch_finalize_commit(ngx_http_batch_finalizer_t *z,
                                                           z->log);
             }
         }
-
-        (void) ngx_http_batch_store_delete_work(f->id, z->log);
 
         f->final.data = text->data;
         f->final.len = text->len;

@@ -685,6 +685,7 @@ ngx_http_batch_job_told(void *data, ngx_int_t rc,
 
         if (job->tell == NGX_HTTP_BATCH_TELL_FINAL) {
             ngx_http_batch_hook_hurry();
+            ngx_http_batch_tidy_work(run->id);
         }
 
         ngx_http_batch_job_free(job);

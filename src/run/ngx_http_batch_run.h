@@ -417,6 +417,9 @@ void ngx_http_batch_sweep_init(ngx_cycle_t *cycle);
 /* tidy: what else crashes have left in the store */
 void ngx_http_batch_tidy_init(ngx_cycle_t *cycle);
 
+/* the work files of a batch that has ended, in a thread */
+void ngx_http_batch_tidy_work(const char *id);
+
 /* chunk */
 void ngx_http_batch_chunk_open(ngx_http_batch_run_t *run, uint32_t chunk,
     uint32_t epoch);

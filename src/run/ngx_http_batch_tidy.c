@@ -2,10 +2,11 @@
  * Copyright (C) the ngx_http_batch_module authors
  *
  * What crashes have left in the store, looked for every hour in one walk, a
- * thousand names a second: files in tmp/, records of old keys, results that nobody settled, work files of batches
- * that have ended, blobs and directories that never became anything, tombstones
- * that nobody needs any more.  One worker of a node does it; two nodes at once
- * do no harm.
+ * thousand names a second: files in tmp/, records of old keys, results that
+ * nobody settled, work files of batches that have ended, blobs and directories
+ * that never became anything, tombstones that nobody needs any more.  One worker
+ * of a node does it; two nodes at once do no harm.  And what a batch leaves that
+ * has just ended.
  */
 
 #include "ngx_http_batch_run.h"
@@ -28,6 +29,8 @@ static void ngx_http_batch_tidy_timer(ngx_event_t *ev);
 static void ngx_http_batch_tidy_run(void *ctx, ngx_log_t *log);
 static ngx_int_t ngx_http_batch_tidy_batch(const char *id, ngx_log_t *log);
 static void ngx_http_batch_tidy_done(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_tidy_work_run(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_tidy_work_done(void *ctx, ngx_log_t *log);
 
 
 static ngx_event_t                ngx_http_batch_tidy_event;
@@ -182,4 +185,44 @@ ngx_http_batch_tidy_done(void *ctx, ngx_log_t *log)
                       done ? NGX_HTTP_BATCH_TIDY_EVERY
                            : NGX_HTTP_BATCH_TIDY_PAUSE);
     }
+}
+
+
+/*
+ * Hundreds of unlink() take longer than the commit does, and nobody waits for
+ * them: so the index hears of the end first.  What is not deleted here is found
+ * by the walk.
+ */
+
+void
+ngx_http_batch_tidy_work(const char *id)
+{
+    ngx_http_batch_task_t  *task;
+
+    task = ngx_http_batch_task_create(BATCH_ID_LEN,
+                                      ngx_http_batch_tidy_work_run,
+                                      ngx_http_batch_tidy_work_done);
+    if (task == NULL) {
+        return;
+    }
+
+    ngx_memcpy(task->ctx, id, BATCH_ID_LEN);
+
+    if (ngx_http_batch_task_post(task) != NGX_OK) {
+        ngx_http_batch_task_free(task);
+    }
+}
+
+
+static void
+ngx_http_batch_tidy_work_run(void *ctx, ngx_log_t *log)
+{
+    (void) ngx_http_batch_store_delete_work(ctx, log);
+}
+
+
+static void
+ngx_http_batch_tidy_work_done(void *ctx, ngx_log_t *log)
+{
+    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
 }

@@ -455,8 +455,6 @@ ngx_http_batch_validate_failed(ngx_http_batch_validate_t *v,
         v->final.len = text.len;
         text.data = NULL;
 
-        (void) ngx_http_batch_store_delete_work(v->id, log);
-
         e = NGX_HTTP_BATCH_INVALID;
 
     } else if (rc == NGX_DECLINED

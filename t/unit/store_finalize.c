@@ -257,10 +257,8 @@ test_completed(void)
                                           "total"))
        == 8 * (N - N / 10), "usage");
     ok(strcmp(str(final, "model"), "m") == 0, "model");
-    ok(help_count("batches", ".seg") == 0
-       && help_count("batches", ".seal") == 0, "work files go");
-    ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_INPUT, id, log_) == 0,
-       "the input goes");
+    ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_INPUT, id, log_) == 1,
+       "work files stay until the index was told");
 
     ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.status == BATCH_COMPLETED,
        "again");

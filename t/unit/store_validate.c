@@ -344,8 +344,8 @@ test_defects(void)
        message(5));
     ok(is(6, "streaming_unsupported", 9, "body.stream"), "%s", message(6));
     ok(is(7, "duplicate_custom_id", 10, "custom_id"), "%s", message(7));
-    ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_INPUT, batch, log_) == 0,
-       "the input goes");
+    ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_INPUT, batch, log_) == 1,
+       "the input stays until the index was told");
     ok(json_integer_value(json_object_get(final, "failed_at"))
        == help_now / 1000000
        && json_integer_value(json_object_get(final, "total")) == 0
