@@ -310,6 +310,8 @@ ngx_http_batch_chunk_open_done(void *ctx, ngx_log_t *log)
             c->life = NGX_HTTP_BATCH_CHUNK_RUNNING;
             o->older = NULL;
             o->older_usage = NULL;
+
+            ngx_http_batch_dispatch_wake();
         }
 
         break;
