@@ -91,11 +91,12 @@ ngx_http_batch_store_walk_close(ngx_http_batch_walk_t *w)
 }
 
 
-/* de->d_name names an object of the kind: 1 and its id */
+/* the name is that of an object of the kind: 1 and its id; 0: it is not;
+ * NGX_ERROR: that cannot be told */
 
-static ngx_uint_t
+static ngx_int_t
 ngx_http_batch_walk_match(ngx_http_batch_walk_t *w, const char *name,
-    char id[BATCH_ID_LEN])
+    char id[BATCH_ID_LEN], ngx_log_t *log)
 {
     size_t       len;
     ngx_fd_t     dir;
@@ -135,13 +136,28 @@ ngx_http_batch_walk_match(ngx_http_batch_walk_t *w, const char *name,
 
         /* a directory without it is a creation that never happened */
 
-        return fstatat(dir, other, &st, AT_SYMLINK_NOFOLLOW) == 0;
+        if (fstatat(dir, other, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+            return 1;
+        }
+
+        if (ngx_errno == NGX_ENOENT || ngx_http_batch_store_damaged()) {
+            return 0;
+        }
+
+        ngx_http_batch_disk_error(log, "fstatat()", other);
+        return NGX_ERROR;
     }
 
     ngx_http_batch_disk_name(NGX_HTTP_BATCH_FILE_DEL, id, other);
 
     if (fstatat(dir, other, &st, AT_SYMLINK_NOFOLLOW) == -1) {
-        return 1;
+
+        if (ngx_errno == NGX_ENOENT) {
+            return 1;
+        }
+
+        ngx_http_batch_disk_error(log, "fstatat()", other);
+        return NGX_ERROR;
     }
 
     /* a deletion that was cut short behind its commit point: finish it */
@@ -157,6 +173,7 @@ ngx_int_t
 ngx_http_batch_store_walk_next(ngx_http_batch_walk_t *w, char id[BATCH_ID_LEN],
     ngx_log_t *log)
 {
+    ngx_int_t       rc;
     struct dirent  *de;
 
     for ( ;; ) {
@@ -201,8 +218,10 @@ ngx_http_batch_store_walk_next(ngx_http_batch_walk_t *w, char id[BATCH_ID_LEN],
             continue;
         }
 
-        if (ngx_http_batch_walk_match(w, de->d_name, id)) {
-            return NGX_OK;
+        rc = ngx_http_batch_walk_match(w, de->d_name, id, log);
+
+        if (rc != 0) {
+            return rc == 1 ? NGX_OK : NGX_ERROR;
         }
     }
 }
