@@ -432,10 +432,13 @@ ngx_http_batch_check_cut(ngx_http_batch_pass_t *p, size_t i)
     size_t     n, most;
     uint64_t   want, least;
 
+    want = p->requests - i * p->granule;
+    want /= (p->requests >= NGX_HTTP_BATCH_CHUNK_MANY)
+            ? NGX_HTTP_BATCH_CHUNK_LARGE : NGX_HTTP_BATCH_CHUNK_SHARE;
+
     least = ngx_min(p->requests / NGX_HTTP_BATCH_CHUNK_SHARE,
                     NGX_HTTP_BATCH_CHUNK_MIN);
 
-    want = (p->requests - i * p->granule) / NGX_HTTP_BATCH_CHUNK_SHARE;
     want = ngx_max(want, least);
     want = ngx_min(want, NGX_HTTP_BATCH_CHUNK_MAX);
 

@@ -11,10 +11,15 @@
 
 #define NGX_HTTP_BATCH_GRANULE      8            /* requests */
 #define NGX_HTTP_BATCH_GRANULES     32768        /* then they double */
-#define NGX_HTTP_BATCH_CHUNK_MAX    1024         /* requests */
+#define NGX_HTTP_BATCH_CHUNK_MAX    2048         /* requests */
 #define NGX_HTTP_BATCH_CHUNK_SIZE   (16 * 1024 * 1024)   /* bytes */
-#define NGX_HTTP_BATCH_CHUNK_SHARE  16           /* of what is left */
 #define NGX_HTTP_BATCH_CHUNK_MIN    64           /* requests */
+
+/* a chunk's share of what is left: with many requests its files count for more
+ * than that workers end at the same moment */
+#define NGX_HTTP_BATCH_CHUNK_SHARE  16
+#define NGX_HTTP_BATCH_CHUNK_MANY   1024         /* requests, from there on */
+#define NGX_HTTP_BATCH_CHUNK_LARGE  8
 
 typedef struct {
     /* in */

@@ -260,8 +260,14 @@ ngx_http_batch_chunk_advance(ngx_http_batch_chunk_t *c)
             }
         }
 
-        if (c->nlines == 0) {
-            /* nothing more will come soon: do not wait for company */
+        if (c->nlines == 0
+            && c->walked == c->run->plan.chunks[c->chunk].count)
+        {
+            /*
+             * Nothing more will come: do not wait for company.  In the middle
+             * of a chunk answers that come all at once are only the end of a
+             * turn, and a group for each would be a sync for a few lines.
+             */
             ngx_http_batch_journal_flush(c, 1);
         }
 

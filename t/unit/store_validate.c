@@ -196,7 +196,7 @@ test_good(void)
     text = help_lines(0, 20000, &len);
     ok(check(URL, text, len) == NGX_HTTP_BATCH_VALID, "many");
     plan_is_right(text, len, 20000);
-    ok(v.plan.chunks[0].count <= 1024
+    ok(v.plan.chunks[0].count == 2048
        && v.plan.chunks[v.plan.nchunks - 2].count == 64
        && v.plan.chunks[v.plan.nchunks - 1].count <= 64,
        "sizes %u..%u, %u in %u", v.plan.chunks[0].count,
