@@ -102,11 +102,10 @@ is($r->{headers}{'retry-after'}, 1, 'Retry-After');
 my $c = BatchRaw->new;
 
 $c->send("POST /a/conn/batches HTTP/1.1\r\nHost: a\r\n"
-         . "Content-Length: 9\r\n\r\n{");
-wait_until(sub {
-    $r = api('GET', '/a/conn/files/file-x');
-    return $r->{status} == 429;
-}, 15);
+         . "Expect: 100-continue\r\nContent-Length: 9\r\n\r\n");
+$c->fill;
+is($c->{in}, "HTTP/1.1 100 Continue\r\n\r\n", 'its body is waited for');
+$r = api('GET', '/a/conn/files/file-x');
 is_error($r, 429, '429 of limit_conn', type => 'rate_limit_exceeded');
 is($r->{headers}{'retry-after'}, 1, 'Retry-After');
 $c->abort;
