@@ -246,6 +246,20 @@ ngx_http_batch_chunk_flush(ngx_event_t *ev)
 }
 
 
+/*
+ * Nothing more will come: the journal does not wait for company.  In the middle
+ * of a chunk answers that come all at once are only the end of a turn, and a
+ * group for each would be a sync for a few lines.
+ */
+
+ngx_uint_t
+ngx_http_batch_chunk_dry(ngx_http_batch_chunk_t *c)
+{
+    return c->nlines == 0
+           && c->walked == c->run->plan.chunks[c->chunk].count;
+}
+
+
 void
 ngx_http_batch_chunk_advance(ngx_http_batch_chunk_t *c)
 {
@@ -260,14 +274,7 @@ ngx_http_batch_chunk_advance(ngx_http_batch_chunk_t *c)
             }
         }
 
-        if (c->nlines == 0
-            && c->walked == c->run->plan.chunks[c->chunk].count)
-        {
-            /*
-             * Nothing more will come: do not wait for company.  In the middle
-             * of a chunk answers that come all at once are only the end of a
-             * turn, and a group for each would be a sync for a few lines.
-             */
+        if (ngx_http_batch_chunk_dry(c)) {
             ngx_http_batch_journal_flush(c, 1);
         }
 

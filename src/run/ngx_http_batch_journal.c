@@ -380,7 +380,7 @@ ngx_http_batch_journal_done(void *ctx, ngx_log_t *log)
 
     ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
 
-    ngx_http_batch_journal_flush(c, c->nlines == 0);
+    ngx_http_batch_journal_flush(c, ngx_http_batch_chunk_dry(c));
     ngx_http_batch_chunk_advance(c);
 }
 

@@ -437,6 +437,8 @@ void ngx_http_batch_chunk_ended(ngx_http_batch_chunk_t *c,
     ngx_http_batch_entry_t *entry);
 /* every tick: renew, count, stop, release, seal */
 void ngx_http_batch_chunk_tick(ngx_http_batch_chunk_t *c);
+/* all its lines have begun and ended */
+ngx_uint_t ngx_http_batch_chunk_dry(ngx_http_batch_chunk_t *c);
 /* looks what the state allows next */
 void ngx_http_batch_chunk_advance(ngx_http_batch_chunk_t *c);
 void ngx_http_batch_chunk_abort(ngx_http_batch_chunk_t *c);
