@@ -80,4 +80,12 @@ void ngx_http_batch_disk_sweep(ngx_uint_t room, time_t age, ngx_log_t *log);
 ngx_int_t ngx_http_batch_disk_unlink(ngx_fd_t dir, const char *name,
     ngx_log_t *log);
 
+/* objects of this kind are JSON, with a checksum; it covers their name, too */
+ngx_uint_t ngx_http_batch_disk_json(ngx_http_batch_obj_e obj);
+ngx_uint_t ngx_http_batch_disk_named(ngx_http_batch_obj_e obj);
+
+/* 1, 0, or NGX_ERROR (logged) if that cannot be known */
+ngx_int_t ngx_http_batch_disk_has(ngx_fd_t dir, const char *name,
+    ngx_log_t *log);
+
 #endif

@@ -26,7 +26,7 @@ FLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all \
          -fno-omit-frame-pointer
 endif
 
-NAMES  = store prepare publish segment walk sum object cancel lines text plan \
+NAMES  = store prepare publish read segment walk sum object cancel lines text plan \
          dedup defects check validate result scan gather finalize restore
 
 SOURCES := $(wildcard $(SRC)/core/batch_*.c) \
