@@ -223,7 +223,7 @@ is(api('GET', '/v1/batches?limit=-1')->{json}{error}{code},
 
 === TEST 7: cancel
 --- flow
-my $f = upload(jsonl(4, mock => 'delay=3000'))->{json};
+my $f = upload(jsonl(4, mock => 'slow=3000'))->{json};
 my $b = create_batch($f->{id})->{json};
 my $c = BatchRaw->new;
 

@@ -163,3 +163,33 @@ close $c->{s};
 is(api('POST', "/v1/uploads/$u->{id}/cancel", undef, body => '')->{status}, 200,
    'cancel');
 $w->leftovers('pace');
+
+
+=== TEST 5: finalizing_at stays, also if Redis forgets it before final.json
+--- no_error_log
+[emerg]
+--- flow
+my $f = upload(jsonl(300, mock => sub { $_[0] == 300 ? 'slow=4000' : '' }));
+my $b = create_batch($f->{json}{id})->{json};
+ok(wait_until(sub { get_batch($b->{id})->{request_counts}{completed} == 299 },
+              30), 'all but one');
+
+fault(n => 1, sticky => 1, action => 'slow', ms => 1200);
+my $was = wait_batch($b->{id}, until => qr/^(finalizing|completed)$/);
+is($was->{status}, 'finalizing', 'the result is being made');
+kill 'KILL', nginx_workers();
+redis('FLUSHALL');
+Time::HiRes::sleep(2.1);
+
+my $now;
+ok(wait_until(sub { my $r = api('GET', "/v1/batches/$b->{id}");
+                    $now = $r->{json} if $r->{status} == 200; $now }, 60),
+   'the index is filled');
+cmp_ok(fault_off(), '>', 0, 'the disk was slow');
+isnt($now->{status}, 'completed', 'and the result is not there yet');
+ok(!defined $now->{finalizing_at}
+   || $now->{finalizing_at} == $was->{finalizing_at}, 'not another one');
+my $end = wait_batch($b->{id}, timeout => 60);
+is($end->{status}, 'completed', 'completed');
+is($end->{finalizing_at}, $was->{finalizing_at}, 'finalizing_at');
+is($end->{request_counts}{completed}, 300, 'with all lines');

@@ -88,6 +88,8 @@ typedef struct {
     batch_pick_t   *picks;       /* sorted by line */
 } batch_seal_t;
 
+#define batch_seal_sec(s)  ((int64_t) ((s)->sealed_us / 1000000))
+
 /*
  * Segments are read by a callback so that the scan can be tested without a
  * disk: read n bytes at off into buf; returns bytes read (short at the end of

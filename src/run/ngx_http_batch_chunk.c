@@ -428,7 +428,8 @@ ngx_http_batch_chunk_tell(ngx_http_batch_chunk_t *c,
     }
 
     if (ngx_http_batch_index_chunk(c->run->id, c->chunk, c->epoch, state,
-                                   c->ok, c->failed, NGX_HTTP_BATCH_LEASE,
+                                   c->ok, c->failed, c->sealed,
+                                   NGX_HTTP_BATCH_LEASE,
                                    ngx_http_batch_chunk_told, c)
         != NGX_OK)
     {

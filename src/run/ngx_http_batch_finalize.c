@@ -565,9 +565,8 @@ ngx_http_batch_finalize_blob(ngx_http_batch_finalizer_t *z, ngx_uint_t sink)
 
 
 /*
- * Clients know some of the times already, and those do not change: finalizing_at
- * is Redis' time, and the clock may have been set back.  So it is what comes
- * later that gives way.
+ * Clients know some of the times already, and those do not change, and the clock
+ * may have been set back.  So it is what comes later that gives way.
  */
 
 static void

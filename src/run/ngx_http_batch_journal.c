@@ -151,7 +151,8 @@ ngx_http_batch_journal_flush(ngx_http_batch_chunk_t *c, ngx_uint_t force)
 /*
  * All answers of a small batch are here and nothing was written yet: the result
  * can be made of them at once.  Nobody has heard of them, so that they need not
- * be durable before it.
+ * be durable before it.  But for the index a batch may expire meanwhile, so that
+ * the last seconds are not for this.
  */
 
 static ngx_uint_t
@@ -171,6 +172,9 @@ ngx_http_batch_journal_whole(ngx_http_batch_chunk_t *c)
         || !ngx_http_batch_plan_small(&c->run->plan)
         || c->npending != c->run->plan.chunks[c->chunk].count
         || c->pending_size > NGX_HTTP_BATCH_COMMIT_SIZE
+        || (c->run->meta.expires_at
+            && batch_clock_sec() + NGX_HTTP_BATCH_LEASE / 1000
+               >= c->run->meta.expires_at)
         || ngx_http_batch_dispatch_leaving())
     {
         return 0;
@@ -465,7 +469,7 @@ ngx_http_batch_journal_seal(ngx_http_batch_chunk_t *c)
     s->chunk = c;
     s->seal.chunk = c->chunk;
     s->seal.epoch = c->epoch;
-    s->seal.sealed_us = batch_clock_us();
+    s->seal.sealed_us = (uint64_t) batch_clock_us();
     s->seal.ok = c->ok;
     s->seal.failed = c->failed;
     s->seal.usage = c->usage;
@@ -517,6 +521,7 @@ ngx_http_batch_journal_seal_done(void *ctx, ngx_log_t *log)
     c->busy = 0;
 
     if (s->rc == NGX_OK || s->rc == NGX_DECLINED) {
+        c->sealed = batch_seal_sec(&s->seal);
         c->life = NGX_HTTP_BATCH_CHUNK_SEALED;
 
     } else {

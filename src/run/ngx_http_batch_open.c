@@ -38,6 +38,7 @@ typedef struct {
     size_t                         nolder;
     uint64_t                       ok;
     uint64_t                       failed;
+    int64_t                        sealed;
     uint32_t                       max_epoch;
 } ngx_http_batch_open_t;
 
@@ -272,6 +273,7 @@ ngx_http_batch_chunk_sealed(ngx_http_batch_open_t *o, ngx_log_t *log)
         if (rc == NGX_OK) {
             o->ok = seal.ok;
             o->failed = seal.failed;
+            o->sealed = batch_seal_sec(&seal);
             free(seal.picks);
         }
     }
@@ -319,6 +321,7 @@ ngx_http_batch_chunk_open_done(void *ctx, ngx_log_t *log)
     case NGX_HTTP_BATCH_OPEN_SEALED:
         c->ok = o->ok;
         c->failed = o->failed;
+        c->sealed = o->sealed;
         c->life = NGX_HTTP_BATCH_CHUNK_SEALED;
         break;
 
@@ -355,7 +358,7 @@ ngx_http_batch_chunk_used(ngx_http_batch_chunk_t *c, uint32_t epoch)
                   c->run->id, c->chunk, c->epoch, epoch);
 
     if (ngx_http_batch_index_chunk_restore(c->run->id, c->chunk, epoch, 0, 0,
-                                           0, ngx_http_batch_chunk_restored,
+                                           0, 0, ngx_http_batch_chunk_restored,
                                            NULL)
         != NGX_OK)
     {

@@ -730,7 +730,7 @@ ngx_http_batch_recover_batch(ngx_http_batch_rebuild_t *b,
 
         return ngx_http_batch_index_chunk_restore(item->meta.id, c->chunk,
                                              c->epoch, c->done, c->ok,
-                                             c->failed,
+                                             c->failed, c->sealed,
                                              ngx_http_batch_recover_sent, b);
     }
 

@@ -393,6 +393,7 @@ ngx_http_batch_portion_work(void *ctx, uint32_t chunk, uint32_t epoch,
     c->done = seal;
     c->ok = 0;
     c->failed = 0;
+    c->sealed = 0;
 
     return NGX_OK;
 }
@@ -481,6 +482,7 @@ ngx_http_batch_portion_seal(ngx_http_batch_item_t *item,
         c->done = 1;
         c->ok = seal.ok;
         c->failed = seal.failed;
+        c->sealed = batch_seal_sec(&seal);
 
         free(seal.picks);
     }

@@ -25,6 +25,7 @@ typedef struct {
     ngx_uint_t                 done;        /* has a seal */
     uint64_t                   ok;
     uint64_t                   failed;
+    int64_t                    sealed;      /* seconds, if done */
 } ngx_http_batch_item_chunk_t;
 
 typedef struct {

@@ -180,6 +180,7 @@ struct ngx_http_batch_chunk_s {
     uint64_t                      ok;
     uint64_t                      failed;
     batch_usage_t                 usage;
+    int64_t                       sealed;         /* seconds, 0 = not yet */
 
     /* the journal */
     ngx_queue_t                   pending;        /* entries not yet posted */

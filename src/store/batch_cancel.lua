@@ -18,6 +18,26 @@ then
     redis.call('HDEL', KEYS[2], '-')
     redis.call('HSET', KEYS[2], 'status', 'cancelling',
                'cancelling_at', ARGV[2])
+
+    -- who fills the index finds the cancel of what was finalizing before
+
+    local h = redis.call('HMGET', KEYS[2], 'chunks', 'done', 'sealed',
+                         'expires_at', 'in_progress_at')
+
+    for i = 1, 5 do
+        h[i] = tonumber(h[i] or '') or 0
+    end
+
+    local at = h[1] > 0 and h[2] >= h[1] and h[3] or math.huge
+
+    if h[4] > 0 then
+        at = math.min(at, h[4])
+    end
+
+    if at <= tonumber(ARGV[2]) then
+        redis.call('HSETNX', KEYS[2], 'finalizing_at', string.format('%.0f',
+                   math.max(at, h[5])))
+    end
 end
 
 -- whoever rebuilds may have passed this batch before it was cancelled

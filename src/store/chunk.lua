@@ -2,15 +2,16 @@
 -- never fall; so repeating is harmless.  Who runs a chunk notices that the batch
 -- has expired: nobody may be asking for another one.
 -- in:  KEYS gen, batch, chunks, leases
---      ARGV chunk, epoch, what (run, done, release), ok, failed, lease (ms)
+--      ARGV chunk, epoch, what (run, done, release), ok, failed, lease (ms),
+--           of its seal (seconds, 0: none)
 -- out: {0, status}; {1, status}: another epoch, or no such batch (status "");
 --      {2}: not known because the index is being rebuilt
 
 local b, c, l = KEYS[2], KEYS[3], KEYS[4]
 local chunk, what = ARGV[1], ARGV[3]
 
-local h = redis.call('HMGET', b, 'status', 'chunks', 'done', 'in_progress_at',
-                     'expires_at')
+local h = redis.call('HMGET', b, 'status', 'chunks', 'sealed',
+                     'in_progress_at', 'expires_at')
 local s = redis.call('HGET', c, chunk)
 local status = h[1] or ''
 
@@ -60,11 +61,17 @@ local t = redis.call('TIME')
 local seconds = tonumber(t[1])
 local expires_at = tonumber(h[5] or '') or 0
 
-local function finalizing()
+-- at: what the disk tells whoever fills an index that has forgotten it
+
+local function finalizing(at)
     status = 'finalizing'
     redis.call('HSET', b, 'status', status)
     redis.call('HSETNX', b, 'finalizing_at', string.format('%.0f',
-               math.max(seconds, tonumber(h[4] or '') or 0)))
+               math.max(at, tonumber(h[4] or '') or 0)))
+
+    if expires_at > 0 and at >= expires_at then
+        redis.call('HSET', b, 'expired', '1')
+    end
 end
 
 -- a script whose first write frees memory is let through when Redis is full
@@ -82,8 +89,7 @@ if state == 'r' then
 
     if status == 'in_progress' and expires_at > 0 and seconds >= expires_at
     then
-        finalizing()
-        redis.call('HSET', b, 'expired', '1')
+        finalizing(expires_at)
     end
 
 elseif state == 'f' then
@@ -93,9 +99,12 @@ elseif was ~= 'd' then
     redis.call('ZREM', l, chunk)
 
     local done = redis.call('HINCRBY', b, 'done', '1')
+    local sealed = math.max(tonumber(h[3] or '') or 0, tonumber(ARGV[7]))
+
+    redis.call('HSET', b, 'sealed', string.format('%.0f', sealed))
 
     if status == 'in_progress' and done >= (tonumber(h[2] or '') or 0) then
-        finalizing()
+        finalizing(expires_at > 0 and math.min(sealed, expires_at) or sealed)
     end
 end
 

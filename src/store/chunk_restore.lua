@@ -1,13 +1,14 @@
 -- What the disk says of a chunk: never lowers an epoch or a count, and a lease
 -- of the same epoch goes on.
 -- in:  KEYS batch, chunks, leases
---      ARGV chunk, epoch, done (1 or 0), ok, failed
+--      ARGV chunk, epoch, done (1 or 0), ok, failed, of its seal (seconds)
 -- out: {0, status}; {1}: no such batch
 
 local b, c, l = KEYS[1], KEYS[2], KEYS[3]
 local chunk = ARGV[1]
 
-local status = redis.call('HGET', b, 'status')
+local h = redis.call('HMGET', b, 'status', 'sealed')
+local status = h[1]
 local s = redis.call('HGET', c, chunk)
 
 redis.call('ZCARD', l)
@@ -58,6 +59,8 @@ if state == 'f' then
 elseif state == 'd' and was ~= 'd' then
     redis.call('ZREM', l, chunk)
     redis.call('HINCRBY', b, 'done', '1')
+    redis.call('HSET', b, 'sealed', string.format('%.0f',
+               math.max(tonumber(h[2] or '') or 0, tonumber(ARGV[6]))))
 end
 
 return {0, status}

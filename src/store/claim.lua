@@ -14,7 +14,7 @@ if redis.call('EXISTS', gen) == 0 then
     return {2}
 end
 
-local names = {'status', 'expires_at', 'chunks', 'next', 'done',
+local names = {'status', 'expires_at', 'chunks', 'next', 'done', 'sealed',
                'in_progress_at', 'cancelling_at', 'finalizing_at', 'expired',
                'vepoch', 'vowner', 'vnonce', 'vuntil',
                'fepoch', 'fowner', 'fnonce', 'funtil'}
@@ -63,11 +63,12 @@ local function answer(what, chunk, epoch)
             h.finalizing_at, expired, int(now)}
 end
 
--- a clock that was set back must not put finalizing before in_progress
+-- at: what the disk tells whoever fills an index that has forgotten it; a clock
+-- that was set back must not put finalizing before in_progress
 
-local function finalizing()
+local function finalizing(at)
     if h.finalizing_at == '' then
-        h.finalizing_at = int(math.max(seconds, num('in_progress_at')))
+        h.finalizing_at = int(math.max(at, num('in_progress_at')))
     end
 
     h.status = 'finalizing'
@@ -143,16 +144,19 @@ local chunk, r = mine()
 
 if h.status == 'validating' or h.status == 'in_progress' then
     local expires_at = num('expires_at')
+    local sealed = num('sealed')
 
-    if expires_at > 0 and seconds >= expires_at then
-        redis.call('HDEL', b, '-')
-        h.expired = '1'
-        finalizing()
-
-    elseif h.status == 'in_progress' and num('done') >= num('chunks') then
+    if h.status == 'in_progress' and num('done') >= num('chunks')
+       and (expires_at == 0 or sealed < expires_at)
+    then
         -- all seals were found by a recovery: nobody will report the last
         redis.call('HDEL', b, '-')
-        finalizing()
+        finalizing(sealed)
+
+    elseif expires_at > 0 and seconds >= expires_at then
+        redis.call('HDEL', b, '-')
+        h.expired = '1'
+        finalizing(expires_at)
     end
 end
 

@@ -202,10 +202,12 @@ ngx_int_t ngx_http_batch_index_planned(const char *id,
 
 /* DECLINED: the lease was lost (another epoch).  res->status always.  Counts
  * are set per chunk, never added, and never fall; so repeating is harmless.
- * The last DONE moves the batch to finalizing. */
+ * The last DONE moves the batch to finalizing, since the newest seal (sealed:
+ * seconds; 0 unless DONE), so that a filled index says the same. */
 ngx_int_t ngx_http_batch_index_chunk(const char *id, uint32_t chunk,
     uint32_t epoch, ngx_http_batch_chunk_state_e state, uint64_t ok,
-    uint64_t failed, ngx_msec_t lease, ngx_http_batch_index_pt cb, void *data);
+    uint64_t failed, int64_t sealed, ngx_msec_t lease,
+    ngx_http_batch_index_pt cb, void *data);
 
 /* The seal of a chunk is void: back to released, and the batch to in_progress
  * (internally; the counts stay).  The finalizer's lease is given back.  Nothing
@@ -289,7 +291,7 @@ ngx_int_t ngx_http_batch_index_restore_cancel(const char *id, int64_t at,
  * the highest epoch on disk, then RELEASE one's own, then claim again. */
 ngx_int_t ngx_http_batch_index_chunk_restore(const char *id, uint32_t chunk,
     uint32_t epoch, ngx_uint_t done, uint64_t ok, uint64_t failed,
-    ngx_http_batch_index_pt cb, void *data);
+    int64_t sealed, ngx_http_batch_index_pt cb, void *data);
 
 /* run/ and api/ meet here: called on this worker after batch_put and
  * batch_cancel have succeeded, so that it need not wait for the next poll */

@@ -178,7 +178,7 @@ ngx_http_batch_index_planned(const char *id, const ngx_str_t *tenant,
 ngx_int_t
 ngx_http_batch_index_chunk(const char *id, uint32_t chunk, uint32_t epoch,
     ngx_http_batch_chunk_state_e state, uint64_t ok, uint64_t failed,
-    ngx_msec_t lease, ngx_http_batch_index_pt cb, void *data)
+    int64_t sealed, ngx_msec_t lease, ngx_http_batch_index_pt cb, void *data)
 {
     ngx_http_batch_args_t  a;
 
@@ -193,6 +193,7 @@ ngx_http_batch_index_chunk(const char *id, uint32_t chunk, uint32_t epoch,
     ngx_http_batch_args_int(&a, (int64_t) ok);
     ngx_http_batch_args_int(&a, (int64_t) failed);
     ngx_http_batch_args_int(&a, (int64_t) lease);
+    ngx_http_batch_args_int(&a, sealed);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_chunk, &a,
                                      NGX_HTTP_BATCH_REPLY_STATUS, NULL, cb,
@@ -219,7 +220,7 @@ ngx_http_batch_index_chunk_redo(const char *id, uint32_t chunk,
 ngx_int_t
 ngx_http_batch_index_chunk_restore(const char *id, uint32_t chunk,
     uint32_t epoch, ngx_uint_t done, uint64_t ok, uint64_t failed,
-    ngx_http_batch_index_pt cb, void *data)
+    int64_t sealed, ngx_http_batch_index_pt cb, void *data)
 {
     ngx_http_batch_args_t  a;
 
@@ -230,6 +231,7 @@ ngx_http_batch_index_chunk_restore(const char *id, uint32_t chunk,
     ngx_http_batch_args_text(&a, done ? "1" : "0");
     ngx_http_batch_args_int(&a, (int64_t) ok);
     ngx_http_batch_args_int(&a, (int64_t) failed);
+    ngx_http_batch_args_int(&a, sealed);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_chunk_restore, &a,
                                      NGX_HTTP_BATCH_REPLY_STATUS, NULL, cb,

@@ -133,14 +133,16 @@ sub planned {
 }
 
 sub chunk {
-    my ($b, $n, $epoch, $what, $ok, $failed, $lease) = @_;
+    my ($b, $n, $epoch, $what, $ok, $failed, $lease, $sealed) = @_;
     return run('chunk', ['gen:s', "b:$b", "c:$b", "l:$b"], $n, $epoch, $what,
-               $ok // 0, $failed // 0, $lease // $LEASE);
+               $ok // 0, $failed // 0, $lease // $LEASE,
+               $sealed // ($what eq 'done' ? int(time()) : 0));
 }
 
 sub again   { run('chunk_redo', ["b:$_[0]", "c:$_[0]", "l:$_[0]"], $_[1]) }
 sub restore { my $b = shift;
-              run('chunk_restore', ["b:$b", "c:$b", "l:$b"], @_) }
+              run('chunk_restore', ["b:$b", "c:$b", "l:$b"], @_[0 .. 4],
+                  $_[5] // ($_[2] ? int(time()) : 0)) }
 sub evict   { run('evict', ["b:$_[0]", "c:$_[0]", "l:$_[0]"], $_[1]) }
 sub renew   { my $b = shift; run('renew', ['gen:s', "b:$b"], @_) }
 sub get     { run('batch_get', ['gen:s', "b:$_[0]"]) }
@@ -306,6 +308,62 @@ planned('rs', 2, 1);
 restore('rs', 0, 1, 1, 2, 0);
 is brief('rs', 'w', 'n'), '3 0 1 finalizing',
     'all seals there, no final.json: claim finds out';
+
+# finalizing_at: of the newest seal or of the expiry, so that an index which is
+# filled from the disk says what clients have seen
+
+my $T = 1763646000;
+
+sub refilled {
+    my ($b, $expires, @seals) = @_;
+
+    put($b, check => 0, expires => $expires);
+    planned($b, 2 * @seals, scalar @seals);
+    restore($b, $_, 1, $seals[$_] ? 1 : 0, 2, 0, $seals[$_]) for 0 .. $#seals;
+}
+
+sub since {
+    my $c = claim(@_);
+    return "$c->{status} $c->{finalizing_at} $c->{expired}";
+}
+
+put('s1', check => 0, expires => $T + 500);
+planned('s1', 4, 2);
+restore('s1', $_, 1, 0, 0, 0) for 0, 1;
+chunk('s1', 0, 1, 'done', 2, 0, undef, $T + 20);
+chunk('s1', 1, 1, 'done', 2, 0, undef, $T + 10);
+is view('s1')->{finalizing_at}, $T + 20, 'finalizing: since the newest seal';
+refilled('s2', $T + 500, $T + 20, $T + 10);
+is since('s2', 'w', 'n'), 'finalizing ' . ($T + 20) . ' 0',
+    'filled anew: the same, however long ago it has expired';
+
+put('s3', check => 0, expires => $T + 15);
+planned('s3', 4, 2);
+restore('s3', $_, 1, 0, 0, 0) for 0, 1;
+chunk('s3', 0, 1, 'done', 2, 0, undef, $T + 20);
+chunk('s3', 1, 1, 'done', 2, 0, undef, $T + 10);
+is since('s3', 'w', 'n'), 'finalizing ' . ($T + 15) . ' 1',
+    'a seal from after the expiry: expired';
+refilled('s4', $T + 15, $T + 20, $T + 10);
+is since('s4', 'w', 'n'), 'finalizing ' . ($T + 15) . ' 1', 'filled anew';
+refilled('s5', $T + 15, $T + 10, 0);
+is since('s5', 'w', 'n'), 'finalizing ' . ($T + 15) . ' 1',
+    'a chunk without a seal';
+refilled('s6', 0, 1763645900);
+is since('s6', 'w', 'n'), 'finalizing 1763645913 0',
+    'a clock that was set back: not before in_progress_at';
+
+refilled('s7', $T + 500, $T + 20, $T + 10);
+is cancel('s7', $T + 30, 0)->[1][4], $T + 20, 'cancelled when finalizing';
+refilled('s8', $T + 500, $T + 20, $T + 10);
+is cancel('s8', $T + 15, 0)->[1][4], undef, 'cancelled before';
+refilled('s9', $T + 500, $T + 20, 0);
+is cancel('s9', $T + 30, 0)->[1][4], undef, 'cancelled while it ran';
+refilled('s10', $T + 15, $T + 20, 0);
+is cancel('s10', $T + 30, 0)->[1][4], $T + 15, 'cancelled when expired';
+is since('s10', 'w', 'n'), 'cancelling ' . ($T + 15) . ' 0', 'and stays so';
+redis('DEL', map { ("{t}:b:s$_", "{t}:c:s$_", "{t}:l:s$_") } 1 .. 10);
+redis('ZREM', '{t}:active', map { "s$_" } 1 .. 10);
 
 # --- the clock is set back by an hour: leases end all the same
 
@@ -570,7 +628,7 @@ put('e', expires => 1);
 my $c = claim('e', 'w1', 'n1');
 is "$c->{what} $c->{status} $c->{expired}", '3 finalizing 1',
     'expired before validation';
-cmp_ok $c->{finalizing_at}, '>=', time() - 5, 'finalizing_at is now';
+is $c->{finalizing_at}, 1, 'finalizing_at is when it expired';
 is_deeply planned('e', 2, 1), [0, 'finalizing'], 'a late plan';
 is_deeply final('e', 'expired'), [0, 'expired'], 'expired';
 
