@@ -17,6 +17,8 @@ typedef struct {
 #define NGX_HTTP_BATCH_TROUBLE_PAUSE   5000    /* ms, before the next claim */
 
 
+static ngx_uint_t ngx_http_batch_chunk_running(ngx_http_batch_chunk_t *c);
+static void ngx_http_batch_chunk_release(ngx_http_batch_chunk_t *c);
 static void ngx_http_batch_chunk_tell(ngx_http_batch_chunk_t *c,
     ngx_http_batch_chunk_state_e state);
 static void ngx_http_batch_chunk_told(void *data, ngx_int_t rc,
@@ -267,20 +269,17 @@ ngx_http_batch_chunk_advance(ngx_http_batch_chunk_t *c)
 
     case NGX_HTTP_BATCH_CHUNK_RUNNING:
 
-        if (c->npicks == c->run->plan.chunks[c->chunk].count) {
-            if (!c->busy && !c->poisoned) {
-                ngx_http_batch_journal_seal(c);
-                break;
-            }
+        if (ngx_http_batch_chunk_running(c)) {
+            break;
         }
 
-        if (ngx_http_batch_chunk_dry(c)) {
-            ngx_http_batch_journal_flush(c, 1);
-        }
+        c->life = NGX_HTTP_BATCH_CHUNK_RELEASING;
+        ngx_http_batch_chunk_release(c);
+        break;
 
-        if (!c->poisoned && !c->lost
-            && !c->run->stop && !ngx_http_batch_dispatch_leaving())
-        {
+    case NGX_HTTP_BATCH_CHUNK_SEALING:
+
+        if (c->busy || !c->poisoned) {
             break;
         }
 
@@ -288,53 +287,8 @@ ngx_http_batch_chunk_advance(ngx_http_batch_chunk_t *c)
 
         /* fall through */
 
-    case NGX_HTTP_BATCH_CHUNK_SEALING:
-
-        if (c->life == NGX_HTTP_BATCH_CHUNK_SEALING) {
-            if (c->busy || !c->poisoned) {
-                break;
-            }
-
-            c->life = NGX_HTTP_BATCH_CHUNK_RELEASING;
-        }
-
-        /* fall through */
-
     case NGX_HTTP_BATCH_CHUNK_RELEASING:
-
-        if (c->poisoned && c->nlines && !c->aborted) {
-            /* what they bring cannot be kept; ends in here again */
-            ngx_http_batch_chunk_abort(c);
-            break;
-        }
-
-        if (c->nlines) {
-            break;
-        }
-
-        ngx_http_batch_journal_flush(c, 1);
-
-        if (c->writing || c->reading || c->busy
-            || (c->npending && !c->poisoned))
-        {
-            break;
-        }
-
-        if (c->lost) {
-            c->life = NGX_HTTP_BATCH_CHUNK_GONE;
-            ngx_http_batch_chunk_free(c);
-            break;
-        }
-
-        if (c->npicks && !c->poisoned
-            && c->npicks == c->run->plan.chunks[c->chunk].count)
-        {
-            /* the last answers came in while it was stopping */
-            ngx_http_batch_journal_seal(c);
-            break;
-        }
-
-        ngx_http_batch_chunk_tell(c, NGX_HTTP_BATCH_CHUNK_RELEASE);
+        ngx_http_batch_chunk_release(c);
         break;
 
     case NGX_HTTP_BATCH_CHUNK_SEALED:
@@ -348,6 +302,66 @@ ngx_http_batch_chunk_advance(ngx_http_batch_chunk_t *c)
     default: /* NGX_HTTP_BATCH_CHUNK_OPENING */
         break;
     }
+}
+
+
+/* 0: it has to be given back */
+
+static ngx_uint_t
+ngx_http_batch_chunk_running(ngx_http_batch_chunk_t *c)
+{
+    if (c->npicks == c->run->plan.chunks[c->chunk].count
+        && !c->busy && !c->poisoned)
+    {
+        ngx_http_batch_journal_seal(c);
+        return 1;
+    }
+
+    if (ngx_http_batch_chunk_dry(c)) {
+        ngx_http_batch_journal_flush(c, 1);
+    }
+
+    return !c->poisoned && !c->lost && !c->run->stop
+           && !ngx_http_batch_dispatch_leaving();
+}
+
+
+static void
+ngx_http_batch_chunk_release(ngx_http_batch_chunk_t *c)
+{
+    if (c->poisoned && c->nlines && !c->aborted) {
+        /* what they bring cannot be kept; ends in here again */
+        ngx_http_batch_chunk_abort(c);
+        return;
+    }
+
+    if (c->nlines) {
+        return;
+    }
+
+    ngx_http_batch_journal_flush(c, 1);
+
+    if (c->writing || c->reading || c->busy
+        || (c->npending && !c->poisoned))
+    {
+        return;
+    }
+
+    if (c->lost) {
+        c->life = NGX_HTTP_BATCH_CHUNK_GONE;
+        ngx_http_batch_chunk_free(c);
+        return;
+    }
+
+    if (c->npicks && !c->poisoned
+        && c->npicks == c->run->plan.chunks[c->chunk].count)
+    {
+        /* the last answers came in while it was stopping */
+        ngx_http_batch_journal_seal(c);
+        return;
+    }
+
+    ngx_http_batch_chunk_tell(c, NGX_HTTP_BATCH_CHUNK_RELEASE);
 }
 
 

@@ -44,6 +44,12 @@ typedef struct {
 
 
 static void ngx_http_batch_chunk_open_run(void *ctx, ngx_log_t *log);
+static ngx_http_batch_open_e ngx_http_batch_chunk_open_look(
+    ngx_http_batch_open_t *o, ngx_log_t *log);
+static ngx_http_batch_open_e ngx_http_batch_chunk_open_older(
+    ngx_http_batch_open_t *o, ngx_log_t *log);
+static ngx_http_batch_open_e ngx_http_batch_chunk_open_files(
+    ngx_http_batch_open_t *o, ngx_log_t *log);
 static ngx_int_t ngx_http_batch_chunk_load(ngx_http_batch_open_t *o,
     ngx_log_t *log);
 static ngx_int_t ngx_http_batch_chunk_sealed(ngx_http_batch_open_t *o,
@@ -126,70 +132,92 @@ ngx_http_batch_chunk_open_run(void *ctx, ngx_log_t *log)
 {
     ngx_http_batch_open_t *o = ctx;
 
-    uint32_t    *epochs;
-    ngx_int_t    n;
-    ngx_uint_t   route;
-
-    o->rc = NGX_HTTP_BATCH_OPEN_ERROR;
     o->input = NGX_INVALID_FILE;
     o->segment = NGX_INVALID_FILE;
 
-    n = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FINAL, o->id, log);
+    o->rc = ngx_http_batch_chunk_open_look(o, log);
 
-    if (n == 1) {
-        o->rc = NGX_HTTP_BATCH_OPEN_ENDED;
-        return;
+    if (o->rc == NGX_HTTP_BATCH_OPEN_OK) {
+        o->rc = ngx_http_batch_chunk_open_older(o, log);
     }
 
-    if (n == NGX_ERROR
+    if (o->rc == NGX_HTTP_BATCH_OPEN_OK) {
+        o->rc = ngx_http_batch_chunk_open_files(o, log);
+    }
+}
+
+
+/* is there anything left to do? */
+
+static ngx_http_batch_open_e
+ngx_http_batch_chunk_open_look(ngx_http_batch_open_t *o, ngx_log_t *log)
+{
+    ngx_int_t   rc;
+    ngx_uint_t  route;
+
+    rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FINAL, o->id, log);
+
+    if (rc == 1) {
+        return NGX_HTTP_BATCH_OPEN_ENDED;
+    }
+
+    if (rc == NGX_ERROR
         || (o->load && ngx_http_batch_chunk_load(o, log) != NGX_OK))
     {
-        return;
+        return NGX_HTTP_BATCH_OPEN_ERROR;
     }
 
-    n = ngx_http_batch_chunk_sealed(o, log);
+    rc = ngx_http_batch_chunk_sealed(o, log);
 
-    if (n != NGX_DECLINED) {
-        if (n == NGX_OK) {
-            o->rc = NGX_HTTP_BATCH_OPEN_SEALED;
-        }
-
-        return;
+    if (rc != NGX_DECLINED) {
+        return rc == NGX_OK ? NGX_HTTP_BATCH_OPEN_SEALED
+                            : NGX_HTTP_BATCH_OPEN_ERROR;
     }
 
     if (o->load) {
         o->routed = (ngx_http_batch_route(&o->meta.route, &route) != NULL);
     }
 
-    if (!o->routed) {
-        o->rc = NGX_HTTP_BATCH_OPEN_ROUTE;
-        return;
-    }
+    return o->routed ? NGX_HTTP_BATCH_OPEN_OK : NGX_HTTP_BATCH_OPEN_ROUTE;
+}
+
+
+/* what earlier owners have left */
+
+static ngx_http_batch_open_e
+ngx_http_batch_chunk_open_older(ngx_http_batch_open_t *o, ngx_log_t *log)
+{
+    uint32_t   *epochs;
+    ngx_int_t   n, rc;
 
     n = ngx_http_batch_store_epochs(o->id, o->n, 0, &epochs, log);
 
     if (n == NGX_ERROR) {
-        return;
+        return NGX_HTTP_BATCH_OPEN_ERROR;
     }
 
-    if (n > 0) {
-        o->max_epoch = epochs[n - 1];
+    if (n == 0) {
+        return NGX_HTTP_BATCH_OPEN_OK;
+    }
 
-        if (o->max_epoch >= o->epoch) {
-            ngx_free(epochs);
-            o->rc = NGX_HTTP_BATCH_OPEN_EPOCH;
-            return;
-        }
+    o->max_epoch = epochs[n - 1];
 
-        n = ngx_http_batch_scan(o->id, o->n, epochs, n, 0, UINT64_MAX,
-                                &o->older, &o->older_usage, &o->nolder, log);
+    if (o->max_epoch >= o->epoch) {
         ngx_free(epochs);
-
-        if (n != NGX_OK) {
-            return;
-        }
+        return NGX_HTTP_BATCH_OPEN_EPOCH;
     }
 
+    rc = ngx_http_batch_scan(o->id, o->n, epochs, n, 0, UINT64_MAX, &o->older,
+                             &o->older_usage, &o->nolder, log);
+    ngx_free(epochs);
+
+    return rc == NGX_OK ? NGX_HTTP_BATCH_OPEN_OK : NGX_HTTP_BATCH_OPEN_ERROR;
+}
+
+
+static ngx_http_batch_open_e
+ngx_http_batch_chunk_open_files(ngx_http_batch_open_t *o, ngx_log_t *log)
+{
     o->input = ngx_http_batch_store_open(NGX_HTTP_BATCH_INPUT, o->id, log);
 
     if (o->input == NGX_INVALID_FILE) {
@@ -198,30 +226,29 @@ ngx_http_batch_chunk_open_run(void *ctx, ngx_log_t *log)
                           "batch: %s has a plan and no input", o->id);
         }
 
-        return;
+        return NGX_HTTP_BATCH_OPEN_ERROR;
     }
 
     if (ngx_http_batch_plan_small(o->load ? &o->plan : &o->chunk->run->plan)) {
 
         /* the journal makes it if it needs one */
 
-        o->rc = NGX_HTTP_BATCH_OPEN_OK;
-        return;
+        return NGX_HTTP_BATCH_OPEN_OK;
     }
 
     o->segment = ngx_http_batch_store_segment_create(o->id, o->n, o->epoch,
                                                      log);
 
-    if (o->segment == NGX_INVALID_FILE) {
-        if (ngx_errno == NGX_EEXIST) {
-            o->max_epoch = o->epoch;
-            o->rc = NGX_HTTP_BATCH_OPEN_EPOCH;
-        }
-
-        return;
+    if (o->segment != NGX_INVALID_FILE) {
+        return NGX_HTTP_BATCH_OPEN_OK;
     }
 
-    o->rc = NGX_HTTP_BATCH_OPEN_OK;
+    if (ngx_errno == NGX_EEXIST) {
+        o->max_epoch = o->epoch;
+        return NGX_HTTP_BATCH_OPEN_EPOCH;
+    }
+
+    return NGX_HTTP_BATCH_OPEN_ERROR;
 }
 
 
