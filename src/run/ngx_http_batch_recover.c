@@ -37,9 +37,9 @@
 
 
 #include "ngx_http_batch_recover.h"
-#include "ngx_http_batch_hook.h"
 #include "ngx_http_batch_index.h"
 #include "ngx_http_batch_redis.h"
+#include "ngx_http_batch_refill.h"
 #include "ngx_http_batch_restore.h"
 #include "ngx_http_batch_slots.h"
 #include "ngx_http_batch_task.h"
@@ -96,9 +96,6 @@ static void ngx_http_batch_recover_renew(ngx_event_t *ev);
 static void ngx_http_batch_recover_read(void *data, ngx_log_t *log);
 static void ngx_http_batch_recover_have(void *data, ngx_log_t *log);
 static void ngx_http_batch_recover_send(ngx_http_batch_rebuild_t *b);
-static ngx_int_t ngx_http_batch_recover_command(ngx_http_batch_rebuild_t *b);
-static ngx_int_t ngx_http_batch_recover_batch(ngx_http_batch_rebuild_t *b,
-    ngx_http_batch_item_t *item);
 static void ngx_http_batch_recover_gone(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_recover_sent(void *data, ngx_int_t rc,
@@ -513,12 +510,24 @@ ngx_http_batch_recover_have(void *data, ngx_log_t *log)
 static void
 ngx_http_batch_recover_send(ngx_http_batch_rebuild_t *b)
 {
+    ngx_int_t  rc;
+
     while (!b->failed && b->item < b->portion.n
            && b->flight < NGX_HTTP_BATCH_RECOVER_FLIGHT)
     {
-        if (ngx_http_batch_recover_command(b) != NGX_OK) {
+        rc = ngx_http_batch_refill(&b->portion.items[b->item], &b->step,
+                                   ngx_http_batch_recover_sent,
+                                   ngx_http_batch_recover_gone, b);
+
+        if (rc == NGX_DONE) {
+            b->item++;
+            b->step = 0;
+
+        } else if (rc == NGX_OK) {
+            b->flight++;
+
+        } else {
             b->failed = 1;
-            break;
         }
     }
 
@@ -638,111 +647,6 @@ ngx_http_batch_recover_mark(ngx_http_batch_rebuild_t *b)
     {
         ngx_http_batch_recover_wait();
     }
-}
-
-
-/* the next command of the item at hand; moves on to the next item */
-
-static ngx_int_t
-ngx_http_batch_recover_command(ngx_http_batch_rebuild_t *b)
-{
-    ngx_int_t               rc;
-    ngx_http_batch_item_t  *item;
-
-    item = &b->portion.items[b->item];
-
-    switch (item->type) {
-
-    case NGX_HTTP_BATCH_ITEM_FILE:
-        rc = ngx_http_batch_index_restore_file(&item->file,
-                                            ngx_http_batch_recover_sent, b);
-        b->item++;
-        break;
-
-    case NGX_HTTP_BATCH_ITEM_GHOST:
-        rc = ngx_http_batch_index_file_del(&item->file,
-                                           ngx_http_batch_recover_gone, b);
-        b->item++;
-        break;
-
-    case NGX_HTTP_BATCH_ITEM_FINAL:
-        rc = ngx_http_batch_index_final(&item->meta, item->status,
-                                 &item->final,
-                                 item->nfiles[0] ? &item->files[0] : NULL,
-                                 item->nfiles[1] ? &item->files[1] : NULL,
-                                 item->unheard
-                                 && ngx_http_batch_hook_of(&item->meta.route),
-                                 ngx_http_batch_recover_sent, b);
-        b->item++;
-        break;
-
-    default: /* NGX_HTTP_BATCH_ITEM_BATCH */
-        rc = ngx_http_batch_recover_batch(b, item);
-    }
-
-    if (rc == NGX_DONE) {
-        b->item++;
-        b->step = 0;
-        return NGX_OK;
-    }
-
-    if (rc == NGX_OK) {
-        b->flight++;
-    }
-
-    return rc;
-}
-
-
-/* steps of a batch under way: itself, its plan, its chunks, its cancel mark */
-
-static ngx_int_t
-ngx_http_batch_recover_batch(ngx_http_batch_rebuild_t *b,
-    ngx_http_batch_item_t *item)
-{
-    size_t                        step;
-    ngx_http_batch_item_chunk_t  *c;
-
-    step = b->step++;
-
-    if (step == 0) {
-        return ngx_http_batch_index_restore_batch(&item->meta,
-                                             ngx_http_batch_recover_sent, b);
-    }
-
-    step--;
-
-    if (item->planned) {
-
-        if (step == 0) {
-            return ngx_http_batch_index_planned(item->meta.id,
-                                             &item->meta.tenant, item->total,
-                                             item->nplan, &item->model,
-                                             item->in_progress_at,
-                                             ngx_http_batch_recover_sent, b);
-        }
-
-        step--;
-    }
-
-    if (step < item->nchunks) {
-        c = &item->chunks[step];
-
-        return ngx_http_batch_index_chunk_restore(item->meta.id, c->chunk,
-                                             c->epoch, c->done, c->ok,
-                                             c->failed, c->sealed,
-                                             ngx_http_batch_recover_sent, b);
-    }
-
-    step -= item->nchunks;
-
-    if (step == 0 && item->cancelling_at) {
-        return ngx_http_batch_index_restore_cancel(item->meta.id,
-                                             item->cancelling_at,
-                                             ngx_http_batch_recover_sent, b);
-    }
-
-    return NGX_DONE;
 }
 
 
