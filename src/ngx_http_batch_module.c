@@ -5,6 +5,7 @@
  */
 
 #include "ngx_http_batch.h"
+#include "ngx_http_batch_alive.h"
 #include "ngx_http_batch_api.h"
 #include "ngx_http_batch_conf.h"
 #include "ngx_http_batch_hook.h"
@@ -486,6 +487,7 @@ ngx_http_batch_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
+    ngx_http_batch_alive_init(cycle);
     ngx_http_batch_space_init(cycle);
 
     return ngx_http_batch_redis_init(&bmcf->redis, ngx_http_batch_redis_state,
@@ -511,14 +513,19 @@ ngx_http_batch_redis_state(ngx_uint_t ready)
 static void
 ngx_http_batch_exit_process(ngx_cycle_t *cycle)
 {
+    ngx_uint_t  holds;
+
     if (ngx_http_batch_conf == NULL) {
         return;
     }
+
+    holds = ngx_http_batch_dispatch_holds() || ngx_http_batch_recover_holds();
 
     ngx_http_batch_task_close();
     ngx_http_batch_dispatch_exit();
     ngx_http_batch_recover_exit();
     ngx_http_batch_redis_exit();
-    ngx_http_batch_slots_exit();
+    ngx_http_batch_slots_exit(holds);
+    ngx_http_batch_alive_exit(holds);
     ngx_http_batch_store_close_dir();
 }

@@ -63,6 +63,7 @@ ngx_http_batch_dispatch_init(ngx_cycle_t *cycle)
     ngx_event_t  *ev;
 
     ngx_http_batch_runs_init();
+    ngx_http_batch_evict_init();
 
     ngx_queue_init(&ngx_http_batch_chunks);
     ngx_queue_init(&ngx_http_batch_jobs);
@@ -106,7 +107,7 @@ ngx_http_batch_dispatch_init(ngx_cycle_t *cycle)
 
 
 /*
- * Leases run out by themselves; what is in memory and not on disk is done again
+ * Leases are taken over, or run out; what is in memory and not on disk is done again
  * by the next owner.
  */
 
@@ -127,6 +128,35 @@ ngx_uint_t
 ngx_http_batch_dispatch_leaving(void)
 {
     return ngx_http_batch_leaving;
+}
+
+
+ngx_uint_t
+ngx_http_batch_dispatch_holds(void)
+{
+    ngx_queue_t           *q;
+    ngx_http_batch_run_t  *run;
+
+    if (!ngx_queue_empty(&ngx_http_batch_chunks)
+        || !ngx_queue_empty(&ngx_http_batch_jobs))
+    {
+        return 1;
+    }
+
+    for (q = ngx_queue_head(&ngx_http_batch_runs);
+         q != ngx_queue_sentinel(&ngx_http_batch_runs);
+         q = ngx_queue_next(q))
+    {
+        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
+
+        /* a nonce is kept until there is an answer to its claim */
+
+        if (run->claiming || run->nonce[0]) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

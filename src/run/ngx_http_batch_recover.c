@@ -220,6 +220,13 @@ ngx_http_batch_recover_unlocked(void *data, ngx_int_t rc,
 }
 
 
+ngx_uint_t
+ngx_http_batch_recover_holds(void)
+{
+    return ngx_http_batch_rebuild != NULL;
+}
+
+
 void
 ngx_http_batch_recover_exit(void)
 {

@@ -22,6 +22,9 @@ void ngx_http_batch_recover_down(void);
 /* the worker leaves gracefully: what it fills is left to another one */
 void ngx_http_batch_recover_leave(void);
 
+/* 1: this worker has, or may have, the lock of a rebuild */
+ngx_uint_t ngx_http_batch_recover_holds(void);
+
 void ngx_http_batch_recover_exit(void);
 
 #endif

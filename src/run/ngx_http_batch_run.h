@@ -375,6 +375,8 @@ void ngx_http_batch_budget_outcome(ngx_http_batch_run_t *run,
 ngx_uint_t ngx_http_batch_budget_broken(ngx_http_batch_run_t *run);
 /* 1 once the worker was told to quit */
 ngx_uint_t ngx_http_batch_dispatch_leaving(void);
+/* 1: this worker holds a lease, or may: of a claim nothing was heard yet */
+ngx_uint_t ngx_http_batch_dispatch_holds(void);
 
 /* routed: in a thread: the settings of the location that the batch came in by,
  * as they are now; NULL: there is none, or batch.json cannot be read */
@@ -399,8 +401,10 @@ void ngx_http_batch_run_over(ngx_http_batch_run_t *run);
 /* n jobs may start that had to wait */
 void ngx_http_batch_runs_feed(ngx_uint_t n);
 
-/* evict: with every poll, frees what dead workers of this node hold */
-void ngx_http_batch_evict(ngx_uint_t rebuilding);
+/* evict: with every poll, frees what dead workers hold.  whole = 0: there are
+ * batches beyond those that are known */
+void ngx_http_batch_evict_init(void);
+void ngx_http_batch_evict(ngx_uint_t rebuilding, ngx_uint_t whole);
 
 /* job: validation and finalizing, one at a time per run */
 extern ngx_queue_t  ngx_http_batch_jobs;

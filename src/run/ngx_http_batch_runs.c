@@ -109,13 +109,14 @@ ngx_http_batch_runs_polled(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
     size_t                 i;
+    ngx_uint_t             whole;
     ngx_queue_t           *q, *next;
     ngx_http_batch_run_t  *run;
 
     ngx_http_batch_polling = 0;
 
     if (rc == NGX_BUSY) {
-        ngx_http_batch_evict(1);
+        ngx_http_batch_evict(1, 0);
     }
 
     if (rc != NGX_OK) {
@@ -123,6 +124,7 @@ ngx_http_batch_runs_polled(void *data, ngx_int_t rc,
     }
 
     ngx_http_batch_more = (res->n >= NGX_HTTP_BATCH_ACTIVE);
+    whole = !ngx_http_batch_more;
 
     for (q = ngx_queue_head(&ngx_http_batch_runs);
          q != ngx_queue_sentinel(&ngx_http_batch_runs);
@@ -135,10 +137,13 @@ ngx_http_batch_runs_polled(void *data, ngx_int_t rc,
     for (i = 0; i < res->n; i++) {
         run = ngx_http_batch_run_get(&res->items[i]);
 
-        if (run) {
-            run->seen = 1;
-            run->known = 1;
+        if (run == NULL) {
+            whole = 0;
+            continue;
         }
+
+        run->seen = 1;
+        run->known = 1;
     }
 
     for (q = ngx_queue_head(&ngx_http_batch_runs);
@@ -154,7 +159,7 @@ ngx_http_batch_runs_polled(void *data, ngx_int_t rc,
         }
     }
 
-    ngx_http_batch_evict(0);
+    ngx_http_batch_evict(0, whole);
     ngx_http_batch_dispatch_wake();
 }
 

@@ -15,7 +15,8 @@
 #define NGX_HTTP_BATCH_DIR_BATCHES  2
 #define NGX_HTTP_BATCH_DIR_UPLOADS  3
 #define NGX_HTTP_BATCH_DIR_KEYS     4
-#define NGX_HTTP_BATCH_DIR_N        5
+#define NGX_HTTP_BATCH_DIR_WORKERS  5
+#define NGX_HTTP_BATCH_DIR_N        6
 
 extern const char  *ngx_http_batch_dir_names[NGX_HTTP_BATCH_DIR_N];
 

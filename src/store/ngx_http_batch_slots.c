@@ -27,15 +27,19 @@
 
 #define NGX_HTTP_BATCH_GRAVES       64
 
+/* of a grave's state; above are the times that it was used */
 #define NGX_HTTP_BATCH_GRAVE_FREE   0
 #define NGX_HTTP_BATCH_GRAVE_OPEN   1       /* being written */
 #define NGX_HTTP_BATCH_GRAVE_FULL   2
+#define NGX_HTTP_BATCH_GRAVE_MASK   3
+#define NGX_HTTP_BATCH_GRAVE_USED   4
 
 
 /* a dead worker whose leases are not known to be free yet */
 
 typedef struct {
     ngx_atomic_t           state;
+    ngx_atomic_t           at;          /* ngx_current_msec */
     char                   owner[NGX_HTTP_BATCH_WORKER_ID];
 } ngx_http_batch_grave_t;
 
@@ -55,6 +59,11 @@ static ngx_int_t ngx_http_batch_slots_init_zone(ngx_shm_zone_t *zone,
     void *data);
 static void ngx_http_batch_slots_look(void);
 static void ngx_http_batch_slots_bury(ngx_http_batch_slot_t *slot);
+static ngx_http_batch_grave_t *ngx_http_batch_slots_grave(const char *owner);
+static void ngx_http_batch_slots_close(ngx_http_batch_grave_t *grave,
+    ngx_atomic_uint_t state);
+static ngx_uint_t ngx_http_batch_slots_lies(ngx_http_batch_grave_t *grave,
+    const char *owner, ngx_atomic_uint_t *state);
 
 
 ngx_http_batch_slot_t  *ngx_http_batch_slot;
@@ -177,9 +186,9 @@ ngx_http_batch_slots_beat(void)
 
 
 void
-ngx_http_batch_slots_exit(void)
+ngx_http_batch_slots_exit(ngx_uint_t holds)
 {
-    if (ngx_http_batch_slot) {
+    if (ngx_http_batch_slot && !holds) {
         ngx_memzero(ngx_http_batch_slot, sizeof(ngx_http_batch_slot_t));
     }
 }
@@ -229,41 +238,110 @@ ngx_http_batch_slots_look(void)
 static void
 ngx_http_batch_slots_bury(ngx_http_batch_slot_t *slot)
 {
-    ngx_uint_t               i;
     ngx_atomic_uint_t        pid;
     ngx_http_batch_grave_t  *grave;
 
     pid = slot->pid;
-    grave = NULL;
-
-    for (i = 0; i < NGX_HTTP_BATCH_GRAVES && grave == NULL; i++) {
-        if (ngx_atomic_cmp_set(&ngx_http_batch_slots_graves[i].state,
-                               NGX_HTTP_BATCH_GRAVE_FREE,
-                               NGX_HTTP_BATCH_GRAVE_OPEN))
-        {
-            grave = &ngx_http_batch_slots_graves[i];
-        }
-    }
+    grave = ngx_http_batch_slots_grave(slot->owner);
 
     if (grave == NULL) {
         return;
     }
 
-    ngx_memcpy(grave->owner, slot->owner, NGX_HTTP_BATCH_WORKER_ID);
-    ngx_memory_barrier();
-
     if (pid && ngx_atomic_cmp_set(&slot->pid, pid, 0)) {
-        grave->state = NGX_HTTP_BATCH_GRAVE_FULL;
+        ngx_http_batch_slots_close(grave, NGX_HTTP_BATCH_GRAVE_FULL);
 
     } else {
-        grave->state = NGX_HTTP_BATCH_GRAVE_FREE;
+        ngx_http_batch_slots_close(grave, NGX_HTTP_BATCH_GRAVE_FREE);
+    }
+}
+
+
+/* an open one with the id in it; NULL if none is free */
+
+static ngx_http_batch_grave_t *
+ngx_http_batch_slots_grave(const char *owner)
+{
+    ngx_uint_t               i;
+    ngx_atomic_uint_t        state;
+    ngx_http_batch_grave_t  *grave;
+
+    for (i = 0; i < NGX_HTTP_BATCH_GRAVES; i++) {
+        grave = &ngx_http_batch_slots_graves[i];
+        state = grave->state;
+
+        if ((state & NGX_HTTP_BATCH_GRAVE_MASK) == NGX_HTTP_BATCH_GRAVE_FREE
+            && ngx_atomic_cmp_set(&grave->state, state,
+                                  state | NGX_HTTP_BATCH_GRAVE_OPEN))
+        {
+            ngx_memcpy(grave->owner, owner, NGX_HTTP_BATCH_WORKER_ID);
+            grave->at = ngx_current_msec;
+            return grave;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* only who has opened it */
+
+static void
+ngx_http_batch_slots_close(ngx_http_batch_grave_t *grave,
+    ngx_atomic_uint_t state)
+{
+    ngx_memory_barrier();
+
+    grave->state = (grave->state & ~(ngx_atomic_uint_t)
+                                    NGX_HTTP_BATCH_GRAVE_MASK) | state;
+}
+
+
+static ngx_uint_t
+ngx_http_batch_slots_lies(ngx_http_batch_grave_t *grave, const char *owner,
+    ngx_atomic_uint_t *state)
+{
+    *state = grave->state;
+    ngx_memory_barrier();
+
+    return (*state & NGX_HTTP_BATCH_GRAVE_MASK) == NGX_HTTP_BATCH_GRAVE_FULL
+           && (owner == NULL
+               || ngx_memcmp(grave->owner, owner, NGX_HTTP_BATCH_WORKER_ID)
+                  == 0);
+}
+
+
+void
+ngx_http_batch_slots_dead(const char *owner)
+{
+    ngx_uint_t               i;
+    ngx_atomic_uint_t        state;
+    ngx_http_batch_grave_t  *grave;
+
+    for (i = 0; i < NGX_HTTP_BATCH_GRAVES; i++) {
+        if (ngx_http_batch_slots_lies(&ngx_http_batch_slots_graves[i], owner,
+                                      &state))
+        {
+            return;
+        }
+    }
+
+    /* two may write it down at once: then it is buried twice */
+
+    grave = ngx_http_batch_slots_grave(owner);
+
+    if (grave) {
+        ngx_http_batch_slots_close(grave, NGX_HTTP_BATCH_GRAVE_FULL);
     }
 }
 
 
 ngx_uint_t
-ngx_http_batch_slots_died(ngx_uint_t *i, char owner[NGX_HTTP_BATCH_WORKER_ID])
+ngx_http_batch_slots_died(ngx_uint_t *i, char owner[NGX_HTTP_BATCH_WORKER_ID],
+    ngx_msec_t *age)
 {
+    ngx_atomic_uint_t        state;
+    ngx_msec_int_t           ms;
     ngx_http_batch_grave_t  *grave;
 
     if (*i == 0
@@ -276,9 +354,16 @@ ngx_http_batch_slots_died(ngx_uint_t *i, char owner[NGX_HTTP_BATCH_WORKER_ID])
     while (*i < NGX_HTTP_BATCH_GRAVES) {
         grave = &ngx_http_batch_slots_graves[(*i)++];
 
-        if (grave->state == NGX_HTTP_BATCH_GRAVE_FULL) {
+        if (ngx_http_batch_slots_lies(grave, NULL, &state)) {
             ngx_memcpy(owner, grave->owner, NGX_HTTP_BATCH_WORKER_ID);
             owner[NGX_HTTP_BATCH_WORKER_ID - 1] = '\0';
+
+            /* another worker's time may be a tick ahead of ours */
+
+            ms = (ngx_msec_int_t) (ngx_current_msec
+                                   - (ngx_msec_t) grave->at);
+            *age = (ngx_msec_t) ngx_max(ms, 0);
+
             return 1;
         }
     }
@@ -291,18 +376,19 @@ void
 ngx_http_batch_slots_buried(const char *owner)
 {
     ngx_uint_t               i;
+    ngx_atomic_uint_t        state;
     ngx_http_batch_grave_t  *grave;
 
     for (i = 0; i < NGX_HTTP_BATCH_GRAVES; i++) {
         grave = &ngx_http_batch_slots_graves[i];
 
-        if (grave->state == NGX_HTTP_BATCH_GRAVE_FULL
-            && ngx_strcmp(grave->owner, owner) == 0)
-        {
-            (void) ngx_atomic_cmp_set(&grave->state,
-                                      NGX_HTTP_BATCH_GRAVE_FULL,
-                                      NGX_HTTP_BATCH_GRAVE_FREE);
-            return;
+        if (ngx_http_batch_slots_lies(grave, owner, &state)) {
+
+            /* or another has done it, and the next one lies there */
+
+            (void) ngx_atomic_cmp_set(&grave->state, state,
+                                      state - NGX_HTTP_BATCH_GRAVE_FULL
+                                      + NGX_HTTP_BATCH_GRAVE_USED);
         }
     }
 }

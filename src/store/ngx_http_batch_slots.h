@@ -51,7 +51,9 @@ ngx_int_t ngx_http_batch_slots_add(ngx_conf_t *cf, ngx_int_t (*ready)(void));
 
 /* init_process: this worker's slot is zeroed and live */
 ngx_int_t ngx_http_batch_slots_init(ngx_cycle_t *cycle);
-void ngx_http_batch_slots_exit(void);
+/* exit_process.  holds = 1: others have something to take over, as of a worker
+ * that has died */
+void ngx_http_batch_slots_exit(ngx_uint_t holds);
 
 /* this worker is not stuck; to be called many times a second */
 void ngx_http_batch_slots_beat(void);
@@ -71,14 +73,18 @@ ngx_uint_t ngx_http_batch_slots_may_start(ngx_uint_t lane, ngx_uint_t limit);
 void ngx_http_batch_slots_started(ngx_uint_t lane);
 
 /*
- * Workers of this node that have died without a word.  Each is told to every
- * worker, again and again, until one says that all has been done that its death
- * asks for: who was about to do it may die as well.
+ * Workers that have died without a word: of this node, or any that dead() was
+ * told of.  Each is told to every worker, again and again, until one says that
+ * all has been done that its death asks for: who was about to do it may die as
+ * well.
  *
- * 1 and the id of one: *i starts at 0.  0: no more.
+ * 1, the id of one and how long it has been known to be dead, in ms: *i starts
+ * at 0.  0: no more.
  */
 ngx_uint_t ngx_http_batch_slots_died(ngx_uint_t *i,
-    char owner[NGX_HTTP_BATCH_WORKER_ID]);
+    char owner[NGX_HTTP_BATCH_WORKER_ID], ngx_msec_t *age);
+/* nothing happens if it is known, or too many are: to be called again then */
+void ngx_http_batch_slots_dead(const char *owner);
 void ngx_http_batch_slots_buried(const char *owner);
 
 /* A count that changes when workers of this node may find something to claim:

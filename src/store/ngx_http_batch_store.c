@@ -16,12 +16,12 @@ static ngx_uint_t ngx_http_batch_disk_lives(ngx_fd_t dir, const char *name);
 
 
 const char  *ngx_http_batch_dir_names[NGX_HTTP_BATCH_DIR_N] = {
-    "tmp", "files", "batches", "uploads", "keys"
+    "tmp", "files", "batches", "uploads", "keys", "workers"
 };
 
 ngx_fd_t  ngx_http_batch_dirs[NGX_HTTP_BATCH_DIR_N] = {
     NGX_INVALID_FILE, NGX_INVALID_FILE, NGX_INVALID_FILE, NGX_INVALID_FILE,
-    NGX_INVALID_FILE
+    NGX_INVALID_FILE, NGX_INVALID_FILE
 };
 
 /* begun and ended count the syncs of a room; one runs at a time */
@@ -43,7 +43,7 @@ static ngx_http_batch_room_sync_t
 {
     ngx_http_batch_room_sync, ngx_http_batch_room_sync,
     ngx_http_batch_room_sync, ngx_http_batch_room_sync,
-    ngx_http_batch_room_sync
+    ngx_http_batch_room_sync, ngx_http_batch_room_sync
 };
 
 /*

@@ -14,6 +14,7 @@
  *                                  /c<chunk>.<epoch>.seg
  *                                  /c<chunk>.<epoch>.seal
  *   <store>/keys/...                            see ngx_http_batch_keys.h
+ *   <store>/workers/<worker id>                 see ngx_http_batch_alive.h
  *   <store>/uploads/<xx>/<upload id>/...        see ngx_http_batch_uploads.h
  *   <xx>: the two characters of the id behind its prefix
  *

@@ -238,10 +238,12 @@ def quiet(driver):
                 except FileNotFoundError:
                     continue
 
-                # each worker holds the store's rooms, tmp, files, ...
+                # each worker holds the store's rooms, tmp, files, ..., and
+                # its own file in workers/
 
                 if target.startswith(store + '/') \
-                        and '/' in target[len(store) + 1:]:
+                        and '/' in target[len(store) + 1:] \
+                        and not target.startswith(store + '/workers/'):
                     found.append('%d holds %s' % (pid, target))
 
         return found
@@ -251,6 +253,18 @@ def quiet(driver):
     except TimeoutError:
         for text in held()[:5]:
             history.bad(text)
+
+    # who has died has been buried, who lives has a file
+
+    def files():
+        return os.listdir(os.path.join(store, 'workers'))
+
+    try:
+        wait_until(lambda: len(files()) == len(cluster.workers()), 30,
+                   'workers')
+    except TimeoutError:
+        history.bad('%d workers live, and have these files: %s'
+                    % (len(cluster.workers()), ' '.join(files())))
 
 
 def logs(driver):

@@ -35,7 +35,8 @@ our @EXPORT = qw(fault fault_off fault_count fault_name fault_resynced
 
 our %Action = (fail => 1, short => 2, kill_before => 3, kill_after => 4,
                slow => 5);
-our %Class = (changes => 1, reads => 2, disk => 3, memory => 4, opens => 16);
+our %Class = (changes => 1, reads => 2, disk => 3, memory => 4, opens => 16,
+              workers => 32);
 
 our $File = test_dir() . '/fault.ctl';
 
@@ -72,7 +73,8 @@ sub word {
 
 # n: which call, 0 only counts; action: fail, short, kill_before, kill_after,
 # slow; errno of a failure, EIO; ms that a slow call takes longer; class: changes
-# (of the disk), reads, disk (both), memory, opens (of files and sockets);
+# (of the disk), reads, disk (both), memory, opens (of files and sockets), workers (who of them
+# lives, and each lock);
 # sticky => 1: also every later one.
 
 sub fault {

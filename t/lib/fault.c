@@ -9,7 +9,9 @@
  * When nginx loads the module, the module's own table of imported functions is
  * patched: what nginx's core or a library calls is neither counted nor harmed.
  * Only socket() is everybody's in the process, of the core's upstreams and of
- * the link to Redis, too.
+ * the link to Redis, too.  Looking at the store's workers/ (who lives?),
+ * deleting there, and flock() are a class of their own and of no other: they go
+ * by the clock, and other calls shall have the same numbers each time.
  *
  * The file FAULT_FILE is mapped by all processes; whoever writes to it (see
  * t/lib/BatchFault.pm) gives orders while they run.  It is made of 64-bit words:
@@ -40,6 +42,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -54,6 +57,7 @@
 #define MEMORY       4
 #define MOVES        8       /* bytes: may be cut short */
 #define OPENS        16      /* takes a descriptor */
+#define WORKERS      32      /* of the store's workers/: goes by the clock */
 
 #define FAIL         1
 #define SHORT        2
@@ -86,6 +90,8 @@ static control_t  *ctl;
 static char        bad_sync[FDS];
 static int         loaded;               /* the module, here */
 
+static __thread int  walking;             /* workers/, in this thread */
+
 
 static void
 die(void)
@@ -105,7 +111,11 @@ hit(unsigned class, const char *name)
 {
     uint64_t  c, n, action;
 
-    if (!(ctl->armed & class & (CHANGES|READS|MEMORY|OPENS))) {
+    if (walking && !(class & MEMORY)) {
+        class = WORKERS;
+    }
+
+    if (!(ctl->armed & class & (CHANGES|READS|MEMORY|OPENS|WORKERS))) {
         return 0;
     }
 
@@ -140,6 +150,23 @@ hit(unsigned class, const char *name)
     }
 
     return (int) action;
+}
+
+
+static int
+in_workers(int dir)
+{
+    char     at[64], to[4096];
+    ssize_t  n;
+
+    if (dir < 0) {
+        return 0;
+    }
+
+    snprintf(at, sizeof(at), "/proc/self/fd/%d", dir);
+    n = readlink(at, to, sizeof(to));
+
+    return n > 8 && memcmp(to + n - 8, "/workers", 8) == 0;
 }
 
 
@@ -182,7 +209,8 @@ hit(unsigned class, const char *name)
 
 CALL(CHANGES, int, linkat, -1,
      (int a, const char *b, int c, const char *d, int e), (a, b, c, d, e))
-CALL(CHANGES, int, unlinkat, -1, (int a, const char *b, int c), (a, b, c))
+CALL(in_workers(a) ? WORKERS : CHANGES, int, unlinkat, -1,
+     (int a, const char *b, int c), (a, b, c))
 CALL(CHANGES, int, mkdirat, -1, (int a, const char *b, mode_t c), (a, b, c))
 CALL(CHANGES, int, ftruncate, -1, (int a, off_t b), (a, b))
 CALL(CHANGES, int, ftruncate64, -1, (int a, off_t b), (a, b))
@@ -215,6 +243,7 @@ CALL(READS, off_t, lseek64, -1, (int a, off_t b, int c), (a, b, c))
         va_start(list, flags);                                                \
         mode = MAKES(flags) ? va_arg(list, int) : 0;                          \
         va_end(list);                                                         \
+        walking = (walking || strcmp(path, ".") == 0) && in_workers(dir);     \
         what = hit((MAKES(flags) ? CHANGES : READS)|OPENS, #name);            \
         if (what == FAIL) {                                                   \
             return -1;                                                        \
@@ -388,6 +417,36 @@ STATVFS(fstatvfs)
 STATVFS(fstatvfs64)
 
 
+/* the walk through workers/ ends */
+
+static int
+w_closedir(void *d)
+{
+    REAL(int, closedir, void *)
+
+    what = 0;
+    walking = 0;
+    rc = real(d);
+    AFTER();
+}
+
+
+static int
+w_flock(int fd, int operation)
+{
+    REAL(int, flock, int, int)
+
+    what = hit(WORKERS, "flock");
+
+    if (what == FAIL) {
+        return -1;
+    }
+
+    rc = real(fd, operation);
+    AFTER();
+}
+
+
 /* --- memory --------------------------------------------------------------- */
 
 CALL(MEMORY, void *, malloc, NULL, (size_t a), (a))
@@ -460,7 +519,7 @@ static const struct {
     IMPORT(pwrite), IMPORT(pwrite64), IMPORT(copy_file_range),
     IMPORT(sendfile), IMPORT(sendfile64), IMPORT(pread), IMPORT(pread64),
     IMPORT(preadv), IMPORT(preadv64), IMPORT(pwritev), IMPORT(pwritev64),
-    IMPORT(fstatvfs), IMPORT(fstatvfs64),
+    IMPORT(fstatvfs), IMPORT(fstatvfs64), IMPORT(closedir), IMPORT(flock),
     IMPORT(malloc), IMPORT(calloc), IMPORT(realloc), IMPORT(ngx_alloc),
     IMPORT(ngx_calloc), IMPORT(ngx_create_pool), IMPORT(ngx_palloc),
     IMPORT(ngx_pnalloc), IMPORT(ngx_pcalloc), IMPORT(ngx_create_temp_buf),
