@@ -43,7 +43,7 @@ __DATA__
 === TEST 1: a worker cannot have a file
 --- flow
 my @calls = (['openat', 1, 'EMFILE'], ['pwrite', 2, 'ENOSPC'],
-             ['linkat', 3, 'EROFS']);
+             ['renameat', 3, 'EROFS']);
 
 for (@calls) {
     my ($call, $n, $errno) = @$_;

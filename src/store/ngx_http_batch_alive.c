@@ -171,7 +171,6 @@ ngx_http_batch_alive_make(ngx_log_t *log)
 {
     size_t       len;
     ngx_fd_t     fd, tmp;
-    ngx_int_t    rc;
     const char  *id, *call;
 
     id = ngx_http_batch_worker_id;
@@ -195,24 +194,20 @@ ngx_http_batch_alive_make(ngx_log_t *log)
     {
         call = "pwrite()";
 
-    } else if (linkat(tmp, id,
-                      ngx_http_batch_dirs[NGX_HTTP_BATCH_DIR_WORKERS], id, 0)
+    } else if (renameat(tmp, id,
+                        ngx_http_batch_dirs[NGX_HTTP_BATCH_DIR_WORKERS], id)
                == -1)
     {
-        call = "linkat()";
+        call = "renameat()";
     }
-
-    rc = NGX_OK;
 
     if (call) {
-        rc = ngx_http_batch_alive_without(log, call);
-    }
+        (void) ngx_http_batch_alive_without(log, call);
 
-    ngx_http_batch_store_tmp_delete(id, log);
-
-    if (rc != NGX_OK) {
+        ngx_http_batch_store_tmp_delete(id, log);
         (void) ngx_close_file(fd);
-        return rc;
+
+        return NGX_ERROR;
     }
 
     ngx_http_batch_alive_fd = fd;

@@ -29,7 +29,7 @@ void ngx_http_batch_alive_init(ngx_cycle_t *cycle);
  * take over, so the file stays */
 void ngx_http_batch_alive_exit(ngx_uint_t holds);
 
-/* in a task: all is done that the death of this worker asks for.  NGX_OK also if
+/* in a task: all is done that this worker's death asks for.  NGX_OK also if
  * there is no such file; NGX_ERROR (logged) */
 ngx_int_t ngx_http_batch_alive_forget(const char *owner, ngx_log_t *log);
 

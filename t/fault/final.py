@@ -147,6 +147,7 @@ def swept(driver):
     aged = {os.stat(os.path.join(store, f)).st_ino
             for f in sum(leftovers(store), [])}
     before = {f for f in store_files(store) if not f.endswith('.del')
+              and not f.startswith('workers/')
               and not (f.startswith('keys/') and os.stat(
                   os.path.join(store, f)).st_ino in aged)} \
         - set(sum(leftovers(store), []))

@@ -10,8 +10,8 @@
  * patched: what nginx's core or a library calls is neither counted nor harmed.
  * Only socket() is everybody's in the process, of the core's upstreams and of
  * the link to Redis, too.  Looking at the store's workers/ (who lives?),
- * deleting there, and flock() are a class of their own and of no other: they go
- * by the clock, and other calls shall have the same numbers each time.
+ * deleting there, and flock() are a class of their own and of no other: they
+ * go by the clock, and other calls shall have the same numbers each time.
  *
  * The file FAULT_FILE is mapped by all processes; whoever writes to it (see
  * t/lib/BatchFault.pm) gives orders while they run.  It is made of 64-bit words:
@@ -211,6 +211,8 @@ CALL(CHANGES, int, linkat, -1,
      (int a, const char *b, int c, const char *d, int e), (a, b, c, d, e))
 CALL(in_workers(a) ? WORKERS : CHANGES, int, unlinkat, -1,
      (int a, const char *b, int c), (a, b, c))
+CALL(CHANGES, int, renameat, -1,
+     (int a, const char *b, int c, const char *d), (a, b, c, d))
 CALL(CHANGES, int, mkdirat, -1, (int a, const char *b, mode_t c), (a, b, c))
 CALL(CHANGES, int, ftruncate, -1, (int a, off_t b), (a, b))
 CALL(CHANGES, int, ftruncate64, -1, (int a, off_t b), (a, b))
@@ -511,7 +513,8 @@ static const struct {
     const char   *name;
     void         *wrapper;
 } imports[] = {
-    IMPORT(linkat), IMPORT(unlinkat), IMPORT(mkdirat), IMPORT(ftruncate),
+    IMPORT(linkat), IMPORT(unlinkat), IMPORT(renameat), IMPORT(mkdirat),
+    IMPORT(ftruncate),
     IMPORT(ftruncate64), IMPORT(fstat), IMPORT(fstat64), IMPORT(fstatat),
     IMPORT(fstatat64), IMPORT(fdopendir), IMPORT(readdir), IMPORT(readdir64),
     IMPORT(dup), IMPORT(lseek), IMPORT(lseek64), IMPORT(openat),
