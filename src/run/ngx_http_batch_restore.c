@@ -583,6 +583,10 @@ ngx_http_batch_portion_ghosts(ngx_http_batch_portion_t *p, ngx_log_t *log)
                                        item->manifest.len, &item->root)
             != NGX_OK)
         {
+            if (!ngx_http_batch_store_damaged()) {
+                return NGX_ERROR;
+            }
+
             ngx_log_error(NGX_LOG_ALERT, log, 0,
                           "batch: the index has a malformed manifest");
             item->root = NULL;
