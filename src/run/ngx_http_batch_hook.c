@@ -306,6 +306,7 @@ ngx_http_batch_hook_due(ngx_http_batch_hook_task_t *t, ngx_log_t *log)
 {
     ngx_int_t                   rc;
     ngx_str_t                   text;
+    ngx_uint_t                  damaged;
     ngx_http_batch_meta_t       meta;
     ngx_http_batch_loc_conf_t  *blcf;
 
@@ -324,12 +325,14 @@ ngx_http_batch_hook_due(ngx_http_batch_hook_task_t *t, ngx_log_t *log)
     }
 
     rc = ngx_http_batch_meta_decode(&meta, text.data, text.len, &t->root);
+    damaged = ngx_http_batch_store_damaged();
 
     ngx_free(text.data);
 
     if (rc != NGX_OK) {
         /* recovery says so, too, and leaves it out */
-        return NGX_HTTP_BATCH_HOOK_OVER;
+        return damaged ? NGX_HTTP_BATCH_HOOK_OVER
+                       : NGX_HTTP_BATCH_HOOK_TROUBLE;
     }
 
     t->tenant = meta.tenant;
@@ -347,8 +350,9 @@ ngx_http_batch_hook_due(ngx_http_batch_hook_task_t *t, ngx_log_t *log)
 static ngx_http_batch_hook_due_e
 ngx_http_batch_hook_ended(ngx_http_batch_hook_task_t *t, ngx_log_t *log)
 {
-    ngx_int_t  rc;
-    ngx_str_t  text;
+    ngx_int_t   rc;
+    ngx_str_t   text;
+    ngx_uint_t  damaged;
 
     rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_FINAL, t->id,
                                    NGX_HTTP_BATCH_FINAL_MAX, &text, log);
@@ -358,11 +362,13 @@ ngx_http_batch_hook_ended(ngx_http_batch_hook_task_t *t, ngx_log_t *log)
     }
 
     rc = ngx_http_batch_final_status(&text, t->id, &t->status, &t->ended_at);
+    damaged = ngx_http_batch_store_damaged();
 
     ngx_free(text.data);
 
     if (rc != NGX_OK) {
-        return NGX_HTTP_BATCH_HOOK_OVER;
+        return damaged ? NGX_HTTP_BATCH_HOOK_OVER
+                       : NGX_HTTP_BATCH_HOOK_TROUBLE;
     }
 
     if (batch_clock_sec() - t->ended_at >= NGX_HTTP_BATCH_HOOK_LIFE) {
