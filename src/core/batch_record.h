@@ -111,8 +111,8 @@ typedef enum {
 /*
  * Scans the segment of the tag from the start, checking the payloads' CRCs.
  * Returns the offset just behind the last good record, -1 if read or the
- * callback failed; *end tells why it is the last one.  The writer may be at
- * work meanwhile.  Memory: one 64 KB buffer from malloc().
+ * callback failed, or without memory; *end tells why it is the last one.  The
+ * writer may be at work meanwhile.  Memory: one 64 KB buffer from malloc().
  */
 int64_t batch_record_scan(batch_read_pt read, void *rctx, uint64_t tag,
     batch_record_pt record, void *cctx, batch_scan_end_e *end);

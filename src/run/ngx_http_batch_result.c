@@ -5,7 +5,6 @@
 
 
 #include "ngx_http_batch_result.h"
-#include "ngx_http_batch_lines.h"
 #include "batch_crc.h"
 
 
@@ -299,20 +298,11 @@ ngx_http_batch_result_view(ngx_http_batch_view_t *v, ngx_fd_t segment,
     v->fd = NGX_INVALID_FILE;
     v->off = off - back;
 
-    do {
-        n = pread(segment, v->buf, NGX_HTTP_BATCH_VIEW_SIZE, v->off);
+    n = ngx_http_batch_store_segment_read(segment, v->buf,
+                                          NGX_HTTP_BATCH_VIEW_SIZE, v->off,
+                                          log);
 
-    } while (n == -1 && ngx_errno == NGX_EINTR);
-
-    if (n == -1) {
-        ngx_log_error(NGX_LOG_CRIT, log, ngx_errno,
-                      "batch: pread() of a segment failed");
-        return NGX_DECLINED;
-    }
-
-    /* a local file is read short at its end only */
-
-    if ((size_t) n < back + size) {
+    if (n < (ssize_t) (back + size)) {
         return NGX_DECLINED;
     }
 
@@ -376,8 +366,9 @@ ngx_http_batch_result_large(ngx_http_batch_sink_t *s, ngx_fd_t segment,
 
     off = (off_t) pick->offset;
 
-    if (ngx_http_batch_pread(segment, header, BATCH_RECORD_HEADER, off, log)
-        != NGX_OK
+    if (ngx_http_batch_store_segment_read(segment, header, BATCH_RECORD_HEADER,
+                                          off, log)
+        != BATCH_RECORD_HEADER
         || !ngx_http_batch_result_header(header, tag, pick, record))
     {
         return NGX_DECLINED;
@@ -395,7 +386,9 @@ ngx_http_batch_result_large(ngx_http_batch_sink_t *s, ngx_fd_t segment,
 
         n = ngx_min(left, NGX_HTTP_BATCH_SINK_SIZE);
 
-        if (ngx_http_batch_pread(segment, s->buf, n, off, log) != NGX_OK) {
+        if (ngx_http_batch_store_segment_read(segment, s->buf, n, off, log)
+            != (ssize_t) n)
+        {
             return NGX_DECLINED;
         }
 

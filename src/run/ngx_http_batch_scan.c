@@ -33,32 +33,15 @@ static ssize_t
 ngx_http_batch_scan_read(void *ctx, void *buf, size_t n, uint64_t off)
 {
     ssize_t                 got;
-    size_t                  done;
     ngx_http_batch_scan_t  *s = ctx;
 
-    for (done = 0; done < n; done += got) {
+    got = ngx_http_batch_store_segment_read(s->fd, buf, n, (off_t) off, s->log);
 
-        got = pread(s->fd, (u_char *) buf + done, n - done,
-                    (off_t) (off + done));
-
-        if (got == -1) {
-            if (ngx_errno == NGX_EINTR) {
-                got = 0;
-                continue;
-            }
-
-            ngx_log_error(NGX_LOG_CRIT, s->log, ngx_errno,
-                          "batch: pread() of a segment failed");
-            s->unread = 1;
-            return -1;
-        }
-
-        if (got == 0) {
-            break;
-        }
+    if (got == -1) {
+        s->unread = 1;
     }
 
-    return done;
+    return got;
 }
 
 
@@ -158,9 +141,10 @@ ngx_http_batch_scan_segment(ngx_http_batch_scan_t *s, const char *id,
         return ngx_errno == NGX_ENOENT ? NGX_OK : NGX_ERROR;
     }
 
-    /* an error while reading ends this segment; what was found is checked */
+    /* an error of the disk ends this segment; what was found is checked */
 
     before = s->n;
+    s->unread = 0;
 
     size = batch_record_scan(ngx_http_batch_scan_read, s,
                              batch_record_tag(id, chunk, epoch),
@@ -168,6 +152,12 @@ ngx_http_batch_scan_segment(ngx_http_batch_scan_t *s, const char *id,
 
     if (size >= 0 && end != BATCH_SCAN_WHOLE) {
         ngx_http_batch_scan_tell(s, id, chunk, size, end);
+    }
+
+    /* for want of memory nothing is known, also of what was not reached */
+
+    if (size < 0 && !s->unread) {
+        s->failed = 1;
     }
 
     /* Its writer may have died between write and sync: what we have read is the

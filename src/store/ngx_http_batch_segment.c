@@ -187,6 +187,49 @@ ngx_http_batch_store_segment_open(const char *batch_id, uint32_t chunk,
 }
 
 
+/* What is not read is sent again, and has been paid for: one error is not
+ * enough. */
+
+ssize_t
+ngx_http_batch_store_segment_read(ngx_fd_t fd, void *buf, size_t n, off_t off,
+    ngx_log_t *log)
+{
+    size_t      done;
+    ssize_t     got;
+    ngx_uint_t  failed;
+
+    failed = 0;
+    done = 0;
+
+    while (done < n) {
+
+        got = pread(fd, (u_char *) buf + done, n - done, off + (off_t) done);
+
+        if (got == 0) {
+            break;
+        }
+
+        if (got > 0) {
+            done += got;
+            continue;
+        }
+
+        if (ngx_errno == NGX_EINTR) {
+            continue;
+        }
+
+        ngx_log_error(NGX_LOG_CRIT, log, ngx_errno,
+                      "batch: pread() of a segment failed");
+
+        if (failed++) {
+            return -1;
+        }
+    }
+
+    return (ssize_t) done;
+}
+
+
 /* calls cb for the work files in the open directory, which it closes */
 
 static ngx_int_t

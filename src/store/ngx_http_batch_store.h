@@ -159,6 +159,10 @@ ngx_fd_t ngx_http_batch_store_segment_create(const char *batch_id,
 /* NGX_INVALID_FILE with NGX_ENOENT: none, or a link, which was told of */
 ngx_fd_t ngx_http_batch_store_segment_open(const char *batch_id,
     uint32_t chunk, uint32_t epoch, ngx_log_t *log);
+/* n bytes at off, fewer at the end of the file; -1: twice they could not be
+ * read, which was told of */
+ssize_t ngx_http_batch_store_segment_read(ngx_fd_t fd, void *buf, size_t n,
+    off_t off, ngx_log_t *log);
 
 /* epochs of the chunk's segments (seals = 0) or seals (seals = 1), ascending,
  * in *epochs from ngx_alloc(); returns how many, or NGX_ERROR */
