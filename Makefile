@@ -75,7 +75,7 @@ CUTS ?=		1000
 cuts:	build mock
 	@$(SH) scripts/deps.sh build test fault
 	@BATCH_SOAK=1 prove -I t/lib t/62_death.t t/63_errors.t t/64_memory.t \
-	    t/65_reads.t
+	    t/65_reads.t t/67_filling.t t/68_webhook_faults.t
 	@BUILD="$(abspath $(BUILD))" t/fault/powercut $(CUTS) ext4
 	@BUILD="$(abspath $(BUILD))" t/fault/powercut $(CUTS) xfs
 

@@ -72,7 +72,7 @@ is(join(' ', sort keys %{ $h->{headers} }), 'accept connection content-length'
 is($h->{headers}{'user-agent'}, 'nginx-batch', 'User-Agent');
 unlike(json_encode($h), qr/tenant-7/, 'the tenant is not told');
 ok(main::delivered(1), 'delivered');
-ok(main::marked($b->{id}), 'and known to be');
+ok(wait_until(sub { main::marked($b->{id}) }), 'and known to be');
 unlike(error_log_text(), qr/\Q$main::key/, 'the secret is not logged');
 
 my $r = http('GET', '/batch-status?format=prometheus');
@@ -276,7 +276,12 @@ wait_batch($_) for @b;
 ok(wait_until(sub { hook_status()->{delivered} == 10 }, 8),
    'the others are delivered') or diag(json_encode(hook_status()));
 cmp_ok(scalar(my @all = hooks()), '<=', 8, 'the bound holds');
-ok(main::marked($_), "$_ is delivered") for @b;
+
+# it is counted before it is written down
+
+for my $id (@b) {
+    ok(wait_until(sub { main::marked($id) }), "$id is delivered");
+}
 
 hook_script('200');
 ok(wait_until(sub { main::due($_) for @{ redis('ZRANGE', '{batch}:hd', 0, -1) };

@@ -1,7 +1,8 @@
 # Each allocation that the module asks for is refused once.  The client gets an
 # answer in the API's form or, when not even that can be made, nginx's 500 or a
 # closed connection; the worker lives, keeps nothing, and the next request is
-# good.  BATCH_SOAK=1 tries every allocation of a batch, otherwise some.
+# good.  BATCH_SOAK=1 tries every allocation of a batch, otherwise some.  Those of
+# filling the index are in t/67_filling.t.
 
 use strict;
 use warnings;
@@ -16,11 +17,6 @@ Test::Nginx::Util::add_block_preprocessor(sub {
     my ($block) = @_;
     $block->set_value(no_error_log => "exited on signal\n");
 });
-
-# what cannot be parsed or made for want of memory
-
-our $Unusable = qr{malformed|cannot[ ]be[ ]used|damaged|not[ ]readable
-                   |could[ ]not[ ]be[ ]encoded|Cannot[ ]allocate[ ]memory}x;
 
 sub no_memory {
     return refused(@_, class => 'memory');
@@ -55,7 +51,7 @@ push @wrong, main::no_memory('an unknown path',
                                  $r->{status} == 404 ? { status => 200 } : $r });
 is_deeply(\@wrong, [], 'requests') or diag(join "\n", @wrong);
 is_clean($before, $free);
-no_alerts($main::Unusable);
+no_alerts($Unusable);
 
 
 === TEST 2: creations, cancellations, deletions, uploads in parts
@@ -99,7 +95,7 @@ push @wrong, main::no_memory('parts', sub {
 });
 is_deeply(\@wrong, [], 'requests') or diag(join "\n", @wrong);
 is_clean($before, $free);
-no_alerts($main::Unusable);
+no_alerts($Unusable);
 
 
 === TEST 3: batches
@@ -125,4 +121,4 @@ every_call(sub {
 
 is_deeply(\@wrong, [], 'all complete, each line exactly once');
 is_clean($before, $free);
-no_alerts($main::Unusable);
+no_alerts($Unusable);

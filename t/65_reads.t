@@ -2,9 +2,8 @@
 # and each call that takes a descriptor (EMFILE: files, sockets of upstreams and
 # of Redis).  A client hears 200 and has it, or an error in the API's own form;
 # no line is lost or doubled, no descriptor, and an index is never taken for
-# filled when something of the store could not be read.  BATCH_SOAK=1 tries every
-# call (but not every allocation of filling the index, which takes seconds each
-# time), otherwise some are left out.
+# filled when something of the store could not be read (t/67_filling.t).
+# BATCH_SOAK=1 tries every call, otherwise some are left out.
 
 use strict;
 use warnings;
@@ -163,37 +162,7 @@ rebuilt();
 nothing_left('batches');
 
 
-=== TEST 4: the index is filled from the store
---- timeout: 300
---- flow
-my @files = map { upload(jsonl(1))->{json}{id} } 1 .. 3;
-my @batches = map { run_batch(jsonl(2))->{id} } 1 .. 2;
-api('DELETE', '/v1/files/' . shift @files);
-my $ids = sub { join ' ', sort map { $_->{id} } all_files(), all_batches() };
-my $all = $ids->();
-my @wrong;
-
-for my $f (@main::Faults, [class => 'memory']) {
-    every_call(sub {
-        fault(@$f, n => $_[0]);
-        redis('FLUSHALL');
-
-        # it may be the call of this very request
-
-        ok(wait_until(sub { http('GET', '/v1/files?limit=1')->{status} == 200 },
-                      60), 'it is filled');
-        fault_off();
-        my $now = $ids->();
-        push @wrong, "$_[0] @$f " . fault_name() . ": $now" if $now ne $all;
-    }, @$f, arms => 1, what => "filling, @$f",
-       step => $f->[1] eq 'memory' ? 300 : 45,
-       soak_step => $f->[1] eq 'memory' ? 25 : 1);
-}
-
-is_deeply(\@wrong, [], 'never taken for filled when it is not') or diag($all);
-
-
-=== TEST 5: no socket for the link to Redis
+=== TEST 4: no socket for the link to Redis
 --- flow
 for my $n (1 .. 3) {
     fault(class => 'opens', errno => 'EMFILE', n => 1, sticky => 1);
@@ -206,7 +175,7 @@ main::no_alerts($main::Its);
 is(upload(jsonl(1))->{status}, 200, 'all is well');
 
 
-=== TEST 6: who fills the index leaves, and does not keep others from it
+=== TEST 5: who fills the index leaves, and does not keep others from it
 --- flow
 my @ids = sort map { upload(jsonl(1))->{json}{id} } 1 .. 3;
 my $lock = sub {

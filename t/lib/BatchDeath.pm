@@ -16,19 +16,24 @@ use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(every_call refused exactly_once settle_batch all_files all_batches rebuilt
                  nothing_left no_alerts
-                 steadily open_files is_clean);
+                 steadily open_files is_clean $Unusable);
+
+# what is told of what cannot be parsed or made for want of memory
+
+our $Unusable = qr{malformed|cannot[ ]be[ ]used|damaged|not[ ]readable
+                   |could[ ]not[ ]be[ ]encoded|Cannot[ ]allocate[ ]memory}x;
 
 
 # $code->($n) for n = 1, 2, ... with the n-th call armed, until it is not
 # reached any more.  Options: what => for messages; step => only every step-th,
-# beginning anywhere; soak_step => the same in a soak, 1; and those of fault().
+# beginning anywhere; and those of fault().
 # Returns how many calls were met.
 
 sub every_call {
     my ($code, %o) = @_;
     my $what = delete $o{what} // '';
-    my ($step, $soak_step) = delete @o{qw(step soak_step)};
-    $step = (soak() ? $soak_step : $step) // 1;
+    my $step = delete $o{step} // 1;
+    $step = 1 if soak();
     my $first = $step > 1 ? 1 + int(rand($step)) : 1;
     my ($met, $missed, $n, %names) = (0, 0, $first);
 

@@ -38,6 +38,8 @@ our %Action = (fail => 1, short => 2, kill_before => 3, kill_after => 4,
 our %Class = (changes => 1, reads => 2, disk => 3, memory => 4, opens => 16,
               workers => 32);
 
+our %Where = (all => 0, threads => 1, events => 2);
+
 our $File = test_dir() . '/fault.ctl';
 
 
@@ -73,17 +75,19 @@ sub word {
 
 # n: which call, 0 only counts; action: fail, short, kill_before, kill_after,
 # slow; errno of a failure, EIO; ms that a slow call takes longer; class: changes
-# (of the disk), reads, disk (both), memory, opens (of files and sockets), workers (who of them
-# lives, and each lock);
-# sticky => 1: also every later one.
+# (of the disk), reads, disk (both), memory, opens (of files and sockets), workers
+# (who of them lives, and each lock); sticky => 1: also every later one; where:
+# threads or events, only their calls count.
 
 sub fault {
     my (%o) = @_;
     my $action = $Action{$o{action} // 'fail'} or die "fault: no such action\n";
     my $class = $Class{$o{class} // 'changes'} or die "fault: no such class\n";
+    my $where = $Where{$o{where} // 'all'} // die "fault: no such place\n";
     my $err = $o{ms} // Errno->can($o{errno} // 'EIO')->();
 
     words(0, 0);
+    words(16, $where);
     words(1, $o{n}, $action, $err, $o{sticky} ? 1 : 0, 0, 0);
     words(0, $class);
 }

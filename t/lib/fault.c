@@ -30,6 +30,10 @@
  *     10     ... and inodes
  *     11  process to which it happened last
  *     12  the call's name, 32 bytes
+ *     16  which calls count: 0 all, 1 those of the thread pool, 2 the others
+ *
+ * With FAULT_SPEED=<k> in the environment the process' monotonic clock, and with
+ * it each of its timers, is k times as fast.
  */
 
 #define _GNU_SOURCE
@@ -45,10 +49,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 
@@ -83,12 +90,14 @@ typedef struct {
     volatile uint64_t   inodes;
     volatile uint64_t   pid;
     char                name[32];
+    volatile uint64_t   where;
 } control_t;
 
 
 static control_t  *ctl;
 static char        bad_sync[FDS];
 static int         loaded;               /* the module, here */
+static int         speed = 1;
 
 static __thread int  walking;             /* workers/, in this thread */
 
@@ -116,6 +125,12 @@ hit(unsigned class, const char *name)
     }
 
     if (!(ctl->armed & class & (CHANGES|READS|MEMORY|OPENS|WORKERS))) {
+        return 0;
+    }
+
+    if (ctl->where
+        && (ctl->where == 1) != (syscall(SYS_gettid) != (long) getpid()))
+    {
         return 0;
     }
 
@@ -674,12 +689,53 @@ socket(int domain, int type, int protocol)
 }
 
 
+/* --- time ----------------------------------------------------------------- */
+
+int
+clock_gettime(clockid_t id, struct timespec *ts)
+{
+    int       rc;
+    uint64_t  ns;
+
+    rc = (int) syscall(SYS_clock_gettime, id, ts);
+
+    if (rc == 0 && speed != 1
+        && (id == CLOCK_MONOTONIC || id == CLOCK_MONOTONIC_COARSE))
+    {
+        ns = ((uint64_t) ts->tv_sec * 1000000000 + (uint64_t) ts->tv_nsec)
+             * (uint64_t) speed;
+        ts->tv_sec = (time_t) (ns / 1000000000);
+        ts->tv_nsec = (long) (ns % 1000000000);
+    }
+
+    return rc;
+}
+
+
+int
+epoll_wait(int ep, struct epoll_event *events, int n, int ms)
+{
+    static int  (*real)(int, struct epoll_event *, int, int);
+
+    if (real == NULL) {
+        real = (int (*)(int, struct epoll_event *, int, int))
+                   dlsym(RTLD_NEXT, "epoll_wait");
+    }
+
+    return real(ep, events, n, ms > 0 ? (ms + speed - 1) / speed : ms);
+}
+
+
 __attribute__((constructor)) static void
 begin(void)
 {
     int          fd;
     void        *p;
     const char  *file;
+
+    if (getenv("FAULT_SPEED") && atoi(getenv("FAULT_SPEED")) > 0) {
+        speed = atoi(getenv("FAULT_SPEED"));
+    }
 
     file = getenv("FAULT_FILE");
 
