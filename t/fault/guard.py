@@ -53,10 +53,20 @@ def proc_stat(pid):
 
 def alive(pid, begun=None):
     """running or stopped; a zombie is not alive, nor is another process that
-    has got its number since"""
+    has got its number since.  Of a killed process the first thread may be a
+    zombie while others still wait for the disk, and hold its sockets."""
     stat = proc_stat(pid)
-    return (stat is not None and stat[0] not in 'ZX'
-            and begun in (None, stat[2]))
+
+    if stat is None or begun not in (None, stat[2]):
+        return False
+
+    if stat[0] == 'Z':
+        try:
+            return len(os.listdir('/proc/%d/task' % pid)) > 1
+        except OSError:
+            return False
+
+    return stat[0] != 'X'
 
 
 def run_guarded(main, guards=2):
