@@ -9,7 +9,8 @@
 # make fuzz     libFuzzer targets of src/core, SECONDS=20 each (clang)
 # make bench    the module beside wrk, scripts and plain nginx; ROWS="P1 P9",
 #               BENCH=--quick or --long
-# make verify   the models in spec/, exhaustively (spin; HOW=quick or full)
+# make verify   the models in spec/, exhaustively (spin): ten minutes; HOW=quick: a
+#               minute, as in make test; HOW=full: half an hour, 5 GB
 # make clean    removes build/
 #
 # CC=clang works, BUILD= moves the build directory.  UPSTREAM=host:port points demo and serve at an inference

@@ -12,6 +12,10 @@
  *   KILLS, CUTS, REWINDS    how often a process is killed, the power fails,
  *                           Redis loses what it was told last
  *   CANCEL       1: a client cancels
+ *   EXPIRE       1: its time runs out
+ *   FINE         1: each look at the disk, and each unlink(), is a step of its
+ *                own; 0: those are one step that give the same answers as long
+ *                as there is no final.json, and behind it they do not matter
  *
  * -DM_...: one protection is removed; the model has to find what that breaks.
  */
@@ -43,6 +47,12 @@
 #ifndef CANCEL
 #define CANCEL  0
 #endif
+#ifndef EXPIRE
+#define EXPIRE  0
+#endif
+#ifndef FINE
+#define FINE    0
+#endif
 
 #define ALL         ((1 << NL) - 1)
 #define HAS(m, i)   (((m) >> (i)) & 1)
@@ -63,17 +73,20 @@
 #define CANCELLED   1
 #define CLOSED      2
 
-/* final.json: how the batch ended (COMPLETED, or CANCELLED as above) */
+/* final.json: how the batch ended (COMPLETED, EXPIRED, or CANCELLED as above) */
 #define COMPLETED   2
 #define DAMAGED     3
+#define EXPIRED     4
 
 /* --- the index, and what it was when its file was written last */
 
 byte  r_status, r_final, r_ep[NC], r_st[NC];
+bool  r_expired;
 bool  filled = 1;                  /* the gen of this server is there */
 
 #if REWINDS
 byte  s_status, s_final, s_ep[NC], s_st[NC];
+bool  s_expired;
 byte  rewinds = REWINDS;
 bool  torn;                        /* the rebuild's link is cut */
 #endif
@@ -107,8 +120,14 @@ byte  dead;                        /* processes to begin anew */
 #define P_WORKER     0
 #define P_FINALIZER  NW
 #define P_CANCEL     (NW + NF)
-#define P_RECOVER    (NW + NF + 1)
-#define P_N          (NW + NF + 2)
+#define P_RECOVER    (NW + NF + CANCEL)
+#define P_N          (NW + NF + CANCEL + (REWINDS != 0))
+
+/* Processes begin anew before anybody goes on, the lowest first: in between they
+ * would do nothing anyway.  ID: behind env and init. */
+
+#define ID           (_pid - 2)
+#define UP           (dead == 0 || HAS(dead, ID) && (dead & (1 << ID) - 1) == 0)
 
 
 /* fsync() of the batch's directory: all its names are durable, or gone */
@@ -166,15 +185,32 @@ inline tell_final() {
 }
 
 
-/* once it has ended, a name may be made anew for another file */
+/* Once the batch has ended, its files are being deleted: a record may go to one
+ * that has no name any more, and a name may be made anew for another one. */
 
-inline only_writer() {
-    assert(final_m != 0 || writer[AT(c, e)] == 0 ||
-           writer[AT(c, e)] == id + 1)                    /* I6 */
+inline write_record(line) {
+    if
+    :: final_d == 0 ->
+       rec_m[AT(c, e)] = rec_m[AT(c, e)] | line;
+       assert(writer[AT(c, e)] == 0 || writer[AT(c, e)] == id + 1);   /* I6 */
+       writer[AT(c, e)] = id + 1
+    :: else
+    fi
 }
 
 
-proctype worker(byte id)
+/* the highest epoch of chunk c on disk, in k; 0: none */
+
+inline highest_epoch() {
+    k = ME - 1;
+    do
+    :: k > 0 && !HAS(ex_m[c], k) -> k--
+    :: else -> break
+    od
+}
+
+
+proctype worker(byte id) provided (UP)
 {
     byte  c, e, k, q0, q1, i;
     bool  ok;
@@ -193,17 +229,23 @@ end:    do
                r_ep[c]++; r_st[c] = LEASED; e = r_ep[c]
            }
 
+#if FINE
+           if
+           :: atomic { final_m != 0 -> goto ended }
+           :: final_m == 0
+           fi;
+           if
+           :: atomic { seal_m[c] != 0 -> goto sealed }
+           :: seal_m[c] == 0
+           fi;
+           atomic { highest_epoch() };
+#else
            if
            :: atomic { final_m != 0 -> goto ended }
            :: atomic { final_m == 0 && seal_m[c] != 0 -> goto sealed }
-           :: atomic { final_m == 0 && seal_m[c] == 0 ->
-                  /* the highest epoch on disk */
-                  k = ME - 1;
-                  do
-                  :: k > 0 && !HAS(ex_m[c], k) -> k--
-                  :: else -> break
-                  od }
+           :: atomic { final_m == 0 && seal_m[c] == 0 -> highest_epoch() }
            fi;
+#endif
 
            if
 #ifdef M_NO_EXCL
@@ -244,25 +286,31 @@ end:    do
             * made of them, without a segment */
 
            if
-           :: q0 == 0 && q1 == 0 ->
-              atomic {          /* link() of cancel.json */
-                  if
+           :: atomic { q0 == 0 && q1 == 0 ->
+#ifdef M_WHOLE_UNDECIDED
+                  k = COMPLETED
+#else
+                  if            /* link() of cancel.json */
                   :: cancel_m == CANCELLED -> k = CANCELLED
                   :: else -> cancel_m = CLOSED; k = COMPLETED
                   fi
-              };
-              atomic {          /* link() of final.json */
-                  if
-                  :: final_m == 0 -> final_m = k
-#ifdef M_NO_TMP_SYNC
-                     ; final_c = 0
 #endif
-                  :: else
-                  fi;
-                  k = 0
               };
-              atomic { sync_published() };
-              goto ended
+
+              if                /* link() of final.json */
+              :: atomic { final_m == 0 -> final_m = k; k = 0;
+#ifdef M_NO_TMP_SYNC
+                          final_c = 0
+#endif
+                 };
+                 atomic { sync_published() };
+                 goto tell
+              :: atomic { final_m != 0 -> goto ended }
+
+              /* it fails: the journal gets them after all */
+
+              :: k = 0
+              fi
            :: true
            fi;
 #endif
@@ -273,7 +321,7 @@ end:    do
 #ifdef M_NO_EXCL
            :: ex_m[c] = ex_m[c] | (1 << e)
 #else
-           :: atomic { HAS(ex_m[c], e) -> goto used }
+           :: atomic { HAS(ex_m[c], e) -> k = e; goto used }
            :: atomic { !HAS(ex_m[c], e) ->
                   ex_m[c] = ex_m[c] | (1 << e);
                   rec_m[AT(c, e)] = 0; rec_d[AT(c, e)] = 0;
@@ -288,13 +336,9 @@ end:    do
 
            do
            :: atomic { q0 == 0 && !HAS(k, 0) && HAS(ALL, 0) -> k = k | 1;
-                       rec_m[AT(c, e)] = rec_m[AT(c, e)] | 1;
-                       only_writer();
-                       writer[AT(c, e)] = id + 1 }
+                       write_record(1) }
            :: atomic { q1 == 0 && !HAS(k, 1) && HAS(ALL, 1) -> k = k | 2;
-                       rec_m[AT(c, e)] = rec_m[AT(c, e)] | 2;
-                       only_writer();
-                       writer[AT(c, e)] = id + 1 }
+                       write_record(2) }
            :: atomic { k != 0 ->
 #ifndef M_NO_SYNC
                        rec_d[AT(c, e)] = rec_m[AT(c, e)];
@@ -326,14 +370,14 @@ end:    do
                od;
 #endif
                if
-               :: final_d == 0 && final_m == 0 ->         /* I8 */
+               :: final_d == 0 ->                         /* I8 */
                   assert(HAS(rec_d[AT(c, q0)], 0) && HAS(ex_d[c], q0));
                   assert(NL == 1 ||
-                         HAS(rec_d[AT(c, q1)], 1) && HAS(ex_d[c], q1))
+                         HAS(rec_d[AT(c, q1)], 1) && HAS(ex_d[c], q1));
+                  pick0[AT(c, e)] = q0; pick1[AT(c, e)] = q1
                :: else         /* work files are being deleted */
                fi;
-               seal_m[c] = seal_m[c] | (1 << e);
-               pick0[AT(c, e)] = q0; pick1[AT(c, e)] = q1
+               seal_m[c] = seal_m[c] | (1 << e)
            };
            atomic { sync_published() };
 
@@ -351,11 +395,6 @@ sealed:    atomic {             /* chunk.lua */
            }
 
 used:      atomic {             /* chunk_restore.lua */
-               k = ME - 1;
-               do
-               :: k > 0 && !HAS(ex_m[c], k) -> k--
-               :: else -> break
-               od;
                if
                :: k > r_ep[c] && r_status != ENDED -> r_ep[c] = k;
                   if
@@ -368,29 +407,27 @@ used:      atomic {             /* chunk_restore.lua */
            }
 
 ended:     atomic { sync_read() };
-           atomic { tell_final() };
+tell:      atomic { tell_final() };
 
 again:     atomic { c = 0; e = 0; k = 0; q0 = 0; q1 = 0; ok = 0 }
         od
     } unless {
-        atomic { HAS(dead, id) -> dead = dead & ~(1 << id);
+        atomic { HAS(dead, id) ->
                  c = 0; e = 0; k = 0; q0 = 0; q1 = 0; i = 0; ok = 0;
-                 goto restart }
+                 dead = dead & ~(1 << id); goto restart }
     }
 }
 
 
-/* the newest seal of chunk c, in k; 0: none */
+/* the newest seal of chunk c: its epoch in k (0: none), and whether what it names
+ * is there */
 
 inline newest_seal() {
     k = ME - 1;
     do
     :: k > 0 && !HAS(seal_m[c], k) -> k--
     :: else -> break
-    od
-}
-
-inline seal_holds() {
+    od;
     ok = k != 0 && HAS(ex_m[c], pick0[AT(c, k)]) &&
          HAS(rec_m[AT(c, pick0[AT(c, k)])], 0) &&
          (NL == 1 || HAS(ex_m[c], pick1[AT(c, k)]) &&
@@ -398,7 +435,7 @@ inline seal_holds() {
 }
 
 
-proctype finalizer(byte id)
+proctype finalizer(byte id) provided (UP)
 {
     byte  c, k, i, target;
     bool  ok;
@@ -413,29 +450,48 @@ end:    do
                if
                :: r_status == RUN -> r_status = FINALIZING
                :: else
-               fi
+               fi;
+               target = (r_status == FINALIZING && r_expired ->
+                            EXPIRED : COMPLETED)
            }
 
            if
            :: atomic { final_m != 0 -> goto ended }
-           :: atomic { final_m == 0 ->
-                  sync_read();
-                  target = (cancel_m == CANCELLED -> CANCELLED : COMPLETED) }
+#if FINE
+           :: final_m == 0
            fi;
 
+           atomic {
+#else
+           :: atomic { final_m == 0 ->
+#endif
+               if
+               :: cancel_m != 0 -> sync_read();
+                  if
+                  :: cancel_m == CANCELLED -> target = CANCELLED
+                  :: else
+                  fi
+               :: else
+               fi
+           }
+#if !FINE
+           fi;
+#endif
+
            do
-           :: c < NC ->
-              if
-              :: atomic { final_m != 0 -> goto ended }
-              :: atomic { final_m == 0 ->
-                     newest_seal();
-                     seal_holds();
-                     assert(k == 0 || ok) }     /* "seal ... is void" */
-              fi;
-              if
-              :: ok || target != COMPLETED -> c++
-              :: else -> goto redo
-              fi
+           :: atomic { c < NC ->
+                  newest_seal();
+                  if
+                  :: ok || (target != COMPLETED && k == 0) -> k = 0; c++
+                  :: else ->
+                     if
+                     :: final_m != 0 -> goto ended     /* and tidied */
+                     :: else ->
+                        assert(k == 0);         /* I8: the seal is void */
+                        goto redo
+                     fi
+                  fi;
+                  ok = 0 }
            :: c == NC -> c = 0; break
            od;
 
@@ -444,7 +500,11 @@ end:    do
             * and the same fsync() makes both durable */
 
            if
+#ifdef M_EXPIRED_UNDECIDED
            :: target == COMPLETED ->
+#else
+           :: target != CANCELLED ->
+#endif
               atomic {
                   if
                   :: cancel_m == 0 -> cancel_m = CLOSED
@@ -456,45 +516,31 @@ end:    do
            fi;
 #endif
 
-           atomic {             /* link() of final.json */
-               if
-#ifndef M_OVERWRITE
-               :: final_m != 0
-#endif
-               :: else ->
+           if                   /* link() of final.json */
 #ifdef M_OVERWRITE
-                  assert(final_m == 0 || final_m == target);    /* I4 */
-                  assert(final_m == 0);
+           :: atomic { assert(final_m == 0 || final_m == target);    /* I4 */
+                       assert(final_m == 0);
+                       final_m = target };
+              goto publ
+#else
+           :: atomic { final_m != 0 -> goto ended }
 #endif
-                  final_m = target
+           :: atomic { final_m == 0 -> final_m = target;
 #ifdef M_NO_TMP_SYNC
-                  ; final_c = 0
+                       final_c = 0
 #endif
-               fi
-           };
-           atomic { sync_published() };
+              }
+           fi;
+publ:      atomic { sync_published() };
+           goto tell;
 
 ended:     atomic { sync_read() };
-
-           /* work files go, which nobody syncs */
-
-           atomic {
-#ifdef M_DELETE_EARLY
-               /* see redo */
-#endif
-               i = 0;
-               do
-               :: i < NC -> ex_m[i] = 0; seal_m[i] = 0; i++
-               :: else -> i = 0; break
-               od
-           };
-
-           atomic { tell_final(); goto again }
+tell:      atomic { tell_final(); goto again };
 
 redo:      atomic {             /* chunk_redo.lua */
                if
                :: (r_status == FINALIZING || r_status == RUN) &&
-                  r_st[c] != LEASED ->
+                  !r_expired && r_st[c] != LEASED ->
                   r_st[c] = FREE; r_status = RUN
                :: else
                fi
@@ -503,16 +549,75 @@ redo:      atomic {             /* chunk_redo.lua */
 again:     atomic { c = 0; k = 0; target = 0; ok = 0 }
         od
     } unless {
-        atomic { HAS(dead, id) -> dead = dead & ~(1 << id);
+        atomic { HAS(dead, id) ->
                  c = 0; k = 0; i = 0; target = 0; ok = 0;
-                 goto restart }
+                 dead = dead & ~(1 << id); goto restart }
     }
+}
+
+
+/*
+ * Work files go once final.json is there for certain: reading it syncs its name.
+ * Nobody syncs the unlink(); but a power cut that brings a file back leaves what
+ * one before the unlink() leaves.  That is why they are gone at once here.
+ */
+
+#ifdef M_TIDY_UNSYNCED
+#define TIDY    final_m
+#else
+#define TIDY    final_d
+#endif
+
+inline unlink_segments() {
+    k = 0;
+    do
+    :: k < ME ->
+       rec_m[AT(i, k)] = 0; rec_d[AT(i, k)] = 0; writer[AT(i, k)] = 0;
+       k++
+    :: else -> k = 0; break
+    od;
+    ex_m[i] = 0; ex_d[i] = 0
+}
+
+inline unlink_seals() {
+    k = 0;
+    do
+    :: k < ME -> pick0[AT(i, k)] = 0; pick1[AT(i, k)] = 0; k++
+    :: else -> k = 0; break
+    od;
+    seal_m[i] = 0; seal_d[i] = 0
+}
+
+proctype tidy() provided (dead == 0)
+{
+    byte  i, k;
+
+end:
+    do
+    :: atomic { final_m != final_d -> sync_read() }
+#if FINE
+    :: atomic { TIDY != 0 && ex_m[0] != 0 -> i = 0; unlink_segments() }
+    :: atomic { TIDY != 0 && seal_m[0] != 0 -> i = 0; unlink_seals() }
+#if NC > 1
+    :: atomic { TIDY != 0 && ex_m[1] != 0 -> i = 1; unlink_segments(); i = 0 }
+    :: atomic { TIDY != 0 && seal_m[1] != 0 -> i = 1; unlink_seals(); i = 0 }
+#endif
+#else
+    :: atomic { TIDY != 0 &&
+                (ex_m[0] != 0 || seal_m[0] != 0 ||
+                    ex_m[NC - 1] != 0 || seal_m[NC - 1] != 0) ->
+           do
+           :: i < NC -> unlink_segments(); unlink_seals(); i++
+           :: else -> i = 0; break
+           od }
+#endif
+    od
 }
 
 
 #if CANCEL
 
-proctype canceller(byte id)
+proctype canceller(byte id) provided (UP)
 {
     byte  i;
     bool  ok;
@@ -571,9 +676,15 @@ end:    do
            fi
         od
     } unless {
-        atomic { HAS(dead, id) -> dead = dead & ~(1 << id);
-                 i = 0; ok = 0; goto restart }
-    }
+        atomic { HAS(dead, id) ->
+                 i = 0; ok = 0;
+                 dead = dead & ~(1 << id); goto restart }
+    };
+
+end1:
+    do
+    :: atomic { HAS(dead, id) -> dead = dead & ~(1 << id) }
+    od
 }
 
 #endif
@@ -581,7 +692,7 @@ end:    do
 
 #if REWINDS
 
-proctype recover(byte id)
+proctype recover(byte id) provided (UP)
 {
     byte  c, i, k, v_final, v_cancel, v_ep[NC];
     byte  v_done;
@@ -591,27 +702,36 @@ restart:
 end:    do
         :: atomic { !filled -> torn = 0 };
 
-           atomic {             /* what the disk knows */
-               sync_read();
-               v_final = final_m;
-               v_cancel = cancel_m;
-               c = 0;
-               do
-               :: c < NC ->
-                  k = ME - 1;
+           /* what the disk knows */
+
+           if
+           :: atomic { final_m != 0 -> v_final = final_m; sync_read() }
+           :: atomic { final_m == 0 ->
+#if FINE
+                  skip };
+              atomic {
+#endif
+                  v_cancel = cancel_m; sync_read();
+#if FINE
+                  skip };
+              atomic {
+#endif
                   do
-                  :: k > 0 && !HAS(ex_m[c] | seal_m[c], k) -> k--
-                  :: else -> break
-                  od;
-                  v_ep[c] = k;
-                  if
-                  :: seal_m[c] != 0 -> v_done = v_done | (1 << c)
-                  :: else
-                  fi;
-                  c++
-               :: else -> c = 0; break
-               od
-           };
+                  :: c < NC ->
+                     k = ME - 1;
+                     do
+                     :: k > 0 && !HAS(ex_m[c] | seal_m[c], k) -> k--
+                     :: else -> break
+                     od;
+                     v_ep[c] = k;
+                     if
+                     :: seal_m[c] != 0 -> v_done = v_done | (1 << c)
+                     :: else
+                     fi;
+                     c++
+                  :: else -> c = 0; k = 0; break
+                  od }
+           fi;
 
            if
            :: v_final != 0 ->
@@ -659,13 +779,13 @@ end:    do
            }
         od
     } unless {
-        atomic { HAS(dead, id) -> dead = dead & ~(1 << id);
+        atomic { HAS(dead, id) ->
                  c = 0; i = 0; k = 0; v_final = 0; v_cancel = 0; v_done = 0;
                  v_ep[0] = 0;
 #if NC > 1
                  v_ep[1] = 0;
-#endif
-                 goto restart }
+#endif;
+                 dead = dead & ~(1 << id); goto restart }
     }
 }
 
@@ -690,7 +810,7 @@ inline survive(mem, dur) {
 }
 
 
-active proctype env()
+active proctype env() provided (dead == 0)
 {
     byte  i, k;
 
@@ -707,9 +827,14 @@ end:
            fi }
 #endif
 
+#if EXPIRE
+    /* claim.lua, chunk.lua: its time is over, and was before a rewind */
+    :: atomic { filled && r_status == RUN ->
+           r_status = FINALIZING; r_expired = 1 }
+#endif
+
 #if CUTS
     :: atomic { cuts > 0 -> cuts--;
-           dead = (1 << P_N) - 1;
            i = 0;
            do
            :: i < NC ->
@@ -748,19 +873,20 @@ end:
            fi;
 #endif
            assert(told == 0 || final_m == told);                /* I1, I4 */
-           assert(!cancelled || cancel_m == CANCELLED)           /* I1 */
+           assert(!cancelled || cancel_m == CANCELLED);          /* I1 */
+           dead = (1 << P_N) - 1
        }
 #endif
 
 #if REWINDS
     :: atomic { rewinds > 0 ->
-           s_status = r_status; s_final = r_final;
+           s_status = r_status; s_final = r_final; s_expired = r_expired;
            do
            :: i < NC -> s_ep[i] = r_ep[i]; s_st[i] = r_st[i]; i++
            :: else -> i = 0; break
            od }
     :: atomic { rewinds > 0 -> rewinds--;
-           r_status = s_status; r_final = s_final;
+           r_status = s_status; r_final = s_final; r_expired = s_expired;
            do
            :: i < NC -> r_ep[i] = s_ep[i]; r_st[i] = s_st[i]; i++
            :: else -> i = 0; break
@@ -808,5 +934,6 @@ init
 #if REWINDS
         run recover(P_RECOVER);
 #endif
+        run tidy()
     }
 }
