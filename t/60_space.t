@@ -231,3 +231,40 @@ is(scalar keys %{ by_id(output_lines($b)) }, 40, 'each line');
 is((grep { length(json_encode($_)) < 100_000 } output_lines($b)), 0, 'whole');
 is_deeply([grep { -f } glob "$main::Small/store/tmp/*"], [], 'nothing in tmp');
 }
+
+
+=== TEST 8: a real disk whose inodes run out while lines run
+--- store_conf
+    batch_store $TEST_NGINX_SMALL/store min_free=2m;
+--- concurrency
+4
+--- no_error_log
+[alert]
+[emerg]
+exited on signal
+--- flow
+SKIP: {
+skip 'no small filesystem here', 1 unless $main::Mounted;
+
+my ($used) = `df --output=iused $main::Small` =~ /(\d+)/;
+my $all = $used + 2000;
+is(system("mount -o remount,size=24m,nr_inodes=$all $main::Small"), 0, 'inodes');
+my $b = create_batch(upload(jsonl(40, mock => 'slow=500'))->{json}{id})->{json};
+wait_until(sub { get_batch($b->{id})->{request_counts}{completed} > 2 });
+
+my $n = 0;
+mkdir "$main::Small/many";
+while (open my $f, '>', "$main::Small/many/$n") { $n++ }
+cmp_ok($n, '>', 100, 'there is no inode left');
+ok(wait_until(sub { main::state()->{state} ne 'ok' }), 'no line starts');
+is(upload(jsonl(5))->{status}, 507, 'an upload') for 1 .. 2;
+cmp_ok(get_batch($b->{id})->{request_counts}{completed}, '<', 40,
+       'it is not through');
+is_deeply([grep { -f } glob "$main::Small/store/tmp/*"], [], 'nothing in tmp');
+
+unlink glob "$main::Small/many/*";
+$b = wait_batch($b->{id}, timeout => 90);
+is($b->{status}, 'completed', 'there are some: it goes on');
+is(scalar keys %{ by_id(output_lines($b)) }, 40, 'each line');
+is_deeply([grep { -f } glob "$main::Small/store/tmp/*"], [], 'nothing in tmp');
+}

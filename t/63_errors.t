@@ -191,3 +191,87 @@ is($b->{status}, 'completed', 'the batch goes on by itself');
 is_deeply([exactly_once($b, @ids)], [], 'each line exactly once');
 cmp_ok($n, '<=', 30, 'counted what was synced');
 is(fault_resynced(), 0, 'no sync is tried again');
+
+
+=== TEST 6: uploads in parts, with and without a key
+--- flow
+my (%promised, @wrong);
+
+sub main::steps {
+    my ($data, $key) = @_;
+    my @key = defined $key ? (headers => ['Idempotency-Key' => $key]) : ();
+    my $r = api('POST', '/v1/uploads', { purpose => 'batch', bytes => length $data,
+                filename => 'a.jsonl', mime_type => 'application/jsonl' }, @key);
+    return $r if $r->{status} != 200;
+    my $id = $r->{json}{id};
+    my ($body, $type) = multipart(data => { data => $data, filename => 'a' });
+    $r = api('POST', "/v1/uploads/$id/parts", undef, body => $body,
+             headers => ['Content-Type' => $type]);
+    return $r if $r->{status} != 200;
+    return api('POST', "/v1/uploads/$id/complete",
+               { part_ids => [$r->{json}{id}] });
+}
+
+for my $way (map { my $k = $_; map { [$k, $_] } @main::Faults } 0, 1) {
+    my ($keyed, $f) = @$way;
+    my %f = @$f;
+    every_call(sub {
+        my $data = jsonl(2, prefix => join('-', $keyed, @$f, "$_[0]-"));
+        my $key = $keyed ? $data =~ s/\W//gr : undef;
+        my $r = main::steps($data, $key);
+        if ($r->{status} == 200) {
+            $promised{$r->{json}{file}{id}} = $data;
+            return;
+        }
+        push @wrong, "$_[0] @$f: $_" for main::wrong_answer($r, %f);
+
+        # who tries again is served
+
+        my $met = fault_off();
+        $r = main::steps($data, $key);
+        push @wrong, "$_[0] @$f, again: $r->{status} $r->{body}"
+            if $r->{status} != 200;
+        $promised{$r->{json}{file}{id}} = $data if $r->{status} == 200;
+        BatchFault::words(6, $met);
+    }, %f, what => "parts, key $keyed, @$f", step => 4);
+}
+
+is_deeply(\@wrong, [], 'errors as they should be');
+rebuilt();
+my @broken = grep { (content($_) // '') ne $promised{$_} } keys %promised;
+is_deeply(\@broken, [], 'what was promised is there');
+is(fault_resynced(), 0, 'no sync is tried again');
+
+
+=== TEST 7: cancellations
+--- concurrency
+3
+--- timeout: 300
+--- flow
+my @ids = map { "req-$_" } 1 .. 12;
+my $file = upload(jsonl(12, mock => 'slow=60'))->{json}{id};
+my @wrong;
+
+for my $f (@main::Faults) {
+    my %f = @$f;
+    every_call(sub {
+        my $b = create_batch($file)->{json};
+        wait_until(sub { get_batch($b->{id})->{status} eq 'in_progress' });
+        fault(%f, n => $_[0]);
+        my $r = cancel_batch($b->{id});
+        push @wrong, main::wrong_answer($r, %f) if $r->{status} !~ /^(200|409)$/;
+        my $first = $r->{status};
+        $b = settle_batch($b->{id});
+        my $met = fault_off();
+        push @wrong, "$_[0] @$f: $b->{status} after $first"
+            unless $b->{status} eq 'cancelled'
+                   || ($first != 200 && $b->{status} eq 'completed');
+        my @lines = exactly_once($b, @ids);
+        push @wrong, "$_[0] @$f: @lines" if @lines;
+    }, arms => 1, %f, what => "cancellation, @$f",
+       step => $f{action} eq 'short' ? 3 : 10);
+}
+
+is_deeply(\@wrong, [], 'cancelled, or never heard of it');
+nothing_left('cancellations');
+is(fault_resynced(), 0, 'no sync is tried again');
