@@ -137,16 +137,18 @@ if [ "$how" != quick ]; then
     holds '1 worker, cancel, expiry, Redis rewound' $small -DNW=1 -DCANCEL=1 \
           -DEXPIRE=1 -DREWINDS=1
     holds '2 workers, 2 finalizers, cancel, fine' -DNL=1 -DCANCEL=1 -DFINE=1
-    holds '2 workers, 2 finalizers, cancel, expiry' -DNL=1 -DCANCEL=1 \
-          -DEXPIRE=1
     holds '2 workers, 2 finalizers, 2 lines, power cut' -DCUTS=1
     era   'two servers, 4 moves' holds -DMOVES=4
     era   'two servers, 3 moves, a dead worker' holds -DDEATHS=1 -DMOVES=3
+    era   'two servers, 3 moves, a leaving worker' holds -DLEAVING=1 -DMOVES=3
+    era   'one server, a file' holds -DONE=1 -DOBJECT=FILE -DLEASES=0 -DMOVES=4
     era   'two servers, two nodes, settled' holds -DNN=2 -DSETTLED=1 -DMOVES=4
 fi
 
 if [ "$how" = full ]; then
     holds '2 workers, 2 finalizers, 2 lines, cancel' -DCANCEL=1
+    holds '2 workers, 2 finalizers, cancel, expiry' -DNL=1 -DCANCEL=1 \
+          -DEXPIRE=1
     holds '2 workers, cancel, Redis rewound' $small -DCANCEL=1 -DREWINDS=1
     holds '2 workers, Redis rewound, power cut' $small -DREWINDS=1 -DCUTS=1
     holds '2 workers, 2 chunks, Redis rewound' $small -DNC=2 -DME=3 -DREWINDS=1
@@ -154,13 +156,17 @@ if [ "$how" = full ]; then
     holds '2 workers, 2 finalizers, Redis rewound' -DNL=1 -DREWINDS=1
     holds '1 worker, 2 chunks, 2 lines, power cut' -DNW=1 -DNF=1 -DNC=2 \
           -DME=3 -DCUTS=1
+    holds '2 workers, 2 chunks, cancel, power cut' $small -DNC=2 -DME=3 \
+          -DCANCEL=1 -DCUTS=1
+    holds '2 workers, 2 chunks, 2 lines, power cut' -DNF=1 -DNC=2 -DME=3 \
+          -DCUTS=1
     del   'deletion of a result, each fault twice' holds -DCUTS=2 -DKILLS=2 \
           -DREWINDS=2
     del   'deletion of an uploaded file, each fault twice' holds -DOUTPUT=0 \
           -DCUTS=2 -DKILLS=2 -DREWINDS=2
     era   'two servers, 5 moves' holds -DMOVES=5
     era   'two servers, 4 moves, a dead worker' holds -DDEATHS=1 -DMOVES=4
-    era   'two servers, 3 workers' holds -DNW=3 -DMOVES=4
+    era   'two servers, 3 workers, 3 moves' holds -DNW=3 -DMOVES=3
 fi
 
 # --- what is noticed when it is missing
@@ -201,7 +207,7 @@ era 'LIMIT two nodes, two servers' caught -DMOVES=3 -DNN=2
 era 'LIMIT a master died' caught -DMOVES=3 -DNN=2 -DSETTLED=1 -DRESTARTS=1
 era 'LIMIT deleted with the other server' caught -DMOVES=3 -DOBJECT=FILE \
     -DLEASES=0
-era 'LIMIT a leaving worker moves' caught -DMOVES=3 -DLEAVING=1
+era 'LIMIT a rebuild outlives its lock' caught -DMOVES=2 -DONE=1 -DOBJECT=FILE
 
 [ $bad = 0 ] || say "--- FAILED, see $out"
 

@@ -210,6 +210,8 @@ inline highest_epoch() {
 }
 
 
+#define TO_RUN(i)   (r_st[i] != DONE && r_ep[i] < ME - 1)
+
 proctype worker(byte id) provided (UP)
 {
     byte  c, e, k, q0, q1, i;
@@ -219,11 +221,11 @@ restart:
     {
 end:    do
         :: atomic {             /* claim.lua */
-               filled && r_status == RUN ->
+               filled && r_status == RUN && (TO_RUN(0) || TO_RUN(NC - 1)) ->
                if
-               :: r_st[0] != DONE && r_ep[0] < ME - 1 -> c = 0
+               :: TO_RUN(0) -> c = 0
 #if NC > 1
-               :: r_st[1] != DONE && r_ep[1] < ME - 1 -> c = 1
+               :: TO_RUN(1) -> c = 1
 #endif
                fi;
                r_ep[c]++; r_st[c] = LEASED; e = r_ep[c]

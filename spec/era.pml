@@ -10,10 +10,10 @@
  *   MOVES     how often a link is made
  *   DEATHS    how often a worker dies, and another one takes its place
  *   RESTARTS  how often a node's master dies: its era is forgotten
- *   LEAVING   1: worker 0 may be told to leave once there is an era; such a one
- *             begins none
+ *   LEAVING   1: worker 0 may be told to leave; such a one begins no era
  *   LEASES    1: the lock of a rebuild may run out under its owner
  *   OBJECT    BATCH: it is made, then it ends; FILE: made, then deleted
+ *   ONE       1: there is only A
  *   SETTLED   1: clients ask only while all workers are with the same server, and
  *             each has found its index to be good
  *
@@ -38,6 +38,9 @@
 #endif
 #ifndef LEAVING
 #define LEAVING   0
+#endif
+#ifndef ONE
+#define ONE       0
 #endif
 #ifndef LEASES
 #define LEASES    1
@@ -139,10 +142,7 @@ inline event(what) {
 /* ngx_http_batch_recover_check(), and check.lua */
 
 inline check() {
-    if
-    :: !STRAYED(id) -> asked[id] = era[NODE(id)]
-    :: else
-    fi;
+    asked[id] = era[NODE(id)];
 
     if
     :: server[id] != NONE && server[id] != link[id] -> astray[id] = 1
@@ -165,8 +165,7 @@ inline check() {
 #endif
 
     if
-    :: !PRESENT(id)             /* asks for the gen of nobody */
-    :: PRESENT(id) && gen[link[id]] && (since[link[id]] & need) == need ->
+    :: gen[link[id]] && (since[link[id]] & need) == need ->
        good[id] = asked[id]; server[id] = link[id]; astray[id] = 0
     :: else -> gen[link[id]] = 0
     fi;
@@ -202,6 +201,16 @@ inline shows(v) {
 }
 
 
+/* ngx_http_batch_recover_ask() */
+
+inline look() {
+    if
+    :: STRAYED(id) -> leave()
+    :: else -> check()
+    fi
+}
+
+
 /* another one takes its place, which knows nothing */
 
 inline die() {
@@ -228,7 +237,9 @@ proctype worker(byte id)
     :: atomic { link[id] == NONE && moves > 0 -> moves--;
            if
            :: link[id] = A
+#if !ONE
            :: link[id] = B
+#endif
            fi;
            if                   /* ngx_http_batch_slots_era_begin() */
            :: name[NODE(id)] != link[id] && !(leaving && id == 0) ->
@@ -237,17 +248,13 @@ proctype worker(byte id)
               event(ERA(NODE(id)))
            :: else
            fi;
-           check() }
+           look() }
 
     :: atomic { link[id] != NONE && moves > 0 -> leave() }
 
     /* now and then it looks */
 
-    :: atomic { link[id] != NONE && fill == 0 ->
-           if
-           :: STRAYED(id) -> leave()
-           :: else -> check()
-           fi }
+    :: atomic { link[id] != NONE && fill == 0 -> look() }
 
     /* --- a rebuild */
 
@@ -350,7 +357,7 @@ proctype worker(byte id)
            die() }
 
 #if LEAVING
-    :: atomic { id == 0 && !leaving && era[0] != 0 -> leaving = 1 }
+    :: atomic { id == 0 && !leaving -> leaving = 1 }
 #endif
 
 #if RESTARTS
