@@ -10,7 +10,7 @@
 # make bench    the module beside wrk, scripts and plain nginx; ROWS="P1 P9",
 #               BENCH=--quick or --long
 # make verify   the models in spec/, exhaustively (spin): ten minutes; HOW=quick: a
-#               minute, as in make test; HOW=full: half an hour, 5 GB
+#               minute, as in make test; HOW=full: half an hour, 4 GB
 # make clean    removes build/
 #
 # CC=clang works, BUILD= moves the build directory.  UPSTREAM=host:port points demo and serve at an inference

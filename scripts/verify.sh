@@ -4,7 +4,7 @@
 # the protocol's protections is removed.  spec/README.md says what it all means.
 #
 #     quick    only small configurations, and the mutants: less than a minute
-#     full     also the largest ones: half an hour, 8 GB
+#     full     also the largest ones: half an hour, 4 GB
 #
 # One line a configuration: states, result, seconds.  Not 0 if an invariant
 # breaks, if a mutant survives, or if a search does not come to its end.
