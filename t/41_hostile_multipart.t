@@ -610,6 +610,6 @@ for (1 .. 2) {
 
 hostile('names', @cases);
 
-is(join(' ', grep { !m{/(files|batches|uploads|keys|tmp|gen)$} }
+is(join(' ', grep { !m{/(files|batches|uploads|keys|tmp|workers)$} }
              glob store_dir() . '/*'), '', 'row 26: nothing else in the store');
 ok(!-e test_dir() . '/X-Evil', 'row 26: no such file');
