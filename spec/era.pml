@@ -117,6 +117,20 @@ byte  moves = MOVES, deaths = DEATHS, restarts = RESTARTS;
 
 #define OPEN(w)       (link[w] != NONE && gen[link[w]] && PRESENT(w))
 
+/* who fills an index puts files into it, and who deletes one asks for gen */
+
+#ifdef M_NO_LOCK
+#define FILLS(w)      1
+#else
+#define FILLS(w)      (lock[link[w]] == (w) + 1)
+#endif
+
+#ifdef M_NOT_ASKED
+#define ASKS(w)       1
+#else
+#define ASKS(w)       OPEN(w)
+#endif
+
 #if SETTLED
 #define SURE(w)       (link[w] == link[0] && server[w] == link[w] && \
                        !astray[w] && good[w] == era[NODE(w)])
@@ -268,7 +282,7 @@ proctype worker(byte id)
     :: atomic { fill == 2 ->
 #if OBJECT == FILE
            if                   /* file_put.lua */
-           :: seen == MADE -> idx[link[id]] = MADE
+           :: seen == MADE && FILLS(id) -> idx[link[id]] = MADE
            :: else
            fi;
 #else
@@ -334,7 +348,10 @@ proctype worker(byte id)
     :: atomic { over == 2 && link[id] != NONE ->
 #if OBJECT == FILE
            idx[link[id]] = OVER;
-           shows(OVER);
+           if                   /* file_del.lua */
+           :: ASKS(id) -> shows(OVER)
+           :: else              /* 503 */
+           fi;
 #else
            raise(link[id], OVER);
 #endif

@@ -107,8 +107,8 @@ ngx_http_batch_dispatch_init(ngx_cycle_t *cycle)
 
 
 /*
- * Leases are taken over, or run out; what is in memory and not on disk is done again
- * by the next owner.
+ * Leases are taken over, or run out; what is in memory and not on disk is done
+ * again by the next owner.
  */
 
 void

@@ -1,20 +1,26 @@
--- The tombstone is on disk already, so this asks for no gen.
--- in:  KEYS file, list, list of the purpose, expiry list, use
---      ARGV id
--- out: {0}; {1}: it was not there
+-- The tombstone is on disk already.
+-- in:  KEYS gen, file, list, list of the purpose, expiry list, use
+--      ARGV check gen (1 or 0), id
+-- out: {0}; {1}: it was not there; {2}: the index is being rebuilt
 
-local found = redis.call('DEL', KEYS[1])
+local found = redis.call('DEL', KEYS[2])
 
-for i = 2, 4 do
-    redis.call('ZREM', KEYS[i], ARGV[1])
+for i = 3, 5 do
+    redis.call('ZREM', KEYS[i], ARGV[2])
 end
 
-local n = redis.call('HGET', KEYS[5], ARGV[1])
+local n = redis.call('HGET', KEYS[6], ARGV[2])
 
 if n then
-    redis.call('HDEL', KEYS[5], ARGV[1])
-    redis.call('HINCRBY', KEYS[5], 'sum',
+    redis.call('HDEL', KEYS[6], ARGV[2])
+    redis.call('HINCRBY', KEYS[6], 'sum',
                string.format('%.0f', 0 - tonumber(n)))
+end
+
+-- whoever fills another server's index may have read the manifest before
+
+if ARGV[1] == '1' and redis.call('EXISTS', KEYS[1]) == 0 then
+    return {2}
 end
 
 return {1 - found}

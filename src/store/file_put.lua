@@ -1,14 +1,24 @@
 -- A file's manifest, its places in the lists, and its bytes; repeating changes
 -- nothing.
--- in:  KEYS gen, file, list, list of the purpose, expiry list, use, holds
---      ARGV check gen (1 or 0), id, manifest, created_us, expires_at (0: never),
---           bytes, upload that became the file ("": none)
--- out: {0}; {2}: the index is being rebuilt
+-- in:  KEYS gen, file, list, list of the purpose, expiry list, use, holds, lock
+--      ARGV who fills the index and has its lock ("": nobody, check gen), id,
+--           manifest, created_us, expires_at (0: never), bytes, upload that
+--           became the file ("": none)
+-- out: {0}; {1}: the lock is another's; {2}: the index is being rebuilt
 
 local u, h = KEYS[6], KEYS[7]
 
-if ARGV[1] == '1' and redis.call('EXISTS', KEYS[1]) == 0 then
-    return {2}
+if ARGV[1] == '' then
+    if redis.call('EXISTS', KEYS[1]) == 0 then
+        return {2}
+    end
+
+-- who was stopped for longer than its lock lived may have read the manifest of
+-- what has been deleted since
+
+elseif string.match(redis.call('GET', KEYS[8]) or '', '^([^ ]+) ') ~= ARGV[1]
+then
+    return {1}
 end
 
 -- a key of another type fails here, before anything is written

@@ -149,9 +149,10 @@ ngx_int_t ngx_http_batch_index_file_put(const ngx_http_batch_file_t *f,
 /* items[0] = manifest */
 ngx_int_t ngx_http_batch_index_file_get(const char *id,
     ngx_http_batch_index_pt cb, void *data);
-/* the tombstone is durable already; DECLINED: it was not in the index */
+/* The tombstone is durable already; DECLINED: it was not in the index.  With
+ * check: BUSY, if it may be in one that is being filled. */
 ngx_int_t ngx_http_batch_index_file_del(const ngx_http_batch_file_t *f,
-    ngx_http_batch_index_pt cb, void *data);
+    ngx_uint_t check, ngx_http_batch_index_pt cb, void *data);
 /* after, purpose: len 0 = none.  Unknown after: an empty page.  items =
  * manifests, has_more. */
 ngx_int_t ngx_http_batch_index_file_list(const ngx_str_t *tenant,
@@ -276,7 +277,8 @@ ngx_int_t ngx_http_batch_index_rebuild_renew(ngx_msec_t lease,
 ngx_int_t ngx_http_batch_index_rebuild_free(const char *owner,
     ngx_http_batch_index_pt cb, void *data);
 /* The same as file_put, batch_put, batch_cancel, but while p:gen is missing,
- * and ngx_http_batch_index_on_change() is not called.  Order: batch,
+ * and ngx_http_batch_index_on_change() is not called.  A file: DECLINED if the
+ * lock of the rebuild is not ours any more.  Order: batch,
  * planned, chunk_restore for each chunk with a seal or a segment, cancel; or
  * final alone. */
 ngx_int_t ngx_http_batch_index_restore_file(const ngx_http_batch_file_t *f,

@@ -13,7 +13,7 @@
 
 
 static ngx_int_t ngx_http_batch_index_file_store(
-    const ngx_http_batch_file_t *f, const char *upload, const char *check,
+    const ngx_http_batch_file_t *f, const char *upload, const char *filler,
     ngx_http_batch_index_pt cb, void *data);
 
 
@@ -29,7 +29,7 @@ ngx_int_t
 ngx_http_batch_index_file_put(const ngx_http_batch_file_t *f,
     const char *upload, ngx_http_batch_index_pt cb, void *data)
 {
-    return ngx_http_batch_index_file_store(f, upload, "1", cb, data);
+    return ngx_http_batch_index_file_store(f, upload, "", cb, data);
 }
 
 
@@ -37,13 +37,14 @@ ngx_int_t
 ngx_http_batch_index_restore_file(const ngx_http_batch_file_t *f,
     ngx_http_batch_index_pt cb, void *data)
 {
-    return ngx_http_batch_index_file_store(f, NULL, "0", cb, data);
+    return ngx_http_batch_index_file_store(f, NULL, ngx_http_batch_worker_id,
+                                           cb, data);
 }
 
 
 static ngx_int_t
 ngx_http_batch_index_file_store(const ngx_http_batch_file_t *f,
-    const char *upload, const char *check, ngx_http_batch_index_pt cb,
+    const char *upload, const char *filler, ngx_http_batch_index_pt cb,
     void *data)
 {
     char                   tenant[41];
@@ -66,7 +67,8 @@ ngx_http_batch_index_file_store(const ngx_http_batch_file_t *f,
     ngx_http_batch_args_key(&a, "fx", NULL, NULL);
     ngx_http_batch_args_key(&a, "uf", tenant, NULL);
     ngx_http_batch_args_key(&a, "ufh", tenant, NULL);
-    ngx_http_batch_args_text(&a, check);
+    ngx_http_batch_args_server(&a, "rebuild");
+    ngx_http_batch_args_text(&a, filler);
     ngx_http_batch_args_text(&a, f->id);
     ngx_http_batch_args_str(&a, &manifest);
     ngx_http_batch_args_int(&a, f->created_us);
@@ -99,7 +101,7 @@ ngx_http_batch_index_file_get(const char *id, ngx_http_batch_index_pt cb,
 
 
 ngx_int_t
-ngx_http_batch_index_file_del(const ngx_http_batch_file_t *f,
+ngx_http_batch_index_file_del(const ngx_http_batch_file_t *f, ngx_uint_t check,
     ngx_http_batch_index_pt cb, void *data)
 {
     char                   tenant[41];
@@ -108,11 +110,13 @@ ngx_http_batch_index_file_del(const ngx_http_batch_file_t *f,
     ngx_http_batch_tenant_key(&f->tenant, tenant);
 
     ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "f", f->id, NULL);
     ngx_http_batch_args_key(&a, "fl", tenant, NULL);
     ngx_http_batch_args_key(&a, "fl", tenant, &f->purpose);
     ngx_http_batch_args_key(&a, "fx", NULL, NULL);
     ngx_http_batch_args_key(&a, "uf", tenant, NULL);
+    ngx_http_batch_args_text(&a, check ? "1" : "0");
     ngx_http_batch_args_text(&a, f->id);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_file_del, &a,

@@ -182,9 +182,15 @@ sub file {
     my ($f, $us, %o) = @_;
     my $p = $o{purpose} // 'batch';
     return run('file_put', ['gen:s', "f:$f", 'fl:0', "fl:0:$p", 'fx', 'uf:0',
-                            'ufh:0'],
-               $o{check} // 1, $f, "manifest-$f", $us, $o{expires} // 0,
+                            'ufh:0', 'rebuild'],
+               $o{filler} // '', $f, "manifest-$f", $us, $o{expires} // 0,
                $o{bytes} // 10, $o{upload} // '');
+}
+
+sub erase {
+    my ($f, $check) = @_;
+    return run('file_del', ['gen:s', "f:$f", 'fl:0', 'fl:0:batch', 'fx', 'uf:0'],
+               $check // 1, $f);
 }
 
 sub files {
@@ -258,7 +264,12 @@ is_deeply run('rebuild', ['rebuild'], 'b', 0, 'free'), [0], 'b is dead, too';
 is_deeply run('rebuild', ['rebuild'], 'a', $LEASE, 'take'), [0], 'a lives';
 is_deeply filled('b'), [1], 'b cannot open';
 
-is_deeply file('old', 1, check => 0), [0], 'a file is restored without gen';
+is_deeply file('old', 1, filler => 'a'), [0], 'a file is restored without gen';
+is_deeply file('older', 1, filler => 'b'), [1], 'by who has the lock only';
+is_deeply run('file_get', ['gen:s', 'f:older']), [2], 'b has lost it';
+is_deeply erase('old'), [2], 'a file is deleted, somebody may restore it';
+is_deeply erase('old', 0), [1], 'who fills the index knows';
+is_deeply file('old', 1, filler => 'a'), [0], 'it is restored again';
 is_deeply put('r', check => 0), [0, 'validating'], 'and a batch';
 is_deeply planned('r', 6, 3), [0, 'in_progress'], 'its plan';
 is_deeply restore('r', 0, 4, 1, 2, 0), [0, 'in_progress'], 'a sealed chunk';
@@ -689,11 +700,11 @@ $r = run('file_expired', ['gen:s', 'fx'], '{t}:f:', 9, 9);
 is_deeply $r->[2], ['manifest-f2', 'manifest-f3'], 'a dead entry is skipped';
 is redis('ZSCORE', '{t}:fx', 'f1'), undef, 'and dropped';
 
-my @of = ('f:f2', 'fl:0', 'fl:0:batch', 'fx', 'uf:0');
-is_deeply run('file_del', \@of, 'f2'), [0], 'delete';
-is_deeply run('file_del', \@of, 'f2'), [1], 'delete again';
+is_deeply erase('f2'), [0], 'delete';
+is_deeply erase('f2'), [1], 'delete again';
 is_deeply run('file_get', ['gen:s', 'f:f2']), [1], 'it is gone';
-is redis('ZSCORE', "{t}:$_", 'f2'), undef, "from $_" for @of[1 .. 3];
+is redis('ZSCORE', "{t}:$_", 'f2'), undef, "from $_"
+    for 'fl:0', 'fl:0:batch', 'fx';
 
 redis('DEL', '{t}:bl:0');
 put("b$_", us => 1763645912345670 + $_) for 1 .. 5;
@@ -857,9 +868,7 @@ file('q5', 1, bytes => 40, upload => 'up') for 1 .. 2;
 is used('uf:0'), '3 100 100', 'file_put: instead of an upload';
 is redis('ZCARD', '{t}:ufh:0'), 0, 'nothing is held';
 
-for my $f ('q1', 'q1', 'q4', 'q5') {
-    run('file_del', ["f:$f", 'fl:0', 'fl:0:batch', 'fx', 'uf:0'], $f);
-}
+erase($_) for 'q1', 'q1', 'q4', 'q5';
 
 is used('uf:0'), '0 0 0', 'file_del: once each';
 
