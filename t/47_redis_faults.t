@@ -324,7 +324,32 @@ main::stop('clock', 'KILL');
 main::point('redis');
 
 
-=== TEST 7: a worker died with another server, and one never noticed
+=== TEST 7: its clock is set while others take over
+--- flow
+# workers that begin know nothing of the hour: those that leave have leases of
+# then, and lines under way
+
+main::server('clock');
+main::point('clock');
+redis('CLIENT', 'KILL', 'TYPE', 'normal');
+ok(wait_until(sub { main::at('clock', 'DBSIZE') && wait_ready() }, 20),
+   'a Redis whose clock can be set');
+
+mock_reset();
+my $f = upload(jsonl(6, mock => 'slow=4000'));
+my $b = create_batch($f->{json}{id})->{json};
+ok(wait_until(sub { mock_stats()->{inflight} == 6 }, 20), 'six slow lines');
+main::set_clock(3600);
+kill 'HUP', nginx_pid();
+main::check(wait_batch($b->{id}, timeout => 60), 6);
+is(mock_stats()->{requests}, 6, 'each was sent once');
+
+main::set_clock(0);
+main::stop('clock', 'KILL');
+main::point('redis');
+
+
+=== TEST 8: a worker died with another server, and one never noticed
 --- no_error_log
 [emerg]
 runtime error:
@@ -364,7 +389,7 @@ is_deeply(main::known("/v1/files/$f->{id}"), $f, 'the file');
 main::stop('other', 'KILL');
 
 
-=== TEST 8: one of two workers stays with the old server
+=== TEST 9: one of two workers stays with the old server
 --- flow
 my $one = run_batch(jsonl(2));
 main::server('other');

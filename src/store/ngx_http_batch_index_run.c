@@ -7,22 +7,13 @@
  */
 
 #include "ngx_http_batch_index_int.h"
+#include "ngx_http_batch_slots.h"
 
 
 #define NGX_HTTP_BATCH_NONCE_MAX    64
 #define NGX_HTTP_BATCH_CLOCK_SLACK  2000      /* ms, as in claim.lua */
 #define NGX_HTTP_BATCH_CLOCK_HOLD   10000     /* ms: leases are renewed more
                                                  often */
-
-
-/* Redis' clock by ours, ngx_current_msec */
-
-typedef struct {
-    ngx_uint_t   known;
-    int64_t      ahead;                       /* ms */
-    ngx_uint_t   moved;
-    ngx_msec_t   moved_at;
-} ngx_http_batch_clock_t;
 
 
 static void ngx_http_batch_index_chunk_keys(ngx_http_batch_args_t *a,
@@ -101,28 +92,46 @@ ngx_http_batch_index_claim(const char *id, const ngx_str_t *nonce,
 /*
  * Leases end by Redis' wall clock, and wall clocks are set.  Ours is monotonic:
  * where the two have drifted apart since the last look, no lease is taken from
- * anybody until all who are there have had the time to renew theirs.
+ * anybody until all who are there have had the time to renew theirs.  Who has
+ * only just begun goes by what the others have seen.
  */
 
 static int64_t
 ngx_http_batch_index_clock(void)
 {
-    if (!ngx_http_batch_clock.known) {
-        return 0;
+    ngx_http_batch_clock_t  *clock;
+
+    clock = &ngx_http_batch_clock;
+
+    if (!clock->known) {
+
+        if (!ngx_http_batch_slots_clock->known) {
+            return 0;
+        }
+
+        /* ahead is written last */
+
+        clock->ahead = ngx_http_batch_slots_clock->ahead;
+        ngx_memory_barrier();
+        clock->moved = ngx_http_batch_slots_clock->moved;
+        clock->moved_at = ngx_http_batch_slots_clock->moved_at;
+        clock->known = 1;
     }
 
-    if (ngx_http_batch_clock.moved) {
+    if (clock->moved) {
 
-        if (ngx_current_msec - ngx_http_batch_clock.moved_at
+        /* another worker's time may be a tick ahead of ours */
+
+        if ((ngx_msec_int_t) (ngx_current_msec - clock->moved_at)
             < NGX_HTTP_BATCH_CLOCK_HOLD)
         {
             return -1;
         }
 
-        ngx_http_batch_clock.moved = 0;
+        clock->moved = 0;
     }
 
-    return ngx_http_batch_clock.ahead + (int64_t) ngx_current_msec;
+    return clock->ahead + (int64_t) ngx_current_msec;
 }
 
 
@@ -143,10 +152,18 @@ ngx_http_batch_index_clock_seen(int64_t ms)
 
         ngx_http_batch_clock.moved = 1;
         ngx_http_batch_clock.moved_at = ngx_current_msec;
+
+        ngx_http_batch_slots_clock->moved_at = ngx_current_msec;
+        ngx_http_batch_slots_clock->moved = 1;
+        ngx_memory_barrier();
     }
 
     ngx_http_batch_clock.ahead = ahead;
     ngx_http_batch_clock.known = 1;
+
+    ngx_http_batch_slots_clock->ahead = ahead;
+    ngx_memory_barrier();
+    ngx_http_batch_slots_clock->known = 1;
 }
 
 

@@ -51,6 +51,7 @@ typedef struct {
     ngx_atomic_t           births;      /* of processes: changed, look again */
     ngx_atomic_t           news;        /* for idle workers */
     ngx_atomic_t           era;
+    ngx_http_batch_clock_t clock;
     ngx_http_batch_slot_t  slots[NGX_HTTP_BATCH_SLOTS];
 } ngx_http_batch_slots_t;
 
@@ -66,8 +67,9 @@ static ngx_uint_t ngx_http_batch_slots_lies(ngx_http_batch_grave_t *grave,
     const char *owner, ngx_atomic_uint_t *state);
 
 
-ngx_http_batch_slot_t  *ngx_http_batch_slot;
-ngx_atomic_t           *ngx_http_batch_slots_news;
+ngx_http_batch_slot_t   *ngx_http_batch_slot;
+ngx_http_batch_clock_t  *ngx_http_batch_slots_clock;
+ngx_atomic_t            *ngx_http_batch_slots_news;
 
 static ngx_int_t             (*ngx_http_batch_slots_ready)(void);
 static ngx_http_batch_slot_t  *ngx_http_batch_slots;
@@ -155,6 +157,7 @@ ngx_http_batch_slots_init(ngx_cycle_t *cycle)
     ngx_http_batch_slots_graves = sh->graves;
     ngx_http_batch_slots_births = &sh->births;
     ngx_http_batch_slots_news = &sh->news;
+    ngx_http_batch_slots_clock = &sh->clock;
     ngx_http_batch_slots_present = &sh->era;
     ngx_http_batch_slot = &ngx_http_batch_slots[ngx_process_slot];
 

@@ -43,6 +43,17 @@ typedef struct {
 } ngx_http_batch_slot_t;
 
 /*
+ * Redis' clock by ours, ngx_current_msec, as this node's workers have last seen
+ * it: each keeps its own, and writes it down here for those that begin.
+ */
+typedef struct {
+    ngx_atomic_t   known;
+    ngx_atomic_t   moved;            /* it has been set, at moved_at */
+    ngx_msec_t     moved_at;
+    int64_t        ahead;            /* ms */
+} ngx_http_batch_clock_t;
+
+/*
  * Configuration time: adds the zone.  nginx calls ready() when the whole
  * configuration is read, also for nginx -t; if it fails, the configuration is
  * refused, and a reload leaves the running one alone.
@@ -86,6 +97,9 @@ ngx_uint_t ngx_http_batch_slots_died(ngx_uint_t *i,
 /* nothing happens if it is known, or too many are: to be called again then */
 void ngx_http_batch_slots_dead(const char *owner);
 void ngx_http_batch_slots_buried(const char *owner);
+
+/* in the zone; never NULL after init */
+extern ngx_http_batch_clock_t  *ngx_http_batch_slots_clock;
 
 /* A count that changes when workers of this node may find something to claim:
  * tell() changes it. */
