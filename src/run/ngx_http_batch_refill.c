@@ -47,7 +47,7 @@ ngx_http_batch_refill(ngx_http_batch_item_t *item, size_t *step,
 }
 
 
-/* steps of a batch under way: itself, its plan, its chunks, its cancel mark */
+/* steps of a batch under way: itself, its plan, its chunks; what it comes to */
 
 static ngx_int_t
 ngx_http_batch_refill_batch(ngx_http_batch_item_t *item, size_t step,
@@ -86,10 +86,10 @@ ngx_http_batch_refill_batch(ngx_http_batch_item_t *item, size_t step,
 
     step -= item->nchunks;
 
-    if (step == 0 && item->cancelling_at) {
-        return ngx_http_batch_index_restore_cancel(item->meta.id,
-                                                   item->cancelling_at,
-                                                   sent, data);
+    if (step == 0) {
+        return ngx_http_batch_index_restore_end(item->meta.id,
+                                                item->cancelling_at,
+                                                sent, data);
     }
 
     return NGX_DONE;

@@ -279,13 +279,13 @@ ngx_int_t ngx_http_batch_index_rebuild_free(const char *owner,
 /* The same as file_put, batch_put, batch_cancel, but while p:gen is missing,
  * and ngx_http_batch_index_on_change() is not called.  A file: DECLINED if the
  * lock of the rebuild is not ours any more.  Order: batch,
- * planned, chunk_restore for each chunk with a seal or a segment, cancel; or
- * final alone. */
+ * planned, chunk_restore for each chunk with a seal or a segment, end (at: of its
+ * cancel, in seconds, 0 = it was not cancelled); or final alone. */
 ngx_int_t ngx_http_batch_index_restore_file(const ngx_http_batch_file_t *f,
     ngx_http_batch_index_pt cb, void *data);
 ngx_int_t ngx_http_batch_index_restore_batch(const ngx_http_batch_meta_t *m,
     ngx_http_batch_index_pt cb, void *data);
-ngx_int_t ngx_http_batch_index_restore_cancel(const char *id, int64_t at,
+ngx_int_t ngx_http_batch_index_restore_end(const char *id, int64_t at,
     ngx_http_batch_index_pt cb, void *data);
 /* Puts a planned chunk's state back: never lowers an epoch or a count.  A lease
  * of the same epoch goes on, one of a lower epoch is taken away.  Also the

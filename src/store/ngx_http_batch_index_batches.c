@@ -131,7 +131,7 @@ ngx_http_batch_index_batch_cancel(const char *id, int64_t at,
 
 
 ngx_int_t
-ngx_http_batch_index_restore_cancel(const char *id, int64_t at,
+ngx_http_batch_index_restore_end(const char *id, int64_t at,
     ngx_http_batch_index_pt cb, void *data)
 {
     return ngx_http_batch_index_cancel(id, at, "0", NULL, cb, data);

@@ -370,11 +370,37 @@ refilled('s8', $T + 500, $T + 20, $T + 10);
 is cancel('s8', $T + 15, 0)->[1][4], undef, 'cancelled before';
 refilled('s9', $T + 500, $T + 20, 0);
 is cancel('s9', $T + 30, 0)->[1][4], undef, 'cancelled while it ran';
+
+# who fills the index ends with it: no client waits for a claim to see the same
+
+sub settled {
+    my ($b) = @_;
+    my $r = cancel($b, 0, 0)->[1];
+    my ($e) = @{redis('HMGET', "{t}:b:$b", 'expired')};
+    return join ' ', map { $_ // '-' } @$r[2, 4, 5], $e;
+}
+
+refilled('s11', $T + 500, $T + 20, $T + 10);
+is settled('s11'), 'finalizing ' . ($T + 20) . ' - -', 'all seals: finalizing';
+is settled('s11'), 'finalizing ' . ($T + 20) . ' - -', 'said twice';
+is since('s11', 'w', 'n'), 'finalizing ' . ($T + 20) . ' 0', 'a claim agrees';
+refilled('s12', $T + 15, $T + 20, 0);
+is settled('s12'), 'finalizing ' . ($T + 15) . ' - 1', 'expired: finalizing';
+is since('s12', 'w', 'n'), 'finalizing ' . ($T + 15) . ' 1', 'a claim agrees';
+refilled('s13', time + 500, $T + 20, 0);
+is settled('s13'), 'in_progress - - -', 'neither: it goes on';
+refilled('s14', 0, $T + 20);
+is settled('s14'), 'finalizing ' . ($T + 20) . ' - -', 'it never expires';
+put('s15', check => 0, expires => $T);
+is settled('s15'), "finalizing $T - 1", 'expired before it was validated';
+put('s16', check => 0);
+is settled('s16'), 'validating - - -', 'it is still to be validated';
+
 refilled('s10', $T + 15, $T + 20, 0);
 is cancel('s10', $T + 30, 0)->[1][4], $T + 15, 'cancelled when expired';
 is since('s10', 'w', 'n'), 'cancelling ' . ($T + 15) . ' 0', 'and stays so';
-redis('DEL', map { ("{t}:b:s$_", "{t}:c:s$_", "{t}:l:s$_") } 1 .. 10);
-redis('ZREM', '{t}:active', map { "s$_" } 1 .. 10);
+redis('DEL', map { ("{t}:b:s$_", "{t}:c:s$_", "{t}:l:s$_") } 1 .. 16);
+redis('ZREM', '{t}:active', map { "s$_" } 1 .. 16);
 
 # --- the clock is set back by an hour: leases end all the same
 
