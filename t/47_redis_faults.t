@@ -91,6 +91,15 @@ sub at {
 
 
 
+sub clocked {
+    server('clock');
+    point('clock');
+    redis('CLIENT', 'KILL', 'TYPE', 'normal');
+
+    Test::More::ok(wait_until(sub { at('clock', 'DBSIZE') && wait_ready() },
+                              20), 'a Redis whose clock can be set');
+}
+
 sub start {
     my ($n, $ms) = @_;
     my $f = upload(jsonl($n, mock => "slow=$ms"));
@@ -302,11 +311,7 @@ main::stop('replica', 'KILL');
 --- concurrency
 4
 --- flow
-main::server('clock');
-main::point('clock');
-redis('CLIENT', 'KILL', 'TYPE', 'normal');
-ok(wait_until(sub { main::at('clock', 'DBSIZE') && wait_ready() }, 20),
-   'a Redis whose clock can be set');
+main::clocked();
 
 my $b = main::start(400, 50);
 main::set_clock(3600);
@@ -329,11 +334,7 @@ main::point('redis');
 # workers that begin know nothing of the hour: those that leave have leases of
 # then, and lines under way
 
-main::server('clock');
-main::point('clock');
-redis('CLIENT', 'KILL', 'TYPE', 'normal');
-ok(wait_until(sub { main::at('clock', 'DBSIZE') && wait_ready() }, 20),
-   'a Redis whose clock can be set');
+main::clocked();
 
 mock_reset();
 my $f = upload(jsonl(6, mock => 'slow=4000'));
