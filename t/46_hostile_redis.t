@@ -153,8 +153,11 @@ sub running {
         my $name = join ' ', @$f;
         $name =~ s/\s+/ /g;
 
-        my $file = upload(jsonl($n, mock => 'slow=20'))->{json}{id};
-        my $b = create_batch($file)->{json};
+        # the other worker's link may still be one that the fault before this
+        # one has spoilt: a client asks again
+
+        my $file = wait_answer(sub { upload(jsonl($n, mock => 'slow=20')) });
+        my $b = wait_answer(sub { create_batch($file->{json}{id}) })->{json};
 
         wait_batch($b->{id}, until => qr/in_progress|completed/);
 

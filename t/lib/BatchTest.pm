@@ -448,14 +448,16 @@ sub wait_ready {
 }
 
 
-# What a path's answer is when it is no 503 any more.  Each worker has its own
-# link to Redis, and so its own opinion whether the index is there.
+# What a path's answer, or that of code which asks, is when it is no 503 any more.
+# Each worker has its own link to Redis, and so its own opinion whether the index
+# is there; one that waits for a reply does not know yet that its link is dead.
 
 sub wait_answer {
-    my ($path) = @_;
+    my ($what) = @_;
     my $r;
 
-    wait_until(sub { $r = http('GET', $path, timeout => 5);
+    wait_until(sub { $r = ref $what ? $what->()
+                                    : http('GET', $what, timeout => 5);
                      $r->{status} != 503 }, 20);
 
     return $r;
