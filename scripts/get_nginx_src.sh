@@ -3,6 +3,9 @@
 # version that is installed here (or that apt would install), unpacked into
 # DIR/nginx-X.Y.Z, whose name is printed.  The lists it needs are its own:
 # apt's configuration and lists stay as they are.
+#
+# Mirrors lose the source of a security update before its packages: then it is
+# the newest other revision of the same nginx, and that is said.
 
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -48,14 +51,41 @@ o=(-o Dir::Etc::sourcelist="$t/sources.list"
    -o Dir::Cache::archives="$t/archives"
    -o APT::Sandbox::User="$(id -un)")
 
-{
-    apt-get "${o[@]}" -qq update
-    cd "$dir"
-    apt-get "${o[@]}" -qq --only-source source "nginx=$v"
-} > "$t/log" 2>&1 || {
+# revisions - Debian's of the same nginx, the right one first, then new ones
+
+revisions() {
+    echo "$v"
+    apt-cache "${o[@]}" showsrc --only-source nginx 2> /dev/null \
+        | awk '$1 == "Version:" { print $2 }' | sort -ruV \
+        | while read -r s; do
+            [ "${s%-*}" != "${v%-*}" ] || [ "$s" = "$v" ] || echo "$s"
+        done
+}
+
+# get - the first that can be had; its revision is in "got"
+
+get() {
+    local s
+
+    apt-get "${o[@]}" -qq update || return 1
+
+    for s in $(revisions); do
+        rm -rf "nginx-$up"
+        got=$s
+        ! apt-get "${o[@]}" -qq --only-source source "nginx=$s" || return 0
+    done
+
+    return 1
+}
+
+cd "$dir"
+
+get > "$t/log" 2>&1 || {
     sed -E 's#(https?://)[^/ "]+#\1MIRROR#g' "$t/log" >&2
     exit 1
 }
+
+[ "$got" = "$v" ] || say "the source of nginx $v is not to be had: $got" >&2
 
 touch "$dir/nginx-$up/.complete-$v"
 echo "$dir/nginx-$up"
