@@ -30,9 +30,9 @@ void ngx_http_batch_disk_error(ngx_log_t *log, const char *call,
 /* openat() with O_NOFOLLOW|O_CLOEXEC, over signals; silent */
 ngx_fd_t ngx_http_batch_disk_openat(ngx_fd_t dir, const char *name, int flags);
 
-/* NGX_DECLINED: it is no regular file; NGX_ERROR: that cannot be told,
- * ngx_errno says why.  Either is logged. */
-ngx_int_t ngx_http_batch_disk_regular(ngx_fd_t fd, const char *name,
+/* a regular file, for reading: NGX_INVALID_FILE with errno, of which ENOENT is
+ * silent; what it is instead counts as damaged (store_damaged()) */
+ngx_fd_t ngx_http_batch_disk_open(ngx_fd_t dir, const char *name,
     ngx_log_t *log);
 
 /* 0, or -1 with errno; called once: a failed fsync is never repeated */

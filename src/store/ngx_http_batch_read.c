@@ -187,7 +187,6 @@ ngx_http_batch_store_open(ngx_http_batch_obj_e obj, const char *id,
     char       name[NGX_HTTP_BATCH_NAME_LEN];
     ngx_fd_t   dir, fd;
     ngx_err_t  err;
-    ngx_int_t  rc;
 
     dir = ngx_http_batch_disk_dir(obj, id, 0, log);
 
@@ -197,25 +196,9 @@ ngx_http_batch_store_open(ngx_http_batch_obj_e obj, const char *id,
 
     ngx_http_batch_disk_name(obj, id, name);
 
-    fd = ngx_http_batch_disk_openat(dir, name, O_RDONLY|O_NONBLOCK);
+    fd = ngx_http_batch_disk_open(dir, name, log);
 
-    if (fd == NGX_INVALID_FILE) {
-        err = ngx_errno;
-
-        if (err != NGX_ENOENT) {
-            ngx_http_batch_disk_error(log, "openat()", name);
-        }
-
-    } else {
-        rc = ngx_http_batch_disk_regular(fd, name, log);
-        err = (rc == NGX_DECLINED) ? EBADMSG : ngx_errno;
-
-        if (rc != NGX_OK) {
-            (void) ngx_close_file(fd);
-            fd = NGX_INVALID_FILE;
-        }
-    }
-
+    err = ngx_errno;
     (void) ngx_close_file(dir);
     ngx_set_errno(err);
 

@@ -145,7 +145,6 @@ ngx_http_batch_store_segment_open(const char *batch_id, uint32_t chunk,
     char       name[NGX_HTTP_BATCH_NAME_LEN];
     ngx_fd_t   dir, fd;
     ngx_err_t  err;
-    ngx_int_t  rc;
 
     dir = ngx_http_batch_work_dir(batch_id, log);
 
@@ -155,30 +154,12 @@ ngx_http_batch_store_segment_open(const char *batch_id, uint32_t chunk,
 
     ngx_http_batch_work_name(chunk, epoch, 0, name);
 
-    fd = ngx_http_batch_disk_openat(dir, name, O_RDONLY|O_NONBLOCK);
+    fd = ngx_http_batch_disk_open(dir, name, log);
 
     /* what is no file holds no record, and its lines run again */
 
-    if (fd == NGX_INVALID_FILE) {
-        err = ngx_errno;
-
-        if (err != NGX_ENOENT) {
-            ngx_http_batch_disk_error(log, "openat()", name);
-        }
-
-        if (err == ELOOP) {
-            err = NGX_ENOENT;
-        }
-
-    } else {
-        rc = ngx_http_batch_disk_regular(fd, name, log);
-        err = (rc == NGX_DECLINED) ? NGX_ENOENT : ngx_errno;
-
-        if (rc != NGX_OK) {
-            (void) ngx_close_file(fd);
-            fd = NGX_INVALID_FILE;
-        }
-    }
+    err = (fd == NGX_INVALID_FILE && ngx_http_batch_store_damaged())
+          ? NGX_ENOENT : ngx_errno;
 
     (void) ngx_close_file(dir);
     ngx_set_errno(err);

@@ -85,26 +85,6 @@ ngx_http_batch_store_damaged(void)
 }
 
 
-ngx_int_t
-ngx_http_batch_disk_regular(ngx_fd_t fd, const char *name, ngx_log_t *log)
-{
-    struct stat  st;
-
-    if (fstat(fd, &st) == -1) {
-        ngx_http_batch_disk_error(log, "fstat()", name);
-        return NGX_ERROR;
-    }
-
-    if (!S_ISREG(st.st_mode)) {
-        ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "batch store: \"%s\" is no regular file", name);
-        return NGX_DECLINED;
-    }
-
-    return NGX_OK;
-}
-
-
 ngx_fd_t
 ngx_http_batch_disk_openat(ngx_fd_t dir, const char *name, int flags)
 {
@@ -116,6 +96,44 @@ ngx_http_batch_disk_openat(ngx_fd_t dir, const char *name, int flags)
     } while (fd == NGX_INVALID_FILE && ngx_errno == NGX_EINTR);
 
     return fd;
+}
+
+
+ngx_fd_t
+ngx_http_batch_disk_open(ngx_fd_t dir, const char *name, ngx_log_t *log)
+{
+    ngx_fd_t     fd;
+    ngx_err_t    err;
+    struct stat  st;
+
+    fd = ngx_http_batch_disk_openat(dir, name, O_RDONLY|O_NONBLOCK);
+
+    if (fd == NGX_INVALID_FILE) {
+
+        if (ngx_errno != NGX_ENOENT) {
+            ngx_http_batch_disk_error(log, "openat()", name);
+        }
+
+        return NGX_INVALID_FILE;
+    }
+
+    if (fstat(fd, &st) == -1) {
+        err = ngx_errno;
+        ngx_http_batch_disk_error(log, "fstat()", name);
+
+    } else if (!S_ISREG(st.st_mode)) {
+        err = EBADMSG;
+        ngx_log_error(NGX_LOG_ALERT, log, 0,
+                      "batch store: \"%s\" is no regular file", name);
+
+    } else {
+        return fd;
+    }
+
+    (void) ngx_close_file(fd);
+    ngx_set_errno(err);
+
+    return NGX_INVALID_FILE;
 }
 
 
