@@ -158,6 +158,22 @@ class Cluster:
 
         return True
 
+    def kill_master(self, g):
+        """of a stopped one all children are known, also one that was forked
+        just now and does not call itself a worker yet"""
+        self.kill(g.master, signal.SIGSTOP)
+        wait_until(lambda: (proc_stat(g.master) or 'X')[0] in 'TZX', 5,
+                   'a stopped master')
+
+        with self.lock:
+            for pid in children(g.master):
+                stat = proc_stat(pid)
+
+                if stat:
+                    g.workers[pid] = stat[2]
+
+        self.kill(g.master)
+
     def role(self, pid):
         """what the process is; orphan: a worker whose master was killed"""
         for role, one in (('redis', self.redis_pid),

@@ -118,7 +118,8 @@ class Driver:
                     self.counts[one.name] += 1
                     record = self.history.fault(one.name, time.time(),
                                                 one.excuses, one.late,
-                                                one.after, one.sleeps)
+                                                one.after, one.sleeps,
+                                                one.group)
                     heapq.heappush(queue, (now, number,
                                            one.run(self.cluster, rng), one,
                                            record))
@@ -167,7 +168,8 @@ class Driver:
                 self.history.bad('%s: acknowledged, and not in the list'
                                  % one)
 
-        record = self.history.fault('rebuild', time.time(), {'status:503'})
+        record = self.history.fault('rebuild', time.time(), {'status:503'},
+                                    group='redis')
         cluster = self.cluster
 
         def filled():

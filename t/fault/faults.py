@@ -126,8 +126,7 @@ def pause(c, rng):
 def master(c, rng):
     """the workers live on as orphans; a new nginx on the same store"""
     g = c.some(rng)
-    c.workers(g)
-    c.kill(g.master)
+    c.kill_master(g)
     yield from gone([g.master])
     g.master = 0
 

@@ -9,12 +9,13 @@ from faults import LINK, fault, gone
 def node(c, rng):
     """it dies, master and workers at once, and comes back"""
     g = c.some(rng)
-    pids = [g.master] + c.workers(g)
+    c.kill_master(g)
+    pids = c.workers(g)
 
     for pid in pids:
         c.kill(pid)
 
-    yield from gone(pids)
+    yield from gone([g.master] + pids)
     g.master = 0
     c.forget()
     yield rng.random() * 3

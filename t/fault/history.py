@@ -47,11 +47,11 @@ class History:
     # --- faults --------------------------------------------------------------
 
     def fault(self, name, begun, excuses=(), late=False, after=3,
-              sleeps=False):
+              sleeps=False, group=''):
         """from now on, until the caller sets "ended"; see faults.py"""
         record = {'name': name, 'begun': begun, 'ended': None,
                   'excuses': set(excuses), 'late': late, 'after': after,
-                  'sleeps': sleeps}
+                  'sleeps': sleeps, 'group': group}
 
         with self.lock:
             self.faults.append(record)
@@ -87,6 +87,13 @@ class History:
                     if f['late'] and f['begun'] <= ended
                     and (f['ended'] is None or begun <= f['ended'] + 15)),
                    default=0)
+
+    def hindered(self, begun, ended):
+        """the faults by which others could not go on with a killed worker's
+        lines: without Redis, with its clock set, or asleep"""
+        return [f for f in self.faults
+                if f['group'] in ('redis', 'clock', 'stop')
+                and f['begun'] <= ended and begun <= self.felt(f)]
 
     # --- answers -------------------------------------------------------------
 

@@ -19,6 +19,7 @@ class Series:
         self.seconds = 0
         self.first = []           # s until a line of a killed worker moved
         self.first_alone = []     # of one that had no sibling left
+        self.free = []            # while no other fault hindered that
 
     def add(self, summary, account, orphans):
         """account: None if the run did not come so far"""
@@ -36,6 +37,9 @@ class Series:
             (self.first_alone if pid in orphans
              else self.first).append(delay)
 
+            if pid in account.free:
+                self.free.append(delay)
+
     def line(self):
         t = self.total
         kills = {k.removeprefix('killed '): n for k, n in sorted(t.items())
@@ -45,7 +49,8 @@ class Series:
                 ' of Redis, %d reloads; %d batches, %d lines: %d missing, %d'
                 ' doubled, %d sent again (bound %d, at most %d for one kill,'
                 ' %d with a record); another worker goes on after p50 %s s,'
-                ' p99 %s s (without a sibling %s, %s); %d violations'
+                ' p99 %s s (without a sibling %s, %s; where no other fault was'
+                ' in the way %s, %s, at most %s); %d violations'
                 % (self.runs, self.seconds, sum(kills.values()),
                    ', '.join('%s %d' % pair for pair in kills.items())
                    or 'none',
@@ -55,4 +60,6 @@ class Series:
                    t['sent_with_record'],
                    percentile(self.first, 0.5), percentile(self.first, 0.99),
                    percentile(self.first_alone, 0.5),
-                   percentile(self.first_alone, 0.99), self.bad))
+                   percentile(self.first_alone, 0.99),
+                   percentile(self.free, 0.5), percentile(self.free, 0.99),
+                   percentile(self.free, 1), self.bad))

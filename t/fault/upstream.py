@@ -134,6 +134,7 @@ class Account:
         self.open = {}                # killed pid -> lines in flight, or
                                       # without a record
         self.first = {}               # killed pid -> s until a line moved
+        self.free = set()             # of these, while nothing hindered that
         self.delays = []              # s, of each line of a killed worker
         self.with_record = 0          # they had a record before
         self.with_record_late = 0
@@ -162,6 +163,7 @@ class Account:
                 self.had_record(key, durable.records[key], starts)
 
         self.count_open(found)
+        self.find_free()
         self.judge()
 
         with open(cluster.path('again.log'), 'w') as f:
@@ -185,6 +187,18 @@ class Account:
                     keys[s.pid].add(key)
 
         self.open = {pid: len(k) for pid, k in keys.items() if k}
+
+    def find_free(self):
+        for pid, delay in self.first.items():
+            at = self.cluster.killed[pid]
+            held = self.history.hindered(at, at + delay)
+
+            if not held:
+                self.free.add(pid)
+
+            self.notes.append('killed %d: %.3f, first line after %.3f s, %s'
+                              % (pid, at, delay, ' '.join(f['name']
+                                                          for f in held)))
 
     def fails_once(self, batch, line):
         spec = self.history.batches.get(batch)
@@ -286,6 +300,9 @@ class Account:
                 'n': len(self.first),
                 'p50': percentile(list(self.first.values()), 0.5),
                 'p99': percentile(list(self.first.values()), 0.99)},
+            'first_line_unhindered_s': {
+                'n': len(self.free),
+                'max': max((self.first[p] for p in self.free), default=None)},
             'each_line_after_kill_s': {
                 'n': len(self.delays),
                 'p50': percentile(self.delays, 0.5),
