@@ -142,6 +142,8 @@ if [ "$how" != quick ]; then
     era   'two servers, 3 moves, a dead worker' holds -DDEATHS=1 -DMOVES=3
     era   'two servers, 3 moves, a leaving worker' holds -DLEAVING=1 -DMOVES=3
     era   'one server, a file' holds -DONE=1 -DOBJECT=FILE -DMOVES=4
+    era   'one server that forgets, a file' holds -DONE=1 -DOBJECT=FILE \
+          -DFORGETS=1 -DMOVES=4
     era   'two servers, a file, 4 moves' holds -DOBJECT=FILE -DMOVES=4
     era   'two servers, a file, a dead worker' holds -DOBJECT=FILE -DDEATHS=1 \
           -DMOVES=3
@@ -204,10 +206,12 @@ era 'NO ERA' caught -DMOVES=3 -DM_NO_ERA
 era 'ERA WITHOUT AGE' caught -DMOVES=3 -DM_NO_AGE
 era 'OLD REBUILD' caught -DMOVES=3 -DM_OLD_REBUILD
 era 'NO LOCK' caught -DMOVES=2 -DONE=1 -DOBJECT=FILE -DM_NO_LOCK
+era 'NO MARK' caught -DMOVES=2 -DONE=1 -DOBJECT=FILE -DFORGETS=1 -DM_NO_MARK
 era 'NOT ASKED' caught -DMOVES=3 -DOBJECT=FILE -DLEASES=0 -DM_NOT_ASKED
 
 # --- what is not promised: spec/README.md, "Limits"
 
+era 'LIMIT it forgets twice' caught -DMOVES=2 -DONE=1 -DOBJECT=FILE -DFORGETS=2
 era 'LIMIT two nodes, two servers' caught -DMOVES=3 -DNN=2
 era 'LIMIT a master died' caught -DMOVES=3 -DNN=2 -DSETTLED=1 -DRESTARTS=1
 

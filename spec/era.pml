@@ -14,6 +14,7 @@
  *   LEASES    1: the lock of a rebuild may run out under its owner
  *   OBJECT    BATCH: it is made, then it ends; FILE: made, then deleted
  *   ONE       1: there is only A
+ *   FORGETS   how often A is emptied
  *   SETTLED   1: clients ask only while all workers are with the same server, and
  *             each has found its index to be good
  *
@@ -41,6 +42,9 @@
 #endif
 #ifndef ONE
 #define ONE       0
+#endif
+#ifndef FORGETS
+#define FORGETS   0
 #endif
 #ifndef LEASES
 #define LEASES    1
@@ -82,6 +86,7 @@ byte  idx[3];
 bool  gen[3];               /* the index is filled, which was begun */
 byte  since[3];             /* ... behind the last of these events */
 byte  lock[3];              /* worker, from 1 */
+bool  mark[3];              /* a client has deleted the file through it */
 
 /* --- the nodes' shared memory */
 
@@ -101,9 +106,10 @@ bool  leaving;              /* worker 0 */
 
 byte  shown;
 
-bool  making;               /* it is on disk, who made it is not answered yet */
+bool  making;               /* it is on disk, who made it is not answered yet; with
+                             * two servers nobody deletes it so early */
 
-byte  moves = MOVES, deaths = DEATHS, restarts = RESTARTS;
+byte  moves = MOVES, deaths = DEATHS, restarts = RESTARTS, forgets = FORGETS;
 
 #ifdef M_NO_ERA
 #define PRESENT(w)    1
@@ -123,6 +129,12 @@ byte  moves = MOVES, deaths = DEATHS, restarts = RESTARTS;
 #define FILLS(w)      1
 #else
 #define FILLS(w)      (lock[link[w]] == (w) + 1)
+#endif
+
+#ifdef M_NO_MARK
+#define MARKED(w)     0
+#else
+#define MARKED(w)     mark[link[w]]
 #endif
 
 #ifdef M_NOT_ASKED
@@ -293,7 +305,9 @@ proctype worker(byte id)
     :: atomic { fill == 3 ->    /* files that the store has not */
 #if OBJECT == FILE
            if
-           :: disk == OVER -> idx[link[id]] = OVER
+           :: disk == OVER ->
+              mark[link[id]] = mark[link[id]] || idx[link[id]] == MADE;
+              idx[link[id]] = OVER
            :: else
            fi;
 #endif
@@ -329,7 +343,10 @@ proctype worker(byte id)
            if
            :: OPEN(id) ->
 #if OBJECT == FILE
-              idx[link[id]] = MADE;
+              if                /* file_put.lua */
+              :: !MARKED(id) -> idx[link[id]] = MADE
+              :: else
+              fi;
 #else
               raise(link[id], MADE);
 #endif
@@ -343,11 +360,12 @@ proctype worker(byte id)
      * answered then */
 
     :: atomic { OPEN(id) && idx[link[id]] == MADE && over == 0 &&
-                (OBJECT == BATCH || making == 0) -> over = 1 }
+                (OBJECT == BATCH || ONE || making == 0) -> over = 1 }
     :: atomic { over == 1 -> disk = OVER; over = 2 }
     :: atomic { over == 2 && link[id] != NONE ->
 #if OBJECT == FILE
            idx[link[id]] = OVER;
+           mark[link[id]] = 1;
            if                   /* file_del.lua */
            :: ASKS(id) -> shows(OVER)
            :: else              /* 503 */
@@ -376,6 +394,9 @@ proctype worker(byte id)
 #if LEAVING
     :: atomic { id == 0 && !leaving -> leaving = 1 }
 #endif
+
+    :: atomic { forgets > 0 -> forgets--;
+           idx[A] = UNKNOWN; gen[A] = 0; lock[A] = 0; mark[A] = 0 }
 
 #if RESTARTS
     /* of worker NW - 1's node, which has no other worker */

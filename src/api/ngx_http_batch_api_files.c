@@ -173,7 +173,7 @@ ngx_http_batch_delete_done(ngx_http_batch_op_t *op)
      */
 
     ngx_http_batch_op_wait(op, ngx_http_batch_delete_answer);
-    ngx_http_batch_op_sent(op, ngx_http_batch_index_file_del(&op->file, 1,
+    ngx_http_batch_op_sent(op, ngx_http_batch_index_file_del(&op->file, 1, 1,
                                                  ngx_http_batch_op_index, op));
 }
 

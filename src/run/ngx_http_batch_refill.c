@@ -33,7 +33,8 @@ ngx_http_batch_refill(ngx_http_batch_item_t *item, size_t *step,
         return ngx_http_batch_index_restore_file(&item->file, sent, data);
 
     case NGX_HTTP_BATCH_ITEM_GHOST:
-        return ngx_http_batch_index_file_del(&item->file, 0, gone, data);
+        return ngx_http_batch_index_file_del(&item->file, 0, item->deleted,
+                                             gone, data);
 
     default: /* NGX_HTTP_BATCH_ITEM_FINAL */
         return ngx_http_batch_index_final(&item->meta, item->status,

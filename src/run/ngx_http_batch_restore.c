@@ -608,6 +608,8 @@ ngx_http_batch_portion_ghosts(ngx_http_batch_portion_t *p, ngx_log_t *log)
             continue;
         }
 
+        item->deleted = deleted;
+
         if (n != i) {
             p->items[n] = *item;
             ngx_memzero(item, sizeof(ngx_http_batch_item_t));

@@ -33,6 +33,7 @@ typedef struct {
     json_t                    *root;        /* of file or meta */
     ngx_http_batch_file_t      file;        /* FILE, GHOST */
     ngx_str_t                  manifest;    /* GHOST, ngx_alloc() */
+    ngx_uint_t                 deleted;     /* GHOST: it has a tombstone */
     ngx_http_batch_meta_t      meta;        /* BATCH, FINAL */
 
     /* BATCH */

@@ -293,7 +293,7 @@ ngx_http_batch_sweep_done(void *ctx, ngx_log_t *log)
             ngx_log_error(NGX_LOG_INFO, log, 0, "batch: %s has expired",
                           s->ids[i]);
 
-            (void) ngx_http_batch_index_file_del(&f, 0,
+            (void) ngx_http_batch_index_file_del(&f, 0, 1,
                                                  ngx_http_batch_sweep_told,
                                                  NULL);
             json_decref(root);

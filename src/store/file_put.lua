@@ -1,6 +1,7 @@
 -- A file's manifest, its places in the lists, and its bytes; repeating changes
 -- nothing.
--- in:  KEYS gen, file, list, list of the purpose, expiry list, use, holds, lock
+-- in:  KEYS gen, file, list, list of the purpose, expiry list, use, holds, lock,
+--           mark of its deletion
 --      ARGV who fills the index and has its lock ("": nobody, check gen), id,
 --           manifest, created_us, expires_at (0: never), bytes, upload that
 --           became the file ("": none)
@@ -27,6 +28,25 @@ for i = 3, 5 do
 end
 
 redis.call('ZCARD', h)
+
+-- Whoever fills an index may show a file whose upload is not answered yet: it has
+-- been deleted before this comes, and holds no place any more.
+
+if ARGV[1] == '' and redis.call('EXISTS', KEYS[9]) == 1 then
+    for _, id in ipairs({ARGV[2], ARGV[7]}) do
+        local n = redis.call('HGET', u, id)
+
+        if n then
+            redis.call('HDEL', u, id)
+            redis.call('HINCRBY', u, 'sum',
+                       string.format('%.0f', 0 - tonumber(n)))
+        end
+
+        redis.call('ZREM', h, id)
+    end
+
+    return {0}
+end
 
 local was = tonumber(redis.call('HGET', u, ARGV[2]) or '0')
 local upload = ARGV[7] ~= '' and redis.call('HGET', u, ARGV[7])

@@ -142,17 +142,18 @@ ngx_int_t ngx_http_batch_index_drop(ngx_http_batch_use_e use,
     const ngx_str_t *tenant, const char *id, ngx_http_batch_index_pt cb,
     void *data);
 
-/* files; repeating a put is harmless.  upload: whose place it takes over, or
- * NULL */
+/* files; repeating a put is harmless, and so is one behind a deletion.  upload:
+ * whose place it takes over, or NULL */
 ngx_int_t ngx_http_batch_index_file_put(const ngx_http_batch_file_t *f,
     const char *upload, ngx_http_batch_index_pt cb, void *data);
 /* items[0] = manifest */
 ngx_int_t ngx_http_batch_index_file_get(const char *id,
     ngx_http_batch_index_pt cb, void *data);
-/* The tombstone is durable already; DECLINED: it was not in the index.  With
- * check: BUSY, if it may be in one that is being filled. */
+/* DECLINED: it was not in the index.  check: BUSY, if it may be in one that is
+ * being filled.  deleted: there is a tombstone, else the store has lost it. */
 ngx_int_t ngx_http_batch_index_file_del(const ngx_http_batch_file_t *f,
-    ngx_uint_t check, ngx_http_batch_index_pt cb, void *data);
+    ngx_uint_t check, ngx_uint_t deleted, ngx_http_batch_index_pt cb,
+    void *data);
 /* after, purpose: len 0 = none.  Unknown after: an empty page.  items =
  * manifests, has_more. */
 ngx_int_t ngx_http_batch_index_file_list(const ngx_str_t *tenant,

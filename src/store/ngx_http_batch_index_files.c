@@ -68,6 +68,7 @@ ngx_http_batch_index_file_store(const ngx_http_batch_file_t *f,
     ngx_http_batch_args_key(&a, "uf", tenant, NULL);
     ngx_http_batch_args_key(&a, "ufh", tenant, NULL);
     ngx_http_batch_args_server(&a, "rebuild");
+    ngx_http_batch_args_key(&a, "fd", f->id, NULL);
     ngx_http_batch_args_text(&a, filler);
     ngx_http_batch_args_text(&a, f->id);
     ngx_http_batch_args_str(&a, &manifest);
@@ -102,7 +103,7 @@ ngx_http_batch_index_file_get(const char *id, ngx_http_batch_index_pt cb,
 
 ngx_int_t
 ngx_http_batch_index_file_del(const ngx_http_batch_file_t *f, ngx_uint_t check,
-    ngx_http_batch_index_pt cb, void *data)
+    ngx_uint_t deleted, ngx_http_batch_index_pt cb, void *data)
 {
     char                   tenant[41];
     ngx_http_batch_args_t  a;
@@ -116,8 +117,10 @@ ngx_http_batch_index_file_del(const ngx_http_batch_file_t *f, ngx_uint_t check,
     ngx_http_batch_args_key(&a, "fl", tenant, &f->purpose);
     ngx_http_batch_args_key(&a, "fx", NULL, NULL);
     ngx_http_batch_args_key(&a, "uf", tenant, NULL);
+    ngx_http_batch_args_key(&a, "fd", f->id, NULL);
     ngx_http_batch_args_text(&a, check ? "1" : "0");
     ngx_http_batch_args_text(&a, f->id);
+    ngx_http_batch_args_text(&a, deleted ? "1" : "0");
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_file_del, &a,
                                      NGX_HTTP_BATCH_REPLY_CODE, NULL, cb,

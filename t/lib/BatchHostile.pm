@@ -378,9 +378,10 @@ sub hostile {
 
 # --- what stays ------------------------------------------------------------
 
-# What a tenant's files and batches amount to is a key each, and stays.
+# What a tenant's files and batches amount to is a key each, and stays; that a
+# file was deleted is remembered for an hour.
 
-our $counter = qr/\}:u[fb]:[0-9a-f]+$/;
+our $counter = qr/\}:(?:u[fb]|fd):[0-9a-z-]+$/i;
 
 
 sub watch {

@@ -182,15 +182,15 @@ sub file {
     my ($f, $us, %o) = @_;
     my $p = $o{purpose} // 'batch';
     return run('file_put', ['gen:s', "f:$f", 'fl:0', "fl:0:$p", 'fx', 'uf:0',
-                            'ufh:0', 'rebuild'],
+                            'ufh:0', 'rebuild', "fd:$f"],
                $o{filler} // '', $f, "manifest-$f", $us, $o{expires} // 0,
                $o{bytes} // 10, $o{upload} // '');
 }
 
 sub erase {
-    my ($f, $check) = @_;
-    return run('file_del', ['gen:s', "f:$f", 'fl:0', 'fl:0:batch', 'fx', 'uf:0'],
-               $check // 1, $f);
+    my ($f, $check, $deleted) = @_;
+    return run('file_del', ['gen:s', "f:$f", 'fl:0', 'fl:0:batch', 'fx', 'uf:0',
+                            "fd:$f"], $check // 1, $f, $deleted // 1);
 }
 
 sub files {
@@ -897,6 +897,38 @@ is redis('ZCARD', '{t}:ufh:0'), 0, 'nothing is held';
 erase($_) for 'q1', 'q1', 'q4', 'q5';
 
 is used('uf:0'), '0 0 0', 'file_del: once each';
+
+# a rebuild has shown it, a client has deleted it, and then its upload comes
+
+hold('q6', 50);
+hold('up6', 50);
+run('rebuild', ['rebuild'], 'a', $LEASE, 'take');
+file('q6', 1, bytes => 50, filler => 'a');
+erase('q6');
+is_deeply file('q6', 1, bytes => 50, upload => 'up6'), [0], 'file_put: deleted';
+is_deeply run('file_get', ['gen:s', 'f:q6']), [1], 'and stays so';
+unlike files('', 99), qr/q6/, 'in no list';
+is used('uf:0'), '0 0 0', 'and takes no place';
+is redis('ZCARD', '{t}:ufh:0'), 0, 'nothing is held';
+cmp_ok redis('TTL', '{t}:fd:q6'), '>', 3000, 'what remembers it goes by itself';
+
+# what the store has all the same, its filler puts there: it has looked
+
+is_deeply file('q6', 1, bytes => 50, filler => 'a'), [0], 'a filler';
+is run('file_get', ['gen:s', 'f:q6'])->[0], 0, 'is believed';
+erase('q6');
+run('rebuild', ['rebuild'], 'a', 0, 'free');
+
+# what the store has lost may turn up again
+
+file('q7', 1);
+erase('q7', 0, 0);
+is redis('EXISTS', '{t}:fd:q7'), 0, 'not deleted: no mark';
+file('q7', 1);
+is run('file_get', ['gen:s', 'f:q7'])->[0], 0, 'it may come back';
+erase('q7', 0);
+file('q7', 1);
+is_deeply run('file_get', ['gen:s', 'f:q7']), [1], 'deleted by a rebuild';
 
 hold('late', 70, hold => 1);
 my $end = time + 10;
