@@ -394,7 +394,7 @@ ngx_http_batch_link_name(struct redisReply *reply,
 
         if (!(link->warned & NGX_HTTP_BATCH_REDIS_NO_NAME)) {
             link->warned |= NGX_HTTP_BATCH_REDIS_NO_NAME;
-            ngx_log_error(NGX_LOG_WARN, link->log, 0,
+            ngx_log_error(NGX_LOG_ERR, link->log, 0,
                           "batch: redis %V does not answer \"INFO "
                           "replication\", so it will not be noticed when it "
                           "has lost its latest data", &link->conf->address);
@@ -434,7 +434,8 @@ ngx_http_batch_link_ready(void)
     ngx_log_error(NGX_LOG_NOTICE, link->log, 0, "batch: redis %V is ready",
                   &link->conf->address);
 
-    /* one worker's word about the server's settings is enough */
+    /* One worker's word about the server's settings is enough.  It is an error:
+     * by default nginx logs nothing below that. */
 
     if (ngx_worker == 0) {
         (void) ngx_http_batch_redis_command(1, &info, ngx_http_batch_link_info,
@@ -478,7 +479,7 @@ ngx_http_batch_link_info(void *data, struct redisReply *reply)
             || ngx_strncmp(policy.data, "noeviction", policy.len) != 0)
         {
             link->warned |= NGX_HTTP_BATCH_REDIS_EVICTS;
-            ngx_log_error(NGX_LOG_WARN, link->log, 0,
+            ngx_log_error(NGX_LOG_ERR, link->log, 0,
                           "batch: redis %V may evict keys of running batches "
                           "(maxmemory-policy %V), set \"maxmemory-policy "
                           "noeviction\" in its configuration",
@@ -492,7 +493,7 @@ ngx_http_batch_link_info(void *data, struct redisReply *reply)
         && !(link->warned & NGX_HTTP_BATCH_REDIS_NO_AOF))
     {
         link->warned |= NGX_HTTP_BATCH_REDIS_NO_AOF;
-        ngx_log_error(NGX_LOG_WARN, link->log, 0,
+        ngx_log_error(NGX_LOG_ERR, link->log, 0,
                       "batch: redis %V keeps no append-only file, after its "
                       "restart the API answers 503 until the index is rebuilt "
                       "from disk, set \"appendonly yes\" in its configuration",
