@@ -40,7 +40,7 @@ asan:
 	@CC="$(CC)" $(SH) scripts/deps.sh build source
 	@CC="$(CC)" $(SH) scripts/build.sh --asan
 
-MOCK =	t/mock/mock.c t/mock/request.c t/mock/answer.c
+MOCK =	t/mock/mock.c t/mock/request.c t/mock/answer.c t/mock/log.c
 
 $(BUILD)/mock:	$(MOCK) t/mock/mock.h
 	@mkdir -p $(BUILD)

@@ -111,4 +111,13 @@ int mock_is_early(request_t *r);
 /* writes the whole answer, header and body, into out */
 void mock_answer(request_t *r, answer_t *a, buf_t *out);
 
+/* which attempt at a body with this hash it is, counted from 1 */
+unsigned mock_attempt(uint64_t hash);
+
+/* remembers the request, of which the latest 4096 are kept */
+void mock_entry(request_t *r, int status);
+
+/* answers a request about the mock itself; 0 if it is none */
+int mock_admin(request_t *r, buf_t *b);
+
 #endif /* _MOCK_H_INCLUDED_ */
