@@ -13,6 +13,7 @@
 
 #define MOCK_WORDS      12
 
+
 static size_t
 mock_words(span_t s, size_t max, size_t *len)
 {
