@@ -22,6 +22,19 @@ sub no_memory {
     return refused(@_, class => 'memory');
 }
 
+# what answers 200 is all of it
+
+sub get {
+    my ($path) = @_;
+    my $all = http('GET', $path)->{body};
+
+    return no_memory($path, sub {
+        my $r = api('GET', $path);
+        return $r->{status} == 200 && $r->{body} ne $all
+               ? { %$r, status => 'torn' } : $r;
+    });
+}
+
 no_long_string();
 run_tests();
 
@@ -35,15 +48,13 @@ my ($before, $free) = (open_files(),
                        api('GET', '/batch-status')->{json}{connections_free});
 my @wrong;
 
-push @wrong, main::no_memory('files', sub { api('GET', '/v1/files') });
-push @wrong, main::no_memory('a file', sub { api('GET', "/v1/files/$file") });
-push @wrong, main::no_memory('its content', sub {
-    my $r = api('GET', "/v1/files/$file/content");
-    $r->{status} == 200 && $r->{body} ne jsonl(2)
-        ? { status => 200, body => 'torn' } : $r });
-push @wrong, main::no_memory('batches', sub { api('GET', '/v1/batches') });
-push @wrong, main::no_memory('a batch', sub { api('GET', "/v1/batches/$done->{id}") });
+push @wrong, main::get($_)
+    for '/v1/files', "/v1/files/$file", "/v1/files/$file/content", '/v1/batches',
+        "/v1/batches/$done->{id}";
 push @wrong, main::no_memory('an upload', sub { upload(jsonl(2)) });
+push @wrong, main::no_memory('an upload that expires', sub {
+    upload(jsonl(2), fields => [expires_after =>
+                                '{"anchor":"created_at","seconds":3600}']) });
 push @wrong, main::no_memory('an upload with a key', sub {
     upload(jsonl(2), headers => ['Idempotency-Key' => rand()]) });
 push @wrong, main::no_memory('an unknown path',
@@ -120,5 +131,29 @@ every_call(sub {
 }, arms => 1, class => 'memory', what => 'batch', step => 12);
 
 is_deeply(\@wrong, [], 'all complete, each line exactly once');
+is_clean($before, $free);
+no_alerts($Unusable);
+
+
+=== TEST 4: creations whose file is looked at first
+--- http_extra
+    batch_job a model=m;
+--- api_config
+    batch_dialect impala;
+--- flow
+my $file = upload(jsonl(2))->{json}{id};
+my ($before, $free) = (open_files(),
+                       api('GET', '/batch-status')->{json}{connections_free});
+my (@wrong, @batches);
+
+push @wrong, main::no_memory('a creation', sub {
+    my $r = create_batch($file, completion_window => 'unlimited',
+                         job_id => 'a');
+    push @batches, $r->{json}{id} if $r->{status} == 200;
+    return $r;
+});
+is_deeply(\@wrong, [], 'requests') or diag(join "\n", @wrong);
+is(settle_batch($_)->{status}, 'completed', 'what was promised is done')
+    for @batches;
 is_clean($before, $free);
 no_alerts($Unusable);

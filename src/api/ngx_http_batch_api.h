@@ -10,6 +10,7 @@
 
 #include "ngx_http_batch.h"
 #include "ngx_http_batch_object.h"
+#include "ngx_http_batch_store.h"
 #include "ngx_http_batch_index.h"
 
 #include <ngx_sha1.h>

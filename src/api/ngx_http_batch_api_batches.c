@@ -6,7 +6,6 @@
 
 #include "ngx_http_batch_api.h"
 #include "ngx_http_batch_cancel.h"
-#include "ngx_http_batch_store.h"
 
 
 static void ngx_http_batch_create_parsed(ngx_http_batch_op_t *op);
@@ -414,6 +413,11 @@ ngx_http_batch_batch_found(ngx_http_batch_op_t *op, ngx_int_t rc,
                                    res->view->meta.len, &root)
         != NGX_OK)
     {
+        if (!ngx_http_batch_store_damaged()) {
+            ngx_http_batch_op_unavailable(op, NGX_ERROR);
+            return NGX_DECLINED;
+        }
+
         ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
                       "batch: malformed batch.json of \"%s\" in the index",
                       op->id);

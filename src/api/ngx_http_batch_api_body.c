@@ -470,8 +470,13 @@ ngx_http_batch_body_json_end(ngx_http_batch_op_t *op)
 {
     ngx_buf_t *b = op->body;
 
-    op->root = json_loadb((char *) b->pos, b->last - b->pos,
-                          JSON_REJECT_DUPLICATES, NULL);
+    op->root = ngx_http_batch_object_json(b->pos, b->last - b->pos,
+                                          JSON_REJECT_DUPLICATES);
+
+    if (op->root == NULL && !ngx_http_batch_store_damaged()) {
+        ngx_http_batch_op_unavailable(op, NGX_ERROR);
+        return;
+    }
 
     if (!json_is_object(op->root)) {
         ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,

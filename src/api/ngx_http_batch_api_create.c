@@ -23,7 +23,7 @@ static ngx_int_t ngx_http_batch_create_ttl(ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_create_job(ngx_http_batch_op_t *op);
 static void ngx_http_batch_create_input_found(ngx_http_batch_op_t *op,
     ngx_int_t rc, ngx_http_batch_index_res_t *res);
-static ngx_uint_t ngx_http_batch_create_input_good(ngx_http_batch_op_t *op,
+static ngx_int_t ngx_http_batch_create_input_good(ngx_http_batch_op_t *op,
     const ngx_str_t *manifest);
 static void ngx_http_batch_create_no_input(ngx_http_batch_op_t *op);
 
@@ -313,9 +313,16 @@ static void
 ngx_http_batch_create_input_found(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
-    if (rc != NGX_OK
-        || !ngx_http_batch_create_input_good(op, &res->items[0]))
-    {
+    if (rc == NGX_OK) {
+        rc = ngx_http_batch_create_input_good(op, &res->items[0]);
+    }
+
+    if (rc == NGX_ERROR) {
+        ngx_http_batch_op_unavailable(op, NGX_ERROR);
+        return;
+    }
+
+    if (rc != NGX_OK) {
         ngx_http_batch_create_no_input(op);
         return;
     }
@@ -324,9 +331,10 @@ ngx_http_batch_create_input_found(ngx_http_batch_op_t *op, ngx_int_t rc,
 }
 
 
-/* the tenant's own, of purpose batch, not expired: as validation will ask */
+/* NGX_OK: the tenant's own, of purpose batch, not expired: as validation will
+ * ask; NGX_DECLINED, NGX_ERROR (no memory) */
 
-static ngx_uint_t
+static ngx_int_t
 ngx_http_batch_create_input_good(ngx_http_batch_op_t *op,
     const ngx_str_t *manifest)
 {
@@ -337,7 +345,7 @@ ngx_http_batch_create_input_good(ngx_http_batch_op_t *op,
     if (ngx_http_batch_file_decode(&f, manifest->data, manifest->len, &root)
         != NGX_OK)
     {
-        return 0;
+        return ngx_http_batch_store_damaged() ? NGX_DECLINED : NGX_ERROR;
     }
 
     good = f.tenant.len == op->tenant.len
@@ -348,7 +356,7 @@ ngx_http_batch_create_input_good(ngx_http_batch_op_t *op,
 
     json_decref(root);
 
-    return good;
+    return good ? NGX_OK : NGX_DECLINED;
 }
 
 

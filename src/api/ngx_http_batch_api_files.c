@@ -5,7 +5,6 @@
  */
 
 #include "ngx_http_batch_api.h"
-#include "ngx_http_batch_store.h"
 
 
 static ngx_int_t ngx_http_batch_file_find(ngx_http_request_t *r,
@@ -91,6 +90,11 @@ ngx_http_batch_file_found(ngx_http_batch_op_t *op, ngx_int_t rc,
 
     if (ngx_http_batch_file_decode(&op->file, p, len, &op->root) != NGX_OK) {
         op->root = NULL;
+
+        if (!ngx_http_batch_store_damaged()) {
+            ngx_http_batch_op_unavailable(op, NGX_ERROR);
+            return NGX_DECLINED;
+        }
 
         ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
                       "batch: malformed manifest of \"%s\" in the index",

@@ -24,7 +24,6 @@
 #define _NGX_HTTP_BATCH_API_FORM_H_INCLUDED_
 
 #include "ngx_http_batch_api.h"
-#include "ngx_http_batch_store.h"
 #include "batch_check.h"
 #include "batch_multipart.h"
 

@@ -386,6 +386,14 @@ ngx_http_batch_list_run(ngx_http_batch_op_t *op, ngx_log_t *log)
 
         w.len = before;
 
+        if (rc == NGX_ERROR && !ngx_http_batch_store_damaged()) {
+
+            /* no memory for it: nor is there a page without it */
+
+            w.failed = 1;
+            break;
+        }
+
         if (rc == NGX_ERROR) {
             ngx_log_error(NGX_LOG_ALERT, log, 0,
                           "batch: malformed manifest in a list of the index");
@@ -401,7 +409,7 @@ ngx_http_batch_list_run(ngx_http_batch_op_t *op, ngx_log_t *log)
 
 
 /* NGX_OK, id is its id; NGX_DECLINED: an expired file, left out; NGX_ERROR: no
- * manifest of ours */
+ * manifest of ours, or no memory (see ngx_http_batch_store_damaged()) */
 
 static ngx_int_t
 ngx_http_batch_list_item(ngx_http_batch_list_t *list, size_t i,
@@ -441,6 +449,10 @@ ngx_http_batch_list_item(ngx_http_batch_list_t *list, size_t i,
     }
 
     json_decref(root);
+
+    if (rc == NGX_ERROR) {
+        ngx_set_errno(NGX_ENOMEM);
+    }
 
     return rc;
 }

@@ -176,7 +176,7 @@ ngx_http_batch_render_batch(ngx_http_batch_write_t *w,
     final = NULL;
 
     if (v->final.len) {
-        final = json_loadb((char *) v->final.data, v->final.len, 0, NULL);
+        final = ngx_http_batch_object_json(v->final.data, v->final.len, 0);
 
         if (!json_is_object(final)) {
             json_decref(final);

@@ -185,8 +185,13 @@ ngx_http_batch_upload_expires(ngx_http_batch_op_t *op)
 
     up = op->data;
 
-    value = json_loadb((char *) up->form.field, up->form.field_len,
-                       JSON_REJECT_DUPLICATES|JSON_DECODE_ANY, NULL);
+    value = ngx_http_batch_object_json(up->form.field, up->form.field_len,
+                                       JSON_REJECT_DUPLICATES|JSON_DECODE_ANY);
+
+    if (value == NULL && !ngx_http_batch_store_damaged()) {
+        ngx_http_batch_op_unavailable(op, NGX_ERROR);
+        return NGX_DONE;
+    }
 
     if (value == NULL) {
         ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "expires_after",
@@ -391,7 +396,7 @@ ngx_http_batch_upload_claim(ngx_http_batch_op_t *op, ngx_log_t *log)
                                    op->idem->first.len, &op->idem->object)
         != NGX_OK)
     {
-        op->err = EINVAL;
+        op->err = ngx_errno;
         return NGX_ERROR;
     }
 

@@ -93,6 +93,8 @@ static void ngx_http_batch_job_finalize_done(void *ctx, ngx_log_t *log);
 static void ngx_http_batch_job_tell(ngx_http_batch_job_t *job);
 static ngx_int_t ngx_http_batch_job_tell_planned(ngx_http_batch_job_t *job);
 static ngx_int_t ngx_http_batch_job_tell_final(ngx_http_batch_job_t *job);
+static ngx_int_t ngx_http_batch_job_damaged(ngx_http_batch_job_t *job,
+    const char *name);
 static void ngx_http_batch_job_told(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_job_renewed(void *data, ngx_int_t rc,
@@ -571,9 +573,7 @@ ngx_http_batch_job_tell_planned(ngx_http_batch_job_t *job)
                                    job->meta_text.len, &root)
         != NGX_OK)
     {
-        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                      "batch: %s has a damaged batch.json", job->run->id);
-        return NGX_ABORT;
+        return ngx_http_batch_job_damaged(job, "batch.json");
     }
 
     rc = ngx_http_batch_index_planned(job->run->id, &meta.tenant, job->total,
@@ -596,23 +596,21 @@ ngx_http_batch_job_tell_final(ngx_http_batch_job_t *job)
     ngx_http_batch_file_t   files[2], *output, *error;
     ngx_http_batch_meta_t   meta;
 
-    rc = NGX_ABORT;
-
     if (ngx_http_batch_meta_decode(&meta, job->meta_text.data,
                                    job->meta_text.len, &root)
         != NGX_OK)
     {
-        goto damaged;
+        return ngx_http_batch_job_damaged(job, "batch.json");
     }
 
-    final = json_loadb((char *) job->final.data, job->final.len, 0, NULL);
+    final = ngx_http_batch_object_json(job->final.data, job->final.len, 0);
     name = json_string_value(json_object_get(final, "status"));
     status = name ? batch_status_parse((u_char *) name, ngx_strlen(name)) : -1;
 
     if (status == -1 || !batch_status_terminal(status)) {
         json_decref(final);
         json_decref(root);
-        goto damaged;
+        return ngx_http_batch_job_damaged(job, "final.json");
     }
 
     output = NULL;
@@ -642,12 +640,21 @@ ngx_http_batch_job_tell_final(ngx_http_batch_job_t *job)
     json_decref(root);
 
     return rc;
+}
 
-damaged:
+
+/* errno as it is left behind what could not be parsed */
+
+static ngx_int_t
+ngx_http_batch_job_damaged(ngx_http_batch_job_t *job, const char *name)
+{
+    if (!ngx_http_batch_store_damaged()) {
+        /* there was no memory for it: again with the next tick */
+        return NGX_ERROR;
+    }
 
     ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                  "batch: %s has a damaged batch.json or final.json",
-                  job->run->id);
+                  "batch: %s has a damaged %s", job->run->id, name);
 
     return NGX_ABORT;
 }

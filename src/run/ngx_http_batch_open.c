@@ -269,8 +269,11 @@ ngx_http_batch_chunk_load(ngx_http_batch_open_t *o, ngx_log_t *log)
     ngx_free(text.data);
 
     if (rc != NGX_OK) {
-        ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "batch: %s has a damaged batch.json", o->id);
+        if (ngx_http_batch_store_damaged()) {
+            ngx_log_error(NGX_LOG_ALERT, log, 0,
+                          "batch: %s has a damaged batch.json", o->id);
+        }
+
         return NGX_ERROR;
     }
 

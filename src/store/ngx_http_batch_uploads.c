@@ -105,6 +105,12 @@ ngx_http_batch_store_upload_read(const char *id, int64_t now,
 
 malformed:
 
+    if (!ngx_http_batch_store_damaged()) {
+        ngx_http_batch_store_upload_free(st);
+        ngx_set_errno(NGX_ENOMEM);
+        return NGX_ERROR;
+    }
+
     ngx_log_error(NGX_LOG_ALERT, log, 0,
                   "batch store: malformed JSON of \"%s\"", id);
 

@@ -86,12 +86,6 @@ sub refused {
             return;
         }
 
-        # JSON that does not parse for want of memory is taken for no JSON
-
-        if ($r->{status} == 400 && fault_name() eq 'json_loadb') {
-            return;
-        }
-
         if ($r->{status} !~ /^(500|503)$/) {
             push @wrong, "$what, " . fault_name() . ": $r->{status} $r->{body}";
 
