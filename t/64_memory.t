@@ -70,7 +70,7 @@ no_alerts($Unusable);
 my $file = upload(jsonl(2, mock => 'slow=20'))->{json}{id};
 my ($before, $free) = (open_files(),
                        api('GET', '/batch-status')->{json}{connections_free});
-my (@wrong, @batches, @files);
+my (@wrong, @batches, @files, %tried);
 
 push @wrong, main::no_memory('a creation', sub {
     my $r = create_batch($file);
@@ -82,10 +82,7 @@ is(settle_batch($_)->{status}, 'completed', 'what was promised is done')
 
 @files = map { upload(jsonl(1))->{json}{id} } 1 .. 60;
 push @wrong, main::no_memory('a deletion', sub {
-    my $id = $files[0] or return { status => 200 };
-    my $r = api('DELETE', "/v1/files/$id");
-    shift @files if $r->{status} == 200 || $r->{status} == 404;
-    return $r->{status} == 404 ? { status => 200 } : $r;
+    return deleted(\@files, \%tried);
 });
 
 push @wrong, main::no_memory('a cancellation', sub {

@@ -71,7 +71,7 @@ main::clean($before, $free);
 my $file = upload(jsonl(2, mock => 'slow=20'))->{json}{id};
 my ($before, $free) = (open_files(),
                        api('GET', '/batch-status')->{json}{connections_free});
-my (@wrong, @batches, %promised);
+my (@wrong, @batches, %promised, %tried);
 
 for my $f (@main::Faults) {
     my $with = sub { refused("$_[0], @$f", $_[1], @$f) };
@@ -101,10 +101,7 @@ for my $f (@main::Faults) {
 
     my @files = map { upload(jsonl(1))->{json}{id} } 1 .. 40;
     push @wrong, $with->('a deletion', sub {
-        my $id = $files[0] or return { status => 200 };
-        my $r = api('DELETE', "/v1/files/$id");
-        shift @files if $r->{status} == 200 || $r->{status} == 404;
-        return $r->{status} == 404 ? { status => 200 } : $r;
+        return deleted(\@files, \%tried);
     });
 
     push @wrong, $with->('parts', sub {

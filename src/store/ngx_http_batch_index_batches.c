@@ -197,9 +197,9 @@ ngx_http_batch_index_final(const ngx_http_batch_meta_t *m,
         ngx_http_batch_args_int(&a, m->created_us);
         ngx_http_batch_args_int(&a, m->expires_at);
 
+        /* it has been parsed before: if that fails, there is no memory */
+
         if (ngx_http_batch_index_final_args(&a, final) != NGX_OK) {
-            ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                          "batch %s: final.json is not readable", m->id);
             a.failed = 1;
         }
 
@@ -265,18 +265,16 @@ static ngx_int_t
 ngx_http_batch_index_final_args(ngx_http_batch_args_t *a,
     const ngx_str_t *final)
 {
-    json_t        *root, *v;
-    ngx_str_t      model;
-    ngx_uint_t     i;
-    json_error_t   error;
+    json_t      *root, *v;
+    ngx_str_t    model;
+    ngx_uint_t   i;
 
     static const char  *names[] = {
         "total", "completed", "failed", "model", "in_progress_at",
         "finalizing_at", "cancelling_at"
     };
 
-    root = json_loadb((const char *) final->data, final->len,
-                      JSON_REJECT_DUPLICATES, &error);
+    root = json_loadb((const char *) final->data, final->len, 0, NULL);
 
     if (!json_is_object(root) || a->failed) {
         json_decref(root);
