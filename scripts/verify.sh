@@ -197,10 +197,12 @@ for o in 1 0; do
     del "TOMBSTONE NOT SYNCED, output $o" caught -DOUTPUT=$o -DM_NO_DIR_SYNC
     del "NO GHOSTS, output $o" caught -DOUTPUT=$o -DM_NO_GHOSTS
     del "INDEX AS IT IS, output $o" caught -DOUTPUT=$o -DM_NO_REBUILD
+    del "TIDIED UNSYNCED, output $o" caught -DOUTPUT=$o -DM_TIDY_UNSYNCED
 done
 
 del 'GHOSTS BY TOMBSTONE' caught -DOUTPUT=0 -DM_GHOSTS_BY_TOMB
-del 'TOMBSTONE FIRST' caught -DOUTPUT=0 -DM_TOMB_FIRST
+del 'GHOSTS BY MANIFEST' caught -DM_GHOSTS_BY_JSON
+del 'NO LOOK AT THE BLOB' caught -DM_NO_BLOB
 
 era 'NO ERA' caught -DMOVES=3 -DM_NO_ERA
 era 'ERA WITHOUT AGE' caught -DMOVES=3 -DM_NO_AGE

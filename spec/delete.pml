@@ -3,7 +3,8 @@
  *
  * One file, from its manifest to its deletion, while the power fails and Redis
  * comes back with an older state.  What was answered "deleted" stays deleted:
- * no rebuild, no late finalizer and no tidying brings it back.
+ * no rebuild, no late finalizer and no tidying brings it back.  What nobody has
+ * meant to delete is there for whoever asks.
  *
  *   OUTPUT                 1: the file is a batch's result, which its final.json
  *                          names; 0: a client has uploaded it
@@ -28,11 +29,26 @@
  * cut leaves it (_d) */
 #define JSON    1
 #define DEL     2
+#define BLOB    4
 
 #define HAS(m, b)   (((m) & (b)) != 0)
 
-byte  dir_m = JSON;
-byte  dir_d = JSON;
+/* the manifest of a result is not synced: it is made again of final.json */
+
+byte  dir_m = JSON | BLOB;
+#if OUTPUT
+byte  dir_d = BLOB;
+#else
+byte  dir_d = JSON | BLOB;
+#endif
+
+/* is there a file that is not deleted: a rebuild looks for names */
+
+#ifdef M_NO_BLOB
+#define ALIVE(m)    (!HAS(m, DEL))
+#else
+#define ALIVE(m)    (!HAS(m, DEL) && HAS(m, BLOB))
+#endif
 
 /* the index: the file, and the batch that it is the output of has ended; the
  * latter keeps a late "it has ended" from making the file again */
@@ -41,6 +57,8 @@ bool  s_idx = 1, s_ended = 1;
 
 bool  deleted;                     /* answered 200 */
 bool  inflight;                    /* a DELETE that has found the file */
+bool  begun;                       /* there was one, whatever became of it */
+bool  made;                        /* somebody is making the manifest */
 
 byte  cuts = CUTS, rewinds = REWINDS, kills = KILLS, dead;
 
@@ -54,7 +72,7 @@ active proctype deleter()
 restart:
     {
         do
-        :: atomic { filled && idx -> inflight = 1 };
+        :: atomic { filled && idx -> inflight = 1; begun = 1 };
 
 #ifdef M_JSON_FIRST
            dir_m = dir_m & ~JSON;
@@ -67,6 +85,7 @@ restart:
            dir_d = dir_m;
 #endif
            dir_m = dir_m & ~JSON;
+           dir_m = dir_m & ~BLOB;
            idx = 0;                         /* file_del.lua: asks for no gen */
            atomic { deleted = 1; inflight = 0 };
            break
@@ -82,12 +101,10 @@ restart:
 
 active proctype settler()
 {
-    bool  made;
-
 restart:
     {
         do
-        :: atomic { !HAS(dir_m, DEL) && !HAS(dir_m, JSON) -> made = 1 };
+        :: atomic { ALIVE(dir_m) && !HAS(dir_m, JSON) -> made = 1 };
            atomic { dir_m = dir_m | JSON };         /* link() */
 #ifndef M_NO_TOMB_CHECK
            if
@@ -107,24 +124,25 @@ restart:
 
 active proctype recover()
 {
-    bool  json, tomb, ghost;
+    bool  json, alive, ghost;
 
 restart:
     {
         do
         :: atomic { !filled -> torn = 0 };
 
-           /* the walk: files, then batches */
+           /* the walk: files, then batches, whose manifests may not be made for
+            * want of space */
 
            atomic { json = HAS(dir_m, JSON) && !HAS(dir_m, DEL) };
            if
            :: atomic { json && !torn -> idx = 1 }   /* file_put.lua */
            :: !json || torn
            fi;
-           tomb = HAS(dir_m, DEL);
+           alive = ALIVE(dir_m);
            atomic {                                 /* final.lua */
                if
-               :: OUTPUT && !torn && !ended -> ended = 1; idx = idx || !tomb
+               :: OUTPUT && !torn && !ended -> ended = 1; idx = idx || alive
                :: else
                fi };
 
@@ -134,7 +152,11 @@ restart:
 #ifdef M_GHOSTS_BY_TOMB
            ghost = HAS(dir_m, DEL);
 #else
+#ifdef M_GHOSTS_BY_JSON
            ghost = HAS(dir_m, DEL) || !HAS(dir_m, JSON);
+#else
+           ghost = HAS(dir_m, DEL) || !HAS(dir_m, JSON) && !HAS(dir_m, BLOB);
+#endif
 #endif
            if
            :: atomic { ghost && !torn -> idx = 0 }
@@ -146,51 +168,51 @@ restart:
                :: !torn -> filled = 1
                :: else
                fi;
-               json = 0; tomb = 0; ghost = 0 }
+               json = 0; alive = 0; ghost = 0 }
         od
-    } unless { RESTART(2) -> json = 0; tomb = 0; ghost = 0; goto restart }
+    } unless { RESTART(2) -> json = 0; alive = 0; ghost = 0; goto restart }
 }
 
 
-#if !OUTPUT
-
-/* The tombstone of an uploaded file may go, once the manifest is gone for
- * certain.  That of a result may not: final.json goes on naming it. */
+/* The tombstone may go, once manifest and blob are gone for certain.  It waits for
+ * two days: nobody who has looked before is still making a manifest. */
 
 active proctype tidy()
 {
-    do
-#ifdef M_TOMB_FIRST
-    :: atomic { deleted && HAS(dir_m, DEL) ->
-           dir_m = (dir_m | JSON) & ~DEL; dir_d = dir_m; break }
-#else
-    :: atomic { deleted && HAS(dir_m, DEL) && !HAS(dir_m, JSON) &&
-                HAS(dir_d, DEL) && !HAS(dir_d, JSON) ->
-           dir_m = dir_m & ~DEL; dir_d = dir_m; break }
+restart:
+    {
+        do
+        :: atomic { deleted && HAS(dir_m, DEL) && !made ->
+               dir_m = dir_m & ~JSON & ~BLOB };
+#ifndef M_TIDY_UNSYNCED
+           dir_d = dir_m;
 #endif
-    od
+           atomic { HAS(dir_m, DEL) && !made -> dir_m = dir_m & ~DEL; break }
+        od
+    } unless { RESTART(3) -> goto restart }
 }
 
 
-#endif
+/* a name is as it was seen, or as it was durable */
+
+#define CUT(b)                                                                \
+    if                                                                        \
+    :: dir_m = (dir_m & ~(b)) | (dir_d & (b))                                 \
+    :: dir_d = (dir_d & ~(b)) | (dir_m & (b))                                 \
+    fi
 
 
 active proctype env()
 {
     do
-    :: atomic { cuts > 0 -> cuts--; dead = 7;
-           if
-           :: dir_m = dir_d
-           :: dir_m = (dir_m & JSON) | (dir_d & DEL)
-           :: dir_m = (dir_d & JSON) | (dir_m & DEL)
-           :: true
-           fi;
-           dir_d = dir_m }
+    :: atomic { cuts > 0 -> cuts--; dead = 15; made = 0;
+           CUT(JSON); CUT(DEL); CUT(BLOB) }
     :: atomic { kills > 0 -> kills--;
            if
            :: dead = dead | 1
-           :: dead = dead | 2
+           :: dead = dead | 2; made = 0
            :: dead = dead | 4
+           :: dead = dead | 8
            fi }
     :: atomic { dir_d = dir_m }             /* the kernel writes when it likes */
     :: atomic { rewinds > 0 -> s_idx = idx; s_ended = ended }
@@ -210,5 +232,6 @@ active proctype env()
      * the end of the first time */
 
     :: atomic { deleted && filled && idx && !inflight -> assert(false) }  /* I9 */
+    :: atomic { !begun && filled && !idx -> assert(false) }               /* I1 */
     od
 }

@@ -166,3 +166,34 @@ main::fills(where => 'threads', step => 60, faults => [[class => 'memory']]);
 --- timeout: 300
 --- flow
 main::fills(where => 'events', step => 30, faults => [[class => 'memory']]);
+
+
+=== TEST 4: no room for the manifest of a result, which a power cut has taken
+--- no_error_log
+[alert]
+[emerg]
+--- flow
+$main::proxy->clear;
+my $b = run_batch(jsonl(2));
+my $id = $b->{output_file_id};
+my $text = content($id);
+my ($manifest) = glob store_dir() . "/files/*/$id.json";
+ok(unlink($manifest), 'it is lost');
+
+fault(n => 1, sticky => 1, call => 'linkat', errno => 'ENOSPC');
+my $gen = sub { grep { /:gen:/ } @{ redis('KEYS', '{batch}:gen:*') } };
+redis('DEL', $gen->());
+ok(wait_until(sub { $gen->() }, 30), 'the index is filled all the same');
+cmp_ok(BatchFault::word(6), '>', 0, 'there was no room');
+is(wait_answer("/v1/files/$id")->{status}, 200, 'the file is there');
+is(content($id), $text, 'with all it had');
+ok(!-e $manifest, 'without a manifest');
+fault_off();
+
+redis('DEL', $gen->());
+ok(wait_until(sub { $gen->() }, 30), 'once more');
+ok(-e $manifest, 'and there it is');
+is(http('DELETE', "/v1/files/$id")->{status}, 200, 'it can be deleted');
+redis('DEL', $gen->());
+ok(wait_until(sub { $gen->() }, 30), 'and again');
+is(wait_answer("/v1/files/$id")->{status}, 404, 'and stays so');

@@ -596,6 +596,15 @@ ngx_http_batch_portion_ghosts(ngx_http_batch_portion_t *p, ngx_log_t *log)
 
         have = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE, item->file.id,
                                            log);
+        if (have == 0) {
+
+            /* a result's manifest may be lost, and there was no room to make it
+             * again */
+
+            have = ngx_http_batch_store_exists(NGX_HTTP_BATCH_BLOB,
+                                               item->file.id, log);
+        }
+
         deleted = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE_DEL,
                                               item->file.id, log);
 

@@ -77,7 +77,7 @@ sub word {
 # slow; errno of a failure, EIO; ms that a slow call takes longer; class: changes
 # (of the disk), reads, disk (both), memory, opens (of files and sockets), workers
 # (who of them lives, and each lock); sticky => 1: also every later one; where:
-# threads or events, only their calls count.
+# threads or events, only their calls count; call: only those of this name.
 
 sub fault {
     my (%o) = @_;
@@ -87,7 +87,7 @@ sub fault {
     my $err = $o{ms} // Errno->can($o{errno} // 'EIO')->();
 
     words(0, 0);
-    words(16, $where);
+    words(16, $where, unpack 'Q4', pack 'a32', $o{call} // '');
     words(1, $o{n}, $action, $err, $o{sticky} ? 1 : 0, 0, 0);
     words(0, $class);
 }

@@ -31,6 +31,7 @@
  *     11  process to which it happened last
  *     12  the call's name, 32 bytes
  *     16  which calls count: 0 all, 1 those of the thread pool, 2 the others
+ *     17  only calls of this name count, 32 bytes; "": all
  *
  * With FAULT_SPEED=<k> in the environment the process' monotonic clock, and with
  * it each of its timers, is k times as fast.
@@ -91,6 +92,7 @@ typedef struct {
     volatile uint64_t   pid;
     char                name[32];
     volatile uint64_t   where;
+    char                only[32];
 } control_t;
 
 
@@ -131,6 +133,10 @@ hit(unsigned class, const char *name)
     if (ctl->where
         && (ctl->where == 1) != (syscall(SYS_gettid) != (long) getpid()))
     {
+        return 0;
+    }
+
+    if (ctl->only[0] && strcmp(ctl->only, name) != 0) {
         return 0;
     }
 
