@@ -64,11 +64,11 @@ is($again->{json}{status}, 'cancelled', 'changes nothing');
 
 === TEST 2: lines that hang are cut after the grace
 --- concurrency
-4
+20
 --- flow
 my $f = upload(jsonl(20, mock => sub { $_[0] <= 2 ? '' : 'hang' }));
 my $b = create_batch($f->{json}{id})->{json};
-ok(wait_until(sub { mock_stats()->{inflight} == 4 }, 15), 'four hang');
+ok(wait_until(sub { mock_stats()->{inflight} == 18 }, 15), 'they hang');
 
 my $began = time();
 cancel_batch($b->{id});

@@ -116,12 +116,12 @@ runtime error:
 
 === TEST 4: a batch being cancelled
 --- concurrency
-2
+10
 --- flow
 my $f = upload(jsonl(10, mock => sub { $_[0] <= 2 ? '' : 'hang' }));
 my $b = create_batch($f->{json}{id})->{json};
 ok(wait_until(sub { get_batch($b->{id})->{request_counts}{completed} == 2
-                    && mock_stats()->{inflight} == 2 }, 20), 'it hangs');
+                    && mock_stats()->{inflight} == 8 }, 20), 'it hangs');
 cancel_batch($b->{id});
 my $cancelling = get_batch($b->{id});
 is($cancelling->{status}, 'cancelling', 'cancelling');

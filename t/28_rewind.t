@@ -169,7 +169,7 @@ is(wait_batch(create_batch($gone[0])->{json}{id})->{status}, 'failed',
 
 === TEST 5: before a cancellation
 --- concurrency
-2
+10
 --- no_error_log
 [alert]
 [emerg]
@@ -179,7 +179,7 @@ runtime error:
 my $f = upload(jsonl(10, mock => sub { $_[0] <= 2 ? '' : 'hang' }));
 my $b = create_batch($f->{json}{id})->{json};
 ok(wait_until(sub { get_batch($b->{id})->{request_counts}{completed} == 2
-                    && mock_stats()->{inflight} == 2 }, 20), 'it hangs');
+                    && mock_stats()->{inflight} == 8 }, 20), 'it hangs');
 keep('running');
 is(cancel_batch($b->{id})->{status}, 200, 'cancelled');
 my $c = get_batch($b->{id});

@@ -14,7 +14,8 @@ sub done {
     return $b->{request_counts}{completed} + $b->{request_counts}{failed};
 }
 
-# a running batch of which $done lines have ended, and the others hang
+# a running batch of which $done lines have ended, and the others hang; these may
+# be sent first, so there must be a place for each
 
 sub hanging {
     my ($n, $done, %o) = @_;
@@ -183,7 +184,7 @@ ok($o->{created_at} >= $b->{in_progress_at}, '#75 of the file');
 
 === TEST 3: cancel
 --- concurrency
-3
+10
 --- flow
 my $id = main::hanging(10, 4);
 my $r = cancel_batch($id);

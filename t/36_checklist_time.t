@@ -158,7 +158,7 @@ is(api('GET', "/v1/uploads/$u->{id}")->{status}, 404, '#38 forgotten');
 
 === TEST 3: a batch whose window ends
 --- concurrency
-4
+12
 --- flow
 my $f = upload(jsonl(12, mock => sub {
     $_[0] > 5 ? 'hang' : $_[0] == 2 ? 'status=400' : '' }))->{json};
