@@ -197,44 +197,50 @@ my $boundary = 'b' x 69;
 my $type = "multipart/form-data; boundary=${boundary}0";
 my %cpu;
 
-for (['normal', 'x' x 70 . "\n"], ['CR', "\r"], ['CRLF', "\r\n"],
-     ['CRLF--', "\r\n--"], ['almost the boundary', "\r\n--$boundary"],
-     ['short beginnings', "\r\n--bbbb"], ['dashes', '-'])
-{
-    my ($name, $piece) = @$_;
+my %piece = (normal => 'x' x 70 . "\n", CR => "\r", CRLF => "\r\n",
+             'CRLF--' => "\r\n--", 'almost the boundary' => "\r\n--$boundary",
+             'short beginnings' => "\r\n--bbbb", dashes => '-');
+
+# the least of several times: what else the machine does only adds to it
+
+my $measure = sub {
+    my ($name, $in) = @_;
+    my $piece = $piece{$name};
     my $data = substr $piece x ($size / length($piece) + 1), 0, $size;
+    my $body = form("${boundary}0", [@main::purpose],
+                    $in eq 'the file' ? ['file', $data, 'a']
+                                  : ['unknown', $data],
+                    $in eq 'the file' ? () : ['file', 'x', 'a']);
 
-    for my $in ('the file', 'an unknown part') {
-        # that is kept, and this is thrown away
+    for (1 .. 2) {
+        my $before = main::cpu_time();
+        my $r = api('POST', '/v1/files', undef, body => $body,
+                    headers => ['Content-Type' => $type]);
 
-        my $body = form("${boundary}0", [@main::purpose],
-                        $in eq 'the file' ? ['file', $data, 'a']
-                                      : ['unknown', $data],
-                        $in eq 'the file' ? () : ['file', 'x', 'a']);
-        my $best;
+        is($r->{status}, 200, "row 18: $name in $in");
+        http('DELETE', "/v1/files/$r->{json}{id}");
 
-        for (1 .. 2) {
-            my $before = main::cpu_time();
-            my $r = api('POST', '/v1/files', undef, body => $body,
-                        headers => ['Content-Type' => $type]);
+        my $took = main::cpu_time() - $before;
+        my $best = $cpu{$in}{$name};
+        $cpu{$in}{$name} = $took unless defined $best && $best < $took;
+    }
+};
 
-            is($r->{status}, 200, "row 18: $name in $in");
-            http('DELETE', "/v1/files/$r->{json}{id}");
+# the one is kept, the other one is thrown away
 
-            my $took = main::cpu_time() - $before;
-            $best = $took unless defined $best && $best < $took;
+for my $in ('the file', 'an unknown part') {
+    $measure->($_, $in) for 'normal', sort keys %piece;
+
+    for my $name (sort keys %piece) {
+        my $limit = main::plain_build() ? 5 : 20;
+        my $ratio = sub { $cpu{$in}{$name} / $cpu{$in}{normal} };
+
+        for (1 .. 5) {
+            last if $ratio->() < $limit;
+            $measure->($_, $in) for 'normal', $name;
         }
 
-        $cpu{$in}{$name} = $best;
-    }
-}
-
-for my $in (sort keys %cpu) {
-    for my $name (sort keys %{ $cpu{$in} }) {
-        my $ratio = $cpu{$in}{$name} / $cpu{$in}{normal};
-
-        cmp_ok($ratio, '<', main::plain_build() ? 5 : 20,
-               "row 18: $name in $in takes no longer");
+        cmp_ok($ratio->(), '<', $limit, "row 18: $name in $in takes no longer");
     }
 }
 
