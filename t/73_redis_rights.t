@@ -136,3 +136,16 @@ unlike(error_log_text(), qr/not-for-the-log/, 'and no password in the log');
 is(main::user(), 'OK', 'the user comes');
 ok(wait_until(sub { wait_ready() }, 20), 'and is let in, without a reload');
 redis('ACL', 'DELUSER', 'nginx');
+
+
+=== TEST 4: a user who may not ask which server it is
+--- redis_conf
+    batch_redis unix:$TEST_NGINX_BATCH_DIR/redis.sock user=nginx
+                password_file=$TEST_NGINX_BATCH_DIR/redis.pw;
+--- flow
+is(redis(split(' ', $main::ACL), '-info'), 'OK', 'the user');
+ok(wait_until(sub { wait_ready() }, 20), 'let in');
+like(error_log_text(), qr/\[error\] .* does not answer "INFO replication"/,
+     'what is not noticed then is said');
+is(run_batch(jsonl(2))->{status}, 'completed', 'it works all the same');
+redis('ACL', 'DELUSER', 'nginx');

@@ -230,6 +230,9 @@ void ngx_http_batch_op_reject_type(ngx_http_batch_op_t *op, ngx_uint_t status,
  * error: 507 when the disk is full, 500 */
 void ngx_http_batch_op_unavailable(ngx_http_batch_op_t *op, ngx_int_t rc);
 void ngx_http_batch_op_disk_error(ngx_http_batch_op_t *op);
+/* what the index has of op->id could not be decoded: 500 and an alert, or 503
+ * if there was no memory for it */
+void ngx_http_batch_op_malformed(ngx_http_batch_op_t *op, const char *what);
 void ngx_http_batch_op_full(ngx_http_batch_op_t *op);
 void ngx_http_batch_op_no_file(ngx_http_batch_op_t *op);
 void ngx_http_batch_op_no_batch(ngx_http_batch_op_t *op);

@@ -413,16 +413,7 @@ ngx_http_batch_batch_found(ngx_http_batch_op_t *op, ngx_int_t rc,
                                    res->view->meta.len, &root)
         != NGX_OK)
     {
-        if (!ngx_http_batch_store_damaged()) {
-            ngx_http_batch_op_unavailable(op, NGX_ERROR);
-            return NGX_DECLINED;
-        }
-
-        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                      "batch: malformed batch.json of \"%s\" in the index",
-                      op->id);
-
-        ngx_http_batch_op_json(op, NULL);
+        ngx_http_batch_op_malformed(op, "batch.json");
         return NGX_DECLINED;
     }
 

@@ -473,7 +473,7 @@ ngx_http_batch_body_json_end(ngx_http_batch_op_t *op)
     op->root = ngx_http_batch_object_json(b->pos, b->last - b->pos,
                                           JSON_REJECT_DUPLICATES);
 
-    if (op->root == NULL && !ngx_http_batch_store_damaged()) {
+    if (op->root == NULL && ngx_errno == NGX_ENOMEM) {
         ngx_http_batch_op_unavailable(op, NGX_ERROR);
         return;
     }

@@ -90,17 +90,7 @@ ngx_http_batch_file_found(ngx_http_batch_op_t *op, ngx_int_t rc,
 
     if (ngx_http_batch_file_decode(&op->file, p, len, &op->root) != NGX_OK) {
         op->root = NULL;
-
-        if (!ngx_http_batch_store_damaged()) {
-            ngx_http_batch_op_unavailable(op, NGX_ERROR);
-            return NGX_DECLINED;
-        }
-
-        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                      "batch: malformed manifest of \"%s\" in the index",
-                      op->id);
-
-        ngx_http_batch_op_json(op, NULL);
+        ngx_http_batch_op_malformed(op, "manifest");
         return NGX_DECLINED;
     }
 

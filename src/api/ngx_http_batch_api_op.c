@@ -296,6 +296,21 @@ ngx_http_batch_op_unavailable(ngx_http_batch_op_t *op, ngx_int_t rc)
 
 
 void
+ngx_http_batch_op_malformed(ngx_http_batch_op_t *op, const char *what)
+{
+    if (!ngx_http_batch_store_damaged()) {
+        ngx_http_batch_op_unavailable(op, NGX_ERROR);
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                  "batch: malformed %s of \"%s\" in the index", what, op->id);
+
+    ngx_http_batch_op_json(op, NULL);
+}
+
+
+void
 ngx_http_batch_op_disk_error(ngx_http_batch_op_t *op)
 {
     if (op->err == NGX_ENOSPC || op->err == EDQUOT) {

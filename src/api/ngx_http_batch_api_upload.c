@@ -188,7 +188,7 @@ ngx_http_batch_upload_expires(ngx_http_batch_op_t *op)
     value = ngx_http_batch_object_json(up->form.field, up->form.field_len,
                                        JSON_REJECT_DUPLICATES|JSON_DECODE_ANY);
 
-    if (value == NULL && !ngx_http_batch_store_damaged()) {
+    if (value == NULL && ngx_errno == NGX_ENOMEM) {
         ngx_http_batch_op_unavailable(op, NGX_ERROR);
         return NGX_DONE;
     }

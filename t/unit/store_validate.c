@@ -303,9 +303,8 @@ test_missing(void)
 static void
 test_defects(void)
 {
-    char        *text, *t, *p;
-    size_t       len;
-    unsigned     i;
+    char    *text;
+    size_t   len;
     static const char  bad[] =
         "{\"custom_id\":\"a\",\"method\":\"POST\",\"url\":\"" URL "\"," BODY
         "\n"
@@ -374,6 +373,19 @@ test_defects(void)
     ok(check(URL, text, len) == NGX_HTTP_BATCH_VALID, "as many as allowed");
     v.max_requests = 0;
     free(text);
+
+    ok(shim_log_text()[0] == '\0', "%s", shim_log_text());
+}
+
+
+static void
+test_long_lines(void)
+{
+    char      *text, *t, *p;
+    size_t     len;
+    unsigned   i;
+
+    shim_log_reset();
 
     /* embedding inputs */
     text = p = malloc(200000);
@@ -521,6 +533,7 @@ main(int argc, char **argv)
     test_good();
     test_missing();
     test_defects();
+    test_long_lines();
     test_many_defects();
     test_spill();
 
