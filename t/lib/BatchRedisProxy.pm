@@ -13,7 +13,7 @@ package BatchRedisProxy;
 #
 # A fault, of which the last one set is in force, names in "on" what it is for:
 # a regular expression that the whole name of a command has to match.  The name
-# of a script is that of its file in src/store, without ".lua"; of any other
+# of a script is that of its file below src, without ".lua"; of any other
 # command it is its first word, in capitals (PING, AUTH, INFO).  Default: every
 # script.  And one of
 #
@@ -152,9 +152,9 @@ my (%Scripts, $Fault, %Seen, %Conns, $Rset, $Wset);
 # The text of a script as the module has it, see scripts/lua2c.sh.
 
 sub scripts {
-    my $dir = dirname(__FILE__) . '/../../src/store';
+    my $src = dirname(__FILE__) . '/../../src';
 
-    for my $file (glob "$dir/*.lua") {
+    for my $file (glob "$src/*/*.lua") {
         open my $in, '<:raw', $file or die "$file: $!\n";
         my $text = join '', map { s/[ \t\r\n]+$//r . "\n" }
                             grep { !/^[ \t]*--/ && !/^[ \t\r\n]*$/ } <$in>;

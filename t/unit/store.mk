@@ -12,9 +12,10 @@ NGX_OBJS = ../../build/nginx-gcc
 CC       = gcc
 CFLAGS   = -O2 -g
 
+ROOMS := $(wildcard $(SRC)/*/)
 BUILD := ../../build/unit/store-$(notdir $(firstword $(CC)))
 FLAGS  = -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Werror \
-         -I. -I$(SRC) -I$(SRC)/core -I$(SRC)/store -I$(SRC)/run \
+         -I. -I$(SRC) $(ROOMS:%=-I%) \
          -I$(NGX_SRC)/src/core -I$(NGX_SRC)/src/event \
          -I$(NGX_SRC)/src/event/modules -I$(NGX_SRC)/src/os/unix \
          -I$(NGX_SRC)/src/http -I$(NGX_SRC)/src/http/modules \
@@ -36,7 +37,7 @@ HEADERS := $(wildcard $(SRC)/*.h $(SRC)/*/*.h) $(wildcard *.h)
 OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(notdir $(SOURCES)))
 TESTS    = store_disk store_validate store_finalize
 
-vpath %.c $(SRC)/core $(SRC)/store $(SRC)/run .
+vpath %.c $(ROOMS) .
 
 .PHONY: run build speed
 .SECONDARY:
