@@ -6,7 +6,7 @@
  * more is read.
  */
 
-#include "ngx_http_batch_api_form.h"
+#include "ngx_http_batch_form.h"
 #include "ngx_http_batch_space.h"
 
 

@@ -6,7 +6,7 @@
  * the same answer, and on the way finishes what may have been cut short.
  */
 
-#include "ngx_http_batch_api_uploads.h"
+#include "ngx_http_batch_api_upload.h"
 #include "ngx_http_batch_task.h"
 #include "batch_check.h"
 
