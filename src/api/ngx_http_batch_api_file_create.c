@@ -11,13 +11,13 @@
 
 
 typedef enum {
-    NGX_HTTP_BATCH_PART_FILE = NGX_HTTP_BATCH_FORM_FILE,
-    NGX_HTTP_BATCH_PART_PURPOSE,
-    NGX_HTTP_BATCH_PART_ANCHOR,
-    NGX_HTTP_BATCH_PART_SECONDS,
-    NGX_HTTP_BATCH_PART_EXPIRES,
-    NGX_HTTP_BATCH_PART_N
-} ngx_http_batch_part_e;
+    NGX_HTTP_BATCH_FIELD_FILE = NGX_HTTP_BATCH_FORM_FILE,
+    NGX_HTTP_BATCH_FIELD_PURPOSE,
+    NGX_HTTP_BATCH_FIELD_ANCHOR,
+    NGX_HTTP_BATCH_FIELD_SECONDS,
+    NGX_HTTP_BATCH_FIELD_EXPIRES,
+    NGX_HTTP_BATCH_FIELD_N
+} ngx_http_batch_api_file_create_field_e;
 
 
 /* from the op's pool; op->fd is the tmp file's */
@@ -26,31 +26,33 @@ typedef struct {
     ngx_http_batch_form_t  form;
     batch_check_t          check;            /* if each line is */
     int64_t                seconds;          /* expires_after, 0: none */
-    unsigned               checked:1;        /* the file's head was looked at */
+    unsigned               checked:1;        /* the file's head was seen */
     unsigned               jsonl:1;          /* and is a batch's */
-} ngx_http_batch_post_t;
+} ngx_http_batch_api_file_create_t;
 
 
-static ngx_int_t ngx_http_batch_upload_field(ngx_http_batch_op_t *op);
-static ngx_int_t ngx_http_batch_upload_purpose(ngx_http_batch_op_t *op);
-static ngx_int_t ngx_http_batch_upload_expires(ngx_http_batch_op_t *op);
-static ngx_int_t ngx_http_batch_upload_check(ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_file_create_field(ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_file_create_purpose(
+    ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_file_create_expires(
+    ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_file_create_check(ngx_http_batch_op_t *op);
 
-static void ngx_http_batch_upload_end(ngx_http_batch_op_t *op);
-static void ngx_http_batch_upload_commit(ngx_http_batch_op_t *op);
-static void ngx_http_batch_upload_post(ngx_http_batch_op_t *op);
-static void ngx_http_batch_upload_publish(ngx_http_batch_op_t *op,
+static void ngx_http_batch_api_file_create_end(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_file_create_commit(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_file_create_post(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_file_create_publish(ngx_http_batch_op_t *op,
     ngx_log_t *log);
-static ngx_int_t ngx_http_batch_upload_claim(ngx_http_batch_op_t *op,
+static ngx_int_t ngx_http_batch_api_file_create_claim(ngx_http_batch_op_t *op,
     ngx_log_t *log);
-static ngx_int_t ngx_http_batch_upload_publish_files(ngx_http_batch_op_t *op,
-    ngx_log_t *log);
-static void ngx_http_batch_upload_published(ngx_http_batch_op_t *op);
-static void ngx_http_batch_upload_answer(ngx_http_batch_op_t *op,
+static ngx_int_t ngx_http_batch_api_file_create_publish_files(
+    ngx_http_batch_op_t *op, ngx_log_t *log);
+static void ngx_http_batch_api_file_create_published(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_file_create_answer(ngx_http_batch_op_t *op,
     ngx_int_t rc, ngx_http_batch_index_res_t *res);
 
 
-static const ngx_str_t  ngx_http_batch_part_names[] = {
+static const ngx_str_t  ngx_http_batch_api_file_fields[] = {
     ngx_null_string,
     ngx_string("file"),
     ngx_string("purpose"),
@@ -59,24 +61,24 @@ static const ngx_str_t  ngx_http_batch_part_names[] = {
     ngx_string("expires_after")
 };
 
-#define ngx_http_batch_upload_too_large  "File is too large."
+#define ngx_http_batch_api_file_too_large  "File is too large."
 
 
 ngx_int_t
-ngx_http_batch_api_upload(ngx_http_request_t *r)
+ngx_http_batch_api_file_create(ngx_http_request_t *r)
 {
-    off_t                      bytes;
-    ngx_int_t                  rc;
-    ngx_http_batch_op_t       *op;
-    ngx_http_batch_post_t     *up;
-    ngx_http_batch_api_ctx_t  *ctx;
+    off_t                              bytes;
+    ngx_int_t                          rc;
+    ngx_http_batch_op_t               *op;
+    ngx_http_batch_api_file_create_t  *up;
+    ngx_http_batch_api_ctx_t          *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
 
     if (ngx_http_batch_form_check(r,
-                        &ngx_http_batch_part_names[NGX_HTTP_BATCH_PART_FILE],
+                  &ngx_http_batch_api_file_fields[NGX_HTTP_BATCH_FIELD_FILE],
                                   ctx->conf->max_file_size,
-                                  ngx_http_batch_upload_too_large, &rc)
+                                  ngx_http_batch_api_file_too_large, &rc)
         != NGX_OK)
     {
         return rc;
@@ -87,7 +89,7 @@ ngx_http_batch_api_upload(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    up = ngx_pcalloc(op->pool, sizeof(ngx_http_batch_post_t));
+    up = ngx_pcalloc(op->pool, sizeof(ngx_http_batch_api_file_create_t));
     if (up == NULL) {
         ngx_http_batch_op_unavailable(op, NGX_ERROR);
         return NGX_DONE;
@@ -95,14 +97,14 @@ ngx_http_batch_api_upload(ngx_http_request_t *r)
 
     op->data = up;
 
-    up->form.names = ngx_http_batch_part_names;
-    up->form.n = NGX_HTTP_BATCH_PART_N;
+    up->form.names = ngx_http_batch_api_file_fields;
+    up->form.n = NGX_HTTP_BATCH_FIELD_N;
     up->form.max = ctx->conf->max_file_size;
-    up->form.too_large = ngx_http_batch_upload_too_large;
+    up->form.too_large = ngx_http_batch_api_file_too_large;
     up->form.named = 1;
-    up->form.on_head = ngx_http_batch_upload_check;
-    up->form.on_field = ngx_http_batch_upload_field;
-    up->form.on_end = ngx_http_batch_upload_end;
+    up->form.on_head = ngx_http_batch_api_file_create_check;
+    up->form.on_field = ngx_http_batch_api_file_create_field;
+    up->form.on_end = ngx_http_batch_api_file_create_end;
 
     if (ctx->conf->dialect == NGX_HTTP_BATCH_TENSORZERO) {
         batch_check_init(&up->check);
@@ -130,38 +132,38 @@ ngx_http_batch_api_upload(ngx_http_request_t *r)
 
 
 static ngx_int_t
-ngx_http_batch_upload_field(ngx_http_batch_op_t *op)
+ngx_http_batch_api_file_create_field(ngx_http_batch_op_t *op)
 {
-    ngx_http_batch_post_t *up = op->data;
+    ngx_http_batch_api_file_create_t *up = op->data;
 
     switch (up->form.part) {
 
-    case NGX_HTTP_BATCH_PART_PURPOSE:
-        return ngx_http_batch_upload_purpose(op);
+    case NGX_HTTP_BATCH_FIELD_PURPOSE:
+        return ngx_http_batch_api_file_create_purpose(op);
 
-    case NGX_HTTP_BATCH_PART_ANCHOR:
-        return ngx_http_batch_check_anchor(op, "expires_after[anchor]",
+    case NGX_HTTP_BATCH_FIELD_ANCHOR:
+        return ngx_http_batch_param_anchor(op, "expires_after[anchor]",
                                            up->form.field,
                                            up->form.field_len);
 
-    case NGX_HTTP_BATCH_PART_SECONDS:
-        return ngx_http_batch_check_int(op, "expires_after[seconds]",
+    case NGX_HTTP_BATCH_FIELD_SECONDS:
+        return ngx_http_batch_param_int(op, "expires_after[seconds]",
                                         up->form.field, up->form.field_len,
                                         NGX_HTTP_BATCH_TTL_MIN,
                                         NGX_HTTP_BATCH_TTL_MAX, &up->seconds);
 
-    default: /* NGX_HTTP_BATCH_PART_EXPIRES */
-        return ngx_http_batch_upload_expires(op);
+    default: /* NGX_HTTP_BATCH_FIELD_EXPIRES */
+        return ngx_http_batch_api_file_create_expires(op);
     }
 }
 
 
 static ngx_int_t
-ngx_http_batch_upload_purpose(ngx_http_batch_op_t *op)
+ngx_http_batch_api_file_create_purpose(ngx_http_batch_op_t *op)
 {
-    ngx_http_batch_post_t *up = op->data;
+    ngx_http_batch_api_file_create_t *up = op->data;
 
-    if (ngx_http_batch_check_purpose(op, up->form.field, up->form.field_len,
+    if (ngx_http_batch_param_purpose(op, up->form.field, up->form.field_len,
                                      &op->file.purpose)
         != NGX_OK)
     {
@@ -170,18 +172,18 @@ ngx_http_batch_upload_purpose(ngx_http_batch_op_t *op)
 
     /* the file may have come first */
 
-    return up->checked ? ngx_http_batch_upload_check(op) : NGX_OK;
+    return up->checked ? ngx_http_batch_api_file_create_check(op) : NGX_OK;
 }
 
 
 /* expires_after as one part of JSON */
 
 static ngx_int_t
-ngx_http_batch_upload_expires(ngx_http_batch_op_t *op)
+ngx_http_batch_api_file_create_expires(ngx_http_batch_op_t *op)
 {
-    json_t                 *value;
-    ngx_int_t               rc;
-    ngx_http_batch_post_t  *up;
+    json_t                            *value;
+    ngx_int_t                          rc;
+    ngx_http_batch_api_file_create_t  *up;
 
     up = op->data;
 
@@ -201,7 +203,7 @@ ngx_http_batch_upload_expires(ngx_http_batch_op_t *op)
         return NGX_DONE;
     }
 
-    rc = ngx_http_batch_check_expires(op, "expires_after", value,
+    rc = ngx_http_batch_param_expires(op, "expires_after", value,
                                       &up->seconds);
     json_decref(value);
 
@@ -213,20 +215,20 @@ ngx_http_batch_upload_expires(ngx_http_batch_op_t *op)
  * first buffer holds the head, and again when the purpose is known. */
 
 static ngx_int_t
-ngx_http_batch_upload_check(ngx_http_batch_op_t *op)
+ngx_http_batch_api_file_create_check(ngx_http_batch_op_t *op)
 {
-    ngx_http_batch_post_t *up = op->data;
+    ngx_http_batch_api_file_create_t *up = op->data;
 
     if (!up->checked) {
 
-        if (ngx_http_batch_check_suffix(op, "file", &up->form.filename)
+        if (ngx_http_batch_param_suffix(op, "file", &up->form.filename)
             != NGX_OK)
         {
             return NGX_DONE;
         }
 
         up->checked = 1;
-        up->jsonl = ngx_http_batch_check_jsonl(up->form.buf[up->form.cur],
+        up->jsonl = ngx_http_batch_param_jsonl(up->form.buf[up->form.cur],
                                                up->form.len);
     }
 
@@ -242,48 +244,48 @@ ngx_http_batch_upload_check(ngx_http_batch_op_t *op)
 
 
 static void
-ngx_http_batch_upload_end(ngx_http_batch_op_t *op)
+ngx_http_batch_api_file_create_end(ngx_http_batch_op_t *op)
 {
-    ngx_http_batch_post_t *up = op->data;
+    ngx_http_batch_api_file_create_t *up = op->data;
 
     if (op->file.purpose.len == 0
         && op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO)
     {
         op->file.purpose = ngx_http_batch_purpose;
 
-        if (ngx_http_batch_upload_check(op) != NGX_OK) {
+        if (ngx_http_batch_api_file_create_check(op) != NGX_OK) {
             return;
         }
     }
 
     if (op->file.purpose.len == 0) {
-        ngx_http_batch_check_missing(op, "purpose");
+        ngx_http_batch_param_missing(op, "purpose");
         return;
     }
 
-    if (ngx_http_batch_form_has(&up->form, NGX_HTTP_BATCH_PART_ANCHOR)
-        && !ngx_http_batch_form_has(&up->form, NGX_HTTP_BATCH_PART_SECONDS))
+    if (ngx_http_batch_form_has(&up->form, NGX_HTTP_BATCH_FIELD_ANCHOR)
+        && !ngx_http_batch_form_has(&up->form, NGX_HTTP_BATCH_FIELD_SECONDS))
     {
-        ngx_http_batch_check_missing(op, "expires_after[seconds]");
+        ngx_http_batch_param_missing(op, "expires_after[seconds]");
         return;
     }
 
-    if (ngx_http_batch_form_has(&up->form, NGX_HTTP_BATCH_PART_SECONDS)
-        && !ngx_http_batch_form_has(&up->form, NGX_HTTP_BATCH_PART_ANCHOR))
+    if (ngx_http_batch_form_has(&up->form, NGX_HTTP_BATCH_FIELD_SECONDS)
+        && !ngx_http_batch_form_has(&up->form, NGX_HTTP_BATCH_FIELD_ANCHOR))
     {
-        ngx_http_batch_check_missing(op, "expires_after[anchor]");
+        ngx_http_batch_param_missing(op, "expires_after[anchor]");
         return;
     }
 
-    ngx_http_batch_upload_commit(op);
+    ngx_http_batch_api_file_create_commit(op);
 }
 
 
 static void
-ngx_http_batch_upload_commit(ngx_http_batch_op_t *op)
+ngx_http_batch_api_file_create_commit(ngx_http_batch_op_t *op)
 {
-    int64_t                 now;
-    ngx_http_batch_post_t  *up;
+    int64_t                            now;
+    ngx_http_batch_api_file_create_t  *up;
 
     up = op->data;
 
@@ -316,15 +318,15 @@ ngx_http_batch_upload_commit(ngx_http_batch_op_t *op)
 
     ngx_http_batch_quota_take(op, NGX_HTTP_BATCH_USE_FILES, op->file.id,
                               op->file.bytes, NGX_HTTP_BATCH_QUOTA_HOLD,
-                              ngx_http_batch_upload_post);
+                              ngx_http_batch_api_file_create_post);
 }
 
 
 static void
-ngx_http_batch_upload_post(ngx_http_batch_op_t *op)
+ngx_http_batch_api_file_create_post(ngx_http_batch_op_t *op)
 {
-    if (ngx_http_batch_op_task(op, ngx_http_batch_upload_publish,
-                               ngx_http_batch_upload_published)
+    if (ngx_http_batch_op_task(op, ngx_http_batch_api_file_create_publish,
+                               ngx_http_batch_api_file_create_published)
         == NGX_OK)
     {
         op->abandon = NULL;
@@ -333,18 +335,18 @@ ngx_http_batch_upload_post(ngx_http_batch_op_t *op)
 
 
 static void
-ngx_http_batch_upload_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
+ngx_http_batch_api_file_create_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
 {
-    ngx_http_batch_post_t *up = op->data;
+    ngx_http_batch_api_file_create_t *up = op->data;
 
     if (ngx_http_batch_form_flush(op, log) == NGX_OK) {
 
         if (op->idem) {
-            op->rc = ngx_http_batch_upload_claim(op, log);
+            op->rc = ngx_http_batch_api_file_create_claim(op, log);
         }
 
         if (op->rc == NGX_OK) {
-            op->rc = ngx_http_batch_upload_publish_files(op, log);
+            op->rc = ngx_http_batch_api_file_create_publish_files(op, log);
 
         } else {
             ngx_http_batch_store_tmp_delete(up->form.tmp, log);
@@ -364,12 +366,12 @@ ngx_http_batch_upload_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
  */
 
 static ngx_int_t
-ngx_http_batch_upload_claim(ngx_http_batch_op_t *op, ngx_log_t *log)
+ngx_http_batch_api_file_create_claim(ngx_http_batch_op_t *op, ngx_log_t *log)
 {
-    u_char                  digest[20];
-    ngx_int_t               rc;
-    ngx_str_t               text;
-    ngx_http_batch_post_t  *up;
+    u_char                             digest[20];
+    ngx_int_t                          rc;
+    ngx_str_t                          text;
+    ngx_http_batch_api_file_create_t  *up;
 
     up = op->data;
 
@@ -425,13 +427,14 @@ ngx_http_batch_upload_claim(ngx_http_batch_op_t *op, ngx_log_t *log)
  */
 
 static ngx_int_t
-ngx_http_batch_upload_publish_files(ngx_http_batch_op_t *op, ngx_log_t *log)
+ngx_http_batch_api_file_create_publish_files(ngx_http_batch_op_t *op,
+    ngx_log_t *log)
 {
-    char                    tmp[NGX_HTTP_BATCH_TMP_LEN];
-    ngx_fd_t                fd;
-    ngx_int_t               rc;
-    ngx_str_t               text;
-    ngx_http_batch_post_t  *up;
+    char                               tmp[NGX_HTTP_BATCH_TMP_LEN];
+    ngx_fd_t                           fd;
+    ngx_int_t                          rc;
+    ngx_str_t                          text;
+    ngx_http_batch_api_file_create_t  *up;
 
     up = op->data;
 
@@ -461,8 +464,8 @@ ngx_http_batch_upload_publish_files(ngx_http_batch_op_t *op, ngx_log_t *log)
 
     } else {
         rc = ngx_http_batch_store_publish_tmp(NGX_HTTP_BATCH_BLOB,
-                                              op->file.id, op->fd, up->form.tmp,
-                                              log);
+                                              op->file.id, op->fd,
+                                              up->form.tmp, log);
         op->err = ngx_errno;
     }
 
@@ -494,7 +497,7 @@ ngx_http_batch_upload_publish_files(ngx_http_batch_op_t *op, ngx_log_t *log)
 
 
 static void
-ngx_http_batch_upload_published(ngx_http_batch_op_t *op)
+ngx_http_batch_api_file_create_published(ngx_http_batch_op_t *op)
 {
     if (ngx_http_batch_form_bad(op)) {
         return;
@@ -519,18 +522,18 @@ ngx_http_batch_upload_published(ngx_http_batch_op_t *op)
         /* the answer is the same; that the file was deleted is another call's
          * to tell */
 
-        ngx_http_batch_upload_answer(op, NGX_OK, NULL);
+        ngx_http_batch_api_file_create_answer(op, NGX_OK, NULL);
         return;
     }
 
-    ngx_http_batch_op_wait(op, ngx_http_batch_upload_answer);
+    ngx_http_batch_op_wait(op, ngx_http_batch_api_file_create_answer);
     ngx_http_batch_op_sent(op, ngx_http_batch_index_file_put(&op->file,
                                            NULL, ngx_http_batch_op_index, op));
 }
 
 
 static void
-ngx_http_batch_upload_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
+ngx_http_batch_api_file_create_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
     if (rc != NGX_OK) {

@@ -24,51 +24,54 @@ typedef struct {
     ngx_uint_t                      nparts;    /* on disk */
     off_t                           sum;       /* their bytes */
     ngx_http_batch_upload_state_t   st;
-} ngx_http_batch_part_t;
+} ngx_http_batch_api_part_t;
 
 
-static void ngx_http_batch_uploads_cleanup(void *state);
-static ngx_int_t ngx_http_batch_uploads_create(ngx_http_batch_op_t *op);
-static ngx_int_t ngx_http_batch_uploads_name(ngx_http_batch_op_t *op,
+static void ngx_http_batch_api_upload_cleanup(void *state);
+static ngx_int_t ngx_http_batch_api_upload_create_params(
+    ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_upload_create_name(ngx_http_batch_op_t *op,
     ngx_http_batch_upload_t *u);
-static ngx_int_t ngx_http_batch_uploads_purpose(ngx_http_batch_op_t *op,
-    ngx_http_batch_upload_t *u);
-static ngx_int_t ngx_http_batch_uploads_bytes(ngx_http_batch_op_t *op,
-    ngx_http_batch_upload_t *u);
-static void ngx_http_batch_uploads_parsed(ngx_http_batch_op_t *op);
-static void ngx_http_batch_uploads_post(ngx_http_batch_op_t *op);
-static void ngx_http_batch_uploads_publish(ngx_http_batch_op_t *op,
+static ngx_int_t ngx_http_batch_api_upload_create_purpose(
+    ngx_http_batch_op_t *op, ngx_http_batch_upload_t *u);
+static ngx_int_t ngx_http_batch_api_upload_create_bytes(
+    ngx_http_batch_op_t *op, ngx_http_batch_upload_t *u);
+static void ngx_http_batch_api_upload_create_parsed(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_upload_create_post(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_upload_create_publish(ngx_http_batch_op_t *op,
     ngx_log_t *log);
-static void ngx_http_batch_uploads_published(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_upload_create_published(
+    ngx_http_batch_op_t *op);
 
-static ngx_int_t ngx_http_batch_uploads_op(ngx_http_request_t *r,
+static ngx_int_t ngx_http_batch_api_upload_op(ngx_http_request_t *r,
     ngx_http_batch_op_run_pt run, ngx_http_batch_op_pt done);
-static void ngx_http_batch_uploads_show(ngx_http_batch_op_t *op,
+static void ngx_http_batch_api_upload_show(ngx_http_batch_op_t *op,
     ngx_log_t *log);
-static void ngx_http_batch_uploads_cancel(ngx_http_batch_op_t *op,
+static void ngx_http_batch_api_upload_cancel_run(ngx_http_batch_op_t *op,
     ngx_log_t *log);
-static void ngx_http_batch_uploads_shown(ngx_http_batch_op_t *op);
-static void ngx_http_batch_uploads_cancelled(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_upload_shown(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_upload_cancel_done(ngx_http_batch_op_t *op);
 
-static void ngx_http_batch_part_load(ngx_http_batch_op_t *op, ngx_log_t *log);
-static void ngx_http_batch_part_loaded(ngx_http_batch_op_t *op);
-static void ngx_http_batch_part_end(ngx_http_batch_op_t *op);
-static void ngx_http_batch_part_publish(ngx_http_batch_op_t *op,
+static void ngx_http_batch_api_upload_part_load(ngx_http_batch_op_t *op,
     ngx_log_t *log);
-static void ngx_http_batch_part_published(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_upload_part_loaded(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_upload_part_end(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_upload_part_publish(ngx_http_batch_op_t *op,
+    ngx_log_t *log);
+static void ngx_http_batch_api_upload_part_published(ngx_http_batch_op_t *op);
 
 
-static const ngx_str_t  ngx_http_batch_data_names[] = {
+static const ngx_str_t  ngx_http_batch_api_part_fields[] = {
     ngx_null_string,
     ngx_string("data")
 };
 
-static const char  ngx_http_batch_part_too_large[] =
+static const char  ngx_http_batch_api_part_too_large[] =
     "Part is too large. Expected at most 67108864 bytes.";
 
 
 void *
-ngx_http_batch_uploads_data(ngx_http_batch_op_t *op, size_t size,
+ngx_http_batch_api_upload_data(ngx_http_batch_op_t *op, size_t size,
     size_t state)
 {
     void                *data;
@@ -81,7 +84,7 @@ ngx_http_batch_uploads_data(ngx_http_batch_op_t *op, size_t size,
         return NULL;
     }
 
-    cln->handler = ngx_http_batch_uploads_cleanup;
+    cln->handler = ngx_http_batch_api_upload_cleanup;
     cln->data = (u_char *) data + state;
 
     return data;
@@ -89,14 +92,14 @@ ngx_http_batch_uploads_data(ngx_http_batch_op_t *op, size_t size,
 
 
 static void
-ngx_http_batch_uploads_cleanup(void *state)
+ngx_http_batch_api_upload_cleanup(void *state)
 {
     ngx_http_batch_store_upload_free(state);
 }
 
 
 void
-ngx_http_batch_uploads_read(ngx_http_batch_op_t *op,
+ngx_http_batch_api_upload_read(ngx_http_batch_op_t *op,
     ngx_http_batch_upload_state_t *st, ngx_log_t *log)
 {
     ngx_str_t  *tenant;
@@ -122,7 +125,7 @@ ngx_http_batch_uploads_read(ngx_http_batch_op_t *op,
 
 
 ngx_int_t
-ngx_http_batch_uploads_check(ngx_http_batch_op_t *op)
+ngx_http_batch_api_upload_check(ngx_http_batch_op_t *op)
 {
     switch (op->rc) {
 
@@ -130,8 +133,9 @@ ngx_http_batch_uploads_check(ngx_http_batch_op_t *op)
         return NGX_OK;
 
     case NGX_DECLINED:
-        ngx_http_batch_op_finish(op, op->r ? ngx_http_batch_api_no_upload(op->r)
-                                           : NGX_OK);
+        ngx_http_batch_op_finish(op,
+                                 op->r ? ngx_http_batch_send_no_upload(op->r)
+                                       : NGX_OK);
         return NGX_DONE;
 
     case NGX_ABORT:
@@ -146,7 +150,7 @@ ngx_http_batch_uploads_check(ngx_http_batch_op_t *op)
 
 
 void
-ngx_http_batch_uploads_ended(ngx_http_batch_op_t *op, const char *what,
+ngx_http_batch_api_upload_ended(ngx_http_batch_op_t *op, const char *what,
     ngx_http_batch_upload_status_e status)
 {
     ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
@@ -156,15 +160,15 @@ ngx_http_batch_uploads_ended(ngx_http_batch_op_t *op, const char *what,
 
 
 ngx_int_t
-ngx_http_batch_api_uploads(ngx_http_request_t *r)
+ngx_http_batch_api_upload_create(ngx_http_request_t *r)
 {
     return ngx_http_batch_body_json(r, NGX_HTTP_BATCH_API_JSON_MAX,
-                                    ngx_http_batch_uploads_parsed);
+                                    ngx_http_batch_api_upload_create_parsed);
 }
 
 
 static ngx_int_t
-ngx_http_batch_uploads_create(ngx_http_batch_op_t *op)
+ngx_http_batch_api_upload_create_params(ngx_http_batch_op_t *op)
 {
     json_t                   *value;
     int64_t                   seconds;
@@ -172,10 +176,10 @@ ngx_http_batch_uploads_create(ngx_http_batch_op_t *op)
 
     u = op->data;
 
-    if (ngx_http_batch_uploads_name(op, u) != NGX_OK
-        || ngx_http_batch_uploads_purpose(op, u) != NGX_OK
-        || ngx_http_batch_uploads_bytes(op, u) != NGX_OK
-        || ngx_http_batch_check_string(op, "mime_type", 1, &u->mime_type)
+    if (ngx_http_batch_api_upload_create_name(op, u) != NGX_OK
+        || ngx_http_batch_api_upload_create_purpose(op, u) != NGX_OK
+        || ngx_http_batch_api_upload_create_bytes(op, u) != NGX_OK
+        || ngx_http_batch_param_string(op, "mime_type", 1, &u->mime_type)
            != NGX_OK)
     {
         return NGX_DONE;
@@ -194,7 +198,7 @@ ngx_http_batch_uploads_create(ngx_http_batch_op_t *op)
     value = json_object_get(op->root, "expires_after");
 
     if (value && !json_is_null(value)
-        && ngx_http_batch_check_expires(op, "expires_after", value, &seconds)
+        && ngx_http_batch_param_expires(op, "expires_after", value, &seconds)
            != NGX_OK)
     {
         return NGX_DONE;
@@ -218,14 +222,14 @@ ngx_http_batch_uploads_create(ngx_http_batch_op_t *op)
 /* as with a part's filename: no directories, no control bytes, 255 bytes */
 
 static ngx_int_t
-ngx_http_batch_uploads_name(ngx_http_batch_op_t *op,
+ngx_http_batch_api_upload_create_name(ngx_http_batch_op_t *op,
     ngx_http_batch_upload_t *u)
 {
     u_char     *p, *last;
     size_t      len;
     ngx_str_t   s;
 
-    if (ngx_http_batch_check_string(op, "filename", 1, &s) != NGX_OK) {
+    if (ngx_http_batch_param_string(op, "filename", 1, &s) != NGX_OK) {
         return NGX_DONE;
     }
 
@@ -262,12 +266,12 @@ ngx_http_batch_uploads_name(ngx_http_batch_op_t *op,
         }
     }
 
-    return ngx_http_batch_check_suffix(op, "filename", &u->filename);
+    return ngx_http_batch_param_suffix(op, "filename", &u->filename);
 }
 
 
 static ngx_int_t
-ngx_http_batch_uploads_purpose(ngx_http_batch_op_t *op,
+ngx_http_batch_api_upload_create_purpose(ngx_http_batch_op_t *op,
     ngx_http_batch_upload_t *u)
 {
     ngx_str_t   s;
@@ -275,7 +279,7 @@ ngx_http_batch_uploads_purpose(ngx_http_batch_op_t *op,
 
     optional = (op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO);
 
-    if (ngx_http_batch_check_string(op, "purpose", !optional, &s) != NGX_OK) {
+    if (ngx_http_batch_param_string(op, "purpose", !optional, &s) != NGX_OK) {
         return NGX_DONE;
     }
 
@@ -284,12 +288,12 @@ ngx_http_batch_uploads_purpose(ngx_http_batch_op_t *op,
         return NGX_OK;
     }
 
-    return ngx_http_batch_check_purpose(op, s.data, s.len, &u->purpose);
+    return ngx_http_batch_param_purpose(op, s.data, s.len, &u->purpose);
 }
 
 
 static ngx_int_t
-ngx_http_batch_uploads_bytes(ngx_http_batch_op_t *op,
+ngx_http_batch_api_upload_create_bytes(ngx_http_batch_op_t *op,
     ngx_http_batch_upload_t *u)
 {
     u_char    text[NGX_INT64_LEN + 1], *end;
@@ -300,12 +304,12 @@ ngx_http_batch_uploads_bytes(ngx_http_batch_op_t *op,
     value = json_object_get(op->root, "bytes");
 
     if (value == NULL) {
-        ngx_http_batch_check_missing(op, "bytes");
+        ngx_http_batch_param_missing(op, "bytes");
         return NGX_DONE;
     }
 
     if (!json_is_integer(value)) {
-        ngx_http_batch_check_type(op, "bytes", "an integer", value);
+        ngx_http_batch_param_type(op, "bytes", "an integer", value);
         return NGX_DONE;
     }
 
@@ -319,7 +323,7 @@ ngx_http_batch_uploads_bytes(ngx_http_batch_op_t *op,
 
     end = ngx_sprintf(text, "%L", (int64_t) json_integer_value(value));
 
-    if (ngx_http_batch_check_int(op, "bytes", text, end - text, 1, max, &n)
+    if (ngx_http_batch_param_int(op, "bytes", text, end - text, 1, max, &n)
         != NGX_OK)
     {
         return NGX_DONE;
@@ -332,7 +336,7 @@ ngx_http_batch_uploads_bytes(ngx_http_batch_op_t *op,
 
 
 static void
-ngx_http_batch_uploads_parsed(ngx_http_batch_op_t *op)
+ngx_http_batch_api_upload_create_parsed(ngx_http_batch_op_t *op)
 {
     ngx_http_batch_upload_t  *u;
 
@@ -344,7 +348,7 @@ ngx_http_batch_uploads_parsed(ngx_http_batch_op_t *op)
 
     op->data = u;
 
-    if (ngx_http_batch_uploads_create(op) != NGX_OK) {
+    if (ngx_http_batch_api_upload_create_params(op) != NGX_OK) {
         return;
     }
 
@@ -358,20 +362,21 @@ ngx_http_batch_uploads_parsed(ngx_http_batch_op_t *op)
     ngx_http_batch_quota_take(op, NGX_HTTP_BATCH_USE_FILES, u->id, u->bytes,
                               NGX_HTTP_BATCH_UPLOAD_TTL * 1000
                               + NGX_HTTP_BATCH_QUOTA_HOLD,
-                              ngx_http_batch_uploads_post);
+                              ngx_http_batch_api_upload_create_post);
 }
 
 
 static void
-ngx_http_batch_uploads_post(ngx_http_batch_op_t *op)
+ngx_http_batch_api_upload_create_post(ngx_http_batch_op_t *op)
 {
-    (void) ngx_http_batch_op_task(op, ngx_http_batch_uploads_publish,
-                                  ngx_http_batch_uploads_published);
+    (void) ngx_http_batch_op_task(op, ngx_http_batch_api_upload_create_publish,
+                                  ngx_http_batch_api_upload_create_published);
 }
 
 
 static void
-ngx_http_batch_uploads_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
+ngx_http_batch_api_upload_create_publish(ngx_http_batch_op_t *op,
+    ngx_log_t *log)
 {
     ngx_str_t                 text;
     ngx_http_batch_upload_t  *u;
@@ -395,7 +400,7 @@ ngx_http_batch_uploads_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
 
 
 static void
-ngx_http_batch_uploads_published(ngx_http_batch_op_t *op)
+ngx_http_batch_api_upload_create_published(ngx_http_batch_op_t *op)
 {
     ngx_http_batch_upload_t  *u;
 
@@ -418,8 +423,8 @@ ngx_http_batch_uploads_published(ngx_http_batch_op_t *op)
 /* the way of the calls that need nothing but the disk */
 
 static ngx_int_t
-ngx_http_batch_uploads_op(ngx_http_request_t *r, ngx_http_batch_op_run_pt run,
-    ngx_http_batch_op_pt done)
+ngx_http_batch_api_upload_op(ngx_http_request_t *r,
+    ngx_http_batch_op_run_pt run, ngx_http_batch_op_pt done)
 {
     ngx_http_batch_op_t       *op;
     ngx_http_batch_api_ctx_t  *ctx;
@@ -427,7 +432,7 @@ ngx_http_batch_uploads_op(ngx_http_request_t *r, ngx_http_batch_op_run_pt run,
     ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
 
     if (!batch_id_check(BATCH_ID_UPLOAD, ctx->id.data, ctx->id.len)) {
-        return ngx_http_batch_api_no_upload(r);
+        return ngx_http_batch_send_no_upload(r);
     }
 
     op = ngx_http_batch_op_create(r);
@@ -435,7 +440,7 @@ ngx_http_batch_uploads_op(ngx_http_request_t *r, ngx_http_batch_op_run_pt run,
         return NGX_ERROR;
     }
 
-    op->data = ngx_http_batch_uploads_data(op,
+    op->data = ngx_http_batch_api_upload_data(op,
                                        sizeof(ngx_http_batch_upload_state_t),
                                        0);
     if (op->data == NULL) {
@@ -452,26 +457,26 @@ ngx_http_batch_uploads_op(ngx_http_request_t *r, ngx_http_batch_op_run_pt run,
 /* an extension: OpenAI's service has no such call */
 
 ngx_int_t
-ngx_http_batch_api_upload_get(ngx_http_request_t *r)
+ngx_http_batch_api_upload(ngx_http_request_t *r)
 {
-    return ngx_http_batch_uploads_op(r, ngx_http_batch_uploads_show,
-                                     ngx_http_batch_uploads_shown);
+    return ngx_http_batch_api_upload_op(r, ngx_http_batch_api_upload_show,
+                                        ngx_http_batch_api_upload_shown);
 }
 
 
 static void
-ngx_http_batch_uploads_show(ngx_http_batch_op_t *op, ngx_log_t *log)
+ngx_http_batch_api_upload_show(ngx_http_batch_op_t *op, ngx_log_t *log)
 {
-    ngx_http_batch_uploads_read(op, op->data, log);
+    ngx_http_batch_api_upload_read(op, op->data, log);
 }
 
 
 static void
-ngx_http_batch_uploads_shown(ngx_http_batch_op_t *op)
+ngx_http_batch_api_upload_shown(ngx_http_batch_op_t *op)
 {
     ngx_http_batch_upload_state_t *st = op->data;
 
-    if (ngx_http_batch_uploads_check(op) == NGX_OK) {
+    if (ngx_http_batch_api_upload_check(op) == NGX_OK) {
         ngx_http_batch_op_json(op,
                          ngx_http_batch_render_upload(&st->upload, st->status,
                                                       &st->file));
@@ -482,17 +487,18 @@ ngx_http_batch_uploads_shown(ngx_http_batch_op_t *op)
 ngx_int_t
 ngx_http_batch_api_upload_cancel(ngx_http_request_t *r)
 {
-    return ngx_http_batch_uploads_op(r, ngx_http_batch_uploads_cancel,
-                                     ngx_http_batch_uploads_cancelled);
+    return ngx_http_batch_api_upload_op(r,
+                                        ngx_http_batch_api_upload_cancel_run,
+                                        ngx_http_batch_api_upload_cancel_done);
 }
 
 
 static void
-ngx_http_batch_uploads_cancel(ngx_http_batch_op_t *op, ngx_log_t *log)
+ngx_http_batch_api_upload_cancel_run(ngx_http_batch_op_t *op, ngx_log_t *log)
 {
     ngx_http_batch_upload_state_t *st = op->data;
 
-    ngx_http_batch_uploads_read(op, st, log);
+    ngx_http_batch_api_upload_read(op, st, log);
 
     if (op->rc != NGX_OK || st->status != NGX_HTTP_BATCH_UPLOAD_PENDING) {
         return;
@@ -508,22 +514,22 @@ ngx_http_batch_uploads_cancel(ngx_http_batch_op_t *op, ngx_log_t *log)
         ngx_http_batch_store_upload_clean(op->id, log);
 
     } else if (op->rc == NGX_DECLINED) {
-        ngx_http_batch_uploads_read(op, st, log);
+        ngx_http_batch_api_upload_read(op, st, log);
     }
 }
 
 
 static void
-ngx_http_batch_uploads_cancelled(ngx_http_batch_op_t *op)
+ngx_http_batch_api_upload_cancel_done(ngx_http_batch_op_t *op)
 {
     ngx_http_batch_upload_state_t *st = op->data;
 
-    if (ngx_http_batch_uploads_check(op) != NGX_OK) {
+    if (ngx_http_batch_api_upload_check(op) != NGX_OK) {
         return;
     }
 
     if (st->status != NGX_HTTP_BATCH_UPLOAD_CANCELLED) {
-        ngx_http_batch_uploads_ended(op, "cancel", st->status);
+        ngx_http_batch_api_upload_ended(op, "cancel", st->status);
         return;
     }
 
@@ -532,27 +538,27 @@ ngx_http_batch_uploads_cancelled(ngx_http_batch_op_t *op)
                                          op->id, NULL, NULL);
     }
 
-    ngx_http_batch_uploads_shown(op);
+    ngx_http_batch_api_upload_shown(op);
 }
 
 
 ngx_int_t
 ngx_http_batch_api_upload_part(ngx_http_request_t *r)
 {
-    ngx_int_t                  rc;
-    ngx_http_batch_op_t       *op;
-    ngx_http_batch_part_t     *pt;
-    ngx_http_batch_api_ctx_t  *ctx;
+    ngx_int_t                   rc;
+    ngx_http_batch_op_t        *op;
+    ngx_http_batch_api_part_t  *pt;
+    ngx_http_batch_api_ctx_t   *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
 
     if (!batch_id_check(BATCH_ID_UPLOAD, ctx->id.data, ctx->id.len)) {
-        return ngx_http_batch_api_no_upload(r);
+        return ngx_http_batch_send_no_upload(r);
     }
 
-    if (ngx_http_batch_form_check(r, &ngx_http_batch_data_names[1],
+    if (ngx_http_batch_form_check(r, &ngx_http_batch_api_part_fields[1],
                                   NGX_HTTP_BATCH_UPLOAD_PART,
-                                  ngx_http_batch_part_too_large, &rc)
+                                  ngx_http_batch_api_part_too_large, &rc)
         != NGX_OK)
     {
         return rc;
@@ -563,8 +569,9 @@ ngx_http_batch_api_upload_part(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    pt = ngx_http_batch_uploads_data(op, sizeof(ngx_http_batch_part_t),
-                                     offsetof(ngx_http_batch_part_t, st));
+    pt = ngx_http_batch_api_upload_data(op, sizeof(ngx_http_batch_api_part_t),
+                                        offsetof(ngx_http_batch_api_part_t,
+                                                 st));
     if (pt == NULL) {
         ngx_http_batch_op_unavailable(op, NGX_ERROR);
         return NGX_DONE;
@@ -572,15 +579,15 @@ ngx_http_batch_api_upload_part(ngx_http_request_t *r)
 
     op->data = pt;
 
-    pt->form.names = ngx_http_batch_data_names;
+    pt->form.names = ngx_http_batch_api_part_fields;
     pt->form.n = 2;
     pt->form.max = NGX_HTTP_BATCH_UPLOAD_PART;
-    pt->form.too_large = ngx_http_batch_part_too_large;
-    pt->form.on_end = ngx_http_batch_part_end;
+    pt->form.too_large = ngx_http_batch_api_part_too_large;
+    pt->form.on_end = ngx_http_batch_api_upload_part_end;
 
     if (ngx_http_batch_form_init(op) == NGX_OK) {
-        (void) ngx_http_batch_op_task(op, ngx_http_batch_part_load,
-                                      ngx_http_batch_part_loaded);
+        (void) ngx_http_batch_op_task(op, ngx_http_batch_api_upload_part_load,
+                                      ngx_http_batch_api_upload_part_loaded);
     }
 
     return NGX_DONE;
@@ -588,11 +595,11 @@ ngx_http_batch_api_upload_part(ngx_http_request_t *r)
 
 
 static void
-ngx_http_batch_part_load(ngx_http_batch_op_t *op, ngx_log_t *log)
+ngx_http_batch_api_upload_part_load(ngx_http_batch_op_t *op, ngx_log_t *log)
 {
-    ngx_http_batch_part_t *pt = op->data;
+    ngx_http_batch_api_part_t *pt = op->data;
 
-    ngx_http_batch_uploads_read(op, &pt->st, log);
+    ngx_http_batch_api_upload_read(op, &pt->st, log);
 
     if (op->rc == NGX_OK && pt->st.status == NGX_HTTP_BATCH_UPLOAD_PENDING) {
         op->rc = ngx_http_batch_store_parts_sum(op->id, &pt->nparts, &pt->sum,
@@ -603,16 +610,16 @@ ngx_http_batch_part_load(ngx_http_batch_op_t *op, ngx_log_t *log)
 
 
 static void
-ngx_http_batch_part_loaded(ngx_http_batch_op_t *op)
+ngx_http_batch_api_upload_part_loaded(ngx_http_batch_op_t *op)
 {
-    ngx_http_batch_part_t *pt = op->data;
+    ngx_http_batch_api_part_t *pt = op->data;
 
-    if (ngx_http_batch_uploads_check(op) != NGX_OK) {
+    if (ngx_http_batch_api_upload_check(op) != NGX_OK) {
         return;
     }
 
     if (pt->st.status != NGX_HTTP_BATCH_UPLOAD_PENDING) {
-        ngx_http_batch_uploads_ended(op, "add a part to", pt->st.status);
+        ngx_http_batch_api_upload_ended(op, "add a part to", pt->st.status);
         return;
     }
 
@@ -634,9 +641,9 @@ ngx_http_batch_part_loaded(ngx_http_batch_op_t *op)
 
 
 static void
-ngx_http_batch_part_end(ngx_http_batch_op_t *op)
+ngx_http_batch_api_upload_part_end(ngx_http_batch_op_t *op)
 {
-    ngx_http_batch_part_t *pt = op->data;
+    ngx_http_batch_api_part_t *pt = op->data;
 
     if (batch_id_make(BATCH_ID_PART, pt->part) == 0) {
         ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, ngx_errno,
@@ -647,8 +654,8 @@ ngx_http_batch_part_end(ngx_http_batch_op_t *op)
 
     pt->now = batch_clock_us();
 
-    if (ngx_http_batch_op_task(op, ngx_http_batch_part_publish,
-                               ngx_http_batch_part_published)
+    if (ngx_http_batch_op_task(op, ngx_http_batch_api_upload_part_publish,
+                               ngx_http_batch_api_upload_part_published)
         == NGX_OK)
     {
         op->abandon = NULL;
@@ -657,9 +664,9 @@ ngx_http_batch_part_end(ngx_http_batch_op_t *op)
 
 
 static void
-ngx_http_batch_part_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
+ngx_http_batch_api_upload_part_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
 {
-    ngx_http_batch_part_t *pt = op->data;
+    ngx_http_batch_api_part_t *pt = op->data;
 
     if (ngx_http_batch_form_flush(op, log) != NGX_OK) {
         return;
@@ -667,7 +674,7 @@ ngx_http_batch_part_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
 
     /* its status may have changed while the body came */
 
-    ngx_http_batch_uploads_read(op, &pt->st, log);
+    ngx_http_batch_api_upload_read(op, &pt->st, log);
 
     if (op->rc != NGX_OK || pt->st.status != NGX_HTTP_BATCH_UPLOAD_PENDING) {
         ngx_http_batch_store_tmp_delete(pt->form.tmp, log);
@@ -681,16 +688,16 @@ ngx_http_batch_part_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
 
 
 static void
-ngx_http_batch_part_published(ngx_http_batch_op_t *op)
+ngx_http_batch_api_upload_part_published(ngx_http_batch_op_t *op)
 {
-    ngx_http_batch_part_t *pt = op->data;
+    ngx_http_batch_api_part_t *pt = op->data;
 
-    if (ngx_http_batch_uploads_check(op) != NGX_OK) {
+    if (ngx_http_batch_api_upload_check(op) != NGX_OK) {
         return;
     }
 
     if (pt->st.status != NGX_HTTP_BATCH_UPLOAD_PENDING) {
-        ngx_http_batch_uploads_ended(op, "add a part to", pt->st.status);
+        ngx_http_batch_api_upload_ended(op, "add a part to", pt->st.status);
         return;
     }
 

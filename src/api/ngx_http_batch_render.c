@@ -128,14 +128,14 @@ ngx_http_batch_render_upload(const ngx_http_batch_upload_t *u,
 
 
 void
-ngx_http_batch_render_page(ngx_http_batch_write_t *w)
+ngx_http_batch_render_list(ngx_http_batch_write_t *w)
 {
     ngx_http_batch_write_text(w, "{\"object\":\"list\",\"data\":[");
 }
 
 
 void
-ngx_http_batch_render_page_end(ngx_http_batch_write_t *w, const char *first,
+ngx_http_batch_render_list_end(ngx_http_batch_write_t *w, const char *first,
     const char *last, ngx_uint_t has_more)
 {
     ngx_http_batch_write_text(w, "],\"first_id\":");
@@ -209,7 +209,7 @@ ngx_http_batch_render_errors(ngx_http_batch_write_t *w, json_t *final)
         return;
     }
 
-    ngx_http_batch_render_page(w);
+    ngx_http_batch_render_list(w);
 
     for (i = 0; i < json_array_size(src); i++) {
         e = json_array_get(src, i);
@@ -298,8 +298,8 @@ ngx_http_batch_render_stamps(ngx_http_batch_write_t *w,
     const ngx_http_batch_view_t *v, const ngx_http_batch_meta_t *m,
     json_t *final)
 {
-    int64_t      t;
-    ngx_uint_t   i;
+    int64_t     t;
+    ngx_uint_t  i;
 
     static const char  *names[] = {
         "in_progress_at", "expires_at", "finalizing_at", "completed_at",
