@@ -490,7 +490,7 @@ ngx_http_batch_init_process(ngx_cycle_t *cycle)
     ngx_http_batch_alive_init(cycle);
     ngx_http_batch_space_init(cycle);
 
-    return ngx_http_batch_redis_init(&bmcf->redis, ngx_http_batch_redis_state,
+    return ngx_http_batch_link_init(&bmcf->redis, ngx_http_batch_redis_state,
                                      cycle->log);
 }
 
@@ -524,7 +524,7 @@ ngx_http_batch_exit_process(ngx_cycle_t *cycle)
     ngx_http_batch_task_close();
     ngx_http_batch_dispatch_exit();
     ngx_http_batch_recover_exit();
-    ngx_http_batch_redis_exit();
+    ngx_http_batch_link_exit();
     ngx_http_batch_slots_exit(holds);
     ngx_http_batch_alive_exit(holds);
     ngx_http_batch_store_close_dir();

@@ -45,7 +45,7 @@ typedef struct {
 } ngx_http_batch_idem_t;
 
 
-/* a place that the op has taken, or was refused, see ngx_http_batch_index_hold */
+/* a place that the op has taken, or was refused, see ngx_http_batch_index_use_hold */
 
 typedef struct {
     ngx_http_batch_use_e        use;

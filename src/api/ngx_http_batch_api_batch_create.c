@@ -106,7 +106,7 @@ ngx_http_batch_api_batch_create_looked(ngx_http_batch_op_t *op)
 
     if (op->rc == NGX_DONE) {
         ngx_http_batch_op_wait(op, ngx_http_batch_api_batch_create_ready);
-        ngx_http_batch_op_sent(op, ngx_http_batch_index_check(-1,
+        ngx_http_batch_op_sent(op, ngx_http_batch_index_era_check(-1,
                                                  ngx_http_batch_op_index, op));
         return;
     }
@@ -170,7 +170,7 @@ ngx_http_batch_api_batch_create_begin(ngx_http_batch_op_t *op)
     }
 
     ngx_http_batch_op_wait(op, ngx_http_batch_api_batch_create_ready);
-    ngx_http_batch_op_sent(op, ngx_http_batch_index_check(-1,
+    ngx_http_batch_op_sent(op, ngx_http_batch_index_era_check(-1,
                                                  ngx_http_batch_op_index, op));
 }
 

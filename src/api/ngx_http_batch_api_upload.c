@@ -534,7 +534,7 @@ ngx_http_batch_api_upload_cancel_done(ngx_http_batch_op_t *op)
     }
 
     if (ngx_http_batch_quota_any(op, NGX_HTTP_BATCH_USE_FILES)) {
-        (void) ngx_http_batch_index_drop(NGX_HTTP_BATCH_USE_FILES, &op->tenant,
+        (void) ngx_http_batch_index_use_drop(NGX_HTTP_BATCH_USE_FILES, &op->tenant,
                                          op->id, NULL, NULL);
     }
 

@@ -120,7 +120,7 @@ ngx_http_batch_api_upload_complete_parsed(ngx_http_batch_op_t *op)
     /* without an index the file could not be announced */
 
     ngx_http_batch_op_wait(op, ngx_http_batch_api_upload_complete_ready);
-    ngx_http_batch_op_sent(op, ngx_http_batch_index_check(-1,
+    ngx_http_batch_op_sent(op, ngx_http_batch_index_era_check(-1,
                                                  ngx_http_batch_op_index, op));
 }
 

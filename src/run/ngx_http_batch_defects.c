@@ -153,7 +153,7 @@ ngx_http_batch_defects_dup_text(ngx_http_batch_text_t *t,
         return NGX_ERROR;
     }
 
-    batch_json_tidy(id, len);
+    batch_utf8_repair(id, len);
 
     p = ngx_cpymem(buf, "The custom_id '", sizeof("The custom_id '") - 1);
     p = ngx_cpymem(p, id, len);

@@ -387,7 +387,7 @@ ngx_http_batch_chunk_used(ngx_http_batch_chunk_t *c, uint32_t epoch)
                   "batch: %s, chunk %uD: epoch %uD was used up to %uD",
                   c->run->id, c->chunk, c->epoch, epoch);
 
-    if (ngx_http_batch_index_chunk_restore(c->run->id, c->chunk, epoch, 0, 0,
+    if (ngx_http_batch_index_run_chunk_restore(c->run->id, c->chunk, epoch, 0, 0,
                                            0, 0, ngx_http_batch_chunk_restored,
                                            NULL)
         != NGX_OK)

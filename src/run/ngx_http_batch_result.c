@@ -5,7 +5,7 @@
 
 
 #include "ngx_http_batch_result.h"
-#include "batch_crc.h"
+#include "batch_crc32c.h"
 
 
 #define NGX_HTTP_BATCH_FILL_MAX  512      /* of a filled line but the id */

@@ -94,7 +94,7 @@ ngx_http_batch_text_string(ngx_http_batch_text_t *t, const void *src,
     }
 
     *p++ = '"';
-    p = batch_json_escape(p, src, len);
+    p = batch_escape_string(p, src, len);
     *p++ = '"';
 
     t->len = p - t->data;

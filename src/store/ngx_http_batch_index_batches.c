@@ -37,7 +37,7 @@ ngx_http_batch_index_batch_put(const ngx_http_batch_meta_t *m,
 
 
 ngx_int_t
-ngx_http_batch_index_restore_batch(const ngx_http_batch_meta_t *m,
+ngx_http_batch_index_batch_restore(const ngx_http_batch_meta_t *m,
     ngx_http_batch_index_pt cb, void *data)
 {
     return ngx_http_batch_index_batch_store(m, "0", NULL, cb, data);
@@ -131,7 +131,7 @@ ngx_http_batch_index_batch_cancel(const char *id, int64_t at,
 
 
 ngx_int_t
-ngx_http_batch_index_restore_end(const char *id, int64_t at,
+ngx_http_batch_index_batch_restore_end(const char *id, int64_t at,
     ngx_http_batch_index_pt cb, void *data)
 {
     return ngx_http_batch_index_cancel(id, at, "0", NULL, cb, data);
@@ -157,7 +157,7 @@ ngx_http_batch_index_cancel(const char *id, int64_t at, const char *check,
 
 
 ngx_int_t
-ngx_http_batch_index_final(const ngx_http_batch_meta_t *m,
+ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
     batch_status_e status, const ngx_str_t *final,
     const ngx_http_batch_file_t *output, const ngx_http_batch_file_t *error,
     ngx_uint_t hook, ngx_http_batch_index_pt cb, void *data)

@@ -34,7 +34,7 @@ ngx_http_batch_index_file_put(const ngx_http_batch_file_t *f,
 
 
 ngx_int_t
-ngx_http_batch_index_restore_file(const ngx_http_batch_file_t *f,
+ngx_http_batch_index_file_restore(const ngx_http_batch_file_t *f,
     ngx_http_batch_index_pt cb, void *data)
 {
     return ngx_http_batch_index_file_store(f, NULL, ngx_http_batch_worker_id,

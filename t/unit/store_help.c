@@ -3,7 +3,7 @@
  */
 
 #include "store_help.h"
-#include "batch_crc.h"
+#include "batch_crc32c.h"
 
 #include <dirent.h>
 
