@@ -133,10 +133,10 @@ ngx_http_batch_form_delete(ngx_http_batch_op_t *op, ngx_log_t *log)
 static ngx_int_t
 ngx_http_batch_form_take(ngx_http_batch_op_t *op, u_char **pos, u_char *last)
 {
-    ngx_int_t               rc;
-    const u_char           *p;
-    batch_multipart_event_e        event;
-    ngx_http_batch_form_t  *form;
+    ngx_int_t                 rc;
+    const u_char             *p;
+    batch_multipart_event_e   event;
+    ngx_http_batch_form_t    *form;
 
     form = op->data;
     form->begun = 1;
