@@ -325,7 +325,7 @@ void ngx_http_batch_idem_add(ngx_http_batch_op_t *op, const void *p,
  * another has; NGX_ERROR */
 ngx_int_t ngx_http_batch_idem_look(ngx_http_batch_op_t *op, ngx_log_t *log);
 /* In a task, once, if there is op->idem, right before the object (its manifest)
- * is published: as ngx_http_batch_store_key_claim(), with idem->first.  If a
+ * is published: as ngx_http_batch_keys_claim(), with idem->first.  If a
  * quota is exceeded, only what was published before counts, else NGX_AGAIN. */
 ngx_int_t ngx_http_batch_idem_claim(ngx_http_batch_op_t *op,
     const ngx_str_t *object, ngx_log_t *log);

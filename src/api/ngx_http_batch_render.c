@@ -108,7 +108,7 @@ ngx_http_batch_render_upload(const ngx_http_batch_upload_t *u,
         || ngx_http_batch_render_set(o, "purpose",
                                      ngx_http_batch_render_str(&u->purpose))
         || ngx_http_batch_render_set(o, "status",
-                          json_string(ngx_http_batch_upload_status(status)))
+                          json_string(ngx_http_batch_uploads_status(status)))
         || ngx_http_batch_render_set(o, "expires_at",
                                      json_integer(u->expires_at))
         || (status == NGX_HTTP_BATCH_UPLOAD_COMPLETED

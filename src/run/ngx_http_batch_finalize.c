@@ -361,7 +361,7 @@ ngx_http_batch_finalize_work(ngx_http_batch_finalizer_t *z)
         return NGX_OK;
     }
 
-    if (ngx_http_batch_store_work_walk(z->f->id,
+    if (ngx_http_batch_segment_walk(z->f->id,
                                        ngx_http_batch_finalize_work_add, z,
                                        z->log)
         != NGX_OK)
@@ -493,7 +493,7 @@ ngx_http_batch_finalize_publish(ngx_http_batch_finalizer_t *z)
             break;
         }
 
-        rc = ngx_http_batch_store_publish_final(z->f->id, text.data, text.len,
+        rc = ngx_http_batch_publish_final(z->f->id, text.data, text.len,
                                                 decide, z->log);
         if (rc != NGX_ABORT) {
             e = ngx_http_batch_finalize_commit(z, &text, rc);
@@ -617,7 +617,7 @@ ngx_http_batch_finalize_text(ngx_http_batch_finalizer_t *z,
     final.output = z->files[0].id[0] ? &z->files[0] : NULL;
     final.error = z->files[1].id[0] ? &z->files[1] : NULL;
 
-    ngx_http_batch_text_final(text, &final);
+    ngx_http_batch_final_encode(text, &final);
 }
 
 
@@ -639,7 +639,7 @@ ngx_http_batch_finalize_commit(ngx_http_batch_finalizer_t *z,
 
         for (i = 0; i < 2; i++) {
             if (z->files[i].id[0]) {
-                (void) ngx_http_batch_store_link_manifest(f->id,
+                (void) ngx_http_batch_publish_manifest(f->id,
                                                           z->files[i].id,
                                                           z->log);
             }
@@ -690,7 +690,7 @@ ngx_http_batch_finalize_drop(ngx_http_batch_finalizer_t *z)
 
     for (i = 0; i < 2; i++) {
         if (z->files[i].id[0]) {
-            (void) ngx_http_batch_store_delete_blob(z->files[i].id, z->log);
+            (void) ngx_http_batch_delete_blob(z->files[i].id, z->log);
             z->files[i].id[0] = '\0';
         }
     }

@@ -181,7 +181,7 @@ ngx_http_batch_plan_publish(const char *batch_id,
         rc = NGX_ERROR;
 
     } else {
-        rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_PLAN, batch_id,
+        rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_PLAN, batch_id,
                                           t.data, t.len, log);
     }
 

@@ -35,7 +35,7 @@ ngx_http_batch_scan_read(void *ctx, void *buf, size_t n, uint64_t off)
     ssize_t                 got;
     ngx_http_batch_scan_t  *s = ctx;
 
-    got = ngx_http_batch_store_segment_read(s->fd, buf, n, (off_t) off, s->log);
+    got = ngx_http_batch_segment_read(s->fd, buf, n, (off_t) off, s->log);
 
     if (got == -1) {
         s->unread = 1;
@@ -135,7 +135,7 @@ ngx_http_batch_scan_segment(ngx_http_batch_scan_t *s, const char *id,
     batch_record_end_e  end;
 
     s->epoch = epoch;
-    s->fd = ngx_http_batch_store_segment_open(id, chunk, epoch, s->log);
+    s->fd = ngx_http_batch_segment_open(id, chunk, epoch, s->log);
 
     if (s->fd == NGX_INVALID_FILE) {
         return ngx_errno == NGX_ENOENT ? NGX_OK : NGX_ERROR;
@@ -257,7 +257,7 @@ ngx_http_batch_seal_load(const char *id, uint32_t chunk, uint32_t epoch,
     ngx_int_t   rc;
     ngx_str_t   text;
 
-    rc = ngx_http_batch_store_seal_read(id, chunk, epoch, &text, log);
+    rc = ngx_http_batch_seal_read(id, chunk, epoch, &text, log);
 
     if (rc != NGX_OK) {
         return rc;

@@ -113,7 +113,7 @@ ngx_http_batch_text_free(ngx_http_batch_text_t *t)
 
 
 void
-ngx_http_batch_text_final(ngx_http_batch_text_t *t,
+ngx_http_batch_final_encode(ngx_http_batch_text_t *t,
     const ngx_http_batch_final_t *final)
 {
     ngx_uint_t                   i;
@@ -315,7 +315,7 @@ ngx_http_batch_final_file(const char *batch_id, ngx_http_batch_file_t *f,
 
     /* DECLINED: it was deleted */
 
-    rc = ngx_http_batch_store_link_manifest(batch_id, f->id, log);
+    rc = ngx_http_batch_publish_manifest(batch_id, f->id, log);
 
     return rc == NGX_ERROR ? NGX_ERROR : NGX_OK;
 }

@@ -49,7 +49,7 @@ typedef struct {
                                                      between, NULL = null */
 } ngx_http_batch_final_t;
 
-void ngx_http_batch_text_final(ngx_http_batch_text_t *t,
+void ngx_http_batch_final_encode(ngx_http_batch_text_t *t,
     const ngx_http_batch_final_t *final);
 
 /* text of the batch's final.json -> its status, and its own stamp (seconds);
