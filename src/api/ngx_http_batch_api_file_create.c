@@ -455,7 +455,7 @@ ngx_http_batch_api_file_create_publish_files(ngx_http_batch_op_t *op,
         return NGX_ERROR;
     }
 
-    rc = ngx_http_batch_store_write_object(NGX_HTTP_BATCH_FILE, op->file.id,
+    rc = ngx_http_batch_publish_write(NGX_HTTP_BATCH_FILE, op->file.id,
                                            fd, text.data, text.len, log);
 
     if (rc != NGX_OK) {
@@ -463,7 +463,7 @@ ngx_http_batch_api_file_create_publish_files(ngx_http_batch_op_t *op,
         ngx_http_batch_store_tmp_delete(up->form.tmp, log);
 
     } else {
-        rc = ngx_http_batch_store_publish_tmp(NGX_HTTP_BATCH_BLOB,
+        rc = ngx_http_batch_publish_tmp(NGX_HTTP_BATCH_BLOB,
                                               op->file.id, op->fd,
                                               up->form.tmp, log);
         op->err = ngx_errno;
@@ -480,7 +480,7 @@ ngx_http_batch_api_file_create_publish_files(ngx_http_batch_op_t *op,
         ngx_http_batch_store_tmp_delete(tmp, log);
 
     } else {
-        rc = ngx_http_batch_store_publish_tmp(NGX_HTTP_BATCH_FILE,
+        rc = ngx_http_batch_publish_tmp(NGX_HTTP_BATCH_FILE,
                                               op->file.id, fd, tmp, log);
         op->err = ngx_errno;
 

@@ -94,7 +94,7 @@ ngx_http_batch_api_upload_data(ngx_http_batch_op_t *op, size_t size,
 static void
 ngx_http_batch_api_upload_cleanup(void *state)
 {
-    ngx_http_batch_store_upload_free(state);
+    ngx_http_batch_uploads_free(state);
 }
 
 
@@ -104,9 +104,9 @@ ngx_http_batch_api_upload_read(ngx_http_batch_op_t *op,
 {
     ngx_str_t  *tenant;
 
-    ngx_http_batch_store_upload_free(st);
+    ngx_http_batch_uploads_free(st);
 
-    op->rc = ngx_http_batch_store_upload_read(op->id, batch_clock_sec(), st,
+    op->rc = ngx_http_batch_uploads_load(op->id, batch_clock_sec(), st,
                                               log);
     op->err = ngx_errno;
 
@@ -155,7 +155,7 @@ ngx_http_batch_api_upload_ended(ngx_http_batch_op_t *op, const char *what,
 {
     ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
                              "Cannot %s an upload with status '%s'.", what,
-                             ngx_http_batch_upload_status(status));
+                             ngx_http_batch_uploads_status(status));
 }
 
 
@@ -383,7 +383,7 @@ ngx_http_batch_api_upload_create_publish(ngx_http_batch_op_t *op,
 
     u = op->data;
 
-    text = ngx_http_batch_upload_encode(u);
+    text = ngx_http_batch_uploads_encode(u);
 
     if (text.data == NULL) {
         op->rc = NGX_ERROR;
@@ -391,7 +391,7 @@ ngx_http_batch_api_upload_create_publish(ngx_http_batch_op_t *op,
         return;
     }
 
-    op->rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_UPLOAD, u->id,
+    op->rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_UPLOAD, u->id,
                                           text.data, text.len, log);
     op->err = ngx_errno;
 
@@ -504,14 +504,14 @@ ngx_http_batch_api_upload_cancel_run(ngx_http_batch_op_t *op, ngx_log_t *log)
         return;
     }
 
-    op->rc = ngx_http_batch_store_upload_end(op->id,
+    op->rc = ngx_http_batch_uploads_end(op->id,
                                              NGX_HTTP_BATCH_UPLOAD_CANCELLED,
                                              NULL, NULL, log);
     op->err = ngx_errno;
 
     if (op->rc == NGX_OK) {
         st->status = NGX_HTTP_BATCH_UPLOAD_CANCELLED;
-        ngx_http_batch_store_upload_clean(op->id, log);
+        ngx_http_batch_uploads_clean(op->id, log);
 
     } else if (op->rc == NGX_DECLINED) {
         ngx_http_batch_api_upload_read(op, st, log);
@@ -602,7 +602,7 @@ ngx_http_batch_api_upload_part_load(ngx_http_batch_op_t *op, ngx_log_t *log)
     ngx_http_batch_api_upload_read(op, &pt->st, log);
 
     if (op->rc == NGX_OK && pt->st.status == NGX_HTTP_BATCH_UPLOAD_PENDING) {
-        op->rc = ngx_http_batch_store_parts_sum(op->id, &pt->nparts, &pt->sum,
+        op->rc = ngx_http_batch_parts_sum(op->id, &pt->nparts, &pt->sum,
                                                 log);
         op->err = ngx_errno;
     }
@@ -681,7 +681,7 @@ ngx_http_batch_api_upload_part_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
         return;
     }
 
-    op->rc = ngx_http_batch_store_part_publish(op->id, pt->part, op->fd,
+    op->rc = ngx_http_batch_parts_publish(op->id, pt->part, op->fd,
                                                pt->form.tmp, log);
     op->err = ngx_errno;
 }
