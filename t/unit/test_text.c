@@ -135,7 +135,7 @@ test_room(void)
 /* after a failure nothing is added, and there is no text */
 
 static void
-test_failed(void)
+test_no_memory(void)
 {
     batch_text_t  t;
 
@@ -167,7 +167,7 @@ main(void)
     test_values();
     test_growth();
     test_room();
-    test_failed();
+    test_no_memory();
 
     return test_done("text");
 }

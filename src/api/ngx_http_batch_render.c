@@ -126,14 +126,14 @@ ngx_http_batch_render_upload(const ngx_http_batch_upload_t *u,
 
 
 void
-ngx_http_batch_render_page(batch_text_t *w)
+ngx_http_batch_render_list(batch_text_t *w)
 {
     batch_text_literal(w, "{\"object\":\"list\",\"data\":[");
 }
 
 
 void
-ngx_http_batch_render_page_end(batch_text_t *w, const char *first,
+ngx_http_batch_render_list_end(batch_text_t *w, const char *first,
     const char *last, ngx_uint_t has_more)
 {
     batch_text_literal(w, "],\"first_id\":");
@@ -207,7 +207,7 @@ ngx_http_batch_render_errors(batch_text_t *w, json_t *final)
         return;
     }
 
-    ngx_http_batch_render_page(w);
+    ngx_http_batch_render_list(w);
 
     for (i = 0; i < json_array_size(src); i++) {
         e = json_array_get(src, i);
@@ -293,8 +293,8 @@ ngx_http_batch_render_stamps(batch_text_t *w,
     const ngx_http_batch_view_t *v, const ngx_http_batch_meta_t *m,
     json_t *final)
 {
-    int64_t      t;
-    ngx_uint_t   i;
+    int64_t     t;
+    ngx_uint_t  i;
 
     static const char  *names[] = {
         "in_progress_at", "expires_at", "finalizing_at", "completed_at",
