@@ -1,14 +1,13 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * Numbers as records and seals have them on disk: little-endian, not aligned.
- * Private to those two.
+ * Little-endian numbers, at any address.
  */
 
 #ifndef _BATCH_BYTES_H_INCLUDED_
 #define _BATCH_BYTES_H_INCLUDED_
 
-#include "batch_json.h"
+#include "batch_core.h"
 
 
 static inline void
@@ -55,28 +54,6 @@ batch_bytes_get64(const unsigned char *p)
 {
     return (uint64_t) batch_bytes_get32(p)
            | (uint64_t) batch_bytes_get32(p + 4) << 32;
-}
-
-
-static inline void
-batch_bytes_put_usage(unsigned char *p, const batch_usage_t *usage)
-{
-    batch_bytes_put64(p, usage->input);
-    batch_bytes_put64(p + 8, usage->output);
-    batch_bytes_put64(p + 16, usage->cached);
-    batch_bytes_put64(p + 24, usage->reasoning);
-    batch_bytes_put64(p + 32, usage->total);
-}
-
-
-static inline void
-batch_bytes_get_usage(const unsigned char *p, batch_usage_t *usage)
-{
-    usage->input = batch_bytes_get64(p);
-    usage->output = batch_bytes_get64(p + 8);
-    usage->cached = batch_bytes_get64(p + 16);
-    usage->reasoning = batch_bytes_get64(p + 24);
-    usage->total = batch_bytes_get64(p + 32);
 }
 
 #endif /* _BATCH_BYTES_H_INCLUDED_ */

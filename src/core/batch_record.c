@@ -39,6 +39,28 @@ batch_record_known(uint16_t kind)
 }
 
 
+void
+batch_record_put_usage(unsigned char *p, const batch_usage_t *usage)
+{
+    batch_bytes_put64(p, usage->input);
+    batch_bytes_put64(p + 8, usage->output);
+    batch_bytes_put64(p + 16, usage->cached);
+    batch_bytes_put64(p + 24, usage->reasoning);
+    batch_bytes_put64(p + 32, usage->total);
+}
+
+
+void
+batch_record_get_usage(const unsigned char *p, batch_usage_t *usage)
+{
+    usage->input = batch_bytes_get64(p);
+    usage->output = batch_bytes_get64(p + 8);
+    usage->cached = batch_bytes_get64(p + 16);
+    usage->reasoning = batch_bytes_get64(p + 24);
+    usage->total = batch_bytes_get64(p + 32);
+}
+
+
 static uint64_t
 batch_record_hash(uint64_t h, const unsigned char *p, size_t len)
 {
@@ -84,7 +106,7 @@ batch_record_encode(const batch_record_t *r,
     batch_bytes_put32(buf + 16, r->crc);
     batch_bytes_put16(buf + 20, r->kind);
     batch_bytes_put16(buf + 22, r->status);
-    batch_bytes_put_usage(buf + 24, &r->usage);
+    batch_record_put_usage(buf + 24, &r->usage);
     batch_bytes_put64(buf + 64, r->tag);
     batch_bytes_put64(buf + 72, r->base);
 
@@ -109,7 +131,7 @@ batch_record_decode(const unsigned char buf[BATCH_RECORD_HEADER],
     r->crc = batch_bytes_get32(buf + 16);
     r->kind = batch_bytes_get16(buf + 20);
     r->status = batch_bytes_get16(buf + 22);
-    batch_bytes_get_usage(buf + 24, &r->usage);
+    batch_record_get_usage(buf + 24, &r->usage);
     r->tag = batch_bytes_get64(buf + 64);
     r->base = batch_bytes_get64(buf + 72);
 

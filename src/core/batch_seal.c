@@ -76,7 +76,7 @@ batch_seal_encode(const batch_seal_t *s, const char *batch_id,
     batch_bytes_put64(buf + 24, s->sealed_us);
     batch_bytes_put64(buf + 32, s->ok);
     batch_bytes_put64(buf + 40, s->failed);
-    batch_bytes_put_usage(buf + 48, &s->usage);
+    batch_record_put_usage(buf + 48, &s->usage);
 
     for (i = 0, p = buf + BATCH_SEAL_HEADER; i < s->n; i++) {
         pick = &s->picks[i];
@@ -163,7 +163,7 @@ batch_seal_decode(const unsigned char *buf, size_t len, const char *batch_id,
     s->sealed_us = batch_bytes_get64(buf + 24);
     s->ok = batch_bytes_get64(buf + 32);
     s->failed = batch_bytes_get64(buf + 40);
-    batch_bytes_get_usage(buf + 48, &s->usage);
+    batch_record_get_usage(buf + 48, &s->usage);
 
     if (s->n == 0) {
         return BATCH_OK;

@@ -1,12 +1,30 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * What is not UTF-8, made showable.
+ * What is not UTF-8: found, or made showable.
  */
 
 #include "batch_utf8.h"
 
 #include <string.h>
+
+
+int
+batch_utf8_valid(const unsigned char *p, size_t len)
+{
+    int                   n;
+    const unsigned char  *last;
+
+    for (last = p + len; p < last; p += n) {
+        n = batch_utf8_length(p, (size_t) (last - p));
+
+        if (n <= 0 || *p == '\0') {
+            return 0;
+        }
+    }
+
+    return 1;
+}
 
 
 /* 1 if p begins with a surrogate in three bytes, as a decoded \ud800 is */
@@ -19,14 +37,11 @@ batch_utf8_surrogate(const unsigned char *p, size_t n)
 }
 
 
-size_t
+void
 batch_utf8_repair(unsigned char *p, size_t len)
 {
     int             n;
-    size_t          replaced;
     unsigned char  *last;
-
-    replaced = 0;
 
     for (last = p + len; p < last; p += n) {
         n = batch_utf8_length(p, (size_t) (last - p));
@@ -43,9 +58,5 @@ batch_utf8_repair(unsigned char *p, size_t len)
             *p = '?';
             n = 1;
         }
-
-        replaced += (size_t) n;
     }
-
-    return replaced;
 }

@@ -2,16 +2,15 @@
  * Copyright (C) the ngx_http_batch_module authors
  *
  * UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing above U+10FFFF.
- * This is the one check of the module; what it refuses never reaches a client,
- * a server or the store:
+ * The module has this check only, and one policy for what fails it:
  *
- * - What is parsed, or tells tenants apart, is refused: JSON lines, bodies and
- *   answers by their scanners, a tenant if batch_utf8_repair() finds anything.
- * - What is only shown is kept, and what is broken in it is replaced: in place
- *   by batch_utf8_repair(), or by batch_escape_string() where bytes become the
- *   inside of a JSON string.
- * - In the names of files and parts '_' stands for it, as it does for control
- *   characters (batch_part.c).
+ * - What is parsed, or tells tenants apart, is refused: input lines, bodies of
+ *   requests and answers by the scanners, a tenant by batch_utf8_valid().
+ * - What is only shown is kept and made valid: batch_escape_string() does it
+ *   where bytes become the inside of a JSON string, batch_utf8_repair() in
+ *   place where a decoded text is kept.
+ * - In names of files and parts '_' stands for each broken byte, as for each
+ *   control character (batch_part.c).
  */
 
 #ifndef _BATCH_UTF8_H_INCLUDED_
@@ -19,12 +18,14 @@
 
 #include "batch_core.h"
 
+/* 1 if p[0..len) is UTF-8 without NUL, which a JSON library may not take */
+int batch_utf8_valid(const unsigned char *p, size_t len);
+
 /*
- * Makes p[0..len) valid UTF-8 without NUL, in place: a surrogate becomes
- * U+FFFD, which is as long, and every other broken byte '?'; so does NUL,
- * which a JSON library may not take.  Returns how many bytes were replaced.
+ * Makes p[0..len) valid in that sense, in place: a surrogate becomes U+FFFD,
+ * which is as long, every other broken byte and NUL become '?'.
  */
-size_t batch_utf8_repair(unsigned char *p, size_t len);
+void batch_utf8_repair(unsigned char *p, size_t len);
 
 
 /*
