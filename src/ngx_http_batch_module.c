@@ -28,10 +28,6 @@ static void ngx_http_batch_exit_process(ngx_cycle_t *cycle);
 static void ngx_http_batch_redis_state(ngx_uint_t ready);
 
 
-ngx_http_batch_main_conf_t  *ngx_http_batch_conf;
-char                         ngx_http_batch_worker_id[
-                                                     NGX_HTTP_BATCH_WORKER_ID];
-
 /* of the configuration that is being read */
 static ngx_cycle_t                 *ngx_http_batch_new_cycle;
 static ngx_http_batch_main_conf_t  *ngx_http_batch_new_conf;
@@ -502,7 +498,7 @@ ngx_http_batch_redis_state(ngx_uint_t ready)
 
     if (ready) {
         ngx_http_batch_recover_start(ngx_cycle->log);
-        ngx_http_batch_dispatch_wake();
+        ngx_http_batch_turn_wake();
 
     } else {
         ngx_http_batch_recover_down();

@@ -43,7 +43,7 @@ ngx_http_batch_budget(ngx_http_batch_run_t *run)
 
     run->held = run->route;
 
-    if (ngx_http_batch_dispatch_leaving() || run->stop || run->conf == NULL) {
+    if (ngx_http_batch_turn_leaving() || run->stop || run->conf == NULL) {
         return 0;
     }
 

@@ -189,7 +189,7 @@ ngx_http_batch_chunk_ended(ngx_http_batch_chunk_t *c,
         }
     }
 
-    ngx_http_batch_dispatch_wake();
+    ngx_http_batch_turn_wake();
 
     if (!c->aborting) {
         ngx_http_batch_chunk_advance(c);
@@ -237,12 +237,10 @@ ngx_http_batch_chunk_whole(ngx_http_batch_chunk_t *c, ngx_uint_t ended)
 void
 ngx_http_batch_chunk_flush(ngx_event_t *ev)
 {
-    ngx_connection_t        *dummy;
     ngx_http_batch_chunk_t  *c;
 
-    dummy = ev->data;
-    c = (ngx_http_batch_chunk_t *) ((u_char *) dummy
-                                    - offsetof(ngx_http_batch_chunk_t, dummy));
+    c = (ngx_http_batch_chunk_t *) ((u_char *) ev
+                                    - offsetof(ngx_http_batch_chunk_t, flush));
 
     ngx_http_batch_journal_flush(c, 1);
 }
@@ -322,7 +320,7 @@ ngx_http_batch_chunk_running(ngx_http_batch_chunk_t *c)
     }
 
     return !c->poisoned && !c->lost && !c->run->stop
-           && !ngx_http_batch_dispatch_leaving();
+           && !ngx_http_batch_turn_leaving();
 }
 
 
@@ -447,7 +445,7 @@ ngx_http_batch_chunk_tell(ngx_http_batch_chunk_t *c,
                                    ngx_http_batch_chunk_told, c)
         != NGX_OK)
     {
-        if (ngx_http_batch_dispatch_leaving()
+        if (ngx_http_batch_turn_leaving()
             && state != NGX_HTTP_BATCH_CHUNK_RUN)
         {
             /* the lease runs out, and the seal is found by the next owner */
@@ -512,7 +510,7 @@ ngx_http_batch_chunk_told(void *data, ngx_int_t rc,
 
     /* Redis went away; repeating is harmless: with the next tick */
 
-    if (ngx_http_batch_dispatch_leaving()
+    if (ngx_http_batch_turn_leaving()
         && c->tell != NGX_HTTP_BATCH_CHUNK_RUN)
     {
         c->life = NGX_HTTP_BATCH_CHUNK_GONE;
@@ -570,7 +568,7 @@ ngx_http_batch_chunk_free(ngx_http_batch_chunk_t *c)
     ngx_free(c->picks);
     ngx_free(c);
 
-    ngx_http_batch_dispatch_wake();
+    ngx_http_batch_turn_wake();
 }
 
 

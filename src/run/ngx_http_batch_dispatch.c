@@ -6,12 +6,6 @@
  * DESIGN: which batches there are, runs knows.  Lines are started by the pump,
  * never from a line's own stack, a few per turn of the event loop, so that
  * clients of the same worker are served in between.
- *
- *   tick (timer)        runs, leases, counts, graces
- *   pump (posted event) reap ended lines, start lines, claim
- *   hold (timer)        keeps a quitting worker until its chunks are given back
- *   watcher             a connection that is none: nginx tells it of a graceful
- *                       quit and of worker_shutdown_timeout
  */
 
 #include "ngx_http_batch_run.h"
@@ -19,7 +13,6 @@
 #include "ngx_http_batch_recover.h"
 
 
-#define NGX_HTTP_BATCH_TICK           50       /* ms */
 #define NGX_HTTP_BATCH_CLAIMS         32       /* at once, of idle batches */
 #define NGX_HTTP_BATCH_CHUNKS         64       /* held at most */
 #define NGX_HTTP_BATCH_FLYING         1        /* blocked, own lines in flight */
@@ -27,9 +20,10 @@
 #define NGX_HTTP_BATCH_PASS           4        /* lines of a batch in a row */
 
 
-static void ngx_http_batch_dispatch_tick(ngx_event_t *ev);
 static void ngx_http_batch_dispatch_beat(void);
-static void ngx_http_batch_dispatch_pump(ngx_event_t *ev);
+static void ngx_http_batch_dispatch_pump(void);
+static void ngx_http_batch_dispatch_leave(ngx_uint_t cut);
+static ngx_uint_t ngx_http_batch_dispatch_idle(void);
 static ngx_uint_t ngx_http_batch_dispatch_lines(ngx_uint_t *blocked);
 static ngx_uint_t ngx_http_batch_dispatch_priorities(void);
 static ngx_uint_t ngx_http_batch_dispatch_round(ngx_uint_t priority,
@@ -40,28 +34,21 @@ static void ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_dispatch_returned(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
-static ngx_int_t ngx_http_batch_dispatch_watch(ngx_cycle_t *cycle);
-static void ngx_http_batch_dispatch_watcher(ngx_event_t *ev);
-static void ngx_http_batch_dispatch_hold(ngx_event_t *ev);
 
 
-static ngx_uint_t                ngx_http_batch_leaving;
+static const ngx_http_batch_turn_t  ngx_http_batch_dispatch_turn = {
+    ngx_http_batch_dispatch_beat,
+    ngx_http_batch_dispatch_pump,
+    ngx_http_batch_dispatch_leave,
+    ngx_http_batch_dispatch_idle
+};
 
-static ngx_uint_t                ngx_http_batch_nclaims;
-
-static ngx_connection_t          ngx_http_batch_dummy;
-static ngx_event_t               ngx_http_batch_tick_event;
-static ngx_event_t               ngx_http_batch_pump_event;
-static ngx_event_t               ngx_http_batch_again_event;
-static ngx_event_t               ngx_http_batch_hold_event;
-static ngx_connection_t         *ngx_http_batch_watcher;
+static ngx_uint_t  ngx_http_batch_nclaims;
 
 
 ngx_int_t
 ngx_http_batch_dispatch_init(ngx_cycle_t *cycle)
 {
-    ngx_event_t  *ev;
-
     ngx_http_batch_runs_init();
     ngx_http_batch_evict_init();
 
@@ -70,39 +57,13 @@ ngx_http_batch_dispatch_init(ngx_cycle_t *cycle)
 
     ngx_http_batch_line_init();
 
-    ngx_http_batch_dummy.fd = (ngx_socket_t) -1;
-
-    ev = &ngx_http_batch_tick_event;
-    ev->handler = ngx_http_batch_dispatch_tick;
-    ev->data = &ngx_http_batch_dummy;
-    ev->log = cycle->log;
-    ev->cancelable = 1;
-
-    ev = &ngx_http_batch_pump_event;
-    ev->handler = ngx_http_batch_dispatch_pump;
-    ev->data = &ngx_http_batch_dummy;
-    ev->log = cycle->log;
-
-    ev = &ngx_http_batch_again_event;
-    ev->handler = ngx_http_batch_dispatch_pump;
-    ev->data = &ngx_http_batch_dummy;
-    ev->log = cycle->log;
-    ev->cancelable = 1;
-
-    ev = &ngx_http_batch_hold_event;
-    ev->handler = ngx_http_batch_dispatch_hold;
-    ev->data = &ngx_http_batch_dummy;
-    ev->log = cycle->log;
-
-    ngx_add_timer(&ngx_http_batch_tick_event, NGX_HTTP_BATCH_TICK);
-
     ngx_http_batch_sweep_init(cycle);
 
     if (ngx_http_batch_hook_init() != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return ngx_http_batch_dispatch_watch(cycle);
+    return ngx_http_batch_turn_init(cycle, &ngx_http_batch_dispatch_turn);
 }
 
 
@@ -114,20 +75,7 @@ ngx_http_batch_dispatch_init(ngx_cycle_t *cycle)
 void
 ngx_http_batch_dispatch_exit(void)
 {
-    ngx_http_batch_leaving = 1;
-
-    if (ngx_http_batch_watcher) {
-        /* or nginx finds an "open socket #-2" */
-        ngx_http_batch_watcher->fd = (ngx_socket_t) -1;
-        ngx_http_batch_watcher = NULL;
-    }
-}
-
-
-ngx_uint_t
-ngx_http_batch_dispatch_leaving(void)
-{
-    return ngx_http_batch_leaving;
+    ngx_http_batch_turn_exit();
 }
 
 
@@ -160,30 +108,6 @@ ngx_http_batch_dispatch_holds(void)
 }
 
 
-void
-ngx_http_batch_dispatch_wake(void)
-{
-    ngx_event_t  *ev;
-
-    ev = &ngx_http_batch_pump_event;
-
-    if (!ev->posted) {
-        ngx_post_event(ev, &ngx_posted_next_events);
-    }
-}
-
-
-static void
-ngx_http_batch_dispatch_tick(ngx_event_t *ev)
-{
-    ngx_http_batch_dispatch_beat();
-
-    if (!ngx_http_batch_leaving) {
-        ngx_add_timer(ev, NGX_HTTP_BATCH_TICK);
-    }
-}
-
-
 static void
 ngx_http_batch_dispatch_beat(void)
 {
@@ -207,18 +131,18 @@ ngx_http_batch_dispatch_beat(void)
     ngx_http_batch_job_tick();
     ngx_http_batch_hook_tick();
 
-    ngx_http_batch_dispatch_wake();
+    ngx_http_batch_turn_wake();
 }
 
 
 static void
-ngx_http_batch_dispatch_pump(ngx_event_t *ev)
+ngx_http_batch_dispatch_pump(void)
 {
     ngx_uint_t  started, blocked;
 
     ngx_http_batch_line_reap();
 
-    if (ngx_http_batch_leaving) {
+    if (ngx_http_batch_turn_leaving()) {
         return;
     }
 
@@ -226,15 +150,14 @@ ngx_http_batch_dispatch_pump(ngx_event_t *ev)
     started = ngx_http_batch_dispatch_lines(&blocked);
 
     if (started >= NGX_HTTP_BATCH_TURN) {
-        ngx_http_batch_dispatch_wake();
+        ngx_http_batch_turn_wake();
 
-    } else if (blocked && !ngx_http_batch_again_event.timer_set) {
+    } else if (blocked) {
         /*
          * Other workers hold the slots, and do not tell when one is free.  Own
          * lines that end come here anyway.
          */
-        ngx_add_timer(&ngx_http_batch_again_event,
-                      blocked == NGX_HTTP_BATCH_IDLE ? 2 : 20);
+        ngx_http_batch_turn_again(blocked == NGX_HTTP_BATCH_IDLE ? 2 : 20);
     }
 
     ngx_http_batch_dispatch_claim();
@@ -507,7 +430,7 @@ ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
 
     /* others may have waited for their turn to claim */
 
-    ngx_http_batch_dispatch_wake();
+    ngx_http_batch_turn_wake();
 
     if (rc == NGX_ERROR) {
         /* unknown: the same nonce gets the same claim */
@@ -573,89 +496,38 @@ ngx_http_batch_dispatch_returned(void *data, ngx_int_t rc,
 }
 
 
-/*
- * ngx_close_idle_connections() and the timer of worker_shutdown_timeout walk
- * the connections whose fd is not -1; lines are not among them.
- */
-
-static ngx_int_t
-ngx_http_batch_dispatch_watch(ngx_cycle_t *cycle)
-{
-    ngx_connection_t  *c, *saved;
-
-    saved = cycle->files ? cycle->files[0] : NULL;
-
-    c = ngx_get_connection(0, cycle->log);
-
-    if (cycle->files) {
-        cycle->files[0] = saved;
-    }
-
-    if (c == NULL) {
-        return NGX_ERROR;
-    }
-
-    c->fd = (ngx_socket_t) -2;
-    c->idle = 1;
-    c->read->handler = ngx_http_batch_dispatch_watcher;
-    c->read->log = cycle->log;
-    c->write->log = cycle->log;
-    c->log = cycle->log;
-
-    ngx_http_batch_watcher = c;
-
-    return NGX_OK;
-}
-
-
 static void
-ngx_http_batch_dispatch_watcher(ngx_event_t *ev)
+ngx_http_batch_dispatch_leave(ngx_uint_t cut)
 {
     ngx_queue_t             *q, *next;
-    ngx_connection_t        *w;
     ngx_http_batch_chunk_t  *c;
-
-    w = ev->data;
-    w->close = 0;
-
-    ngx_http_batch_leaving = 1;
 
     ngx_http_batch_recover_leave();
 
-    if (w->error) {
-
-        /* worker_shutdown_timeout: lines in flight are for the next owner */
-
-        for (q = ngx_queue_head(&ngx_http_batch_chunks);
-             q != ngx_queue_sentinel(&ngx_http_batch_chunks);
-             q = next)
-        {
-            next = ngx_queue_next(q);
-
-            c = ngx_queue_data(q, ngx_http_batch_chunk_t, queue);
-            ngx_http_batch_chunk_abort(c);
-        }
-
-        ngx_http_batch_hook_abort();
-    }
-
-    ngx_http_batch_dispatch_hold(&ngx_http_batch_hold_event);
-}
-
-
-static void
-ngx_http_batch_dispatch_hold(ngx_event_t *ev)
-{
-    ngx_http_batch_dispatch_beat();
-
-    if (ngx_queue_empty(&ngx_http_batch_chunks)
-        && ngx_queue_empty(&ngx_http_batch_jobs)
-        && ngx_http_batch_hook_idle())
-    {
+    if (!cut) {
         return;
     }
 
-    if (!ev->timer_set) {
-        ngx_add_timer(ev, NGX_HTTP_BATCH_TICK);
+    /* lines in flight are for the next owner */
+
+    for (q = ngx_queue_head(&ngx_http_batch_chunks);
+         q != ngx_queue_sentinel(&ngx_http_batch_chunks);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+
+        c = ngx_queue_data(q, ngx_http_batch_chunk_t, queue);
+        ngx_http_batch_chunk_abort(c);
     }
+
+    ngx_http_batch_hook_abort();
+}
+
+
+static ngx_uint_t
+ngx_http_batch_dispatch_idle(void)
+{
+    return ngx_queue_empty(&ngx_http_batch_chunks)
+           && ngx_queue_empty(&ngx_http_batch_jobs)
+           && ngx_http_batch_hook_idle();
 }

@@ -226,7 +226,7 @@ ngx_http_batch_evict_end(ngx_http_batch_evict_t *e)
         ngx_http_batch_evict_forget(e);
     }
 
-    ngx_http_batch_dispatch_wake();
+    ngx_http_batch_turn_wake();
 }
 
 

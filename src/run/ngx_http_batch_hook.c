@@ -152,7 +152,7 @@ ngx_http_batch_hook_tick(void)
 
     if (ngx_http_batch_hooks == NULL
         || ngx_http_batch_hook_asking
-        || ngx_http_batch_dispatch_leaving()
+        || ngx_http_batch_turn_leaving()
         || (ngx_msec_int_t) (ngx_current_msec - ngx_http_batch_hook_ask_at)
            < 0)
     {
@@ -231,7 +231,7 @@ ngx_http_batch_hook_claimed(void *data, ngx_int_t rc,
         h->id[item->len] = '\0';
         h->ended_at = batch_clock_sec();
 
-        if (ngx_http_batch_dispatch_leaving()) {
+        if (ngx_http_batch_turn_leaving()) {
             ngx_http_batch_hook_tell(h, 0);
 
         } else if (ngx_http_batch_hook_post(h, ngx_http_batch_hook_read,
@@ -424,7 +424,7 @@ ngx_http_batch_hook_have(void *ctx, ngx_log_t *log)
         break;
     }
 
-    if (ngx_http_batch_dispatch_leaving()) {
+    if (ngx_http_batch_turn_leaving()) {
         ngx_http_batch_hook_tell(h, 0);
         return;
     }
@@ -477,7 +477,7 @@ ngx_http_batch_hook_verdict(ngx_http_batch_hook_t *h)
         return;
     }
 
-    if (ngx_http_batch_dispatch_leaving() && h->answer == 0) {
+    if (ngx_http_batch_turn_leaving() && h->answer == 0) {
         ngx_http_batch_hook_tell(h, 0);
         return;
     }

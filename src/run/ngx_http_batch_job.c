@@ -555,7 +555,7 @@ ngx_http_batch_job_tell(ngx_http_batch_job_t *job)
         return;
     }
 
-    if (rc == NGX_ABORT || ngx_http_batch_dispatch_leaving()) {
+    if (rc == NGX_ABORT || ngx_http_batch_turn_leaving()) {
         /* what is on disk is found by the next owner of the lease */
         ngx_http_batch_job_free(job);
     }
@@ -671,7 +671,7 @@ ngx_http_batch_job_told(void *data, ngx_int_t rc,
     job->telling = 0;
 
     if (rc == NGX_OK || rc == NGX_DECLINED
-        || ngx_http_batch_dispatch_leaving())
+        || ngx_http_batch_turn_leaving())
     {
         run = job->run;
 
@@ -767,5 +767,5 @@ ngx_http_batch_job_free(ngx_http_batch_job_t *job)
     ngx_free(job);
 
     ngx_http_batch_runs_feed(1);
-    ngx_http_batch_dispatch_wake();
+    ngx_http_batch_turn_wake();
 }

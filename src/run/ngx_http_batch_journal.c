@@ -175,7 +175,7 @@ ngx_http_batch_journal_whole(ngx_http_batch_chunk_t *c)
         || (c->run->meta.expires_at
             && batch_clock_sec() + NGX_HTTP_BATCH_LEASE / 1000
                >= c->run->meta.expires_at)
-        || ngx_http_batch_dispatch_leaving())
+        || ngx_http_batch_turn_leaving())
     {
         return 0;
     }

@@ -335,7 +335,7 @@ ngx_http_batch_line_verdict(ngx_http_batch_line_t *line)
 
     if (verdict >= NGX_HTTP_BATCH_ANSWER_RETRY
         && (run->stop || line->chunk->lost
-            || ngx_http_batch_dispatch_leaving()))
+            || ngx_http_batch_turn_leaving()))
     {
         /* another attempt was due, but not here, or not any more */
         ngx_http_batch_line_end(line, NULL);
@@ -372,7 +372,7 @@ ngx_http_batch_line_again(ngx_http_batch_line_t *line,
 
     run = line->chunk->run;
 
-    if (run->stop || line->chunk->lost || ngx_http_batch_dispatch_leaving()) {
+    if (run->stop || line->chunk->lost || ngx_http_batch_turn_leaving()) {
         return 0;
     }
 

@@ -99,9 +99,8 @@ ngx_http_batch_chunk_open(ngx_http_batch_run_t *run, uint32_t chunk,
     ngx_queue_init(&c->pending);
     ngx_queue_init(&c->lines);
 
-    c->dummy.fd = (ngx_socket_t) -1;
     c->flush.handler = ngx_http_batch_chunk_flush;
-    c->flush.data = &c->dummy;
+    c->flush.data = &ngx_http_batch_turn_dummy;
     c->flush.log = ngx_cycle->log;
 
     o = task->ctx;
@@ -343,7 +342,7 @@ ngx_http_batch_chunk_open_done(void *ctx, ngx_log_t *log)
             o->older = NULL;
             o->older_usage = NULL;
 
-            ngx_http_batch_dispatch_wake();
+            ngx_http_batch_turn_wake();
         }
 
         break;
@@ -403,7 +402,7 @@ static void
 ngx_http_batch_chunk_restored(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
-    ngx_http_batch_dispatch_wake();
+    ngx_http_batch_turn_wake();
 }
 
 

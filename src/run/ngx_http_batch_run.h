@@ -25,6 +25,7 @@
 #include "ngx_http_batch_index.h"
 #include "ngx_http_batch_plan.h"
 #include "ngx_http_batch_slots.h"
+#include "ngx_http_batch_turn.h"
 #include "batch_crc.h"
 
 
@@ -188,7 +189,6 @@ struct ngx_http_batch_chunk_s {
     size_t                        pending_size;   /* also those being written */
     off_t                         seg_off;
     ngx_event_t                   flush;
-    ngx_connection_t              dummy;          /* flush.data, for logs */
 
     ngx_queue_t                   lines;          /* started, not ended */
     ngx_uint_t                    nlines;
@@ -354,8 +354,6 @@ struct ngx_http_batch_line_s {
 /* dispatch */
 ngx_int_t ngx_http_batch_dispatch_init(ngx_cycle_t *cycle);
 void ngx_http_batch_dispatch_exit(void);
-/* the pump runs at the next turn of the event loop */
-void ngx_http_batch_dispatch_wake(void);
 /* budget: the one place that says whether another line may start */
 /* 0: run->held says which lane is full.  1 reserves a place: budget_started()
  * must follow when the line is in flight, or when there was none after all. */
@@ -373,8 +371,6 @@ void ngx_http_batch_budget_outcome(ngx_http_batch_run_t *run,
     ngx_uint_t dead);
 /* 1 while the upstream of the run's lane is taken for dead */
 ngx_uint_t ngx_http_batch_budget_broken(ngx_http_batch_run_t *run);
-/* 1 once the worker was told to quit */
-ngx_uint_t ngx_http_batch_dispatch_leaving(void);
 /* 1: this worker holds a lease, or may: of a claim nothing was heard yet */
 ngx_uint_t ngx_http_batch_dispatch_holds(void);
 

@@ -88,7 +88,7 @@ ngx_http_batch_runs_tick(void)
 static void
 ngx_http_batch_runs_poll(void)
 {
-    if (ngx_http_batch_polling || ngx_http_batch_dispatch_leaving()) {
+    if (ngx_http_batch_polling || ngx_http_batch_turn_leaving()) {
         return;
     }
 
@@ -160,7 +160,7 @@ ngx_http_batch_runs_polled(void *data, ngx_int_t rc,
     }
 
     ngx_http_batch_evict(0, whole);
-    ngx_http_batch_dispatch_wake();
+    ngx_http_batch_turn_wake();
 }
 
 
@@ -271,7 +271,7 @@ ngx_http_batch_run_hurry(ngx_http_batch_run_t *run)
     run->unplanned = 0;
     run->hurried = run->claiming;
 
-    ngx_http_batch_dispatch_wake();
+    ngx_http_batch_turn_wake();
 }
 
 

@@ -194,5 +194,5 @@ ngx_http_batch_window_fill_done(void *ctx, ngx_log_t *log)
     ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
 
     ngx_http_batch_chunk_advance(c);
-    ngx_http_batch_dispatch_wake();
+    ngx_http_batch_turn_wake();
 }
