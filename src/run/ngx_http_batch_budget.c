@@ -8,6 +8,7 @@
 
 #include "ngx_http_batch_run.h"
 #include "ngx_http_batch_space.h"
+#include "ngx_http_batch_lookup.h"
 
 
 #define NGX_HTTP_BATCH_SPARE          16       /* connections left to clients */
@@ -100,7 +101,8 @@ ngx_http_batch_budget_job(ngx_http_batch_run_t *run,
     run->pass = blcf->pass;
     run->lane = run->route;
 
-    run->jcf = ngx_http_batch_job_named(&run->meta.job_id, &n);
+    run->jcf = ngx_http_batch_lookup_job(&ngx_http_batch_conf->jobs,
+                                         &run->meta.job_id, &n);
 
     if (run->jcf == NULL) {
         return;

@@ -21,6 +21,7 @@
 
 #include "ngx_http_batch_hook.h"
 #include "ngx_http_batch_text.h"
+#include "ngx_http_batch_lookup.h"
 
 
 #define NGX_HTTP_BATCH_HOOKS         8          /* at once, per worker */
@@ -87,18 +88,6 @@ static ngx_msec_t              ngx_http_batch_hook_ask_at;
 /* by route: attempts under way; the last one has failed */
 static ngx_uint_t  ngx_http_batch_hook_flying[NGX_HTTP_BATCH_ROUTES];
 static ngx_uint_t  ngx_http_batch_hook_failing[NGX_HTTP_BATCH_ROUTES];
-
-
-ngx_uint_t
-ngx_http_batch_hook_of(ngx_str_t *route)
-{
-    ngx_uint_t                  n;
-    ngx_http_batch_loc_conf_t  *blcf;
-
-    blcf = ngx_http_batch_route(route, &n);
-
-    return blcf && blcf->hook;
-}
 
 
 ngx_int_t
@@ -337,7 +326,7 @@ ngx_http_batch_hook_due(ngx_http_batch_hook_task_t *t, ngx_log_t *log)
 
     t->tenant = meta.tenant;
 
-    blcf = ngx_http_batch_route(&meta.route, &t->route);
+    blcf = ngx_http_batch_lookup_route(&meta.route, &t->route);
 
     if (blcf == NULL || blcf->hook == NULL) {
         return NGX_HTTP_BATCH_HOOK_OVER;

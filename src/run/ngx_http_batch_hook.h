@@ -16,9 +16,6 @@
 #define NGX_HTTP_BATCH_HOOK_LIFE  (72 * 3600)     /* s: no attempt is made later
                                                      behind the end */
 
-/* 1: the route of that key has a webhook.  For threads, too. */
-ngx_uint_t ngx_http_batch_hook_of(ngx_str_t *route);
-
 ngx_int_t ngx_http_batch_hook_filter_init(ngx_conf_t *cf);
 
 /* init_process */

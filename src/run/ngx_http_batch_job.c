@@ -17,6 +17,7 @@
 #include "ngx_http_batch_finalize.h"
 #include "ngx_http_batch_hook.h"
 #include "ngx_http_batch_validate.h"
+#include "ngx_http_batch_lookup.h"
 
 
 #define NGX_HTTP_BATCH_JOBS      16     /* at once, per worker */
@@ -633,7 +634,7 @@ ngx_http_batch_job_tell_final(ngx_http_batch_job_t *job)
     }
 
     rc = ngx_http_batch_index_final(&meta, status, &job->final, output, error,
-                                    ngx_http_batch_hook_of(&meta.route),
+                                    ngx_http_batch_lookup_hook(&meta.route),
                                     ngx_http_batch_job_told, job);
 
     json_decref(final);

@@ -7,6 +7,7 @@
 
 #include "ngx_http_batch_run.h"
 #include "ngx_http_batch_scan.h"
+#include "ngx_http_batch_lookup.h"
 
 
 typedef enum {
@@ -174,7 +175,7 @@ ngx_http_batch_chunk_open_look(ngx_http_batch_open_t *o, ngx_log_t *log)
     }
 
     if (o->load) {
-        o->routed = (ngx_http_batch_route(&o->meta.route, &route) != NULL);
+        o->routed = (ngx_http_batch_lookup_route(&o->meta.route, &route) != NULL);
     }
 
     return o->routed ? NGX_HTTP_BATCH_OPEN_OK : NGX_HTTP_BATCH_OPEN_ROUTE;
@@ -427,7 +428,7 @@ ngx_http_batch_chunk_adopt(ngx_http_batch_run_t *run, ngx_http_batch_open_t *o)
     run->plan = o->plan;
     run->planned = o->plan.nchunks;
 
-    blcf = ngx_http_batch_route(&run->meta.route, &run->route);
+    blcf = ngx_http_batch_lookup_route(&run->meta.route, &run->route);
 
     if (blcf == NULL) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,

@@ -6,6 +6,7 @@
  */
 
 #include "ngx_http_batch_run.h"
+#include "ngx_http_batch_lookup.h"
 
 
 ngx_http_batch_loc_conf_t *
@@ -29,7 +30,7 @@ ngx_http_batch_routed(const char *id, ngx_log_t *log)
     if (ngx_http_batch_meta_decode(&meta, text.data, text.len, &root)
         == NGX_OK)
     {
-        blcf = ngx_http_batch_route(&meta.route, &n);
+        blcf = ngx_http_batch_lookup_route(&meta.route, &n);
         json_decref(root);
     }
 
@@ -54,7 +55,7 @@ ngx_http_batch_unrouted(ngx_http_batch_run_t *run, const ngx_str_t *text)
 
     /* the location may be there, and batch.json was not readable just now */
 
-    if (!run->unrouted && ngx_http_batch_route(&meta.route, &n) == NULL) {
+    if (!run->unrouted && ngx_http_batch_lookup_route(&meta.route, &n) == NULL) {
 
         run->unrouted = 1;
 
