@@ -11,8 +11,12 @@
  * its file goes when all is freed, its grave last.
  */
 
-#include "ngx_http_batch_run.h"
+#include "ngx_http_batch_evict.h"
 #include "ngx_http_batch_alive.h"
+#include "ngx_http_batch_runs.h"
+#include "ngx_http_batch_slots.h"
+#include "ngx_http_batch_task.h"
+#include "ngx_http_batch_turn.h"
 
 
 #define NGX_HTTP_BATCH_EVICT_AGAIN  10000   /* ms, its file cannot be deleted */

@@ -20,6 +20,11 @@
  */
 
 #include "ngx_http_batch_hook.h"
+#include "ngx_http_batch_index.h"
+#include "ngx_http_batch_slots.h"
+#include "ngx_http_batch_store.h"
+#include "ngx_http_batch_task.h"
+#include "ngx_http_batch_turn.h"
 #include "ngx_http_batch_text.h"
 #include "ngx_http_batch_lookup.h"
 
@@ -135,7 +140,7 @@ ngx_http_batch_hook_init(void)
 
 
 void
-ngx_http_batch_hook_tick(void)
+ngx_http_batch_hook_beat(void)
 {
     ngx_uint_t  n;
 
@@ -173,7 +178,7 @@ ngx_http_batch_hook_hurry(void)
 {
     ngx_http_batch_hook_hurried = 1;
     ngx_http_batch_hook_ask_at = ngx_current_msec;
-    ngx_http_batch_hook_tick();
+    ngx_http_batch_hook_beat();
 }
 
 
@@ -585,10 +590,14 @@ ngx_http_batch_hook_free(ngx_http_batch_hook_t *h)
 
 
 void
-ngx_http_batch_hook_abort(void)
+ngx_http_batch_hook_leave(ngx_uint_t cut)
 {
     ngx_uint_t              i;
     ngx_http_batch_hook_t  *h;
+
+    if (!cut) {
+        return;
+    }
 
     for (i = 0; ngx_http_batch_hooks && i < NGX_HTTP_BATCH_HOOKS; i++) {
         h = &ngx_http_batch_hooks[i];

@@ -8,7 +8,12 @@
  * it; two nodes at once do no harm.
  */
 
-#include "ngx_http_batch_run.h"
+#include "ngx_http_batch_sweep.h"
+#include "ngx_http_batch_index.h"
+#include "ngx_http_batch_object.h"
+#include "ngx_http_batch_store.h"
+#include "ngx_http_batch_task.h"
+#include "ngx_http_batch_turn.h"
 #include "ngx_http_batch_uploads.h"
 
 
@@ -71,8 +76,6 @@ ngx_http_batch_sweep_init(ngx_cycle_t *cycle)
     ev->cancelable = 1;
 
     ngx_add_timer(ev, 1000);
-
-    ngx_http_batch_tidy_init(cycle);
 }
 
 

@@ -9,7 +9,11 @@
  * has just ended.
  */
 
-#include "ngx_http_batch_run.h"
+#include "ngx_http_batch_tidy.h"
+#include "ngx_http_batch_store.h"
+#include "ngx_http_batch_sweep.h"
+#include "ngx_http_batch_task.h"
+#include "ngx_http_batch_turn.h"
 #include "ngx_http_batch_keys.h"
 #include "ngx_http_batch_text.h"
 
@@ -43,6 +47,10 @@ void
 ngx_http_batch_tidy_init(ngx_cycle_t *cycle)
 {
     ngx_event_t  *ev;
+
+    if (ngx_process == NGX_PROCESS_WORKER && ngx_worker != 0) {
+        return;
+    }
 
     ev = &ngx_http_batch_tidy_event;
     ev->handler = ngx_http_batch_tidy_timer;

@@ -5,7 +5,12 @@
  * walked line by line in the worker.
  */
 
-#include "ngx_http_batch_run.h"
+#include "ngx_http_batch_chunk.h"
+#include "ngx_http_batch_task.h"
+#include "ngx_http_batch_turn.h"
+
+
+#define NGX_HTTP_BATCH_WINDOW         (256 * 1024)    /* bytes */
 
 
 typedef struct {
