@@ -509,7 +509,7 @@ ngx_http_batch_init_process(ngx_cycle_t *cycle)
 static ngx_int_t
 ngx_http_batch_init(ngx_cycle_t *cycle)
 {
-    if (ngx_http_batch_store_open_dir(&ngx_http_batch_conf->store, cycle->log)
+    if (ngx_http_batch_layout_open(&ngx_http_batch_conf->store, cycle->log)
         != NGX_OK
         || ngx_http_batch_slots_init(cycle) != NGX_OK)
     {
@@ -532,7 +532,7 @@ ngx_http_batch_init(ngx_cycle_t *cycle)
     ngx_http_batch_alive_init(cycle);
     ngx_http_batch_space_init(cycle);
 
-    return ngx_http_batch_redis_init(&ngx_http_batch_conf->redis,
+    return ngx_http_batch_link_init(&ngx_http_batch_conf->redis,
                                      ngx_http_batch_redis_state, cycle->log);
 }
 
@@ -586,10 +586,10 @@ ngx_http_batch_exit(void)
     ngx_http_batch_task_close();
     ngx_http_batch_turn_exit();
     ngx_http_batch_recover_exit();
-    ngx_http_batch_redis_exit();
+    ngx_http_batch_link_exit();
     ngx_http_batch_slots_exit(holds);
     ngx_http_batch_alive_exit(holds);
-    ngx_http_batch_store_close_dir();
+    ngx_http_batch_layout_close();
 }
 
 

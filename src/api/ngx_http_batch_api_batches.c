@@ -105,7 +105,7 @@ ngx_http_batch_create_looked(ngx_http_batch_op_t *op)
 
     if (op->rc == NGX_DONE) {
         ngx_http_batch_op_wait(op, ngx_http_batch_create_ready);
-        ngx_http_batch_op_sent(op, ngx_http_batch_index_check(-1,
+        ngx_http_batch_op_sent(op, ngx_http_batch_index_era_check(-1,
                                                  ngx_http_batch_op_index, op));
         return;
     }
@@ -168,7 +168,7 @@ ngx_http_batch_create_begin(ngx_http_batch_op_t *op)
     }
 
     ngx_http_batch_op_wait(op, ngx_http_batch_create_ready);
-    ngx_http_batch_op_sent(op, ngx_http_batch_index_check(-1,
+    ngx_http_batch_op_sent(op, ngx_http_batch_index_era_check(-1,
                                                  ngx_http_batch_op_index, op));
 }
 
@@ -219,7 +219,7 @@ ngx_http_batch_create_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
     }
 
     if (op->rc == NGX_OK) {
-        op->rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_META, op->meta.id,
+        op->rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_META, op->meta.id,
                                               text.data, text.len, log);
         op->err = ngx_errno;
 

@@ -72,7 +72,7 @@ ngx_http_batch_quota_check(ngx_http_batch_op_t *op, off_t bytes,
     }
 
     ngx_http_batch_op_wait(op, ngx_http_batch_quota_checked);
-    ngx_http_batch_op_sent(op, ngx_http_batch_index_check(-1,
+    ngx_http_batch_op_sent(op, ngx_http_batch_index_era_check(-1,
                                                  ngx_http_batch_op_index, op));
 }
 
@@ -119,7 +119,7 @@ ngx_http_batch_quota_take(ngx_http_batch_op_t *op, ngx_http_batch_use_e use,
     (void) ngx_cpystrn((u_char *) op->quota.id, (u_char *) id, BATCH_ID_LEN);
 
     ngx_http_batch_op_wait(op, ngx_http_batch_quota_step);
-    ngx_http_batch_op_sent(op, ngx_http_batch_index_hold(&h,
+    ngx_http_batch_op_sent(op, ngx_http_batch_index_use_hold(&h,
                                                  ngx_http_batch_op_index, op));
 }
 
@@ -237,6 +237,6 @@ ngx_http_batch_quota_release(ngx_http_batch_op_t *op)
 
     /* if it does not get there, the place is free when its time is over */
 
-    (void) ngx_http_batch_index_drop(op->quota.use, &op->tenant, op->quota.id,
+    (void) ngx_http_batch_index_use_drop(op->quota.use, &op->tenant, op->quota.id,
                                      NULL, NULL);
 }

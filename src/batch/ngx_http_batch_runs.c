@@ -98,7 +98,7 @@ ngx_http_batch_runs_poll(void)
         return;
     }
 
-    if (ngx_http_batch_index_active(NGX_HTTP_BATCH_ACTIVE,
+    if (ngx_http_batch_index_run_active(NGX_HTTP_BATCH_ACTIVE,
                                     ngx_http_batch_runs_turn++,
                                     ngx_http_batch_runs_polled, NULL)
         == NGX_OK)

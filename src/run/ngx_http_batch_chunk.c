@@ -671,7 +671,7 @@ ngx_http_batch_chunk_tell(ngx_http_batch_chunk_t *c,
         return;
     }
 
-    if (ngx_http_batch_index_chunk(c->run->id, c->chunk, c->epoch, state,
+    if (ngx_http_batch_index_run_chunk(c->run->id, c->chunk, c->epoch, state,
                                    c->ok, c->failed, c->sealed,
                                    NGX_HTTP_BATCH_LEASE,
                                    ngx_http_batch_chunk_told, c)

@@ -118,7 +118,7 @@ ngx_http_batch_dispatch_claim(void)
 
         run->jobs = ngx_http_batch_job_room() > ngx_http_batch_dispatch_nclaims;
 
-        if (ngx_http_batch_index_claim(run->id, &nonce, NGX_HTTP_BATCH_LEASE,
+        if (ngx_http_batch_index_run_claim(run->id, &nonce, NGX_HTTP_BATCH_LEASE,
                                        run->jobs,
                                        ngx_http_batch_dispatch_claimed, run)
             != NGX_OK)
@@ -223,7 +223,7 @@ ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
 
         if (started != NGX_OK) {
             /* too many jobs: let another worker have it */
-            (void) ngx_http_batch_index_renew(run->id, res->claim, res->epoch,
+            (void) ngx_http_batch_index_run_renew(run->id, res->claim, res->epoch,
                                               0,
                                               ngx_http_batch_dispatch_returned,
                                               NULL);

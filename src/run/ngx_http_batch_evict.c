@@ -163,7 +163,7 @@ ngx_http_batch_evict_begin(ngx_http_batch_evict_t *e, ngx_uint_t rebuilding)
         ngx_http_batch_evict_owner(e);
     }
 
-    if (ngx_http_batch_index_rebuild_free(e->owner, ngx_http_batch_evict_told,
+    if (ngx_http_batch_index_era_unlock(e->owner, ngx_http_batch_evict_told,
                                           e)
         == NGX_OK)
     {
@@ -189,7 +189,7 @@ ngx_http_batch_evict_owner(ngx_http_batch_evict_t *e)
     {
         run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
 
-        if (ngx_http_batch_index_evict(run->id, e->owner,
+        if (ngx_http_batch_index_run_evict(run->id, e->owner,
                                        ngx_http_batch_evict_told, e)
             == NGX_OK)
         {

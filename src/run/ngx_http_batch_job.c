@@ -337,7 +337,7 @@ ngx_http_batch_job_count(ngx_http_batch_validating_t *v)
     h.amount = (int64_t) v->v.plan.total;
     h.max_sum = v->v.max_lines;
 
-    rc = ngx_http_batch_index_hold(&h, ngx_http_batch_job_counted, v);
+    rc = ngx_http_batch_index_use_hold(&h, ngx_http_batch_job_counted, v);
 
     json_decref(root);
 
@@ -547,12 +547,12 @@ ngx_http_batch_job_tell(ngx_http_batch_job_t *job)
         break;
 
     case NGX_HTTP_BATCH_TELL_REDO:
-        rc = ngx_http_batch_index_chunk_redo(id, job->redo_chunk,
+        rc = ngx_http_batch_index_run_chunk_redo(id, job->redo_chunk,
                                              ngx_http_batch_job_told, job);
         break;
 
     default: /* NGX_HTTP_BATCH_TELL_NOTHING */
-        rc = ngx_http_batch_index_renew(id, job->kind, job->epoch, 0,
+        rc = ngx_http_batch_index_run_renew(id, job->kind, job->epoch, 0,
                                         ngx_http_batch_job_told, job);
     }
 
@@ -582,7 +582,7 @@ ngx_http_batch_job_tell_planned(ngx_http_batch_job_t *job)
         return ngx_http_batch_job_damaged(job, "batch.json");
     }
 
-    rc = ngx_http_batch_index_planned(job->run->id, &meta.tenant, job->total,
+    rc = ngx_http_batch_index_run_planned(job->run->id, &meta.tenant, job->total,
                                       job->nchunks, &job->model_name,
                                       job->in_progress_at,
                                       ngx_http_batch_job_told, job);
@@ -638,7 +638,7 @@ ngx_http_batch_job_tell_final(ngx_http_batch_job_t *job)
         error = &files[1];
     }
 
-    rc = ngx_http_batch_index_final(&meta, status, &job->final, output, error,
+    rc = ngx_http_batch_index_batch_final(&meta, status, &job->final, output, error,
                                     ngx_http_batch_lookup_hook(&meta.route),
                                     ngx_http_batch_job_told, job);
 
@@ -724,7 +724,7 @@ ngx_http_batch_job_beat(void)
         if (job->epoch && !job->renewing && !job->telling
             && ngx_current_msec - job->renewed >= NGX_HTTP_BATCH_LEASE / 4)
         {
-            if (ngx_http_batch_index_renew(job->run->id, job->kind,
+            if (ngx_http_batch_index_run_renew(job->run->id, job->kind,
                                            job->epoch, NGX_HTTP_BATCH_LEASE,
                                            ngx_http_batch_job_renewed, job)
                 == NGX_OK)

@@ -198,7 +198,7 @@ ngx_http_batch_open_older(ngx_http_batch_open_t *o, ngx_log_t *log)
     uint32_t   *epochs;
     ngx_int_t   n, rc;
 
-    n = ngx_http_batch_store_epochs(o->id, o->n, 0, &epochs, log);
+    n = ngx_http_batch_segment_epochs(o->id, o->n, 0, &epochs, log);
 
     if (n == NGX_ERROR) {
         return NGX_HTTP_BATCH_OPEN_ERROR;
@@ -244,7 +244,7 @@ ngx_http_batch_open_files(ngx_http_batch_open_t *o, ngx_log_t *log)
         return NGX_HTTP_BATCH_OPEN_OK;
     }
 
-    o->segment = ngx_http_batch_store_segment_create(o->id, o->n, o->epoch,
+    o->segment = ngx_http_batch_segment_create(o->id, o->n, o->epoch,
                                                      log);
 
     if (o->segment != NGX_INVALID_FILE) {
@@ -296,7 +296,7 @@ ngx_http_batch_open_sealed(ngx_http_batch_open_t *o, ngx_log_t *log)
     ngx_int_t      i, n, rc;
     batch_seal_t   seal;
 
-    n = ngx_http_batch_store_epochs(o->id, o->n, 1, &epochs, log);
+    n = ngx_http_batch_segment_epochs(o->id, o->n, 1, &epochs, log);
 
     if (n <= 0) {
         return n == 0 ? NGX_DECLINED : NGX_ERROR;
@@ -395,7 +395,7 @@ ngx_http_batch_open_used(ngx_http_batch_chunk_t *c, uint32_t epoch)
                   "batch: %s, chunk %uD: epoch %uD was used up to %uD",
                   c->run->id, c->chunk, c->epoch, epoch);
 
-    if (ngx_http_batch_index_chunk_restore(c->run->id, c->chunk, epoch, 0, 0,
+    if (ngx_http_batch_index_run_chunk_restore(c->run->id, c->chunk, epoch, 0, 0,
                                            0, 0, ngx_http_batch_open_restored,
                                            NULL)
         != NGX_OK)

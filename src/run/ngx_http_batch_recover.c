@@ -153,7 +153,7 @@ ngx_http_batch_recover_start(ngx_log_t *log)
     /* who leaves may be of an older configuration, and moves nobody */
 
     if (!ngx_exiting) {
-        ngx_http_batch_slots_era_begin(ngx_http_batch_index_name());
+        ngx_http_batch_slots_era_begin(ngx_http_batch_index_era_name());
     }
 
     if (ngx_http_batch_rebuild == NULL) {
@@ -203,7 +203,7 @@ ngx_http_batch_recover_leave(void)
 static void
 ngx_http_batch_recover_unlock(void)
 {
-    (void) ngx_http_batch_index_rebuild_free(ngx_http_batch_worker_id,
+    (void) ngx_http_batch_index_era_unlock(ngx_http_batch_worker_id,
                                              ngx_http_batch_recover_unlocked,
                                              NULL);
 }
@@ -252,11 +252,11 @@ ngx_http_batch_recover_ask(void)
     }
 
     if (!ngx_http_batch_slots_era_is(ngx_http_batch_slots_era(),
-                                     ngx_http_batch_index_name()))
+                                     ngx_http_batch_index_era_name()))
     {
         /* where the others are is where the address leads by now */
 
-        ngx_http_batch_redis_leave("other workers are with another server");
+        ngx_http_batch_link_leave("other workers are with another server");
         ngx_http_batch_recover_wait();
         return;
     }
@@ -266,7 +266,7 @@ ngx_http_batch_recover_ask(void)
 
     /* the answer to this comes first; another server comes to start() */
 
-    ngx_http_batch_redis_look();
+    ngx_http_batch_link_look();
 
     if (ngx_http_batch_recover_check((void *) ngx_http_batch_recover_asked)
         != NGX_OK)
@@ -287,11 +287,11 @@ ngx_http_batch_recover_check(void *data)
     era = ngx_http_batch_slots_era();
     was = ngx_http_batch_index_era;
 
-    if (ngx_http_batch_slots_era_is(era, ngx_http_batch_index_name())) {
+    if (ngx_http_batch_slots_era_is(era, ngx_http_batch_index_era_name())) {
         ngx_http_batch_index_era = era;
     }
 
-    if (ngx_http_batch_index_check(ngx_http_batch_recover_since(era),
+    if (ngx_http_batch_index_era_check(ngx_http_batch_recover_since(era),
                                    ngx_http_batch_recover_checked, data)
         != NGX_OK)
     {
@@ -393,7 +393,7 @@ ngx_http_batch_recover_checked(void *data, ngx_int_t rc,
     }
 
     if (rc != NGX_BUSY
-        || ngx_http_batch_index_rebuild_lock(NGX_HTTP_BATCH_RECOVER_LEASE,
+        || ngx_http_batch_index_era_lock(NGX_HTTP_BATCH_RECOVER_LEASE,
                                              ngx_http_batch_recover_locked,
                                              data)
            != NGX_OK)
@@ -465,7 +465,7 @@ ngx_http_batch_recover_renew(ngx_event_t *ev)
         return;
     }
 
-    if (ngx_http_batch_index_rebuild_renew(NGX_HTTP_BATCH_RECOVER_LEASE,
+    if (ngx_http_batch_index_era_renew(NGX_HTTP_BATCH_RECOVER_LEASE,
                                            ngx_http_batch_recover_sent, b)
         != NGX_OK)
     {
@@ -645,7 +645,7 @@ ngx_http_batch_recover_mark(ngx_http_batch_rebuild_t *b)
     /* what was told to another server meanwhile may not have been read */
 
     if (b->era != ngx_http_batch_slots_era()
-        || ngx_http_batch_index_filled((int64_t) (ngx_current_msec - b->begun),
+        || ngx_http_batch_index_era_filled((int64_t) (ngx_current_msec - b->begun),
                                        ngx_http_batch_recover_filled, b)
            != NGX_OK)
     {

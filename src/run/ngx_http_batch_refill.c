@@ -31,14 +31,14 @@ ngx_http_batch_refill(ngx_http_batch_item_t *item, size_t *step,
     switch (item->type) {
 
     case NGX_HTTP_BATCH_ITEM_FILE:
-        return ngx_http_batch_index_restore_file(&item->file, sent, data);
+        return ngx_http_batch_index_file_restore(&item->file, sent, data);
 
     case NGX_HTTP_BATCH_ITEM_GHOST:
         return ngx_http_batch_index_file_del(&item->file, 0, item->deleted,
                                              gone, data);
 
     default: /* NGX_HTTP_BATCH_ITEM_FINAL */
-        return ngx_http_batch_index_final(&item->meta, item->status,
+        return ngx_http_batch_index_batch_final(&item->meta, item->status,
                                  &item->final,
                                  item->nfiles[0] ? &item->files[0] : NULL,
                                  item->nfiles[1] ? &item->files[1] : NULL,
@@ -58,7 +58,7 @@ ngx_http_batch_refill_batch(ngx_http_batch_item_t *item, size_t step,
     ngx_http_batch_item_chunk_t  *c;
 
     if (step == 0) {
-        return ngx_http_batch_index_restore_batch(&item->meta, sent, data);
+        return ngx_http_batch_index_batch_restore(&item->meta, sent, data);
     }
 
     step--;
@@ -66,7 +66,7 @@ ngx_http_batch_refill_batch(ngx_http_batch_item_t *item, size_t step,
     if (item->planned) {
 
         if (step == 0) {
-            return ngx_http_batch_index_planned(item->meta.id,
+            return ngx_http_batch_index_run_planned(item->meta.id,
                                                 &item->meta.tenant,
                                                 item->total, item->nplan,
                                                 &item->model,
@@ -80,7 +80,7 @@ ngx_http_batch_refill_batch(ngx_http_batch_item_t *item, size_t step,
     if (step < item->nchunks) {
         c = &item->chunks[step];
 
-        return ngx_http_batch_index_chunk_restore(item->meta.id, c->chunk,
+        return ngx_http_batch_index_run_chunk_restore(item->meta.id, c->chunk,
                                                   c->epoch, c->done, c->ok,
                                                   c->failed, c->sealed,
                                                   sent, data);
@@ -89,7 +89,7 @@ ngx_http_batch_refill_batch(ngx_http_batch_item_t *item, size_t step,
     step -= item->nchunks;
 
     if (step == 0) {
-        return ngx_http_batch_index_restore_end(item->meta.id,
+        return ngx_http_batch_index_batch_restore_end(item->meta.id,
                                                 item->cancelling_at,
                                                 sent, data);
     }

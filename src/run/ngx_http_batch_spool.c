@@ -14,7 +14,7 @@
  */
 
 #include "ngx_http_batch_line.h"
-#include "batch_crc.h"
+#include "batch_crc32c.h"
 #include "ngx_http_batch_store.h"
 #include "ngx_http_batch_task.h"
 

@@ -115,7 +115,7 @@ ngx_http_batch_variable_token(ngx_pool_t *pool, batch_str_t *token,
         return NGX_DECLINED;
     }
 
-    len = batch_json_decode(token, buf, sizeof(buf));
+    len = batch_token_decode(token, buf, sizeof(buf));
     len = ngx_min(len, sizeof(buf));
 
     p = ngx_pnalloc(pool, len * 3);

@@ -65,7 +65,7 @@ NGX_HTTP_BATCH_SCRIPT(rebuild, NGX_HTTP_BATCH_LUA_REBUILD);
 
 
 uint32_t
-ngx_http_batch_index_name(void)
+ngx_http_batch_index_era_name(void)
 {
     uint32_t      crc;
     const char   *server;
@@ -87,7 +87,7 @@ ngx_http_batch_index_name(void)
 
 
 ngx_int_t
-ngx_http_batch_index_check(int64_t since, ngx_http_batch_index_pt cb,
+ngx_http_batch_index_era_check(int64_t since, ngx_http_batch_index_pt cb,
     void *data)
 {
     ngx_http_batch_args_t  a;
@@ -105,7 +105,7 @@ ngx_http_batch_index_check(int64_t since, ngx_http_batch_index_pt cb,
 
 
 ngx_int_t
-ngx_http_batch_index_filled(int64_t begun, ngx_http_batch_index_pt cb,
+ngx_http_batch_index_era_filled(int64_t begun, ngx_http_batch_index_pt cb,
     void *data)
 {
     ngx_http_batch_args_t  a;
@@ -144,7 +144,7 @@ ngx_http_batch_index_lock(const char *what, const char *owner,
 
 
 ngx_int_t
-ngx_http_batch_index_rebuild_lock(ngx_msec_t lease,
+ngx_http_batch_index_era_lock(ngx_msec_t lease,
     ngx_http_batch_index_pt cb, void *data)
 {
     return ngx_http_batch_index_lock("take", ngx_http_batch_worker_id, lease,
@@ -153,7 +153,7 @@ ngx_http_batch_index_rebuild_lock(ngx_msec_t lease,
 
 
 ngx_int_t
-ngx_http_batch_index_rebuild_renew(ngx_msec_t lease,
+ngx_http_batch_index_era_renew(ngx_msec_t lease,
     ngx_http_batch_index_pt cb, void *data)
 {
     return ngx_http_batch_index_lock("renew", ngx_http_batch_worker_id, lease,
@@ -162,7 +162,7 @@ ngx_http_batch_index_rebuild_renew(ngx_msec_t lease,
 
 
 ngx_int_t
-ngx_http_batch_index_rebuild_free(const char *owner,
+ngx_http_batch_index_era_unlock(const char *owner,
     ngx_http_batch_index_pt cb, void *data)
 {
     return ngx_http_batch_index_lock("free", owner, 0, cb, data);
@@ -242,7 +242,7 @@ ngx_http_batch_index_wait(ngx_http_batch_index_op_t *op,
     ngx_http_batch_args_t  *args;
 
     if (ngx_http_batch_index_nwaiting == NGX_HTTP_BATCH_INDEX_WAITING
-        || ngx_http_batch_redis_wait(ngx_http_batch_index_waited) != NGX_OK)
+        || ngx_http_batch_link_wait(ngx_http_batch_index_waited) != NGX_OK)
     {
         return NGX_DECLINED;
     }

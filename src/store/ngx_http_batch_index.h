@@ -135,10 +135,10 @@ typedef void (*ngx_http_batch_index_pt)(void *data, ngx_int_t rc,
  * it, otherwise it is free again after hold ms.  DECLINED: the tenant would be
  * over a limit; see res->over and used.
  */
-ngx_int_t ngx_http_batch_index_hold(const ngx_http_batch_hold_t *h,
+ngx_int_t ngx_http_batch_index_use_hold(const ngx_http_batch_hold_t *h,
     ngx_http_batch_index_pt cb, void *data);
 /* gives a place back that was not filled; otherwise nothing happens (DECLINED) */
-ngx_int_t ngx_http_batch_index_drop(ngx_http_batch_use_e use,
+ngx_int_t ngx_http_batch_index_use_drop(ngx_http_batch_use_e use,
     const ngx_str_t *tenant, const char *id, ngx_http_batch_index_pt cb,
     void *data);
 
@@ -178,7 +178,7 @@ ngx_int_t ngx_http_batch_index_batch_cancel(const char *id, int64_t at,
 /* batches, for the run */
 /* items = ids of up to limit active batches, oldest first; if there are more,
  * half of them are others, which ones depends on turn (0, 1, 2, ...) */
-ngx_int_t ngx_http_batch_index_active(ngx_uint_t limit, ngx_uint_t turn,
+ngx_int_t ngx_http_batch_index_run_active(ngx_uint_t limit, ngx_uint_t turn,
     ngx_http_batch_index_pt cb, void *data);
 
 /*
@@ -191,13 +191,13 @@ ngx_int_t ngx_http_batch_index_active(ngx_uint_t limit, ngx_uint_t turn,
  * finalizing or cancelling, a chunk that was claimed so is given back instead.
  * lease in ms; without jobs only a chunk is claimed.
  */
-ngx_int_t ngx_http_batch_index_claim(const char *id, const ngx_str_t *nonce,
+ngx_int_t ngx_http_batch_index_run_claim(const char *id, const ngx_str_t *nonce,
     ngx_msec_t lease, ngx_uint_t jobs, ngx_http_batch_index_pt cb,
     void *data);
 
 /* validation ended well: in_progress (unless cancelling or expired meanwhile),
  * and its lease is given back; DECLINED: no such batch */
-ngx_int_t ngx_http_batch_index_planned(const char *id,
+ngx_int_t ngx_http_batch_index_run_planned(const char *id,
     const ngx_str_t *tenant, uint64_t total, uint32_t chunks,
     const ngx_str_t *model, int64_t in_progress_at,
     ngx_http_batch_index_pt cb, void *data);
@@ -206,7 +206,7 @@ ngx_int_t ngx_http_batch_index_planned(const char *id,
  * are set per chunk, never added, and never fall; so repeating is harmless.
  * The last DONE moves the batch to finalizing, since the newest seal (sealed:
  * seconds; 0 unless DONE), so that a filled index says the same. */
-ngx_int_t ngx_http_batch_index_chunk(const char *id, uint32_t chunk,
+ngx_int_t ngx_http_batch_index_run_chunk(const char *id, uint32_t chunk,
     uint32_t epoch, ngx_http_batch_chunk_state_e state, uint64_t ok,
     uint64_t failed, int64_t sealed, ngx_msec_t lease,
     ngx_http_batch_index_pt cb, void *data);
@@ -214,17 +214,17 @@ ngx_int_t ngx_http_batch_index_chunk(const char *id, uint32_t chunk,
 /* The seal of a chunk is void: back to released, and the batch to in_progress
  * (internally; the counts stay).  The finalizer's lease is given back.  Nothing
  * happens if the batch is cancelling, expired or terminal: see res->status. */
-ngx_int_t ngx_http_batch_index_chunk_redo(const char *id, uint32_t chunk,
+ngx_int_t ngx_http_batch_index_run_chunk_redo(const char *id, uint32_t chunk,
     ngx_http_batch_index_pt cb, void *data);
 
 /* The worker of that id (ngx_http_batch_worker_id) is dead: its leases of the
  * batch end now. */
-ngx_int_t ngx_http_batch_index_evict(const char *id, const char *owner,
+ngx_int_t ngx_http_batch_index_run_evict(const char *id, const char *owner,
     ngx_http_batch_index_pt cb, void *data);
 
 /* extends the lease of VALIDATE or FINALIZE; lease 0 gives it back.  DECLINED:
  * lost */
-ngx_int_t ngx_http_batch_index_renew(const char *id,
+ngx_int_t ngx_http_batch_index_run_renew(const char *id,
     ngx_http_batch_claim_e claim, uint32_t epoch, ngx_msec_t lease,
     ngx_http_batch_index_pt cb, void *data);
 
@@ -233,7 +233,7 @@ ngx_int_t ngx_http_batch_index_renew(const char *id,
  * the text.  A batch that is terminal already stays as it is, its files too;
  * an unknown one (recovery) is made from the meta.  hook: its webhook is due.
  * Asks for no p:gen. */
-ngx_int_t ngx_http_batch_index_final(const ngx_http_batch_meta_t *m,
+ngx_int_t ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
     batch_status_e status, const ngx_str_t *final,
     const ngx_http_batch_file_t *output, const ngx_http_batch_file_t *error,
     ngx_uint_t hook, ngx_http_batch_index_pt cb, void *data);
@@ -253,46 +253,46 @@ ngx_int_t ngx_http_batch_index_hook_set(const char *id, int64_t pause,
  * is, or has been, with another Redis, and this one has not noticed yet. */
 extern ngx_atomic_uint_t  ngx_http_batch_index_era;
 /* the name of an era: which server the link leads to, and where in it */
-uint32_t ngx_http_batch_index_name(void);
+uint32_t ngx_http_batch_index_era_name(void);
 
 /* recovery: is the index filled?  OK or BUSY.  since: when it was begun to be
  * filled longer ago (ms), it is closed, and is BUSY; -1: whenever that was */
-ngx_int_t ngx_http_batch_index_check(int64_t since,
+ngx_int_t ngx_http_batch_index_era_check(int64_t since,
     ngx_http_batch_index_pt cb, void *data);
 /* Marks it filled, from a store that was begun to be read that long ago (ms),
  * and gives the lock back.  DECLINED: the lock was lost, so Redis may have been
  * emptied again meanwhile: begin again. */
-ngx_int_t ngx_http_batch_index_filled(int64_t begun,
+ngx_int_t ngx_http_batch_index_era_filled(int64_t begun,
     ngx_http_batch_index_pt cb, void *data);
 /* Some of the manifests that the index has; cursor 0 to begin with, then that
  * of the last answer, until it is 0.  A manifest may come twice. */
 ngx_int_t ngx_http_batch_index_file_scan(int64_t cursor,
     ngx_http_batch_index_pt cb, void *data);
 /* a lock for whoever rebuilds: OK (got it, for lease ms) or DECLINED */
-ngx_int_t ngx_http_batch_index_rebuild_lock(ngx_msec_t lease,
+ngx_int_t ngx_http_batch_index_era_lock(ngx_msec_t lease,
     ngx_http_batch_index_pt cb, void *data);
 /* keeps it for lease ms more; DECLINED: it was lost, begin again */
-ngx_int_t ngx_http_batch_index_rebuild_renew(ngx_msec_t lease,
+ngx_int_t ngx_http_batch_index_era_renew(ngx_msec_t lease,
     ngx_http_batch_index_pt cb, void *data);
 /* takes it from a worker that is dead; DECLINED: it did not have it */
-ngx_int_t ngx_http_batch_index_rebuild_free(const char *owner,
+ngx_int_t ngx_http_batch_index_era_unlock(const char *owner,
     ngx_http_batch_index_pt cb, void *data);
 /* The same as file_put, batch_put, batch_cancel, but while p:gen is missing,
  * and ngx_http_batch_index_on_change() is not called.  A file: DECLINED if the
  * lock of the rebuild is not ours any more.  Order: batch,
  * planned, chunk_restore for each chunk with a seal or a segment, end (at: of its
  * cancel, in seconds, 0 = it was not cancelled); or final alone. */
-ngx_int_t ngx_http_batch_index_restore_file(const ngx_http_batch_file_t *f,
+ngx_int_t ngx_http_batch_index_file_restore(const ngx_http_batch_file_t *f,
     ngx_http_batch_index_pt cb, void *data);
-ngx_int_t ngx_http_batch_index_restore_batch(const ngx_http_batch_meta_t *m,
+ngx_int_t ngx_http_batch_index_batch_restore(const ngx_http_batch_meta_t *m,
     ngx_http_batch_index_pt cb, void *data);
-ngx_int_t ngx_http_batch_index_restore_end(const char *id, int64_t at,
+ngx_int_t ngx_http_batch_index_batch_restore_end(const char *id, int64_t at,
     ngx_http_batch_index_pt cb, void *data);
 /* Puts a planned chunk's state back: never lowers an epoch or a count.  A lease
  * of the same epoch goes on, one of a lower epoch is taken away.  Also the
  * answer to an epoch that was used (segment_create: NGX_EEXIST): restore with
  * the highest epoch on disk, then RELEASE one's own, then claim again. */
-ngx_int_t ngx_http_batch_index_chunk_restore(const char *id, uint32_t chunk,
+ngx_int_t ngx_http_batch_index_run_chunk_restore(const char *id, uint32_t chunk,
     uint32_t epoch, ngx_uint_t done, uint64_t ok, uint64_t failed,
     int64_t sealed, ngx_http_batch_index_pt cb, void *data);
 

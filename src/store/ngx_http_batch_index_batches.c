@@ -37,7 +37,7 @@ ngx_http_batch_index_batch_put(const ngx_http_batch_meta_t *m,
 
 
 ngx_int_t
-ngx_http_batch_index_restore_batch(const ngx_http_batch_meta_t *m,
+ngx_http_batch_index_batch_restore(const ngx_http_batch_meta_t *m,
     ngx_http_batch_index_pt cb, void *data)
 {
     return ngx_http_batch_index_batch_store(m, "0", NULL, cb, data);
@@ -59,7 +59,7 @@ ngx_http_batch_index_batch_store(const ngx_http_batch_meta_t *m,
         return NGX_ERROR;
     }
 
-    ngx_http_batch_tenant_key(&m->tenant, tenant);
+    ngx_http_batch_object_tenant_key(&m->tenant, tenant);
 
     ngx_http_batch_args_init(&a);
     ngx_http_batch_args_gen(&a);
@@ -107,7 +107,7 @@ ngx_http_batch_index_batch_list(const ngx_str_t *tenant,
     char                   key[41];
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_tenant_key(tenant, key);
+    ngx_http_batch_object_tenant_key(tenant, key);
 
     ngx_http_batch_args_init(&a);
     ngx_http_batch_args_gen(&a);
@@ -131,7 +131,7 @@ ngx_http_batch_index_batch_cancel(const char *id, int64_t at,
 
 
 ngx_int_t
-ngx_http_batch_index_restore_end(const char *id, int64_t at,
+ngx_http_batch_index_batch_restore_end(const char *id, int64_t at,
     ngx_http_batch_index_pt cb, void *data)
 {
     return ngx_http_batch_index_cancel(id, at, "0", NULL, cb, data);
@@ -157,7 +157,7 @@ ngx_http_batch_index_cancel(const char *id, int64_t at, const char *check,
 
 
 ngx_int_t
-ngx_http_batch_index_final(const ngx_http_batch_meta_t *m,
+ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
     batch_status_e status, const ngx_str_t *final,
     const ngx_http_batch_file_t *output, const ngx_http_batch_file_t *error,
     ngx_uint_t hook, ngx_http_batch_index_pt cb, void *data)
@@ -235,7 +235,7 @@ ngx_http_batch_index_final_keys(ngx_http_batch_args_t *a,
     char        tenant[41];
     ngx_uint_t  i;
 
-    ngx_http_batch_tenant_key(&m->tenant, tenant);
+    ngx_http_batch_object_tenant_key(&m->tenant, tenant);
 
     ngx_http_batch_args_key(a, "b", m->id, NULL);
     ngx_http_batch_args_key(a, "bl", tenant, NULL);
@@ -250,7 +250,7 @@ ngx_http_batch_index_final_keys(ngx_http_batch_args_t *a,
 
     for (i = 0; i < 2; i++) {
         if (file[i]) {
-            ngx_http_batch_tenant_key(&file[i]->tenant, tenant);
+            ngx_http_batch_object_tenant_key(&file[i]->tenant, tenant);
             ngx_http_batch_args_key(a, "f", file[i]->id, NULL);
             ngx_http_batch_args_key(a, "fl", tenant, NULL);
             ngx_http_batch_args_key(a, "fl", tenant, &file[i]->purpose);

@@ -35,7 +35,7 @@ NGX_HTTP_BATCH_SCRIPT(evict, NGX_HTTP_BATCH_LUA_EVICT);
 
 
 ngx_int_t
-ngx_http_batch_index_active(ngx_uint_t limit, ngx_uint_t turn,
+ngx_http_batch_index_run_active(ngx_uint_t limit, ngx_uint_t turn,
     ngx_http_batch_index_pt cb, void *data)
 {
     ngx_http_batch_args_t  a;
@@ -57,7 +57,7 @@ ngx_http_batch_index_active(ngx_uint_t limit, ngx_uint_t turn,
 
 
 ngx_int_t
-ngx_http_batch_index_claim(const char *id, const ngx_str_t *nonce,
+ngx_http_batch_index_run_claim(const char *id, const ngx_str_t *nonce,
     ngx_msec_t lease, ngx_uint_t jobs, ngx_http_batch_index_pt cb, void *data)
 {
     ngx_http_batch_args_t  a;
@@ -168,14 +168,14 @@ ngx_http_batch_index_clock_seen(int64_t ms)
 
 
 ngx_int_t
-ngx_http_batch_index_planned(const char *id, const ngx_str_t *tenant,
+ngx_http_batch_index_run_planned(const char *id, const ngx_str_t *tenant,
     uint64_t total, uint32_t chunks, const ngx_str_t *model,
     int64_t in_progress_at, ngx_http_batch_index_pt cb, void *data)
 {
     char                   key[41];
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_tenant_key(tenant, key);
+    ngx_http_batch_object_tenant_key(tenant, key);
 
     ngx_http_batch_args_init(&a);
     ngx_http_batch_args_key(&a, "b", id, NULL);
@@ -193,7 +193,7 @@ ngx_http_batch_index_planned(const char *id, const ngx_str_t *tenant,
 
 
 ngx_int_t
-ngx_http_batch_index_chunk(const char *id, uint32_t chunk, uint32_t epoch,
+ngx_http_batch_index_run_chunk(const char *id, uint32_t chunk, uint32_t epoch,
     ngx_http_batch_chunk_state_e state, uint64_t ok, uint64_t failed,
     int64_t sealed, ngx_msec_t lease, ngx_http_batch_index_pt cb, void *data)
 {
@@ -219,7 +219,7 @@ ngx_http_batch_index_chunk(const char *id, uint32_t chunk, uint32_t epoch,
 
 
 ngx_int_t
-ngx_http_batch_index_chunk_redo(const char *id, uint32_t chunk,
+ngx_http_batch_index_run_chunk_redo(const char *id, uint32_t chunk,
     ngx_http_batch_index_pt cb, void *data)
 {
     ngx_http_batch_args_t  a;
@@ -235,7 +235,7 @@ ngx_http_batch_index_chunk_redo(const char *id, uint32_t chunk,
 
 
 ngx_int_t
-ngx_http_batch_index_chunk_restore(const char *id, uint32_t chunk,
+ngx_http_batch_index_run_chunk_restore(const char *id, uint32_t chunk,
     uint32_t epoch, ngx_uint_t done, uint64_t ok, uint64_t failed,
     int64_t sealed, ngx_http_batch_index_pt cb, void *data)
 {
@@ -257,7 +257,7 @@ ngx_http_batch_index_chunk_restore(const char *id, uint32_t chunk,
 
 
 ngx_int_t
-ngx_http_batch_index_evict(const char *id, const char *owner,
+ngx_http_batch_index_run_evict(const char *id, const char *owner,
     ngx_http_batch_index_pt cb, void *data)
 {
     ngx_http_batch_args_t  a;
@@ -273,7 +273,7 @@ ngx_http_batch_index_evict(const char *id, const char *owner,
 
 
 ngx_int_t
-ngx_http_batch_index_renew(const char *id, ngx_http_batch_claim_e claim,
+ngx_http_batch_index_run_renew(const char *id, ngx_http_batch_claim_e claim,
     uint32_t epoch, ngx_msec_t lease, ngx_http_batch_index_pt cb, void *data)
 {
     ngx_http_batch_args_t  a;

@@ -19,7 +19,7 @@ NGX_HTTP_BATCH_SCRIPT(drop, NGX_HTTP_BATCH_LUA_DROP);
 
 
 ngx_int_t
-ngx_http_batch_index_hold(const ngx_http_batch_hold_t *h,
+ngx_http_batch_index_use_hold(const ngx_http_batch_hold_t *h,
     ngx_http_batch_index_pt cb, void *data)
 {
     ngx_http_batch_args_t  a;
@@ -39,7 +39,7 @@ ngx_http_batch_index_hold(const ngx_http_batch_hold_t *h,
 
 
 ngx_int_t
-ngx_http_batch_index_drop(ngx_http_batch_use_e use, const ngx_str_t *tenant,
+ngx_http_batch_index_use_drop(ngx_http_batch_use_e use, const ngx_str_t *tenant,
     const char *id, ngx_http_batch_index_pt cb, void *data)
 {
     ngx_http_batch_args_t  a;
@@ -63,7 +63,7 @@ ngx_http_batch_index_use_keys(ngx_http_batch_args_t *a,
 
     files = (use == NGX_HTTP_BATCH_USE_FILES);
 
-    ngx_http_batch_tenant_key(tenant, key);
+    ngx_http_batch_object_tenant_key(tenant, key);
 
     ngx_http_batch_args_key(a, files ? "uf" : "ub", key, NULL);
     ngx_http_batch_args_key(a, files ? "ufh" : "ubh", key, NULL);

@@ -53,8 +53,8 @@ static ngx_connection_t  ngx_http_batch_link_dumb = { .fd = (ngx_socket_t) -1 };
 
 
 ngx_int_t
-ngx_http_batch_redis_init(ngx_http_batch_redis_conf_t *conf,
-    ngx_http_batch_redis_state_pt on_state, ngx_log_t *log)
+ngx_http_batch_link_init(ngx_http_batch_redis_conf_t *conf,
+    ngx_http_batch_link_state_pt on_state, ngx_log_t *log)
 {
     ngx_http_batch_link_t  *link = &ngx_http_batch_link;
 
@@ -84,7 +84,7 @@ ngx_http_batch_redis_init(ngx_http_batch_redis_conf_t *conf,
 
 
 void
-ngx_http_batch_redis_exit(void)
+ngx_http_batch_link_exit(void)
 {
     ngx_http_batch_link_t  *link = &ngx_http_batch_link;
 
@@ -174,7 +174,7 @@ ngx_http_batch_link_attach(redisAsyncContext *ac, ngx_connection_t *c)
      * c->idle stays 0.  A worker that is asked to quit closes idle connections
      * at once, but lines under way still have counts to report and chunks to
      * give back.  An open link does not keep a worker from exiting: only its
-     * pending commands do, and ngx_http_batch_redis_exit() closes it.
+     * pending commands do, and ngx_http_batch_link_exit() closes it.
      */
 
     ac->ev.data = c;
@@ -305,7 +305,7 @@ ngx_http_batch_link_setup_reply(void *data, struct redisReply *reply)
 
 
 void
-ngx_http_batch_redis_look(void)
+ngx_http_batch_link_look(void)
 {
     ngx_str_t                   argv[2];
     ngx_http_batch_redis_op_t  *op;

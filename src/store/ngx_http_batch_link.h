@@ -24,7 +24,7 @@ typedef enum {
 
 typedef struct {
     ngx_http_batch_redis_conf_t    *conf;
-    ngx_http_batch_redis_state_pt   on_state;
+    ngx_http_batch_link_state_pt   on_state;
     ngx_log_t                      *log;
 
     redisAsyncContext              *ac;
@@ -32,7 +32,7 @@ typedef struct {
     ngx_http_batch_link_state_e     state;
     ngx_uint_t                      exiting;   /* never connect again */
     ngx_uint_t                      first;     /* never READY, never DOWN yet */
-    ngx_http_batch_redis_state_pt   waiting;   /* for its end */
+    ngx_http_batch_link_state_pt   waiting;   /* for its end */
 
     ngx_event_t                     timer;     /* connect time-out, or time to
                                                   connect again */

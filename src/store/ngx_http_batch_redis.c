@@ -20,7 +20,7 @@ static void ngx_http_batch_redis_reply(redisAsyncContext *ac, void *r,
 
 
 void
-ngx_http_batch_redis_leave(const char *why)
+ngx_http_batch_link_leave(const char *why)
 {
     if (ngx_http_batch_link.state == NGX_HTTP_BATCH_LINK_READY) {
         ngx_http_batch_link_free(why);
@@ -88,7 +88,7 @@ ngx_http_batch_redis_server(void)
 
 
 ngx_int_t
-ngx_http_batch_redis_wait(ngx_http_batch_redis_state_pt handler)
+ngx_http_batch_link_wait(ngx_http_batch_link_state_pt handler)
 {
     ngx_http_batch_link_t  *link = &ngx_http_batch_link;
 
@@ -111,7 +111,7 @@ void
 ngx_http_batch_link_first(ngx_uint_t ready)
 {
     ngx_http_batch_link_t          *link = &ngx_http_batch_link;
-    ngx_http_batch_redis_state_pt   waiting;
+    ngx_http_batch_link_state_pt   waiting;
 
     waiting = link->waiting;
 

@@ -27,11 +27,11 @@ typedef void (*ngx_http_batch_redis_pt)(void *data, struct redisReply *reply);
 
 /* called when the link gets READY (ready = 1), again when the server turns out
  * to be another one, and when the link goes down (0) */
-typedef void (*ngx_http_batch_redis_state_pt)(ngx_uint_t ready);
+typedef void (*ngx_http_batch_link_state_pt)(ngx_uint_t ready);
 
-ngx_int_t ngx_http_batch_redis_init(ngx_http_batch_redis_conf_t *conf,
-    ngx_http_batch_redis_state_pt on_state, ngx_log_t *log);
-void ngx_http_batch_redis_exit(void);
+ngx_int_t ngx_http_batch_link_init(ngx_http_batch_redis_conf_t *conf,
+    ngx_http_batch_link_state_pt on_state, ngx_log_t *log);
+void ngx_http_batch_link_exit(void);
 
 /*
  * Which server, and which life of its data: the replication id, which is new
@@ -43,10 +43,10 @@ const char *ngx_http_batch_redis_server(void);
 
 /* closes the link, if it is READY, and connects anew to where the address leads
  * by now; not from inside a callback */
-void ngx_http_batch_redis_leave(const char *why);
+void ngx_http_batch_link_leave(const char *why);
 
 /* asks again: a server can be demoted and promoted while the link stays up */
-void ngx_http_batch_redis_look(void);
+void ngx_http_batch_link_look(void);
 
 /*
  * NGX_OK: the worker is connecting for the first time in its life; handler will
@@ -54,7 +54,7 @@ void ngx_http_batch_redis_look(void);
  * READY, commands are taken; 0: it has failed.  There is one handler: it may be
  * named again meanwhile.  NGX_DECLINED: there is nothing to wait for.
  */
-ngx_int_t ngx_http_batch_redis_wait(ngx_http_batch_redis_state_pt handler);
+ngx_int_t ngx_http_batch_link_wait(ngx_http_batch_link_state_pt handler);
 
 /*
  * Sends a command (arguments are copied).  NGX_OK: cb will be called exactly
