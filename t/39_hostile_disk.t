@@ -1,7 +1,7 @@
 # Rows 68 to 70 of the list of hostile inputs: a store that somebody has
 # edited by hand, that is full, or of which a tenant has had its share.  What
 # is damaged is refused and told of, and nothing else stops.  Seals, and whose
-# a segment is: 47_hostile_seals.t.
+# a segment is: 48_hostile_seals.t.
 
 use strict;
 use warnings;
