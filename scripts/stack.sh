@@ -8,7 +8,7 @@
 #
 # Also read: MOCK_ARGS (for the mock), STACK_WORKERS, STACK_API (lines for the
 # API's location), STACK_SERVER (for its server), STACK_NGINX (the binary),
-# STACK_SO (the module).
+# STACK_SO (the module), STACK_LOG (level of the error log).
 
 stack_pids=()
 
@@ -67,7 +67,7 @@ stack_conf() {
 
     sed -e "s|^load_module .*|load_module ${STACK_SO:-$BUILD/ngx_http_batch_module.so};|" \
         -e "s|^user .*|$user|" \
-        -e "s|^worker_processes .*|worker_processes  ${STACK_WORKERS:-auto};\ndaemon  off;\nerror_log  $dir/logs/error.log  info;|" \
+        -e "s|^worker_processes .*|worker_processes  ${STACK_WORKERS:-auto};\ndaemon  off;\nerror_log  $dir/logs/error.log  ${STACK_LOG:-info};|" \
         -e "s|^pid .*|pid  $dir/nginx.pid;|" \
         -e "s|^worker_rlimit_nofile .*|worker_rlimit_nofile  $(ulimit -Hn | sed 's/unlimited/65536/');|" \
         -e "s|^worker_shutdown_timeout .*|worker_shutdown_timeout  5s;|" \
