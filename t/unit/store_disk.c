@@ -23,7 +23,7 @@ refused(const char *path, const char *say)
 
     shim_log_reset();
 
-    rc = ngx_http_batch_prepare_store(NULL, &s, geteuid());
+    rc = help_prepare(&s, geteuid());
 
     return rc == NGX_ERROR && shim_logged(NGX_LOG_EMERG) == 1
            && strstr(shim_log_text(), "\"batch_store\"") != NULL
@@ -45,9 +45,9 @@ test_prepare(const char *top)
     s.data = (u_char *) a;
     s.len = strlen(a);
 
-    ok(ngx_http_batch_prepare_store(NULL, &s, geteuid()) == NGX_OK, "new: %s",
+    ok(help_prepare(&s, geteuid()) == NGX_OK, "new: %s",
        shim_log_text());
-    ok(ngx_http_batch_prepare_store(NULL, &s, geteuid()) == NGX_OK, "again");
+    ok(help_prepare(&s, geteuid()) == NGX_OK, "again");
     ok(stat(a, &st) == 0 && (st.st_mode & 0777) == 0700, "mode");
 
     snprintf(b, sizeof(b), "%s/link", top);
@@ -72,7 +72,7 @@ test_prepare(const char *top)
     if (geteuid() == 0) {
 
         /* ours but full: not handed to another user */
-        ok(ngx_http_batch_prepare_store(NULL, &s, 65534) == NGX_ERROR,
+        ok(help_prepare(&s, 65534) == NGX_ERROR,
            "full directory given away");
 
         ok(chown(a, 65534, -1) == 0, "chown");
@@ -82,12 +82,12 @@ test_prepare(const char *top)
         s.data = (u_char *) b;
         s.len = strlen(b);
 
-        ok(ngx_http_batch_prepare_store(NULL, &s, 65534) == NGX_OK, "other");
+        ok(help_prepare(&s, 65534) == NGX_OK, "other");
         ok(stat(b, &st) == 0 && st.st_uid == 65534, "owner");
         strcat(b, "/tmp");
         ok(stat(b, &st) == 0 && st.st_uid == 65534, "owner of tmp");
         b[strlen(b) - 4] = '\0';
-        ok(ngx_http_batch_prepare_store(NULL, &s, 65534) == NGX_OK, "again");
+        ok(help_prepare(&s, 65534) == NGX_OK, "again");
         ok(ngx_http_batch_layout_open(&s, log_) == NGX_ERROR, "not ours");
     }
 }
