@@ -8,112 +8,16 @@
 #include "ngx_http_batch_store.h"
 
 
-static void ngx_http_batch_text_stamp(ngx_http_batch_text_t *t,
+static void ngx_http_batch_text_stamp(batch_text_t *t,
     const char *name, int64_t at);
-static void ngx_http_batch_text_file(ngx_http_batch_text_t *t,
+static void ngx_http_batch_text_file(batch_text_t *t,
     const char *name, const ngx_http_batch_file_t *f);
 static ngx_int_t ngx_http_batch_final_file(const char *batch_id,
     ngx_http_batch_file_t *f, ngx_log_t *log);
 
 
-static u_char *
-ngx_http_batch_text_room(ngx_http_batch_text_t *t, size_t len)
-{
-    size_t   size;
-    u_char  *p;
-
-    if (t->failed) {
-        return NULL;
-    }
-
-    if (t->size - t->len < len) {
-
-        size = t->size ? t->size : 4096;
-
-        while (size - t->len < len) {
-            size *= 2;
-        }
-
-        p = realloc(t->data, size);
-        if (p == NULL) {
-            t->failed = 1;
-            return NULL;
-        }
-
-        t->data = p;
-        t->size = size;
-    }
-
-    return t->data + t->len;
-}
-
-
 void
-ngx_http_batch_text_printf(ngx_http_batch_text_t *t, const char *fmt, ...)
-{
-    u_char   *p;
-    va_list   args;
-
-    p = ngx_http_batch_text_room(t, 1024);
-    if (p == NULL) {
-        return;
-    }
-
-    va_start(args, fmt);
-    p = ngx_vslprintf(p, p + 1024, fmt, args);
-    va_end(args);
-
-    t->len = p - t->data;
-}
-
-
-void
-ngx_http_batch_text_append(ngx_http_batch_text_t *t, const void *src,
-    size_t len)
-{
-    u_char  *p;
-
-    p = ngx_http_batch_text_room(t, len);
-
-    if (p && len) {
-        ngx_memcpy(p, src, len);
-        t->len += len;
-    }
-}
-
-
-void
-ngx_http_batch_text_string(ngx_http_batch_text_t *t, const void *src,
-    size_t len)
-{
-    u_char  *p;
-
-    p = ngx_http_batch_text_room(t, 6 * len + 2);
-    if (p == NULL) {
-        return;
-    }
-
-    *p++ = '"';
-    p = batch_escape_string(p, src, len);
-    *p++ = '"';
-
-    t->len = p - t->data;
-}
-
-
-void
-ngx_http_batch_text_free(ngx_http_batch_text_t *t)
-{
-    if (t->data) {
-        ngx_free(t->data);
-    }
-
-    ngx_memzero(t, sizeof(ngx_http_batch_text_t));
-}
-
-
-void
-ngx_http_batch_final_encode(ngx_http_batch_text_t *t,
+ngx_http_batch_final_encode(batch_text_t *t,
     const ngx_http_batch_final_t *final)
 {
     ngx_uint_t                   i;
@@ -121,9 +25,9 @@ ngx_http_batch_final_encode(ngx_http_batch_text_t *t,
         BATCH_COMPLETED, BATCH_FAILED, BATCH_EXPIRED, BATCH_CANCELLED
     };
 
-    ngx_http_batch_text_printf(t, "{\"v\":%d,\"id\":\"%s\",\"status\":\"%s\"",
-                               NGX_HTTP_BATCH_FORMAT, final->id,
-                               batch_status_name(final->status));
+    batch_text_printf(t, "{\"v\":%d,\"id\":\"%s\",\"status\":\"%s\"",
+                      NGX_HTTP_BATCH_FORMAT, final->id,
+                      batch_status_name(final->status));
 
     ngx_http_batch_text_stamp(t, "in_progress_at", final->in_progress_at);
     ngx_http_batch_text_stamp(t, "finalizing_at", final->finalizing_at);
@@ -135,64 +39,63 @@ ngx_http_batch_final_encode(ngx_http_batch_text_t *t,
                                                            : 0);
     }
 
-    ngx_http_batch_text_printf(t, ",\"total\":%uL,\"completed\":%uL,"
-                               "\"failed\":%uL,\"model\":",
-                               final->total, final->completed, final->failed);
+    batch_text_printf(t, ",\"total\":%" PRIu64 ",\"completed\":%" PRIu64
+                      ",\"failed\":%" PRIu64 ",\"model\":",
+                      final->total, final->completed, final->failed);
 
     if (final->model.len) {
-        ngx_http_batch_text_string(t, final->model.data, final->model.len);
+        batch_text_string(t, final->model.data, final->model.len);
 
     } else {
-        ngx_http_batch_text_append(t, "null", 4);
+        batch_text_literal(t, "null");
     }
 
-    ngx_http_batch_text_printf(t, ",\"usage\":{\"input\":%uL,\"output\":%uL,"
-                               "\"cached\":%uL,\"reasoning\":%uL,"
-                               "\"total\":%uL}",
-                               final->usage.input, final->usage.output,
-                               final->usage.cached, final->usage.reasoning,
-                               final->usage.total);
+    batch_text_printf(t, ",\"usage\":{\"input\":%" PRIu64
+                      ",\"output\":%" PRIu64 ",\"cached\":%" PRIu64
+                      ",\"reasoning\":%" PRIu64 ",\"total\":%" PRIu64 "}",
+                      final->usage.input, final->usage.output,
+                      final->usage.cached, final->usage.reasoning,
+                      final->usage.total);
 
     ngx_http_batch_text_file(t, "output", final->output);
     ngx_http_batch_text_file(t, "error", final->error);
 
     if (final->errors) {
-        ngx_http_batch_text_printf(t, ",\"errors\":[");
-        ngx_http_batch_text_append(t, final->errors->data,
-                                   final->errors->len);
-        ngx_http_batch_text_printf(t, "]}");
+        batch_text_literal(t, ",\"errors\":[");
+        batch_text_append(t, final->errors->data, final->errors->len);
+        batch_text_literal(t, "]}");
 
         if (final->errors->failed) {
             t->failed = 1;
         }
 
     } else {
-        ngx_http_batch_text_printf(t, ",\"errors\":null}");
+        batch_text_literal(t, ",\"errors\":null}");
     }
 }
 
 
 static void
-ngx_http_batch_text_stamp(ngx_http_batch_text_t *t, const char *name,
+ngx_http_batch_text_stamp(batch_text_t *t, const char *name,
     int64_t at)
 {
     if (at) {
-        ngx_http_batch_text_printf(t, ",\"%s\":%L", name, at);
+        batch_text_printf(t, ",\"%s\":%" PRId64, name, at);
 
     } else {
-        ngx_http_batch_text_printf(t, ",\"%s\":null", name);
+        batch_text_printf(t, ",\"%s\":null", name);
     }
 }
 
 
 static void
-ngx_http_batch_text_file(ngx_http_batch_text_t *t, const char *name,
+ngx_http_batch_text_file(batch_text_t *t, const char *name,
     const ngx_http_batch_file_t *f)
 {
     ngx_str_t  s;
 
     if (f == NULL) {
-        ngx_http_batch_text_printf(t, ",\"%s\":null", name);
+        batch_text_printf(t, ",\"%s\":null", name);
         return;
     }
 
@@ -203,8 +106,8 @@ ngx_http_batch_text_file(ngx_http_batch_text_t *t, const char *name,
         return;
     }
 
-    ngx_http_batch_text_printf(t, ",\"%s\":", name);
-    ngx_http_batch_text_append(t, s.data, s.len);
+    batch_text_printf(t, ",\"%s\":", name);
+    batch_text_append(t, s.data, s.len);
 
     free(s.data);
 }

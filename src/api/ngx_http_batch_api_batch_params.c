@@ -1,0 +1,378 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * POST /batches: what a client asks for, checked.  Whether the input file
+ * exists is found out by validation, as with OpenAI's service; only in dialect
+ * impala, here.
+ */
+
+#include "ngx_http_batch_api.h"
+#include "ngx_http_batch_lookup.h"
+
+
+#define NGX_HTTP_BATCH_METADATA_PAIRS  16
+#define NGX_HTTP_BATCH_METADATA_KEY    64       /* characters */
+#define NGX_HTTP_BATCH_METADATA_VALUE  512
+
+
+static ngx_int_t ngx_http_batch_api_batch_params_endpoint(
+    ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_batch_params_window(
+    ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_batch_params_metadata(
+    ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_batch_params_pair(ngx_http_batch_op_t *op,
+    const char *key, json_t *value);
+static ngx_int_t ngx_http_batch_api_batch_params_ttl(ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_batch_params_job(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_batch_params_input_found(
+    ngx_http_batch_op_t *op, ngx_int_t rc, ngx_http_batch_index_res_t *res);
+static ngx_int_t ngx_http_batch_api_batch_params_input_good(
+    ngx_http_batch_op_t *op, const ngx_str_t *manifest);
+static void ngx_http_batch_api_batch_params_no_input(ngx_http_batch_op_t *op);
+
+
+ngx_int_t
+ngx_http_batch_api_batch_params(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_meta_t *m = &op->meta;
+
+    if (ngx_http_batch_param_string(op, "input_file_id", 1,
+                                     &m->input_file_id)
+        != NGX_OK
+        || ngx_http_batch_api_batch_params_endpoint(op) != NGX_OK
+        || ngx_http_batch_api_batch_params_window(op) != NGX_OK
+        || ngx_http_batch_api_batch_params_metadata(op) != NGX_OK
+        || ngx_http_batch_api_batch_params_ttl(op) != NGX_OK
+        || ngx_http_batch_api_batch_params_job(op) != NGX_OK)
+    {
+        return NGX_DONE;
+    }
+
+    m->tenant = op->tenant;
+    m->route = op->conf->api->route;
+
+    return NGX_OK;
+}
+
+
+/* the leading slash may be missing, as in Impala's documentation */
+
+static ngx_int_t
+ngx_http_batch_api_batch_params_endpoint(ngx_http_batch_op_t *op)
+{
+    size_t       skip;
+    ngx_str_t   *list, value;
+    ngx_uint_t   i, n;
+
+    if (ngx_http_batch_param_string(op, "endpoint", 1, &value) != NGX_OK) {
+        return NGX_DONE;
+    }
+
+    list = NULL;
+    n = 0;
+
+    if (op->conf->endpoints) {
+        list = op->conf->endpoints->elts;
+        n = op->conf->endpoints->nelts;
+    }
+
+    skip = (value.len && value.data[0] != '/') ? 1 : 0;
+
+    for (i = 0; i < n; i++) {
+        if (list[i].len == value.len + skip
+            && ngx_memcmp(list[i].data + skip, value.data, value.len) == 0)
+        {
+            op->meta.endpoint = list[i];
+            return NGX_OK;
+        }
+    }
+
+    ngx_http_batch_param_supported(op, "endpoint", value.data, value.len,
+                                   list, n);
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+ngx_http_batch_api_batch_params_window(ngx_http_batch_op_t *op)
+{
+    ngx_str_t                 value, *names;
+    ngx_uint_t                i, n;
+    ngx_http_batch_window_t  *list;
+
+    if (ngx_http_batch_param_string(op, "completion_window", 1, &value)
+        != NGX_OK)
+    {
+        return NGX_DONE;
+    }
+
+    list = NULL;
+    n = 0;
+
+    if (op->conf->windows) {
+        list = op->conf->windows->elts;
+        n = op->conf->windows->nelts;
+    }
+
+    for (i = 0; i < n; i++) {
+        if (list[i].name.len == value.len
+            && ngx_memcmp(list[i].name.data, value.data, value.len) == 0)
+        {
+            op->meta.window = list[i].name;
+            op->meta.expires_at = list[i].seconds;
+            return NGX_OK;
+        }
+    }
+
+    names = ngx_palloc(op->pool, (n + 1) * sizeof(ngx_str_t));
+    if (names == NULL) {
+        ngx_http_batch_op_unavailable(op, NGX_ERROR);
+        return NGX_DONE;
+    }
+
+    for (i = 0; i < n; i++) {
+        names[i] = list[i].name;
+    }
+
+    ngx_http_batch_param_supported(op, "completion_window", value.data,
+                                   value.len, names, n);
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+ngx_http_batch_api_batch_params_metadata(ngx_http_batch_op_t *op)
+{
+    json_t      *metadata, *value;
+    const char  *key;
+
+    metadata = json_object_get(op->root, "metadata");
+
+    if (metadata == NULL || json_is_null(metadata)) {
+        return NGX_OK;
+    }
+
+    if (!json_is_object(metadata)) {
+        ngx_http_batch_param_type(op, "metadata", "an object", metadata);
+        return NGX_DONE;
+    }
+
+    if (json_object_size(metadata) > NGX_HTTP_BATCH_METADATA_PAIRS) {
+        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "metadata",
+                                 "object_above_max_properties",
+                                 "Invalid 'metadata': too many properties. "
+                                 "Expected an object with at most %d "
+                                 "properties, but got an object with %uz "
+                                 "properties instead.",
+                                 NGX_HTTP_BATCH_METADATA_PAIRS,
+                                 json_object_size(metadata));
+        return NGX_DONE;
+    }
+
+    json_object_foreach(metadata, key, value) {
+        if (ngx_http_batch_api_batch_params_pair(op, key, value) != NGX_OK) {
+            return NGX_DONE;
+        }
+    }
+
+    op->meta.metadata = metadata;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_api_batch_params_pair(ngx_http_batch_op_t *op, const char *key,
+    json_t *value)
+{
+    size_t      n;
+    u_char     *p;
+    ngx_str_t   shown;
+    char        param[sizeof("metadata.") + NGX_HTTP_BATCH_API_SHOWN];
+
+    n = ngx_strlen(key);
+    shown = ngx_http_batch_send_shown((u_char *) key, n);
+
+    p = ngx_sprintf((u_char *) param, "metadata.%V", &shown);
+    *p = '\0';
+
+    n = ngx_http_batch_send_chars(key, n);
+
+    if (n > NGX_HTTP_BATCH_METADATA_KEY) {
+        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "metadata",
+                                 "string_above_max_length",
+                                 "Invalid '%s': key too long. Expected a key "
+                                 "with maximum length %d, but got a key with "
+                                 "length %uz instead.", param,
+                                 NGX_HTTP_BATCH_METADATA_KEY, n);
+        return NGX_DONE;
+    }
+
+    if (!json_is_string(value)) {
+        ngx_http_batch_param_type(op, param, "a string", value);
+        return NGX_DONE;
+    }
+
+    n = ngx_http_batch_send_chars(json_string_value(value),
+                                  json_string_length(value));
+
+    if (n > NGX_HTTP_BATCH_METADATA_VALUE) {
+        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, param,
+                                 "string_above_max_length",
+                                 "Invalid '%s': string too long. Expected a "
+                                 "string with maximum length %d, but got a "
+                                 "string with length %uz instead.", param,
+                                 NGX_HTTP_BATCH_METADATA_VALUE, n);
+        return NGX_DONE;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_api_batch_params_ttl(ngx_http_batch_op_t *op)
+{
+    json_t  *value;
+
+    value = json_object_get(op->root, "output_expires_after");
+
+    if (value == NULL || json_is_null(value)) {
+        return NGX_OK;
+    }
+
+    return ngx_http_batch_param_expires(op, "output_expires_after", value,
+                                        &op->meta.output_ttl);
+}
+
+
+/*
+ * A job that is configured says what the batch costs, whose model it is and how
+ * long it may take.  In dialect impala there is no batch without one.
+ */
+
+static ngx_int_t
+ngx_http_batch_api_batch_params_job(ngx_http_batch_op_t *op)
+{
+    ngx_str_t                   shown;
+    ngx_uint_t                  n, required;
+    ngx_http_batch_meta_t      *m;
+    ngx_http_batch_job_conf_t  *job;
+
+    m = &op->meta;
+    required = (op->conf->dialect == NGX_HTTP_BATCH_IMPALA);
+
+    if (ngx_http_batch_param_string(op, "job_id", required, &m->job_id)
+        != NGX_OK)
+    {
+        return NGX_DONE;
+    }
+
+    job = ngx_http_batch_lookup_job(&ngx_http_batch_conf->jobs,
+                                    &m->job_id, &n);
+
+    if (job) {
+        m->price = job->price;
+        m->model = job->model;
+
+        if (job->window.name.len) {
+            m->window = job->window.name;
+            m->expires_at = job->window.seconds;
+        }
+
+    } else if (required) {
+        shown = ngx_http_batch_send_shown(m->job_id.data, m->job_id.len);
+
+        ngx_http_batch_op_reject(op, NGX_HTTP_NOT_FOUND, "job_id", NULL,
+                                 "No such Job: %V", &shown);
+        return NGX_DONE;
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_batch_api_batch_params_input(ngx_http_batch_op_t *op,
+    ngx_http_batch_op_pt next)
+{
+    ngx_str_t *id = &op->meta.input_file_id;
+
+    if (!batch_id_check(BATCH_ID_FILE, id->data, id->len)) {
+        ngx_http_batch_api_batch_params_no_input(op);
+        return;
+    }
+
+    ngx_memcpy(op->id, id->data, id->len);
+    op->id[id->len] = '\0';
+    op->done = next;
+
+    ngx_http_batch_op_wait(op, ngx_http_batch_api_batch_params_input_found);
+    ngx_http_batch_op_sent(op, ngx_http_batch_index_file_get(op->id,
+                                                 ngx_http_batch_op_index, op));
+}
+
+
+static void
+ngx_http_batch_api_batch_params_input_found(ngx_http_batch_op_t *op,
+    ngx_int_t rc, ngx_http_batch_index_res_t *res)
+{
+    if (rc == NGX_OK) {
+        rc = ngx_http_batch_api_batch_params_input_good(op, &res->items[0]);
+    }
+
+    if (rc == NGX_ERROR) {
+        ngx_http_batch_op_unavailable(op, NGX_ERROR);
+        return;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_http_batch_api_batch_params_no_input(op);
+        return;
+    }
+
+    op->done(op);
+}
+
+
+/* NGX_OK: the tenant's own, of purpose batch, not expired: as validation will
+ * ask; NGX_DECLINED, NGX_ERROR (no memory) */
+
+static ngx_int_t
+ngx_http_batch_api_batch_params_input_good(ngx_http_batch_op_t *op,
+    const ngx_str_t *manifest)
+{
+    json_t                 *root;
+    ngx_uint_t              good;
+    ngx_http_batch_file_t   f;
+
+    if (ngx_http_batch_file_decode(&f, manifest->data, manifest->len, &root)
+        != NGX_OK)
+    {
+        return ngx_http_batch_store_damaged() ? NGX_DECLINED : NGX_ERROR;
+    }
+
+    good = f.tenant.len == op->tenant.len
+           && ngx_memcmp(f.tenant.data, op->tenant.data, f.tenant.len) == 0
+           && f.purpose.len == 5
+           && ngx_strncmp(f.purpose.data, "batch", 5) == 0
+           && (f.expires_at == 0 || f.expires_at > batch_clock_sec());
+
+    json_decref(root);
+
+    return good ? NGX_OK : NGX_DECLINED;
+}
+
+
+static void
+ngx_http_batch_api_batch_params_no_input(ngx_http_batch_op_t *op)
+{
+    ngx_str_t  shown;
+
+    shown = ngx_http_batch_send_shown(op->meta.input_file_id.data,
+                                      op->meta.input_file_id.len);
+
+    ngx_http_batch_op_reject(op, NGX_HTTP_NOT_FOUND, "input_file_id", NULL,
+                             "No such File object: %V", &shown);
+}

@@ -1,0 +1,490 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Request bodies, as they arrive: never a temporary file of ours, never more
+ * in memory than the connection's buffer.  What take() does not take stays in
+ * that buffer, so the client is slowed down to the speed of the disk.
+ *
+ * A body that somebody else has read already (mirror, another module) may lie
+ * in a file: it is read back piece by piece in the thread pool.
+ */
+
+#include "ngx_http_batch_api.h"
+
+
+#define NGX_HTTP_BATCH_BODY_PIECE  65536
+
+
+static void ngx_http_batch_body_ready(ngx_http_request_t *r);
+static void ngx_http_batch_body_process(ngx_http_request_t *r);
+static ngx_int_t ngx_http_batch_body_bufs(ngx_http_batch_op_t *op,
+    ngx_http_request_body_t *rb);
+static ngx_int_t ngx_http_batch_body_take(ngx_http_batch_op_t *op,
+    u_char **pos, u_char *last);
+static ngx_int_t ngx_http_batch_body_file(ngx_http_batch_op_t *op,
+    ngx_buf_t *b);
+static void ngx_http_batch_body_load(ngx_http_batch_op_t *op, ngx_log_t *log);
+static void ngx_http_batch_body_loaded(ngx_http_batch_op_t *op);
+static void ngx_http_batch_body_failed(ngx_http_batch_op_t *op, ngx_int_t rc);
+
+static ngx_int_t ngx_http_batch_body_json_take(ngx_http_batch_op_t *op,
+    u_char **pos, u_char *last);
+static void ngx_http_batch_body_json_large(ngx_http_batch_op_t *op);
+static void ngx_http_batch_body_json_end(ngx_http_batch_op_t *op);
+
+
+void
+ngx_http_batch_body_start(ngx_http_batch_op_t *op)
+{
+    ngx_int_t                  rc;
+    ngx_http_request_t        *r;
+    ngx_http_batch_api_ctx_t  *ctx;
+
+    r = op->r;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
+    ctx->op = op;
+
+    r->request_body_no_buffering = 1;
+
+    ngx_http_batch_pace_start(op);
+
+    /* takes a reference of its own, and may read, and answer, all at once */
+
+    rc = ngx_http_read_client_request_body(r, ngx_http_batch_body_ready);
+
+    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+        ngx_http_batch_body_failed(op, rc);
+        return;
+    }
+
+    ngx_http_finalize_request(r, NGX_DONE);
+}
+
+
+static void
+ngx_http_batch_body_ready(ngx_http_request_t *r)
+{
+    r->read_event_handler = ngx_http_batch_body_process;
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    ngx_http_batch_body_process(r);
+}
+
+
+void
+ngx_http_batch_body_resume(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_body_process(op->r);
+}
+
+
+static void
+ngx_http_batch_body_process(ngx_http_request_t *r)
+{
+    ngx_int_t                  rc;
+    ngx_http_batch_op_t       *op;
+    ngx_http_request_body_t   *rb;
+    ngx_http_batch_api_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
+    op = ctx->op;
+    rb = r->request_body;
+
+    if (op == NULL) {
+        return;
+    }
+
+    if (rb == NULL) {
+        ngx_http_batch_body_failed(op, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    ngx_http_batch_pace_resume(op);
+
+    for ( ;; ) {
+
+        rc = ngx_http_batch_body_bufs(op, rb);
+
+        if (rc == NGX_AGAIN) {
+
+            /* the wait is for the disk now, not for the client */
+
+            ngx_http_batch_pace_pause(op);
+
+            if (r->connection->read->timer_set) {
+                ngx_del_timer(r->connection->read);
+            }
+
+            return;
+        }
+
+        if (rc != NGX_OK) {
+            return;
+        }
+
+        if (!r->reading_body) {
+            r->read_event_handler = ngx_http_block_reading;
+            ctx->op = NULL;
+            ngx_http_batch_pace_stop(op);
+            op->end(op);
+            return;
+        }
+
+        rc = ngx_http_read_unbuffered_request_body(r);
+
+        if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+            ngx_http_batch_body_failed(op, rc);
+            return;
+        }
+
+        if (rb->bufs == NULL && r->reading_body) {
+            return;
+        }
+    }
+}
+
+
+static ngx_int_t
+ngx_http_batch_body_bufs(ngx_http_batch_op_t *op, ngx_http_request_body_t *rb)
+{
+    u_char       *pos;
+    ngx_int_t     rc;
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    while (rb->bufs) {
+        cl = rb->bufs;
+        b = cl->buf;
+
+        if (ngx_buf_in_memory(b)) {
+            pos = b->pos;
+            rc = ngx_http_batch_body_take(op, &b->pos, b->last);
+
+            if (rc != NGX_DONE) {
+                op->pace_bytes += b->pos - pos;
+            }
+
+        } else if (b->in_file) {
+            rc = ngx_http_batch_body_file(op, b);
+
+        } else {
+            rc = NGX_OK;
+        }
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        rb->bufs = cl->next;
+        ngx_free_chain(op->r->pool, cl);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_body_take(ngx_http_batch_op_t *op, u_char **pos, u_char *last)
+{
+    ngx_int_t  rc;
+
+    if (*pos == last && !op->again) {
+        return NGX_OK;
+    }
+
+    rc = op->take(op, pos, last);
+
+    if (rc != NGX_DONE) {
+        op->again = (rc == NGX_AGAIN);
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_batch_body_file(ngx_http_batch_op_t *op, ngx_buf_t *b)
+{
+    off_t      rest;
+    ngx_int_t  rc;
+
+    for ( ;; ) {
+        rc = ngx_http_batch_body_take(op, &op->piece_pos, op->piece_last);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        if (op->pending) {
+            return NGX_AGAIN;
+        }
+
+        b->file_pos += op->piece_size;
+        op->piece_size = 0;
+
+        rest = b->file_last - b->file_pos;
+
+        if (rest <= 0) {
+            return NGX_OK;
+        }
+
+        if (op->piece == NULL) {
+            op->piece = ngx_palloc(op->pool, NGX_HTTP_BATCH_BODY_PIECE);
+            if (op->piece == NULL) {
+                ngx_http_batch_body_failed(op, NGX_HTTP_INTERNAL_SERVER_ERROR);
+                return NGX_DONE;
+            }
+        }
+
+        if (op->body_fd == NGX_INVALID_FILE) {
+
+            /* the request may die, and close its file, while a task reads */
+
+            op->body_fd = dup(b->file->fd);
+
+            if (op->body_fd == NGX_INVALID_FILE) {
+                ngx_http_batch_body_failed(op, NGX_HTTP_INTERNAL_SERVER_ERROR);
+                return NGX_DONE;
+            }
+        }
+
+        op->piece_off = b->file_pos;
+        op->piece_size = (size_t) ngx_min(rest, NGX_HTTP_BATCH_BODY_PIECE);
+
+        if (ngx_http_batch_op_task(op, ngx_http_batch_body_load,
+                                   ngx_http_batch_body_loaded)
+            != NGX_OK)
+        {
+            return NGX_DONE;
+        }
+
+        op->piece_pos = op->piece;
+        op->piece_last = op->piece;
+
+        return NGX_AGAIN;
+    }
+}
+
+
+static void
+ngx_http_batch_body_load(ngx_http_batch_op_t *op, ngx_log_t *log)
+{
+    size_t   done;
+    ssize_t  n;
+
+    op->rc = NGX_OK;
+
+    for (done = 0; done < op->piece_size; done += n) {
+
+        n = pread(op->body_fd, op->piece + done, op->piece_size - done,
+                  op->piece_off + done);
+
+        if (n == -1 && ngx_errno == NGX_EINTR) {
+            n = 0;
+            continue;
+        }
+
+        if (n <= 0) {
+            ngx_log_error(NGX_LOG_CRIT, log, n ? ngx_errno : 0,
+                          "pread() of a request body failed");
+            op->rc = NGX_ERROR;
+            return;
+        }
+    }
+}
+
+
+static void
+ngx_http_batch_body_loaded(ngx_http_batch_op_t *op)
+{
+    if (op->rc != NGX_OK) {
+        ngx_http_batch_body_failed(op, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    op->piece_pos = op->piece;
+    op->piece_last = op->piece + op->piece_size;
+
+    ngx_http_batch_body_resume(op);
+}
+
+
+/* an rc that nginx would have made a page of */
+
+static void
+ngx_http_batch_body_failed(ngx_http_batch_op_t *op, ngx_int_t rc)
+{
+    if (op->r->connection->error) {
+        ngx_http_batch_op_finish(op, NGX_ERROR);
+        return;
+    }
+
+    /* nobody knows where the body ends: what follows is no request */
+
+    op->r->keepalive = 0;
+
+    switch (rc) {
+
+    case NGX_HTTP_BAD_REQUEST:
+        ngx_http_batch_op_reject(op, rc, NULL, NULL,
+                                 "The request body is malformed.");
+        return;
+
+    case NGX_HTTP_REQUEST_TIME_OUT:
+        ngx_http_batch_op_reject(op, rc, NULL, NULL,
+                                 "The request body did not arrive in time.");
+        return;
+
+    case NGX_HTTP_REQUEST_ENTITY_TOO_LARGE:
+        ngx_http_batch_op_reject(op, rc, NULL, NULL,
+                                 "The request body is too large.");
+        return;
+
+    default:
+        ngx_http_batch_op_reject(op, NGX_HTTP_INTERNAL_SERVER_ERROR, NULL,
+                                 NULL,
+                                 "The request body could not be read.");
+    }
+}
+
+
+ngx_int_t
+ngx_http_batch_body_encoded(ngx_http_request_t *r, ngx_int_t *answer)
+{
+    ngx_str_t         shown;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    part = &r->headers_in.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                return NGX_OK;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].key.len != sizeof("Content-Encoding") - 1
+            || ngx_strcasecmp(h[i].key.data, (u_char *) "Content-Encoding")
+               != 0
+            || (h[i].value.len == 8
+                && ngx_strncasecmp(h[i].value.data, (u_char *) "identity", 8)
+                   == 0))
+        {
+            continue;
+        }
+
+        shown = ngx_http_batch_send_shown(h[i].value.data, h[i].value.len);
+
+        *answer = ngx_http_batch_send_error(r,
+                                            NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
+                                            NULL, "unsupported_encoding",
+                                            "The content encoding '%V' is not "
+                                            "supported.", &shown);
+        return NGX_DECLINED;
+    }
+}
+
+
+ngx_int_t
+ngx_http_batch_body_json(ngx_http_request_t *r, size_t max,
+    ngx_http_batch_op_pt parsed)
+{
+    ngx_int_t             rc;
+    ngx_http_batch_op_t  *op;
+
+    if (ngx_http_batch_body_encoded(r, &rc) != NGX_OK) {
+        return rc;
+    }
+
+    op = ngx_http_batch_op_create(r);
+    if (op == NULL) {
+        return NGX_ERROR;
+    }
+
+    op->body_max = max;
+
+    if (r->headers_in.content_length_n > (off_t) max) {
+        ngx_http_batch_body_json_large(op);
+        return NGX_DONE;
+    }
+
+    op->body = ngx_create_temp_buf(op->pool,
+                                   r->headers_in.content_length_n >= 0
+                                   ? (size_t) r->headers_in.content_length_n
+                                     + 1
+                                   : max);
+    if (op->body == NULL) {
+        ngx_http_batch_op_unavailable(op, NGX_ERROR);
+        return NGX_DONE;
+    }
+
+    op->parsed = parsed;
+    op->take = ngx_http_batch_body_json_take;
+    op->end = ngx_http_batch_body_json_end;
+    op->abandon = ngx_http_batch_op_destroy;
+
+    ngx_http_batch_body_start(op);
+
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+ngx_http_batch_body_json_take(ngx_http_batch_op_t *op, u_char **pos,
+    u_char *last)
+{
+    ngx_buf_t *b = op->body;
+
+    if (last - *pos > b->end - b->last) {
+        ngx_http_batch_body_json_large(op);
+        return NGX_DONE;
+    }
+
+    b->last = ngx_cpymem(b->last, *pos, last - *pos);
+    *pos = last;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_body_json_large(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_op_reject(op, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, NULL,
+                             NULL, "The request body is too large. Expected "
+                             "at most %uz bytes.", op->body_max);
+}
+
+
+static void
+ngx_http_batch_body_json_end(ngx_http_batch_op_t *op)
+{
+    ngx_buf_t *b = op->body;
+
+    op->root = ngx_http_batch_object_json(b->pos, b->last - b->pos,
+                                          JSON_REJECT_DUPLICATES);
+
+    if (op->root == NULL && ngx_errno == NGX_ENOMEM) {
+        ngx_http_batch_op_unavailable(op, NGX_ERROR);
+        return;
+    }
+
+    if (!json_is_object(op->root)) {
+        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
+                                 "We could not parse the JSON body of your "
+                                 "request: a JSON object without duplicate "
+                                 "keys is expected.");
+        return;
+    }
+
+    op->parsed(op);
+}

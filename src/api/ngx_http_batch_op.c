@@ -1,0 +1,486 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Ops: see the header for their life.  Requests are finalized from anywhere,
+ * but posted requests run only here, at the end of an event: a handler that is
+ * still on the stack must find its request alive.
+ */
+
+#include "ngx_http_batch_api.h"
+#include "ngx_http_batch_task.h"
+
+
+typedef struct {
+    ngx_http_batch_op_t  *op;
+} ngx_http_batch_op_task_t;
+
+
+static void ngx_http_batch_op_gone(void *data);
+static ngx_connection_t *ngx_http_batch_op_enter(ngx_http_batch_op_t *op);
+static void ngx_http_batch_op_task_run(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_op_task_done(void *ctx, ngx_log_t *log);
+
+
+ngx_http_batch_op_t *
+ngx_http_batch_op_create(ngx_http_request_t *r)
+{
+    ngx_pool_t                *pool;
+    ngx_http_batch_op_t       *op;
+    ngx_http_batch_api_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
+
+    pool = ngx_create_pool(2048, ngx_cycle->log);
+    if (pool == NULL) {
+        return NULL;
+    }
+
+    op = ngx_pcalloc(pool, sizeof(ngx_http_batch_op_t));
+    if (op == NULL) {
+        goto failed;
+    }
+
+    op->pool = pool;
+    op->conf = ctx->conf;
+    op->fd = NGX_INVALID_FILE;
+    op->body_fd = NGX_INVALID_FILE;
+
+    if (ctx->id.len && ctx->id.len < BATCH_ID_LEN) {
+        ngx_memcpy(op->id, ctx->id.data, ctx->id.len);
+    }
+
+    op->tenant.len = ctx->tenant.len;
+    op->tenant.data = ngx_pnalloc(pool, ctx->tenant.len + 1);
+    if (op->tenant.data == NULL) {
+        goto failed;
+    }
+
+    ngx_memcpy(op->tenant.data, ctx->tenant.data, ctx->tenant.len);
+
+    op->cln = ngx_http_cleanup_add(r, 0);
+    if (op->cln == NULL) {
+        goto failed;
+    }
+
+    op->cln->handler = ngx_http_batch_op_gone;
+    op->cln->data = op;
+
+    op->r = r;
+    r->main->count++;
+
+    return op;
+
+failed:
+
+    ngx_destroy_pool(pool);
+
+    return NULL;
+}
+
+
+void
+ngx_http_batch_op_destroy(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_quota_release(op);
+
+    json_decref(op->root);
+    free(op->text);
+
+    if (op->fd != NGX_INVALID_FILE) {
+        (void) ngx_close_file(op->fd);
+    }
+
+    if (op->body_fd != NGX_INVALID_FILE) {
+        (void) ngx_close_file(op->body_fd);
+    }
+
+    ngx_destroy_pool(op->pool);
+}
+
+
+/* the request dies under the op */
+
+static void
+ngx_http_batch_op_gone(void *data)
+{
+    ngx_http_batch_op_t *op = data;
+
+    op->r = NULL;
+    ngx_http_batch_pace_stop(op);
+
+    if (!op->pending && op->abandon) {
+        op->abandon(op);
+    }
+}
+
+
+void
+ngx_http_batch_op_finish(ngx_http_batch_op_t *op, ngx_int_t rc)
+{
+    ngx_http_request_t        *r;
+    ngx_http_batch_api_ctx_t  *ctx;
+
+    r = op->r;
+
+    ngx_http_batch_pace_stop(op);
+
+    if (r) {
+        op->r = NULL;
+        op->cln->handler = NULL;
+
+        ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
+
+        if (ctx) {
+            /* there is none any more if a filter has made a page (412) */
+            ctx->op = NULL;
+        }
+
+        if (!r->discard_body) {
+            r->read_event_handler = ngx_http_block_reading;
+        }
+
+        r->write_event_handler = ngx_http_request_empty_handler;
+    }
+
+    if (!op->pending) {
+
+        if (op->abandon) {
+            op->abandon(op);
+
+        } else {
+            ngx_http_batch_op_destroy(op);
+        }
+    }
+
+    if (r) {
+
+        if (rc == NGX_ERROR && !r->header_sent) {
+            rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        ngx_http_finalize_request(r, rc);
+    }
+}
+
+
+void
+ngx_http_batch_op_answer(ngx_http_batch_op_t *op)
+{
+    char       *text;
+    ngx_int_t   rc;
+
+    text = op->text;
+    op->text = NULL;
+    rc = NGX_ERROR;
+
+    if (op->r == NULL) {
+        free(text);
+
+    } else if (text) {
+        rc = ngx_http_batch_send_text(op->r, NGX_HTTP_OK, text);
+    }
+
+    ngx_http_batch_op_finish(op, rc);
+}
+
+
+void
+ngx_http_batch_op_json(ngx_http_batch_op_t *op, json_t *root)
+{
+    ngx_int_t  rc;
+
+    if (root == NULL) {
+        ngx_http_batch_op_reject(op, NGX_HTTP_INTERNAL_SERVER_ERROR, NULL,
+                                 NULL, "The object could not be read.");
+        return;
+    }
+
+    rc = NGX_OK;
+
+    if (op->r == NULL) {
+        json_decref(root);
+
+    } else {
+        rc = ngx_http_batch_send_json(op->r, NGX_HTTP_OK, root);
+    }
+
+    ngx_http_batch_op_finish(op, rc);
+}
+
+
+void
+ngx_http_batch_op_batch(ngx_http_batch_op_t *op,
+    const ngx_http_batch_view_t *v)
+{
+    char                    id[BATCH_ID_LEN];
+    batch_text_t            w;
+
+    ngx_memzero(&w, sizeof(batch_text_t));
+
+    if (ngx_http_batch_render_batch(&w, v, op->conf->dialect, id) == NGX_OK) {
+        op->text = batch_text_end(&w);
+    }
+
+    if (op->text == NULL) {
+        ngx_http_batch_op_json(op, NULL);
+        return;
+    }
+
+    ngx_http_batch_op_answer(op);
+}
+
+
+void
+ngx_http_batch_op_reject(ngx_http_batch_op_t *op, ngx_uint_t status,
+    const char *param, const char *code, const char *fmt, ...)
+{
+    va_list    args;
+    ngx_int_t  rc;
+
+    rc = NGX_OK;
+
+    if (op->r) {
+        va_start(args, fmt);
+        rc = ngx_http_batch_send_verror(op->r, status, NULL, param, code, fmt,
+                                        args);
+        va_end(args);
+    }
+
+    ngx_http_batch_op_finish(op, rc);
+}
+
+
+void
+ngx_http_batch_op_reject_type(ngx_http_batch_op_t *op, ngx_uint_t status,
+    const char *type, const char *fmt, ...)
+{
+    va_list    args;
+    ngx_int_t  rc;
+
+    rc = NGX_OK;
+
+    if (op->r) {
+        va_start(args, fmt);
+        rc = ngx_http_batch_send_verror(op->r, status, type, NULL, NULL, fmt,
+                                        args);
+        va_end(args);
+    }
+
+    ngx_http_batch_op_finish(op, rc);
+}
+
+
+void
+ngx_http_batch_op_unavailable(ngx_http_batch_op_t *op, ngx_int_t rc)
+{
+    const char  *what;
+
+    switch (rc) {
+
+    case NGX_BUSY:
+        what = "The index is being rebuilt. Please retry.";
+        break;
+
+    case NGX_AGAIN:
+        what = "The server is overloaded. Please retry.";
+        break;
+
+    default:
+        what = "The server is temporarily unable to handle the request. "
+               "Please retry.";
+    }
+
+    ngx_http_batch_op_reject(op, NGX_HTTP_SERVICE_UNAVAILABLE, NULL, NULL,
+                             what);
+}
+
+
+void
+ngx_http_batch_op_malformed(ngx_http_batch_op_t *op, const char *what)
+{
+    if (!ngx_http_batch_store_damaged()) {
+        ngx_http_batch_op_unavailable(op, NGX_ERROR);
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                  "batch: malformed %s of \"%s\" in the index", what, op->id);
+
+    ngx_http_batch_op_json(op, NULL);
+}
+
+
+void
+ngx_http_batch_op_disk_error(ngx_http_batch_op_t *op)
+{
+    if (op->err == NGX_ENOSPC || op->err == EDQUOT) {
+        ngx_http_batch_op_full(op);
+        return;
+    }
+
+    ngx_http_batch_op_reject(op, NGX_HTTP_INTERNAL_SERVER_ERROR, NULL, NULL,
+                             "The server had an error while accessing its "
+                             "storage.");
+}
+
+
+void
+ngx_http_batch_op_full(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_op_finish(op, op->r ? ngx_http_batch_send_full(op->r)
+                                       : NGX_OK);
+}
+
+
+void
+ngx_http_batch_op_no_file(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_op_finish(op, op->r ? ngx_http_batch_send_no_file(op->r)
+                                       : NGX_OK);
+}
+
+
+void
+ngx_http_batch_op_no_batch(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_op_finish(op, op->r ? ngx_http_batch_send_no_batch(op->r)
+                                       : NGX_OK);
+}
+
+
+void
+ngx_http_batch_op_wait(ngx_http_batch_op_t *op, ngx_http_batch_op_step_pt step)
+{
+    op->step = step;
+    op->pending = 1;
+}
+
+
+void
+ngx_http_batch_op_sent(ngx_http_batch_op_t *op, ngx_int_t rc)
+{
+    if (rc == NGX_OK) {
+        return;
+    }
+
+    op->pending = 0;
+    ngx_http_batch_op_unavailable(op, rc);
+}
+
+
+/* what was pending has ended; the connection whose posted requests are to run
+ * in the end, NULL if there is no client */
+
+static ngx_connection_t *
+ngx_http_batch_op_enter(ngx_http_batch_op_t *op)
+{
+    ngx_connection_t  *c;
+
+    op->pending = 0;
+
+    if (op->r == NULL) {
+        return NULL;
+    }
+
+    c = op->r->connection;
+    ngx_http_set_log_request(c->log, op->r);
+
+    return c;
+}
+
+
+void
+ngx_http_batch_op_index(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    ngx_http_batch_op_t *op = data;
+
+    ngx_connection_t  *c;
+
+    c = ngx_http_batch_op_enter(op);
+
+    if (c == NULL && op->abandon) {
+        op->abandon(op);
+        return;
+    }
+
+    if (rc == NGX_OK || rc == NGX_DECLINED) {
+        op->step(op, rc, res);
+
+    } else {
+        ngx_http_batch_op_unavailable(op, rc);
+    }
+
+    if (c) {
+        ngx_http_run_posted_requests(c);
+    }
+}
+
+
+ngx_int_t
+ngx_http_batch_op_task(ngx_http_batch_op_t *op, ngx_http_batch_op_run_pt run,
+    ngx_http_batch_op_pt done)
+{
+    ngx_http_batch_task_t     *task;
+    ngx_http_batch_op_task_t  *ctx;
+
+    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_op_task_t),
+                                      ngx_http_batch_op_task_run,
+                                      ngx_http_batch_op_task_done);
+
+    if (task == NULL) {
+        ngx_http_batch_op_unavailable(op, NGX_AGAIN);
+        return NGX_ERROR;
+    }
+
+    ctx = task->ctx;
+    ctx->op = op;
+
+    op->run = run;
+    op->done = done;
+    op->pending = 1;
+
+    if (ngx_http_batch_task_post(task) != NGX_OK) {
+        op->pending = 0;
+        ngx_http_batch_task_free(task);
+        ngx_http_batch_op_unavailable(op, NGX_AGAIN);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_op_task_run(void *ctx, ngx_log_t *log)
+{
+    ngx_http_batch_op_task_t *t = ctx;
+
+    t->op->run(t->op, log);
+}
+
+
+static void
+ngx_http_batch_op_task_done(void *ctx, ngx_log_t *log)
+{
+    ngx_http_batch_op_task_t *t = ctx;
+
+    ngx_connection_t     *c;
+    ngx_http_batch_op_t  *op;
+
+    op = t->op;
+    ngx_http_batch_task_free(ngx_http_batch_task_of(t));
+
+    c = ngx_http_batch_op_enter(op);
+
+    if (c == NULL && op->abandon) {
+        op->abandon(op);
+        return;
+    }
+
+    op->done(op);
+
+    if (c) {
+        ngx_http_run_posted_requests(c);
+    }
+}

@@ -1,0 +1,272 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Pages that nginx makes itself below a location with batch_api (the body is
+ * larger than client_max_body_size, access is denied, a limit is reached, an
+ * auth_request fails ...): clients of the API get the error in the shape of
+ * all others.  What error_page or return with a text say is left alone.  So do
+ * those whose request is too broken to find its location, if the server has
+ * such a location.
+ */
+
+#include "ngx_http_batch_api.h"
+
+
+typedef struct {
+    ngx_uint_t   status;
+    const char  *message;
+} ngx_http_batch_page_t;
+
+
+static ngx_int_t ngx_http_batch_page_header(ngx_http_request_t *r);
+static ngx_int_t ngx_http_batch_page_make(ngx_http_request_t *r,
+    ngx_http_batch_api_ctx_t *ctx);
+static ngx_uint_t ngx_http_batch_page_early(ngx_http_request_t *r,
+    ngx_http_batch_loc_conf_t *blcf);
+static const char *ngx_http_batch_page_message(ngx_uint_t status);
+static ngx_int_t ngx_http_batch_page_body(ngx_http_request_t *r,
+    ngx_chain_t *in);
+
+
+static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
+static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
+
+
+static const ngx_http_batch_page_t  ngx_http_batch_page_messages[] = {
+    { NGX_HTTP_BAD_REQUEST, "The request is malformed." },
+    { NGX_HTTP_UNAUTHORIZED, "Authorization is required." },
+    { NGX_HTTP_FORBIDDEN, "Access is not allowed." },
+    { NGX_HTTP_NOT_FOUND, "There is nothing at this URL." },
+    { NGX_HTTP_NOT_ALLOWED, "The method is not allowed here." },
+    { NGX_HTTP_REQUEST_TIME_OUT, "The request did not arrive in time." },
+    { NGX_HTTP_LENGTH_REQUIRED, "The request must have a Content-Length." },
+    { NGX_HTTP_PRECONDITION_FAILED,
+      "A precondition of the request does not hold." },
+    { NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, "The request body is too large." },
+    { NGX_HTTP_REQUEST_URI_TOO_LARGE, "The URL is too long." },
+    { NGX_HTTP_RANGE_NOT_SATISFIABLE,
+      "The requested range is not satisfiable." },
+    { NGX_HTTP_TOO_MANY_REQUESTS, "Too many requests. Please retry." },
+    { NGX_HTTP_BAD_GATEWAY,
+      "A server that is needed for the answer is away. Please retry." },
+    { NGX_HTTP_SERVICE_UNAVAILABLE,
+      "The server is temporarily unable to handle the request. "
+      "Please retry." },
+    { NGX_HTTP_GATEWAY_TIME_OUT,
+      "A server that is needed for the answer is too slow. Please retry." },
+    { 0, NULL }
+};
+
+
+ngx_int_t
+ngx_http_batch_page_filter_init(ngx_conf_t *cf)
+{
+    ngx_http_next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = ngx_http_batch_page_header;
+
+    ngx_http_next_body_filter = ngx_http_top_body_filter;
+    ngx_http_top_body_filter = ngx_http_batch_page_body;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_page_header(ngx_http_request_t *r)
+{
+    ngx_http_batch_api_ctx_t   *ctx;
+    ngx_http_batch_loc_conf_t  *blcf;
+
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_batch_module);
+
+    if (r != r->main
+        || !(blcf->api || ngx_http_batch_page_early(r, blcf)))
+    {
+        return ngx_http_next_header_filter(r);
+    }
+
+    if (blcf->api && ngx_http_batch_cors_headers(r) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    /* err_status: nginx is about to send a page of its own */
+
+    if (r->err_status < NGX_HTTP_BAD_REQUEST
+        || r->headers_out.status != r->err_status)
+    {
+        return ngx_http_next_header_filter(r);
+    }
+
+    ctx = ngx_http_batch_page_ctx(r);
+
+    if (ctx && ngx_http_batch_page_make(r, ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_next_header_filter(r);
+}
+
+
+/*
+ * 1: the request was refused before its location was looked for (its first line
+ * or its headers are broken or too large), in a server that has the API
+ */
+
+static ngx_uint_t
+ngx_http_batch_page_early(ngx_http_request_t *r,
+    ngx_http_batch_loc_conf_t *blcf)
+{
+    /* the phases begin with setting this handler */
+
+    return blcf->server && r->write_event_handler == NULL;
+}
+
+
+/* that of the handler, if it came so far */
+
+ngx_http_batch_api_ctx_t *
+ngx_http_batch_page_ctx(ngx_http_request_t *r)
+{
+    u_char                    *p;
+    ngx_http_batch_api_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
+
+    if (ctx) {
+        return ctx->kind == NGX_HTTP_BATCH_CTX_API ? ctx : NULL;
+    }
+
+    ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_batch_api_ctx_t));
+    p = ngx_pnalloc(r->pool, 32);
+
+    if (ctx == NULL || p == NULL
+        || batch_id_random_hex((char *) p, 16) != BATCH_OK)
+    {
+        return NULL;
+    }
+
+    ctx->kind = NGX_HTTP_BATCH_CTX_API;
+    ctx->conf = ngx_http_get_module_loc_conf(r, ngx_http_batch_module);
+    ctx->request_id.len = 32;
+    ctx->request_id.data = p;
+
+    ngx_http_set_ctx(r, ctx, ngx_http_batch_module);
+
+    return ctx;
+}
+
+
+static ngx_int_t
+ngx_http_batch_page_make(ngx_http_request_t *r, ngx_http_batch_api_ctx_t *ctx)
+{
+    ngx_buf_t   *b;
+    ngx_str_t    value;
+    ngx_uint_t   status;
+    const char  *type, *code;
+
+    status = r->headers_out.status;
+
+    type = "\"invalid_request_error\"";
+    code = "null";
+
+    if (status == NGX_HTTP_TOO_MANY_REQUESTS) {
+        type = "\"rate_limit_exceeded\"";
+        code = type;
+
+    } else if (status >= NGX_HTTP_INTERNAL_SERVER_ERROR) {
+        type = "\"server_error\"";
+    }
+
+    b = ngx_create_temp_buf(r->pool, 512);
+
+    if (b == NULL || ngx_http_batch_send_headers(r) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (r->filter_finalize) {
+        /* nginx closes the connection after such a page: let it say so */
+        r->keepalive = 0;
+    }
+
+    if (status == NGX_HTTP_TOO_MANY_REQUESTS
+        || status == NGX_HTTP_SERVICE_UNAVAILABLE)
+    {
+        ngx_str_set(&value, "1");
+
+        if (ngx_http_batch_send_header(r, "Retry-After", &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    b->last = ngx_slprintf(b->last, b->end,
+                           "{\"error\":{\"message\":\"%s\",\"type\":%s,"
+                           "\"param\":null,\"code\":%s}}",
+                           ngx_http_batch_page_message(status), type, code);
+    b->last_buf = 1;
+    b->last_in_chain = 1;
+
+    ngx_http_clear_content_length(r);
+
+    r->headers_out.content_length_n = b->last - b->pos;
+    ngx_str_set(&r->headers_out.content_type, "application/json");
+    r->headers_out.content_type_len = r->headers_out.content_type.len;
+    r->headers_out.content_type_lowcase = NULL;
+
+    ctx->page = b;
+
+    return NGX_OK;
+}
+
+
+static const char *
+ngx_http_batch_page_message(ngx_uint_t status)
+{
+    const ngx_http_batch_page_t  *page;
+
+    for (page = ngx_http_batch_page_messages; page->status; page++) {
+        if (page->status == status) {
+            return page->message;
+        }
+    }
+
+    return status >= NGX_HTTP_INTERNAL_SERVER_ERROR
+           ? "The server had an error while processing the request."
+           : "The request cannot be served.";
+}
+
+
+static ngx_int_t
+ngx_http_batch_page_body(ngx_http_request_t *r, ngx_chain_t *in)
+{
+    ngx_buf_t                 *b;
+    ngx_chain_t               *cl, out;
+    ngx_http_batch_api_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
+
+    if (in == NULL || ctx == NULL || ctx->kind != NGX_HTTP_BATCH_CTX_API
+        || ctx->page == NULL)
+    {
+        return ngx_http_next_body_filter(r, in);
+    }
+
+    /* the page that nginx has made, all at once */
+
+    for (cl = in; cl; cl = cl->next) {
+        b = cl->buf;
+
+        b->pos = b->last;
+        b->file_pos = b->file_last;
+    }
+
+    if (ctx->paged) {
+        return NGX_OK;
+    }
+
+    ctx->paged = 1;
+
+    out.buf = ctx->page;
+    out.next = NULL;
+
+    return ngx_http_next_body_filter(r, &out);
+}

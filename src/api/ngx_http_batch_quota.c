@@ -1,0 +1,242 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Quotas (batch_quota).  A place is taken in the index before something is
+ * published, and given back if it was not; so a refused request leaves nothing
+ * behind, and two at once cannot both get the last place.
+ */
+
+#include "ngx_http_batch_api.h"
+
+
+static ngx_uint_t ngx_http_batch_quota_limits(ngx_http_batch_op_t *op,
+    ngx_http_batch_hold_t *h);
+static void ngx_http_batch_quota_step(ngx_http_batch_op_t *op, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_quota_checked(ngx_http_batch_op_t *op, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_quota_of_files(ngx_http_batch_op_t *op);
+static void ngx_http_batch_quota_of_batches(ngx_http_batch_op_t *op);
+
+
+/* 1 if there are limits */
+
+static ngx_uint_t
+ngx_http_batch_quota_limits(ngx_http_batch_op_t *op, ngx_http_batch_hold_t *h)
+{
+    ngx_http_batch_quota_conf_t  *conf;
+
+    conf = op->conf->quota;
+
+    h->max_sum = 0;
+    h->max_number = 0;
+
+    if (conf && h->use == NGX_HTTP_BATCH_USE_FILES) {
+        h->max_sum = conf->bytes;
+        h->max_number = conf->files;
+
+    } else if (conf) {
+        h->max_sum = conf->lines;
+        h->max_number = conf->batches;
+    }
+
+    return h->max_sum || h->max_number;
+}
+
+
+ngx_uint_t
+ngx_http_batch_quota_any(ngx_http_batch_op_t *op, ngx_http_batch_use_e use)
+{
+    ngx_http_batch_hold_t  h;
+
+    h.use = use;
+
+    return ngx_http_batch_quota_limits(op, &h);
+}
+
+
+void
+ngx_http_batch_quota_check(ngx_http_batch_op_t *op, off_t bytes,
+    ngx_http_batch_op_pt next)
+{
+    op->quota.next = next;
+
+    /* whoever repeats a request gets its answer: that is decided later */
+
+    if (op->idem == NULL
+        && ngx_http_batch_quota_any(op, NGX_HTTP_BATCH_USE_FILES))
+    {
+        ngx_http_batch_quota_take(op, NGX_HTTP_BATCH_USE_FILES, "", bytes, 0,
+                                  next);
+        return;
+    }
+
+    ngx_http_batch_op_wait(op, ngx_http_batch_quota_checked);
+    ngx_http_batch_op_sent(op, ngx_http_batch_index_era_check(-1,
+                                                 ngx_http_batch_op_index, op));
+}
+
+
+static void
+ngx_http_batch_quota_checked(ngx_http_batch_op_t *op, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    if (rc != NGX_OK) {
+        ngx_http_batch_op_unavailable(op, NGX_BUSY);
+        return;
+    }
+
+    op->quota.next(op);
+}
+
+
+void
+ngx_http_batch_quota_take(ngx_http_batch_op_t *op, ngx_http_batch_use_e use,
+    const char *id, int64_t amount, ngx_msec_t hold, ngx_http_batch_op_pt next)
+{
+    ngx_http_batch_hold_t  h;
+
+    h.use = use;
+
+    if (!ngx_http_batch_quota_limits(op, &h)) {
+        next(op);
+        return;
+    }
+
+    h.tenant = op->tenant;
+    h.id = id;
+    h.amount = amount;
+    h.hold = hold;
+
+    op->quota.use = use;
+    op->quota.amount = amount;
+    op->quota.next = next;
+
+    /* if the client leaves before the answer, the place may be taken */
+
+    op->quota.held = (id[0] != '\0' && !op->quota.kept);
+
+    (void) ngx_cpystrn((u_char *) op->quota.id, (u_char *) id, BATCH_ID_LEN);
+
+    ngx_http_batch_op_wait(op, ngx_http_batch_quota_step);
+    ngx_http_batch_op_sent(op, ngx_http_batch_index_use_hold(&h,
+                                                 ngx_http_batch_op_index, op));
+}
+
+
+static void
+ngx_http_batch_quota_step(ngx_http_batch_op_t *op, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    if (rc == NGX_OK) {
+        op->quota.next(op);
+        return;
+    }
+
+    op->quota.held = 0;
+    op->quota.over = res->over;
+    op->quota.used = res->used;
+
+    if (op->idem) {
+
+        /* unless it was here before, which only the disk knows */
+
+        op->quota.next(op);
+        return;
+    }
+
+    ngx_http_batch_quota_reject(op);
+}
+
+
+void
+ngx_http_batch_quota_reject(ngx_http_batch_op_t *op)
+{
+    if (op->quota.use == NGX_HTTP_BATCH_USE_FILES) {
+        ngx_http_batch_quota_of_files(op);
+
+    } else {
+        ngx_http_batch_quota_of_batches(op);
+    }
+}
+
+
+static void
+ngx_http_batch_quota_of_files(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_quota_conf_t *conf = op->conf->quota;
+
+    if (op->quota.over == NGX_HTTP_BATCH_OVER_NUMBER) {
+        ngx_http_batch_op_reject(op, NGX_HTTP_FORBIDDEN, NULL,
+                                 "quota_exceeded",
+                                 "You have reached your quota of files: %uL of "
+                                 "%ui files are stored. Delete files that you "
+                                 "do not need any more.", op->quota.used,
+                                 conf->files);
+        return;
+    }
+
+    if (op->quota.id[0] == '\0') {
+        ngx_http_batch_op_reject(op, NGX_HTTP_FORBIDDEN, NULL,
+                                 "quota_exceeded",
+                                 "You have reached your quota of storage: %uL "
+                                 "of %uL bytes are used. Delete files that you "
+                                 "do not need any more.", op->quota.used,
+                                 conf->bytes);
+        return;
+    }
+
+    ngx_http_batch_op_reject(op, NGX_HTTP_FORBIDDEN, NULL, "quota_exceeded",
+                             "You have reached your quota of storage: %uL of "
+                             "%uL bytes are used, and this file has %L bytes. "
+                             "Delete files that you do not need any more.",
+                             op->quota.used, conf->bytes, op->quota.amount);
+}
+
+
+static void
+ngx_http_batch_quota_of_batches(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_quota_conf_t *conf = op->conf->quota;
+
+    if (op->quota.over == NGX_HTTP_BATCH_OVER_NUMBER) {
+        ngx_http_batch_op_reject(op, NGX_HTTP_FORBIDDEN, NULL,
+                                 "quota_exceeded",
+                                 "You have reached your quota of batches: %uL "
+                                 "of %ui batches are not finished. Wait until "
+                                 "batches have finished, or cancel them.",
+                                 op->quota.used, conf->batches);
+        return;
+    }
+
+    ngx_http_batch_op_reject(op, NGX_HTTP_FORBIDDEN, NULL, "quota_exceeded",
+                             "You have reached your quota of lines: %uL of %ui "
+                             "lines are in batches that are not finished. Wait "
+                             "until batches have finished, or cancel them.",
+                             op->quota.used, conf->lines);
+}
+
+
+void
+ngx_http_batch_quota_keep(ngx_http_batch_op_t *op, const char *id)
+{
+    if (op->quota.held && ngx_strcmp(op->quota.id, id) == 0) {
+        op->quota.held = 0;
+    }
+}
+
+
+void
+ngx_http_batch_quota_release(ngx_http_batch_op_t *op)
+{
+    if (!op->quota.held) {
+        return;
+    }
+
+    op->quota.held = 0;
+
+    /* if it does not get there, the place is free when its time is over */
+
+    (void) ngx_http_batch_index_use_drop(op->quota.use, &op->tenant, op->quota.id,
+                                     NULL, NULL);
+}
