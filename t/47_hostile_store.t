@@ -169,7 +169,7 @@ for my $how (sort keys %pending) {
     BatchDamage::alert("row 68: upload.json, $how",
                        $how =~ /sym|dir|huge/
                        ? qr/\[alert\].*"upload\.json"/
-                       : qr/\[alert\].*"$pending{$how}\/upload\.json" is dam/);
+                       : qr/\[alert\].*$pending{$how}: "upload\.json" is dam/);
 }
 
 for my $how (@how) {

@@ -104,7 +104,7 @@ for my $i (0 .. $#cases) {
     BatchDamage::whole("row 68: seal, $name", $ids[$i], 20, 'half-');
     BatchDamage::alert("row 68: seal, $name",
                        ref $log ? qr/\[alert\].*$log/
-                                : qr/\[alert\].*batch:? $ids[$i][,:] \Q$log/);
+                                : qr/\[alert\].*batch:? \Q$ids[$i]\E[,:] \Q$log/);
 }
 
 BatchDamage::whole('row 68: what was copied from', $foreign, 20, 'other-');
@@ -177,7 +177,7 @@ for my $i (0 .. $#cases) {
 
     if ($log) {
         BatchDamage::alert("row 68: segment, $name",
-                           qr/\[alert\].*batch $id: \Q$log/);
+                           qr/\[alert\].*batch: $id, \Q$log/);
 
     } else {
         unlike(error_log_text(), qr/\[alert\].*$id/,

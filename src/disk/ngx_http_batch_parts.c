@@ -227,8 +227,8 @@ ngx_http_batch_parts_join(ngx_fd_t in, off_t size, ngx_fd_t out, off_t *off,
 }
 
 
-/* As copy_file_range(); *how goes on to the next way where one is not available:
- * NGX_EAGAIN. */
+/* As copy_file_range(); *how goes on to the next way where one is not
+ * available: NGX_EAGAIN. */
 
 static ssize_t
 ngx_http_batch_parts_join_some(ngx_http_batch_parts_how_e *how, ngx_fd_t in,

@@ -5,8 +5,8 @@
  * and where things lie.  Other rooms do not include this.
  *
  * A function that takes "id" names it in the log: the object that the call is
- * for, or the store's room ("tmp") if there is none.  Every function keeps errno
- * for its caller.
+ * for, or the store's room ("tmp") if there is none.  All functions keep errno
+ * for the caller.
  */
 
 #ifndef _NGX_HTTP_BATCH_DISK_H_INCLUDED_
@@ -121,10 +121,10 @@ ngx_int_t ngx_http_batch_publish_link(ngx_fd_t dir, const char *id,
 
 
 /*
- * ngx_http_batch_sum.c: JSON objects.  On disk their last member is "crc", eight
- * hex digits.  It covers all before its comma and, with named = 1, "<id>/<name>",
- * where id is the object's ("keys" of a record of a key).  What has several
- * names, or may get some, is not named; its id is in it.  sum_read() hands out
+ * ngx_http_batch_sum.c: JSON objects.  On disk their last member is "crc",
+ * eight hex digits.  It covers all before its comma and, with named = 1,
+ * "<id>/<name>", where id is the object's ("keys" of a record of a key).  What
+ * has several names, or may get some, is not named; its id is in it.  sum_read() hands out
  * what sum_write() was given; what does not fit is logged: NGX_ERROR with
  * EBADMSG.
  */
@@ -136,7 +136,7 @@ ngx_int_t ngx_http_batch_sum_read(ngx_fd_t dir, const char *id,
     ngx_log_t *log);
 
 
-/* ngx_http_batch_segment.c: the batch's directory, the names of its work files */
+/* ngx_http_batch_segment.c: the batch's directory, names of its work files */
 
 ngx_fd_t ngx_http_batch_segment_dir(const char *batch_id, ngx_log_t *log);
 void ngx_http_batch_segment_name(uint32_t chunk, uint32_t epoch,

@@ -172,9 +172,9 @@ ngx_http_batch_keys_publish(const char *key, int64_t now, const char *request,
     ngx_err_t   err;
     ngx_int_t   rc;
 
-    o = json_pack("{s:i,s:I,s:s,s:s%}", "v", NGX_HTTP_BATCH_FORMAT, "at", (json_int_t) now,
-                  "request", request, "object", (char *) object->data,
-                  object->len);
+    o = json_pack("{s:i,s:I,s:s,s:s%}", "v", NGX_HTTP_BATCH_FORMAT,
+                  "at", (json_int_t) now, "request", request,
+                  "object", (char *) object->data, object->len);
     text = json_dumps(o, JSON_COMPACT);
     json_decref(o);
 

@@ -19,7 +19,7 @@
 #define NGX_HTTP_BATCH_SPACE_INODES     1000
 #define NGX_HTTP_BATCH_SPACE_SMALL      8        /* the floor is at most this
                                                     part of a small one */
-#define NGX_HTTP_BATCH_SPACE_PAUSE      1000     /* ms, doubled while it fails */
+#define NGX_HTTP_BATCH_SPACE_PAUSE      1000     /* ms, doubled each time */
 #define NGX_HTTP_BATCH_SPACE_PAUSE_MAX  30000
 
 

@@ -11,10 +11,10 @@
  *                                   /end.json      completed, cancelled or
  *                                                  expired            <- commit
  *
- * An upload ends once: the process that publishes end.json first
- * decides.  A completed
- * one has its file's manifest in it, from which blob and manifest in files/
- * are made by ngx_http_batch_uploads_finish(), also later by others.
+ * An upload ends once: the process that publishes end.json first decides.  That
+ * of a completed one has the manifest of its file in it, from which blob and
+ * manifest in files/ are made by ngx_http_batch_uploads_finish(), also later by
+ * others.
  *
  * All functions: call them in a task.  They log system errors themselves and
  * keep errno for the caller.

@@ -6,7 +6,7 @@
  */
 
 #include "store_help.h"
-#include "ngx_http_batch_text.h"
+#include "ngx_http_batch_final.h"
 #include "ngx_http_batch_uploads.h"
 
 

@@ -4,15 +4,14 @@
  * final.json, written and read.  In a thread.
  */
 
-#ifndef _NGX_HTTP_BATCH_TEXT_H_INCLUDED_
-#define _NGX_HTTP_BATCH_TEXT_H_INCLUDED_
+#ifndef _NGX_HTTP_BATCH_FINAL_H_INCLUDED_
+#define _NGX_HTTP_BATCH_FINAL_H_INCLUDED_
 
 #include "ngx_http_batch.h"
 #include "ngx_http_batch_cancel.h"
 #include "ngx_http_batch_object.h"
 
-#define NGX_HTTP_BATCH_MANIFEST_MAX  (4 * 1024 * 1024)    /* bytes */
-#define NGX_HTTP_BATCH_FINAL_MAX     (64 * 1024 * 1024)   /* bytes */
+#define NGX_HTTP_BATCH_FINAL_MAX  (64 * 1024 * 1024)   /* bytes */
 
 /* what ngx_http_batch_object.h says final.json holds */
 typedef struct {
@@ -37,7 +36,7 @@ void ngx_http_batch_final_encode(batch_text_t *t,
     const ngx_http_batch_final_t *final);
 
 /* text of the batch's final.json -> its status, and its own stamp (seconds);
- * NGX_ERROR if it is none, or its counts cannot be */
+ * NGX_ERROR if it is not that, or its counts cannot be */
 ngx_int_t ngx_http_batch_final_status(const ngx_str_t *text, const char *id,
     batch_status_e *status, int64_t *ended_at);
 

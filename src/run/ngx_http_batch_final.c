@@ -1,18 +1,20 @@
 
 /*
  * Copyright (C) the ngx_http_batch_module authors
+ *
+ * final.json: the result of a batch, and the manifests that come of it.
  */
 
 
-#include "ngx_http_batch_text.h"
+#include "ngx_http_batch_final.h"
 #include "ngx_http_batch_store.h"
 
 
-static void ngx_http_batch_text_stamp(batch_text_t *t,
+static void ngx_http_batch_final_stamp(batch_text_t *t,
     const char *name, int64_t at);
-static void ngx_http_batch_text_file(batch_text_t *t,
+static void ngx_http_batch_final_file(batch_text_t *t,
     const char *name, const ngx_http_batch_file_t *f);
-static ngx_int_t ngx_http_batch_final_file(const char *batch_id,
+static ngx_int_t ngx_http_batch_final_manifest(const char *batch_id,
     ngx_http_batch_file_t *f, ngx_log_t *log);
 
 
@@ -29,12 +31,12 @@ ngx_http_batch_final_encode(batch_text_t *t,
                       NGX_HTTP_BATCH_FORMAT, final->id,
                       batch_status_name(final->status));
 
-    ngx_http_batch_text_stamp(t, "in_progress_at", final->in_progress_at);
-    ngx_http_batch_text_stamp(t, "finalizing_at", final->finalizing_at);
-    ngx_http_batch_text_stamp(t, "cancelling_at", final->cancelling_at);
+    ngx_http_batch_final_stamp(t, "in_progress_at", final->in_progress_at);
+    ngx_http_batch_final_stamp(t, "finalizing_at", final->finalizing_at);
+    ngx_http_batch_final_stamp(t, "cancelling_at", final->cancelling_at);
 
     for (i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
-        ngx_http_batch_text_stamp(t, batch_status_stamp(ends[i]),
+        ngx_http_batch_final_stamp(t, batch_status_stamp(ends[i]),
                                   ends[i] == final->status ? final->ended_at
                                                            : 0);
     }
@@ -57,8 +59,8 @@ ngx_http_batch_final_encode(batch_text_t *t,
                       final->usage.cached, final->usage.reasoning,
                       final->usage.total);
 
-    ngx_http_batch_text_file(t, "output", final->output);
-    ngx_http_batch_text_file(t, "error", final->error);
+    ngx_http_batch_final_file(t, "output", final->output);
+    ngx_http_batch_final_file(t, "error", final->error);
 
     if (final->errors) {
         batch_text_literal(t, ",\"errors\":[");
@@ -76,8 +78,7 @@ ngx_http_batch_final_encode(batch_text_t *t,
 
 
 static void
-ngx_http_batch_text_stamp(batch_text_t *t, const char *name,
-    int64_t at)
+ngx_http_batch_final_stamp(batch_text_t *t, const char *name, int64_t at)
 {
     if (at) {
         batch_text_printf(t, ",\"%s\":%" PRId64, name, at);
@@ -89,7 +90,7 @@ ngx_http_batch_text_stamp(batch_text_t *t, const char *name,
 
 
 static void
-ngx_http_batch_text_file(batch_text_t *t, const char *name,
+ngx_http_batch_final_file(batch_text_t *t, const char *name,
     const ngx_http_batch_file_t *f)
 {
     ngx_str_t  s;
@@ -184,7 +185,7 @@ ngx_http_batch_final_settle(const char *batch_id, const ngx_str_t *text,
 
         if (json_is_object(object)
             && ngx_http_batch_file_from_json(&f, object) == NGX_OK
-            && ngx_http_batch_final_file(batch_id, &f, log) != NGX_OK)
+            && ngx_http_batch_final_manifest(batch_id, &f, log) != NGX_OK)
         {
             rc = NGX_ERROR;
         }
@@ -196,10 +197,10 @@ ngx_http_batch_final_settle(const char *batch_id, const ngx_str_t *text,
 }
 
 
-/* What has no blob any more was deleted, even if its tombstone is gone, too. */
+/* A file without a blob was deleted, even if its tombstone is gone, too. */
 
 static ngx_int_t
-ngx_http_batch_final_file(const char *batch_id, ngx_http_batch_file_t *f,
+ngx_http_batch_final_manifest(const char *batch_id, ngx_http_batch_file_t *f,
     ngx_log_t *log)
 {
     ngx_int_t  rc;
