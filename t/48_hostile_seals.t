@@ -148,11 +148,12 @@ my @cases = (
     ['another\'s', 'chunk 1: segment of epoch 1 has a record of another'
                    . ' batch, chunk or epoch at byte 0,',
      sub { BatchDamage::bytes($_[0], slurp($other)) }],
-    ['another\'s behind its own', 'segment 1.1 has a record of another batch,',
+    ['another\'s behind its own', 'chunk 1: segment of epoch 1 has a record of another'
+                               . ' batch,',
      sub { BatchDamage::bytes($_[0], slurp($_[0]) . slurp($other)) }],
-    ['of another chunk', 'segment 1.1 has a record of another batch, chunk',
+    ['of another chunk', 'chunk 1: segment of epoch 1 has a record of another batch, chunk',
      sub { BatchDamage::bytes($_[0], slurp("$_[1]/c0.1.seg")) }],
-    ['of another epoch', 'segment 1.7 has a record of another batch, chunk',
+    ['of another epoch', 'chunk 1: segment of epoch 7 has a record of another batch, chunk',
      sub { rename $_[0], "$_[1]/c1.7.seg" }]);
 my @mine = map { [main::grouped()] } @cases;
 
