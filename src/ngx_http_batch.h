@@ -15,7 +15,7 @@
 #include "batch_core.h"
 #include "batch_clock.h"
 #include "batch_id.h"
-#include "batch_state.h"
+#include "batch_status.h"
 #include "batch_jsonl.h"
 #include "batch_json.h"
 #include "batch_record.h"

@@ -670,7 +670,7 @@ ngx_http_batch_conf_store(ngx_cycle_t *cycle,
     cf.pool = cycle->pool;
     cf.log = cycle->log;
 
-    return ngx_http_batch_store_prepare(&cf, &bmcf->store,
+    return ngx_http_batch_prepare_store(&cf, &bmcf->store,
                                         ngx_http_batch_worker_uid(cycle));
 }
 

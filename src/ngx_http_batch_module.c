@@ -480,7 +480,7 @@ ngx_http_batch_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    if (ngx_http_batch_store_open_dir(&bmcf->store, cycle->log) != NGX_OK
+    if (ngx_http_batch_layout_open(&bmcf->store, cycle->log) != NGX_OK
         || ngx_http_batch_slots_init(cycle) != NGX_OK
         || ngx_http_batch_dispatch_init(cycle) != NGX_OK)
     {
@@ -527,5 +527,5 @@ ngx_http_batch_exit_process(ngx_cycle_t *cycle)
     ngx_http_batch_link_exit();
     ngx_http_batch_slots_exit(holds);
     ngx_http_batch_alive_exit(holds);
-    ngx_http_batch_store_close_dir();
+    ngx_http_batch_layout_close();
 }

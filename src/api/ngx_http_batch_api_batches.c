@@ -219,7 +219,7 @@ ngx_http_batch_create_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
     }
 
     if (op->rc == NGX_OK) {
-        op->rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_META, op->meta.id,
+        op->rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_META, op->meta.id,
                                               text.data, text.len, log);
         op->err = ngx_errno;
 

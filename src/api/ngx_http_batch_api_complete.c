@@ -398,7 +398,7 @@ ngx_http_batch_complete_sum(ngx_http_batch_op_t *op, ngx_log_t *log)
     c->sum = 0;
 
     for (i = 0; i < c->n; i++) {
-        op->rc = ngx_http_batch_store_part_size(op->id, c->parts[i], &bytes,
+        op->rc = ngx_http_batch_parts_size(op->id, c->parts[i], &bytes,
                                                 log);
 
         if (op->rc == NGX_ERROR) {
@@ -469,7 +469,7 @@ ngx_http_batch_complete_make(ngx_http_batch_op_t *op, ngx_log_t *log)
     op->rc = ngx_http_batch_complete_join(op, fd, log);
 
     if (op->rc == NGX_OK && c->verdict == NGX_HTTP_BATCH_COMPLETE_OK) {
-        op->rc = ngx_http_batch_store_joined_publish(op->id, f->id, fd, tmp,
+        op->rc = ngx_http_batch_parts_publish_joined(op->id, f->id, fd, tmp,
                                                      log);
         op->err = ngx_errno;
 
@@ -483,7 +483,7 @@ ngx_http_batch_complete_make(ngx_http_batch_op_t *op, ngx_log_t *log)
         return;
     }
 
-    op->rc = ngx_http_batch_store_upload_end(op->id,
+    op->rc = ngx_http_batch_uploads_end(op->id,
                                              NGX_HTTP_BATCH_UPLOAD_COMPLETED,
                                              c->digest, f, log);
     op->err = ngx_errno;
@@ -494,7 +494,7 @@ ngx_http_batch_complete_make(ngx_http_batch_op_t *op, ngx_log_t *log)
      */
 
     if (op->rc == NGX_DECLINED) {
-        ngx_http_batch_store_joined_delete(op->id, f->id, log);
+        ngx_http_batch_parts_delete_joined(op->id, f->id, log);
     }
 }
 
@@ -512,7 +512,7 @@ ngx_http_batch_complete_join(ngx_http_batch_op_t *op, ngx_fd_t fd,
     off = 0;
 
     for (i = 0; i < c->n; i++) {
-        rc = ngx_http_batch_store_part_append(op->id, c->parts[i], fd, &off,
+        rc = ngx_http_batch_parts_append(op->id, c->parts[i], fd, &off,
                                               log);
         if (rc != NGX_OK) {
             op->err = ngx_errno;
@@ -645,7 +645,7 @@ ngx_http_batch_complete_finish(ngx_http_batch_op_t *op, ngx_log_t *log)
 
     c = op->data;
 
-    op->rc = ngx_http_batch_store_upload_finish(op->id, &c->st.file, &made,
+    op->rc = ngx_http_batch_uploads_finish(op->id, &c->st.file, &made,
                                                 log);
     op->err = ngx_errno;
 
@@ -658,7 +658,7 @@ ngx_http_batch_complete_finish(ngx_http_batch_op_t *op, ngx_log_t *log)
     c->put = (op->rc == NGX_OK);
     op->rc = NGX_OK;
 
-    ngx_http_batch_store_upload_clean(op->id, log);
+    ngx_http_batch_uploads_clean(op->id, log);
 }
 
 

@@ -148,7 +148,7 @@ ngx_http_batch_delete_run(ngx_http_batch_op_t *op, ngx_log_t *log)
 {
     ngx_set_errno(0);
 
-    op->rc = ngx_http_batch_store_delete_file(op->id, log);
+    op->rc = ngx_http_batch_delete_file(op->id, log);
     op->err = ngx_errno;
 }
 

@@ -136,7 +136,7 @@ ngx_http_batch_form_take(ngx_http_batch_op_t *op, u_char **pos, u_char *last)
 {
     ngx_int_t                 rc;
     const u_char             *p;
-    batch_mp_event_e          event;
+    batch_multipart_event_e          event;
     ngx_http_batch_form_t  *form;
 
     form = op->data;

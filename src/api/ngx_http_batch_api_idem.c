@@ -180,7 +180,7 @@ ngx_http_batch_idem_look(ngx_http_batch_op_t *op, ngx_log_t *log)
 
     ngx_http_batch_idem_request(idem, request);
 
-    rc = ngx_http_batch_store_key_look(idem->key, request, &idem->first,
+    rc = ngx_http_batch_keys_peek(idem->key, request, &idem->first,
                                        &idem->root, log);
 
     if (rc != NGX_DONE) {
@@ -207,7 +207,7 @@ ngx_http_batch_idem_claim(ngx_http_batch_op_t *op, const ngx_str_t *object,
 
     ngx_http_batch_idem_request(idem, request);
 
-    rc = ngx_http_batch_store_key_claim(idem->key, request,
+    rc = ngx_http_batch_keys_claim(idem->key, request,
                                         op->quota.over ? NULL : object,
                                         &idem->first, &idem->root, log);
 

@@ -452,7 +452,7 @@ ngx_http_batch_upload_publish_files(ngx_http_batch_op_t *op, ngx_log_t *log)
         return NGX_ERROR;
     }
 
-    rc = ngx_http_batch_store_write_object(NGX_HTTP_BATCH_FILE, op->file.id,
+    rc = ngx_http_batch_publish_write(NGX_HTTP_BATCH_FILE, op->file.id,
                                            fd, text.data, text.len, log);
 
     if (rc != NGX_OK) {
@@ -460,7 +460,7 @@ ngx_http_batch_upload_publish_files(ngx_http_batch_op_t *op, ngx_log_t *log)
         ngx_http_batch_store_tmp_delete(up->form.tmp, log);
 
     } else {
-        rc = ngx_http_batch_store_publish_tmp(NGX_HTTP_BATCH_BLOB,
+        rc = ngx_http_batch_publish_tmp(NGX_HTTP_BATCH_BLOB,
                                               op->file.id, op->fd, up->form.tmp,
                                               log);
         op->err = ngx_errno;
@@ -477,7 +477,7 @@ ngx_http_batch_upload_publish_files(ngx_http_batch_op_t *op, ngx_log_t *log)
         ngx_http_batch_store_tmp_delete(tmp, log);
 
     } else {
-        rc = ngx_http_batch_store_publish_tmp(NGX_HTTP_BATCH_FILE,
+        rc = ngx_http_batch_publish_tmp(NGX_HTTP_BATCH_FILE,
                                               op->file.id, fd, tmp, log);
         op->err = ngx_errno;
 

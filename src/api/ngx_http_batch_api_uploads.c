@@ -91,7 +91,7 @@ ngx_http_batch_uploads_data(ngx_http_batch_op_t *op, size_t size,
 static void
 ngx_http_batch_uploads_cleanup(void *state)
 {
-    ngx_http_batch_store_upload_free(state);
+    ngx_http_batch_uploads_free(state);
 }
 
 
@@ -101,9 +101,9 @@ ngx_http_batch_uploads_read(ngx_http_batch_op_t *op,
 {
     ngx_str_t  *tenant;
 
-    ngx_http_batch_store_upload_free(st);
+    ngx_http_batch_uploads_free(st);
 
-    op->rc = ngx_http_batch_store_upload_read(op->id, batch_clock_sec(), st,
+    op->rc = ngx_http_batch_uploads_load(op->id, batch_clock_sec(), st,
                                               log);
     op->err = ngx_errno;
 
@@ -151,7 +151,7 @@ ngx_http_batch_uploads_ended(ngx_http_batch_op_t *op, const char *what,
 {
     ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
                              "Cannot %s an upload with status '%s'.", what,
-                             ngx_http_batch_upload_status(status));
+                             ngx_http_batch_uploads_status(status));
 }
 
 
@@ -378,7 +378,7 @@ ngx_http_batch_uploads_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
 
     u = op->data;
 
-    text = ngx_http_batch_upload_encode(u);
+    text = ngx_http_batch_uploads_encode(u);
 
     if (text.data == NULL) {
         op->rc = NGX_ERROR;
@@ -386,7 +386,7 @@ ngx_http_batch_uploads_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
         return;
     }
 
-    op->rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_UPLOAD, u->id,
+    op->rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_UPLOAD, u->id,
                                           text.data, text.len, log);
     op->err = ngx_errno;
 
@@ -498,14 +498,14 @@ ngx_http_batch_uploads_cancel(ngx_http_batch_op_t *op, ngx_log_t *log)
         return;
     }
 
-    op->rc = ngx_http_batch_store_upload_end(op->id,
+    op->rc = ngx_http_batch_uploads_end(op->id,
                                              NGX_HTTP_BATCH_UPLOAD_CANCELLED,
                                              NULL, NULL, log);
     op->err = ngx_errno;
 
     if (op->rc == NGX_OK) {
         st->status = NGX_HTTP_BATCH_UPLOAD_CANCELLED;
-        ngx_http_batch_store_upload_clean(op->id, log);
+        ngx_http_batch_uploads_clean(op->id, log);
 
     } else if (op->rc == NGX_DECLINED) {
         ngx_http_batch_uploads_read(op, st, log);
@@ -595,7 +595,7 @@ ngx_http_batch_part_load(ngx_http_batch_op_t *op, ngx_log_t *log)
     ngx_http_batch_uploads_read(op, &pt->st, log);
 
     if (op->rc == NGX_OK && pt->st.status == NGX_HTTP_BATCH_UPLOAD_PENDING) {
-        op->rc = ngx_http_batch_store_parts_sum(op->id, &pt->nparts, &pt->sum,
+        op->rc = ngx_http_batch_parts_sum(op->id, &pt->nparts, &pt->sum,
                                                 log);
         op->err = ngx_errno;
     }
@@ -674,7 +674,7 @@ ngx_http_batch_part_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
         return;
     }
 
-    op->rc = ngx_http_batch_store_part_publish(op->id, pt->part, op->fd,
+    op->rc = ngx_http_batch_parts_publish(op->id, pt->part, op->fd,
                                                pt->form.tmp, log);
     op->err = ngx_errno;
 }

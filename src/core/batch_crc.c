@@ -4,7 +4,7 @@
  * CRC-32C: the processor's instruction where there is one, else eight tables.
  */
 
-#include "batch_crc.h"
+#include "batch_crc32c.h"
 
 #include <string.h>
 

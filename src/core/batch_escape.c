@@ -47,7 +47,7 @@ batch_escape_broken(const unsigned char *p, size_t n)
     size_t  i;
 
     for (i = 1; i < n && i < 4; i++) {
-        if (batch_scan_utf8(p, i) != -1 || batch_scan_utf8(p, i + 1) == 0) {
+        if (batch_utf8_length(p, i) != -1 || batch_utf8_length(p, i + 1) == 0) {
             break;
         }
     }
@@ -57,7 +57,7 @@ batch_escape_broken(const unsigned char *p, size_t n)
 
 
 unsigned char *
-batch_json_escape(unsigned char *out, const unsigned char *p, size_t len)
+batch_escape_string(unsigned char *out, const unsigned char *p, size_t len)
 {
     int                   n;
     size_t                run;
@@ -85,7 +85,7 @@ batch_json_escape(unsigned char *out, const unsigned char *p, size_t len)
             continue;
         }
 
-        n = batch_scan_utf8(p, (size_t) (last - p));
+        n = batch_utf8_length(p, (size_t) (last - p));
 
         if (n <= 0) {
             memcpy(out, "\xef\xbf\xbd", 3);

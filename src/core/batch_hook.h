@@ -15,7 +15,7 @@
 
 #include "batch_core.h"
 #include "batch_id.h"
-#include "batch_state.h"
+#include "batch_status.h"
 
 /* both with the NUL */
 #define BATCH_HOOK_ID         37       /* "evt_" and 32 hex digits */

@@ -173,7 +173,7 @@ batch_json_string(batch_json_io_t *io)
             return batch_json_fail(io, 0, BATCH_SCAN_CONTROL);
         }
 
-        n = batch_scan_utf8(p, (size_t) (io->last - p));
+        n = batch_utf8_length(p, (size_t) (io->last - p));
 
         if (n == 0) {
             return batch_json_fail(io, 0, BATCH_SCAN_UTF8);
@@ -235,7 +235,7 @@ batch_json_string_byte(batch_json_io_t *io)
 
     default: /* BATCH_JSON_CHAR */
         j->held[j->nheld] = *io->p;
-        n = batch_scan_utf8(j->held, j->nheld + 1);
+        n = batch_utf8_length(j->held, j->nheld + 1);
 
         if (n == 0) {
             return batch_json_fail(io, j->nheld, BATCH_SCAN_UTF8);

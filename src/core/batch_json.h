@@ -69,7 +69,7 @@ int batch_json_finish(batch_json_t *j);
  * backslashes, control bytes and the three line separators escaped, invalid
  * UTF-8 replaced by U+FFFD.  At most 6 * len bytes; returns the end.
  */
-unsigned char *batch_json_escape(unsigned char *out, const unsigned char *p,
+unsigned char *batch_escape_string(unsigned char *out, const unsigned char *p,
     size_t len);
 
 #endif

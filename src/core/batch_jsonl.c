@@ -72,7 +72,7 @@ batch_line_known(const batch_str_t *token, unsigned from, unsigned to)
 
     if (memchr(p, '\\', len)) {
         p = buf;
-        len = batch_json_decode(token, buf, sizeof(buf));
+        len = batch_token_decode(token, buf, sizeof(buf));
     }
 
     for (i = from; i < to; i++) {
@@ -370,7 +370,7 @@ batch_line_check_custom_id(batch_line_ctx_t *ctx)
     /* an escape is longer than what it stands for */
 
     if (len > BATCH_CUSTOM_ID_MAX) {
-        len = batch_json_decode(id, NULL, 0);
+        len = batch_token_decode(id, NULL, 0);
     }
 
     if (len > 0 && len <= BATCH_CUSTOM_ID_MAX) {
@@ -412,7 +412,7 @@ batch_line_check_method(batch_line_ctx_t *ctx)
 
     method = &ctx->value[BATCH_LINE_METHOD];
 
-    if (batch_json_token_eq(method, &post)) {
+    if (batch_token_eq(method, &post)) {
         return BATCH_OK;
     }
 
@@ -450,7 +450,7 @@ batch_line_check_url(batch_line_ctx_t *ctx)
         return BATCH_OK;
     }
 
-    len = batch_json_decode(url, buf, sizeof(buf));
+    len = batch_token_decode(url, buf, sizeof(buf));
 
     if (len == endpoint->len && len <= sizeof(buf)
         && memcmp(buf, endpoint->data, len) == 0)

@@ -488,7 +488,7 @@ batch_mp_headers(batch_multipart_t *mp, unsigned char c)
 }
 
 
-batch_mp_event_e
+batch_multipart_event_e
 batch_multipart_next(batch_multipart_t *mp, const unsigned char **pos,
     const unsigned char *last)
 {
@@ -535,7 +535,7 @@ batch_multipart_next(batch_multipart_t *mp, const unsigned char **pos,
 
     } while (event == BATCH_MP_CONTINUE);
 
-    return (batch_mp_event_e) event;
+    return (batch_multipart_event_e) event;
 }
 
 

@@ -28,7 +28,7 @@ typedef enum {
     BATCH_MP_PART_END,
     BATCH_MP_DONE,           /* closing delimiter seen */
     BATCH_MP_ERROR           /* error says what: a sentence for the client */
-} batch_mp_event_e;
+} batch_multipart_event_e;
 
 typedef struct {
     /* what the last event says */
@@ -73,7 +73,7 @@ int batch_multipart_init(batch_multipart_t *mp, const unsigned char *type,
 
 /* Next event; advances *pos up to last.  After DONE the epilogue is swallowed
  * with AGAIN.  After ERROR it only returns ERROR. */
-batch_mp_event_e batch_multipart_next(batch_multipart_t *mp,
+batch_multipart_event_e batch_multipart_next(batch_multipart_t *mp,
     const unsigned char **pos, const unsigned char *last);
 
 /* the body has ended: BATCH_OK if the closing delimiter was seen */

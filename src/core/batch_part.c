@@ -229,7 +229,7 @@ batch_part_text(unsigned char *out, size_t cap, const unsigned char *p,
     last = p + len;
 
     while (p < last) {
-        n = batch_scan_utf8(p, (size_t) (last - p));
+        n = batch_utf8_length(p, (size_t) (last - p));
 
         if (used + (n > 0 ? (size_t) n : 1) > cap) {
             break;

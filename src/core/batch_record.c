@@ -21,7 +21,7 @@
  */
 
 #include "batch_record.h"
-#include "batch_crc.h"
+#include "batch_crc32c.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +37,7 @@
 
 
 typedef struct {
-    batch_read_pt    read;
+    batch_record_read_pt    read;
     void            *ctx;
     uint64_t         off;        /* of the first byte in buf */
     size_t           len;        /* bytes in buf */
@@ -381,7 +381,7 @@ batch_record_next(batch_window_t *w, uint64_t off, uint64_t tag,
 
 static int
 batch_record_walk(batch_window_t *w, uint64_t tag, batch_record_pt record,
-    void *cctx, uint64_t *off, batch_scan_end_e *end)
+    void *cctx, uint64_t *off, batch_record_end_e *end)
 {
     int             rc, nothing, proved;
     batch_record_t  r;
@@ -406,12 +406,12 @@ batch_record_walk(batch_window_t *w, uint64_t tag, batch_record_pt record,
         }
 
         if (rc == BATCH_FOREIGN || nothing) {
-            *end = nothing ? BATCH_SCAN_WHOLE : BATCH_SCAN_FOREIGN;
+            *end = nothing ? BATCH_RECORD_WHOLE : BATCH_RECORD_FOREIGN;
             return BATCH_OK;
         }
 
         if (proved) {
-            *end = BATCH_SCAN_DAMAGED;
+            *end = BATCH_RECORD_DAMAGED;
             return BATCH_OK;
         }
 
@@ -422,7 +422,7 @@ batch_record_walk(batch_window_t *w, uint64_t tag, batch_record_pt record,
         }
 
         if (rc == BATCH_AGAIN) {
-            *end = BATCH_SCAN_TORN;
+            *end = BATCH_RECORD_TORN;
             return BATCH_OK;
         }
 
@@ -436,8 +436,8 @@ batch_record_walk(batch_window_t *w, uint64_t tag, batch_record_pt record,
 
 
 int64_t
-batch_record_scan(batch_read_pt read, void *rctx, uint64_t tag,
-    batch_record_pt record, void *cctx, batch_scan_end_e *end)
+batch_record_scan(batch_record_read_pt read, void *rctx, uint64_t tag,
+    batch_record_pt record, void *cctx, batch_record_end_e *end)
 {
     int             rc;
     uint64_t        off;

@@ -95,18 +95,18 @@ typedef struct {
  * disk: read n bytes at off into buf; returns bytes read (short at the end of
  * the file), -1 on error.
  */
-typedef ssize_t (*batch_read_pt)(void *ctx, void *buf, size_t n, uint64_t off);
+typedef ssize_t (*batch_record_read_pt)(void *ctx, void *buf, size_t n, uint64_t off);
 
 /* one good record; off is that of its header.  Return BATCH_OK to go on. */
 typedef int (*batch_record_pt)(void *ctx, const batch_record_t *r, uint64_t off);
 
 typedef enum {
-    BATCH_SCAN_WHOLE = 0,        /* there is nothing behind the last record */
-    BATCH_SCAN_TORN,             /* what is there may never have been durable */
-    BATCH_SCAN_DAMAGED,          /* it was durable, by the base of a record
+    BATCH_RECORD_WHOLE = 0,        /* there is nothing behind the last record */
+    BATCH_RECORD_TORN,             /* what is there may never have been durable */
+    BATCH_RECORD_DAMAGED,          /* it was durable, by the base of a record
                                     behind it, and does not hold */
-    BATCH_SCAN_FOREIGN           /* a whole header of another tag */
-} batch_scan_end_e;
+    BATCH_RECORD_FOREIGN           /* a whole header of another tag */
+} batch_record_end_e;
 
 /*
  * Scans the segment of the tag from the start, checking the payloads' CRCs.
@@ -114,8 +114,8 @@ typedef enum {
  * callback failed, or without memory; *end tells why it is the last one.  The
  * writer may be at work meanwhile.  Memory: one 64 KB buffer from malloc().
  */
-int64_t batch_record_scan(batch_read_pt read, void *rctx, uint64_t tag,
-    batch_record_pt record, void *cctx, batch_scan_end_e *end);
+int64_t batch_record_scan(batch_record_read_pt read, void *rctx, uint64_t tag,
+    batch_record_pt record, void *cctx, batch_record_end_e *end);
 
 /* size of the encoded seal */
 size_t batch_seal_size(const batch_seal_t *s);

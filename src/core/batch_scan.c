@@ -122,7 +122,7 @@ batch_scan_string_inline(batch_scan_t *s)
         }
 
         do {
-            n = batch_scan_utf8(p, (size_t) (last - p));
+            n = batch_utf8_length(p, (size_t) (last - p));
 
             if (n == 0) {
                 return batch_scan_fail(s, p, BATCH_SCAN_UTF8);

@@ -136,7 +136,7 @@ batch_scan_plain(const unsigned char *p, const unsigned char *last)
  */
 
 static inline int
-batch_scan_utf8(const unsigned char *p, size_t n)
+batch_utf8_length(const unsigned char *p, size_t n)
 {
     int            i, len;
     unsigned char  lo, hi;

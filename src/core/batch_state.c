@@ -4,7 +4,7 @@
  * The status machine: a row of legal successors for each status.
  */
 
-#include "batch_state.h"
+#include "batch_status.h"
 
 #include <string.h>
 

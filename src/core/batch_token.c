@@ -157,7 +157,7 @@ batch_token_escaped(const batch_str_t *token)
 
 
 size_t
-batch_json_decode(const batch_str_t *token, unsigned char *out, size_t cap)
+batch_token_decode(const batch_str_t *token, unsigned char *out, size_t cap)
 {
     int            c;
     size_t         n;
@@ -190,7 +190,7 @@ batch_json_decode(const batch_str_t *token, unsigned char *out, size_t cap)
 
 
 void
-batch_json_tidy(unsigned char *p, size_t len)
+batch_utf8_repair(unsigned char *p, size_t len)
 {
     int             n;
     unsigned char  *last;
@@ -207,7 +207,7 @@ batch_json_tidy(unsigned char *p, size_t len)
             continue;
         }
 
-        n = batch_scan_utf8(p, (size_t) (last - p));
+        n = batch_utf8_length(p, (size_t) (last - p));
 
         if (n > 0) {
             continue;
@@ -226,7 +226,7 @@ batch_json_tidy(unsigned char *p, size_t len)
 
 
 int
-batch_json_token_eq(const batch_str_t *a, const batch_str_t *b)
+batch_token_eq(const batch_str_t *a, const batch_str_t *b)
 {
     int            c;
     batch_token_t  ta, tb;

@@ -546,7 +546,7 @@ ngx_http_batch_answer_wrapped(ngx_http_batch_line_t *line)
                         line->status);
 
     } else {
-        p = batch_json_escape(p, line->raw, line->nraw);
+        p = batch_escape_string(p, line->raw, line->nraw);
 
         if (line->received > line->nraw) {
             p = ngx_sprintf(p, " [cut: %uL bytes in all]", line->received);
@@ -637,7 +637,7 @@ ngx_http_batch_answer_trouble(ngx_http_batch_line_t *line, u_char *buf,
         p = ngx_slprintf(buf, last, "The upstream answered %ui with a body of"
                          " %uL bytes that is not JSON: ", line->status,
                          line->received);
-        p = batch_json_escape(p, line->raw, line->nraw);
+        p = batch_escape_string(p, line->raw, line->nraw);
     }
 
     *p = '\0';

@@ -351,7 +351,7 @@ ngx_http_batch_variable_token(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    len = batch_json_decode(token, buf, sizeof(buf));
+    len = batch_token_decode(token, buf, sizeof(buf));
     len = ngx_min(len, sizeof(buf));
 
     p = ngx_pnalloc(r->pool, len * 3);

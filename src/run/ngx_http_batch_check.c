@@ -261,11 +261,11 @@ ngx_http_batch_check_model(ngx_http_batch_pass_t *p, const batch_str_t *model,
         return NGX_OK;
     }
 
-    if (first.len && batch_json_token_eq(&first, model)) {
+    if (first.len && batch_token_eq(&first, model)) {
         return NGX_OK;
     }
 
-    len = batch_json_decode(model, buf, sizeof(buf));
+    len = batch_token_decode(model, buf, sizeof(buf));
 
     if (len > sizeof(buf)) {
 
@@ -278,7 +278,7 @@ ngx_http_batch_check_model(ngx_http_batch_pass_t *p, const batch_str_t *model,
         return NGX_OK;
     }
 
-    batch_json_tidy(buf, len);
+    batch_utf8_repair(buf, len);
 
     if (first.len) {
         *bad = 1;

@@ -232,7 +232,7 @@ ngx_http_batch_dedup_add(ngx_http_batch_dedup_t *d, const batch_str_t *token,
     len = token->len - 2;
 
     if (memchr(p, '\\', len)) {
-        len = batch_json_decode(token, buf, sizeof(buf));
+        len = batch_token_decode(token, buf, sizeof(buf));
         len = ngx_min(len, sizeof(buf));
         p = buf;
     }
@@ -293,7 +293,7 @@ ngx_http_batch_dedup_token(ngx_fd_t input, off_t offset, u_char *out,
     token.data = buf;
     token.len = i + 1;
 
-    *len = batch_json_decode(&token, out, BATCH_CUSTOM_ID_MAX);
+    *len = batch_token_decode(&token, out, BATCH_CUSTOM_ID_MAX);
     *len = ngx_min(*len, BATCH_CUSTOM_ID_MAX);
 
     return NGX_OK;

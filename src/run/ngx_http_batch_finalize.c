@@ -53,9 +53,9 @@ static ngx_http_batch_finalize_e ngx_http_batch_finalize_publish(
 static ngx_int_t ngx_http_batch_finalize_blob(ngx_http_batch_finalizer_t *z,
     ngx_uint_t sink);
 static void ngx_http_batch_finalize_text(ngx_http_batch_finalizer_t *z,
-    ngx_http_batch_text_t *text, int64_t begun);
+    batch_text_t *text, int64_t begun);
 static ngx_http_batch_finalize_e ngx_http_batch_finalize_commit(
-    ngx_http_batch_finalizer_t *z, ngx_http_batch_text_t *text, ngx_int_t rc);
+    ngx_http_batch_finalizer_t *z, batch_text_t *text, ngx_int_t rc);
 static void ngx_http_batch_finalize_drop(ngx_http_batch_finalizer_t *z);
 
 
@@ -361,7 +361,7 @@ ngx_http_batch_finalize_work(ngx_http_batch_finalizer_t *z)
         return NGX_OK;
     }
 
-    if (ngx_http_batch_store_work_walk(z->f->id,
+    if (ngx_http_batch_segment_walk(z->f->id,
                                        ngx_http_batch_finalize_work_add, z,
                                        z->log)
         != NGX_OK)
@@ -459,7 +459,7 @@ ngx_http_batch_finalize_publish(ngx_http_batch_finalizer_t *z)
     int64_t                     begun;
     ngx_int_t                   rc;
     ngx_uint_t                  i, decide;
-    ngx_http_batch_text_t       text;
+    batch_text_t                text;
     ngx_http_batch_finalize_e   e;
 
     begun = batch_clock_sec();
@@ -481,7 +481,7 @@ ngx_http_batch_finalize_publish(ngx_http_batch_finalizer_t *z)
     decide = (z->target != BATCH_CANCELLED);
 
     for ( ;; ) {
-        ngx_memzero(&text, sizeof(ngx_http_batch_text_t));
+        ngx_memzero(&text, sizeof(batch_text_t));
 
         ngx_http_batch_finalize_text(z, &text, begun);
 
@@ -493,14 +493,14 @@ ngx_http_batch_finalize_publish(ngx_http_batch_finalizer_t *z)
             break;
         }
 
-        rc = ngx_http_batch_store_publish_final(z->f->id, text.data, text.len,
+        rc = ngx_http_batch_publish_final(z->f->id, text.data, text.len,
                                                 decide, z->log);
         if (rc != NGX_ABORT) {
             e = ngx_http_batch_finalize_commit(z, &text, rc);
             break;
         }
 
-        ngx_http_batch_text_free(&text);
+        batch_text_free(&text);
         decide = 0;
 
         rc = ngx_http_batch_cancel_read(z->f->id, &z->cancelling_at, z->log);
@@ -515,7 +515,7 @@ ngx_http_batch_finalize_publish(ngx_http_batch_finalizer_t *z)
         }
     }
 
-    ngx_http_batch_text_free(&text);
+    batch_text_free(&text);
 
     return e;
 }
@@ -571,7 +571,7 @@ ngx_http_batch_finalize_blob(ngx_http_batch_finalizer_t *z, ngx_uint_t sink)
 
 static void
 ngx_http_batch_finalize_text(ngx_http_batch_finalizer_t *z,
-    ngx_http_batch_text_t *text, int64_t begun)
+    batch_text_t *text, int64_t begun)
 {
     int64_t                  last;
     ngx_http_batch_final_t   final;
@@ -617,7 +617,7 @@ ngx_http_batch_finalize_text(ngx_http_batch_finalizer_t *z,
     final.output = z->files[0].id[0] ? &z->files[0] : NULL;
     final.error = z->files[1].id[0] ? &z->files[1] : NULL;
 
-    ngx_http_batch_text_final(text, &final);
+    ngx_http_batch_final_encode(text, &final);
 }
 
 
@@ -625,7 +625,7 @@ ngx_http_batch_finalize_text(ngx_http_batch_finalizer_t *z,
 
 static ngx_http_batch_finalize_e
 ngx_http_batch_finalize_commit(ngx_http_batch_finalizer_t *z,
-    ngx_http_batch_text_t *text, ngx_int_t rc)
+    batch_text_t *text, ngx_int_t rc)
 {
     ngx_uint_t                  i;
     ngx_http_batch_finalize_t  *f;
@@ -639,7 +639,7 @@ ngx_http_batch_finalize_commit(ngx_http_batch_finalizer_t *z,
 
         for (i = 0; i < 2; i++) {
             if (z->files[i].id[0]) {
-                (void) ngx_http_batch_store_link_manifest(f->id,
+                (void) ngx_http_batch_publish_manifest(f->id,
                                                           z->files[i].id,
                                                           z->log);
             }
@@ -690,7 +690,7 @@ ngx_http_batch_finalize_drop(ngx_http_batch_finalizer_t *z)
 
     for (i = 0; i < 2; i++) {
         if (z->files[i].id[0]) {
-            (void) ngx_http_batch_store_delete_blob(z->files[i].id, z->log);
+            (void) ngx_http_batch_delete_blob(z->files[i].id, z->log);
             z->files[i].id[0] = '\0';
         }
     }

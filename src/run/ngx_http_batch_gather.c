@@ -80,7 +80,7 @@ ngx_http_batch_gather_open(ngx_http_batch_gather_t *g, uint32_t epoch,
         }
     }
 
-    fd = ngx_http_batch_store_segment_open(g->id, g->chunk, epoch, g->log);
+    fd = ngx_http_batch_segment_open(g->id, g->chunk, epoch, g->log);
 
     if (fd == NGX_INVALID_FILE) {
         return fd;
@@ -185,7 +185,7 @@ ngx_http_batch_gather_seal(ngx_http_batch_gather_t *g, uint32_t chunk,
 
         /* left there, it would tell the next owner that all is done */
 
-        (void) ngx_http_batch_store_seal_delete(g->id, chunk, epoch, g->log);
+        (void) ngx_http_batch_seal_delete(g->id, chunk, epoch, g->log);
     }
 
     return rc;

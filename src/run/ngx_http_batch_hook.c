@@ -502,10 +502,10 @@ ngx_http_batch_hook_mark(void *ctx, ngx_log_t *log)
 
     t->rc = NGX_ERROR;
 
-    text = ngx_http_batch_hook_encode(t->id, batch_clock_sec());
+    text = ngx_http_batch_object_hook(t->id, batch_clock_sec());
 
     if (text.data) {
-        t->rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_HOOK, t->id,
+        t->rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_HOOK, t->id,
                                              text.data, text.len, log);
         free(text.data);
     }

@@ -203,7 +203,7 @@ ngx_http_batch_journal_run(void *ctx, ngx_log_t *log)
     ngx_http_batch_write_t *w = ctx;
 
     if (w->fd == NGX_INVALID_FILE) {
-        w->fd = ngx_http_batch_store_segment_create(w->chunk->run->id,
+        w->fd = ngx_http_batch_segment_create(w->chunk->run->id,
                                                     w->chunk->chunk,
                                                     w->chunk->epoch, log);
         if (w->fd == NGX_INVALID_FILE) {
@@ -504,7 +504,7 @@ ngx_http_batch_journal_seal_run(void *ctx, ngx_log_t *log)
 
     batch_seal_encode(&s->seal, s->id, buf);
 
-    s->rc = ngx_http_batch_store_seal_publish(s->id, s->seal.chunk,
+    s->rc = ngx_http_batch_seal_publish(s->id, s->seal.chunk,
                                               s->seal.epoch, buf, size, log);
     ngx_free(buf);
 }

@@ -190,7 +190,7 @@ ngx_http_batch_chunk_open_older(ngx_http_batch_open_t *o, ngx_log_t *log)
     uint32_t   *epochs;
     ngx_int_t   n, rc;
 
-    n = ngx_http_batch_store_epochs(o->id, o->n, 0, &epochs, log);
+    n = ngx_http_batch_segment_epochs(o->id, o->n, 0, &epochs, log);
 
     if (n == NGX_ERROR) {
         return NGX_HTTP_BATCH_OPEN_ERROR;
@@ -236,7 +236,7 @@ ngx_http_batch_chunk_open_files(ngx_http_batch_open_t *o, ngx_log_t *log)
         return NGX_HTTP_BATCH_OPEN_OK;
     }
 
-    o->segment = ngx_http_batch_store_segment_create(o->id, o->n, o->epoch,
+    o->segment = ngx_http_batch_segment_create(o->id, o->n, o->epoch,
                                                      log);
 
     if (o->segment != NGX_INVALID_FILE) {
@@ -288,7 +288,7 @@ ngx_http_batch_chunk_sealed(ngx_http_batch_open_t *o, ngx_log_t *log)
     ngx_int_t      i, n, rc;
     batch_seal_t   seal;
 
-    n = ngx_http_batch_store_epochs(o->id, o->n, 1, &epochs, log);
+    n = ngx_http_batch_segment_epochs(o->id, o->n, 1, &epochs, log);
 
     if (n <= 0) {
         return n == 0 ? NGX_DECLINED : NGX_ERROR;

@@ -109,20 +109,20 @@ ngx_http_batch_portion_next(ngx_http_batch_portion_t *p,
         *kind = rooms[p->rooms];
 
         if (p->walk == NULL) {
-            p->walk = ngx_http_batch_store_walk_open(*kind, log);
+            p->walk = ngx_http_batch_walk_open(*kind, log);
 
             if (p->walk == NULL) {
                 return NGX_ERROR;
             }
         }
 
-        rc = ngx_http_batch_store_walk_next(p->walk, id, log);
+        rc = ngx_http_batch_walk_next(p->walk, id, log);
 
         if (rc != NGX_DONE) {
             return rc;
         }
 
-        ngx_http_batch_store_walk_close(p->walk);
+        ngx_http_batch_walk_close(p->walk);
         p->walk = NULL;
         p->rooms++;
     }
@@ -348,7 +348,7 @@ ngx_http_batch_portion_active(ngx_http_batch_item_t *item, ngx_log_t *log)
     ngx_http_batch_plan_free(&plan);
 
     if (item->model.data == NULL
-        || ngx_http_batch_store_work_walk(item->meta.id,
+        || ngx_http_batch_segment_walk(item->meta.id,
                                           ngx_http_batch_portion_work, item,
                                           log)
            != NGX_OK)
@@ -502,7 +502,7 @@ ngx_http_batch_portion_count(ngx_http_batch_item_t *item,
     ngx_int_t      rc, nepochs;
     batch_pick_t  *picks;
 
-    nepochs = ngx_http_batch_store_epochs(item->meta.id, c->chunk, 0, &epochs,
+    nepochs = ngx_http_batch_segment_epochs(item->meta.id, c->chunk, 0, &epochs,
                                           log);
     if (nepochs <= 0) {
         return nepochs;
@@ -681,7 +681,7 @@ ngx_http_batch_portion_free(ngx_http_batch_portion_t *p)
     ngx_http_batch_portion_items_free(p);
 
     if (p->walk) {
-        ngx_http_batch_store_walk_close(p->walk);
+        ngx_http_batch_walk_close(p->walk);
         p->walk = NULL;
     }
 }

@@ -5,7 +5,7 @@
 
 
 #include "ngx_http_batch_result.h"
-#include "batch_crc.h"
+#include "batch_crc32c.h"
 
 
 #define NGX_HTTP_BATCH_FILL_MAX  512      /* of a filled line but the id */
@@ -298,7 +298,7 @@ ngx_http_batch_result_view(ngx_http_batch_view_t *v, ngx_fd_t segment,
     v->fd = NGX_INVALID_FILE;
     v->off = off - back;
 
-    n = ngx_http_batch_store_segment_read(segment, v->buf,
+    n = ngx_http_batch_segment_read(segment, v->buf,
                                           NGX_HTTP_BATCH_VIEW_SIZE, v->off,
                                           log);
 
@@ -366,7 +366,7 @@ ngx_http_batch_result_large(ngx_http_batch_sink_t *s, ngx_fd_t segment,
 
     off = (off_t) pick->offset;
 
-    if (ngx_http_batch_store_segment_read(segment, header, BATCH_RECORD_HEADER,
+    if (ngx_http_batch_segment_read(segment, header, BATCH_RECORD_HEADER,
                                           off, log)
         != BATCH_RECORD_HEADER
         || !ngx_http_batch_result_header(header, tag, pick, record))
@@ -386,7 +386,7 @@ ngx_http_batch_result_large(ngx_http_batch_sink_t *s, ngx_fd_t segment,
 
         n = ngx_min(left, NGX_HTTP_BATCH_SINK_SIZE);
 
-        if (ngx_http_batch_store_segment_read(segment, s->buf, n, off, log)
+        if (ngx_http_batch_segment_read(segment, s->buf, n, off, log)
             != (ssize_t) n)
         {
             return NGX_DECLINED;
@@ -492,7 +492,7 @@ ngx_http_batch_result_publish(ngx_http_batch_result_t *r, ngx_uint_t sink,
 
     *bytes = s->off;
 
-    rc = ngx_http_batch_store_publish_tmp(NGX_HTTP_BATCH_BLOB, file_id, s->fd,
+    rc = ngx_http_batch_publish_tmp(NGX_HTTP_BATCH_BLOB, file_id, s->fd,
                                           s->tmp, r->log);
 
     (void) ngx_close_file(s->fd);

@@ -25,7 +25,7 @@
 #include "ngx_http_batch_index.h"
 #include "ngx_http_batch_plan.h"
 #include "ngx_http_batch_slots.h"
-#include "batch_crc.h"
+#include "batch_crc32c.h"
 
 
 #define NGX_HTTP_BATCH_LEASE          10000     /* ms */

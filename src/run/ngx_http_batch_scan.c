@@ -35,7 +35,7 @@ ngx_http_batch_scan_read(void *ctx, void *buf, size_t n, uint64_t off)
     ssize_t                 got;
     ngx_http_batch_scan_t  *s = ctx;
 
-    got = ngx_http_batch_store_segment_read(s->fd, buf, n, (off_t) off, s->log);
+    got = ngx_http_batch_segment_read(s->fd, buf, n, (off_t) off, s->log);
 
     if (got == -1) {
         s->unread = 1;
@@ -106,18 +106,18 @@ ngx_http_batch_scan_cmp(const void *one, const void *two)
 
 static void
 ngx_http_batch_scan_tell(ngx_http_batch_scan_t *s, const char *id,
-    uint32_t chunk, int64_t off, batch_scan_end_e end)
+    uint32_t chunk, int64_t off, batch_record_end_e end)
 {
     const char  *what;
 
-    if (end == BATCH_SCAN_TORN) {
+    if (end == BATCH_RECORD_TORN) {
         ngx_log_error(NGX_LOG_INFO, s->log, 0,
                       "batch %s: segment %uD.%uD is torn at byte %L",
                       id, chunk, s->epoch, off);
         return;
     }
 
-    what = (end == BATCH_SCAN_DAMAGED)
+    what = (end == BATCH_RECORD_DAMAGED)
            ? "is damaged" : "has a record of another batch, chunk or epoch";
 
     ngx_log_error(NGX_LOG_ALERT, s->log, 0,
@@ -132,10 +132,10 @@ ngx_http_batch_scan_segment(ngx_http_batch_scan_t *s, const char *id,
 {
     size_t            before;
     int64_t           size;
-    batch_scan_end_e  end;
+    batch_record_end_e  end;
 
     s->epoch = epoch;
-    s->fd = ngx_http_batch_store_segment_open(id, chunk, epoch, s->log);
+    s->fd = ngx_http_batch_segment_open(id, chunk, epoch, s->log);
 
     if (s->fd == NGX_INVALID_FILE) {
         return ngx_errno == NGX_ENOENT ? NGX_OK : NGX_ERROR;
@@ -150,7 +150,7 @@ ngx_http_batch_scan_segment(ngx_http_batch_scan_t *s, const char *id,
                              batch_record_tag(id, chunk, epoch),
                              ngx_http_batch_scan_record, s, &end);
 
-    if (size >= 0 && end != BATCH_SCAN_WHOLE) {
+    if (size >= 0 && end != BATCH_RECORD_WHOLE) {
         ngx_http_batch_scan_tell(s, id, chunk, size, end);
     }
 
@@ -257,7 +257,7 @@ ngx_http_batch_seal_load(const char *id, uint32_t chunk, uint32_t epoch,
     ngx_int_t   rc;
     ngx_str_t   text;
 
-    rc = ngx_http_batch_store_seal_read(id, chunk, epoch, &text, log);
+    rc = ngx_http_batch_seal_read(id, chunk, epoch, &text, log);
 
     if (rc != NGX_OK) {
         return rc;

@@ -178,11 +178,11 @@ ngx_http_batch_sweep_run(void *ctx, ngx_log_t *log)
     ngx_uint_t  i;
 
     for (i = 0; i < s->n && !ngx_http_batch_task_quit(); i++) {
-        s->rc[i] = ngx_http_batch_store_delete_file(s->ids[i], log);
+        s->rc[i] = ngx_http_batch_delete_file(s->ids[i], log);
     }
 
     if (s->uploads) {
-        (void) ngx_http_batch_store_walk(BATCH_ID_UPLOAD,
+        (void) ngx_http_batch_walk(BATCH_ID_UPLOAD,
                                          ngx_http_batch_sweep_upload, s, log);
     }
 }
@@ -200,14 +200,14 @@ ngx_http_batch_sweep_upload(void *ctx, const char *id, ngx_log_t *log)
         return NGX_ABORT;
     }
 
-    rc = ngx_http_batch_store_upload_read(id, s->now, &st, log);
+    rc = ngx_http_batch_uploads_load(id, s->now, &st, log);
 
     if (rc == NGX_DECLINED) {
 
         /* never created, or not quite deleted */
 
-        if (ngx_http_batch_store_upload_old(id, NGX_HTTP_BATCH_TMP_AGE, log)) {
-            ngx_http_batch_store_upload_delete(id, log);
+        if (ngx_http_batch_uploads_old(id, NGX_HTTP_BATCH_TMP_AGE, log)) {
+            ngx_http_batch_uploads_delete(id, log);
         }
 
         return NGX_OK;
@@ -221,16 +221,16 @@ ngx_http_batch_sweep_upload(void *ctx, const char *id, ngx_log_t *log)
         ngx_http_batch_sweep_finish(s, id, &st, log);
 
     } else if (st.upload.expires_at + NGX_HTTP_BATCH_UPLOADS_GRACE <= s->now
-               && ngx_http_batch_store_upload_end(id,
+               && ngx_http_batch_uploads_end(id,
                                               NGX_HTTP_BATCH_UPLOAD_EXPIRED,
                                               NULL, NULL, log)
                   == NGX_OK)
     {
         ngx_log_error(NGX_LOG_INFO, log, 0, "batch: %s has expired", id);
-        ngx_http_batch_store_upload_clean(id, log);
+        ngx_http_batch_uploads_clean(id, log);
     }
 
-    ngx_http_batch_store_upload_free(&st);
+    ngx_http_batch_uploads_free(&st);
 
     return NGX_OK;
 }
@@ -246,7 +246,7 @@ ngx_http_batch_sweep_finish(ngx_http_batch_sweep_t *s, const char *id,
     if (st->status == NGX_HTTP_BATCH_UPLOAD_COMPLETED) {
 
         if (s->nmade == NGX_HTTP_BATCH_SWEEP_FILES
-            || ngx_http_batch_store_upload_finish(id, &st->file, &made, log)
+            || ngx_http_batch_uploads_finish(id, &st->file, &made, log)
                == NGX_ERROR)
         {
             return;
@@ -264,13 +264,13 @@ ngx_http_batch_sweep_finish(ngx_http_batch_sweep_t *s, const char *id,
     }
 
     if (st->upload.expires_at + NGX_HTTP_BATCH_UPLOADS_KEEP <= s->now) {
-        ngx_http_batch_store_upload_delete(id, log);
+        ngx_http_batch_uploads_delete(id, log);
         return;
     }
 
     /* also a part that came while the upload ended */
 
-    ngx_http_batch_store_upload_clean(id, log);
+    ngx_http_batch_uploads_clean(id, log);
 }
 
 

@@ -100,9 +100,9 @@ ngx_http_batch_tidy_run(void *ctx, ngx_log_t *log)
         /* first: a blob has a second name while its tmp file is there */
 
         ngx_http_batch_store_sweep_tmp(NGX_HTTP_BATCH_TMP_AGE, log);
-        ngx_http_batch_store_sweep_keys(log);
+        ngx_http_batch_keys_sweep(log);
 
-        t->orphans = ngx_http_batch_store_orphans_open(log);
+        t->orphans = ngx_http_batch_orphan_open(log);
 
         if (t->orphans == NULL) {
             t->done = 1;
@@ -116,7 +116,7 @@ ngx_http_batch_tidy_run(void *ctx, ngx_log_t *log)
             break;
         }
 
-        rc = ngx_http_batch_store_orphans_next(t->orphans, id, log);
+        rc = ngx_http_batch_orphan_next(t->orphans, id, log);
 
         if (rc == NGX_AGAIN) {
             continue;
@@ -124,12 +124,12 @@ ngx_http_batch_tidy_run(void *ctx, ngx_log_t *log)
 
         if (rc != NGX_OK) {
             t->done = 1;
-            ngx_http_batch_store_orphans_close(t->orphans);
+            ngx_http_batch_orphan_close(t->orphans);
             return;
         }
 
         if (ngx_http_batch_tidy_batch(id, log) != NGX_OK) {
-            ngx_http_batch_store_orphans_unsure(t->orphans);
+            ngx_http_batch_orphan_unsure(t->orphans);
         }
     }
 }
@@ -156,7 +156,7 @@ ngx_http_batch_tidy_batch(const char *id, ngx_log_t *log)
     rc = ngx_http_batch_final_settle(id, &text, log);
 
     if (rc == NGX_OK) {
-        (void) ngx_http_batch_store_delete_work(id, log);
+        (void) ngx_http_batch_delete_work(id, log);
     }
 
     ngx_free(text.data);
@@ -217,7 +217,7 @@ ngx_http_batch_tidy_work(const char *id)
 static void
 ngx_http_batch_tidy_work_run(void *ctx, ngx_log_t *log)
 {
-    (void) ngx_http_batch_store_delete_work(ctx, log);
+    (void) ngx_http_batch_delete_work(ctx, log);
 }
 
 

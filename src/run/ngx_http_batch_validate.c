@@ -205,7 +205,7 @@ ngx_http_batch_validate_planned(ngx_http_batch_validate_t *v, ngx_log_t *log)
 
     ngx_http_batch_plan_free(&v->plan);
 
-    return rc == 0 ? ngx_http_batch_store_delete_plan(v->id, log)
+    return rc == 0 ? ngx_http_batch_delete_plan(v->id, log)
                    : NGX_ERROR;
 }
 
@@ -303,7 +303,7 @@ ngx_http_batch_validate_link(ngx_http_batch_validate_t *v,
     ngx_memcpy(id, meta->input_file_id.data, meta->input_file_id.len);
     id[meta->input_file_id.len] = '\0';
 
-    return ngx_http_batch_store_link_input(v->id, id, log);
+    return ngx_http_batch_publish_input(v->id, id, log);
 }
 
 
@@ -408,12 +408,12 @@ ngx_http_batch_validate_failed(ngx_http_batch_validate_t *v,
 {
     int64_t                     at;
     ngx_int_t                   rc;
-    ngx_http_batch_text_t       text, errors;
+    batch_text_t                text, errors;
     ngx_http_batch_final_t      final;
     ngx_http_batch_validate_e   e;
 
-    ngx_memzero(&text, sizeof(ngx_http_batch_text_t));
-    ngx_memzero(&errors, sizeof(ngx_http_batch_text_t));
+    ngx_memzero(&text, sizeof(batch_text_t));
+    ngx_memzero(&errors, sizeof(batch_text_t));
     ngx_memzero(&final, sizeof(ngx_http_batch_final_t));
 
     e = NGX_HTTP_BATCH_TROUBLE;
@@ -439,7 +439,7 @@ ngx_http_batch_validate_failed(ngx_http_batch_validate_t *v,
     final.ended_at = batch_clock_since(created);
     final.errors = &errors;
 
-    ngx_http_batch_text_final(&text, &final);
+    ngx_http_batch_final_encode(&text, &final);
 
     if (text.failed) {
         ngx_log_error(NGX_LOG_EMERG, log, NGX_ENOMEM,
@@ -447,7 +447,7 @@ ngx_http_batch_validate_failed(ngx_http_batch_validate_t *v,
         goto done;
     }
 
-    rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_FINAL, v->id, text.data,
+    rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_FINAL, v->id, text.data,
                                       text.len, log);
 
     if (rc == NGX_OK) {
@@ -468,8 +468,8 @@ ngx_http_batch_validate_failed(ngx_http_batch_validate_t *v,
 
 done:
 
-    ngx_http_batch_text_free(&text);
-    ngx_http_batch_text_free(&errors);
+    batch_text_free(&text);
+    batch_text_free(&errors);
 
     return e;
 }

@@ -28,7 +28,7 @@ ngx_http_batch_cancel_mark(const char *batch_id, int64_t *at, ngx_log_t *log)
     p = ngx_sprintf(text, "{\"v\":%d,\"cancelling_at\":%L}",
                     NGX_HTTP_BATCH_FORMAT, *at);
 
-    rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_CANCEL, batch_id, text,
+    rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_CANCEL, batch_id, text,
                                       p - text, log);
 
     if (rc != NGX_DECLINED) {
@@ -48,7 +48,7 @@ ngx_http_batch_cancel_close(const char *batch_id, int64_t *at, ngx_log_t *log)
 
     *at = 0;
 
-    rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_CANCEL, batch_id, text,
+    rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_CANCEL, batch_id, text,
                                       sizeof(text) - 1, log);
 
     if (rc != NGX_DECLINED) {

@@ -59,7 +59,7 @@ ngx_http_batch_index_batch_store(const ngx_http_batch_meta_t *m,
         return NGX_ERROR;
     }
 
-    ngx_http_batch_tenant_key(&m->tenant, tenant);
+    ngx_http_batch_object_tenant_key(&m->tenant, tenant);
 
     ngx_http_batch_args_init(&a);
     ngx_http_batch_args_gen(&a);
@@ -107,7 +107,7 @@ ngx_http_batch_index_batch_list(const ngx_str_t *tenant,
     char                   key[41];
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_tenant_key(tenant, key);
+    ngx_http_batch_object_tenant_key(tenant, key);
 
     ngx_http_batch_args_init(&a);
     ngx_http_batch_args_gen(&a);
@@ -235,7 +235,7 @@ ngx_http_batch_index_final_keys(ngx_http_batch_args_t *a,
     char        tenant[41];
     ngx_uint_t  i;
 
-    ngx_http_batch_tenant_key(&m->tenant, tenant);
+    ngx_http_batch_object_tenant_key(&m->tenant, tenant);
 
     ngx_http_batch_args_key(a, "b", m->id, NULL);
     ngx_http_batch_args_key(a, "bl", tenant, NULL);
@@ -250,7 +250,7 @@ ngx_http_batch_index_final_keys(ngx_http_batch_args_t *a,
 
     for (i = 0; i < 2; i++) {
         if (file[i]) {
-            ngx_http_batch_tenant_key(&file[i]->tenant, tenant);
+            ngx_http_batch_object_tenant_key(&file[i]->tenant, tenant);
             ngx_http_batch_args_key(a, "f", file[i]->id, NULL);
             ngx_http_batch_args_key(a, "fl", tenant, NULL);
             ngx_http_batch_args_key(a, "fl", tenant, &file[i]->purpose);

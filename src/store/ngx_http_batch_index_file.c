@@ -57,7 +57,7 @@ ngx_http_batch_index_file_store(const ngx_http_batch_file_t *f,
         return NGX_ERROR;
     }
 
-    ngx_http_batch_tenant_key(&f->tenant, tenant);
+    ngx_http_batch_object_tenant_key(&f->tenant, tenant);
 
     ngx_http_batch_args_init(&a);
     ngx_http_batch_args_gen(&a);
@@ -108,7 +108,7 @@ ngx_http_batch_index_file_del(const ngx_http_batch_file_t *f, ngx_uint_t check,
     char                   tenant[41];
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_tenant_key(&f->tenant, tenant);
+    ngx_http_batch_object_tenant_key(&f->tenant, tenant);
 
     ngx_http_batch_args_init(&a);
     ngx_http_batch_args_gen(&a);
@@ -136,7 +136,7 @@ ngx_http_batch_index_file_list(const ngx_str_t *tenant,
     char                   key[41];
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_tenant_key(tenant, key);
+    ngx_http_batch_object_tenant_key(tenant, key);
 
     ngx_http_batch_args_init(&a);
     ngx_http_batch_args_gen(&a);

@@ -175,7 +175,7 @@ ngx_http_batch_index_run_planned(const char *id, const ngx_str_t *tenant,
     char                   key[41];
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_tenant_key(tenant, key);
+    ngx_http_batch_object_tenant_key(tenant, key);
 
     ngx_http_batch_args_init(&a);
     ngx_http_batch_args_key(&a, "b", id, NULL);

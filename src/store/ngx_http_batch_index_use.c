@@ -63,7 +63,7 @@ ngx_http_batch_index_use_keys(ngx_http_batch_args_t *a,
 
     files = (use == NGX_HTTP_BATCH_USE_FILES);
 
-    ngx_http_batch_tenant_key(tenant, key);
+    ngx_http_batch_object_tenant_key(tenant, key);
 
     ngx_http_batch_args_key(a, files ? "uf" : "ub", key, NULL);
     ngx_http_batch_args_key(a, files ? "ufh" : "ubh", key, NULL);

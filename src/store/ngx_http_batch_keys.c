@@ -26,7 +26,7 @@ static void ngx_http_batch_keys_name(const char *key, int64_t day,
 
 
 ngx_int_t
-ngx_http_batch_store_key_claim(const char *key, const char *request,
+ngx_http_batch_keys_claim(const char *key, const char *request,
     const ngx_str_t *object, ngx_str_t *first, json_t **root, ngx_log_t *log)
 {
     int64_t     now;
@@ -65,7 +65,7 @@ ngx_http_batch_store_key_claim(const char *key, const char *request,
 
 
 ngx_int_t
-ngx_http_batch_store_key_look(const char *key, const char *request,
+ngx_http_batch_keys_peek(const char *key, const char *request,
     ngx_str_t *first, json_t **root, ngx_log_t *log)
 {
     return ngx_http_batch_keys_look(key, batch_clock_us(), request, first,
@@ -225,7 +225,7 @@ ngx_http_batch_keys_name(const char *key, int64_t day,
 
 
 void
-ngx_http_batch_store_sweep_keys(ngx_log_t *log)
+ngx_http_batch_keys_sweep(ngx_log_t *log)
 {
     /* the hour is for clocks that differ */
 

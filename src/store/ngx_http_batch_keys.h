@@ -32,14 +32,14 @@
  *   NGX_AGAIN     nobody has, and object is NULL: it is not claimed
  *   NGX_ERROR
  */
-ngx_int_t ngx_http_batch_store_key_claim(const char *key, const char *request,
+ngx_int_t ngx_http_batch_keys_claim(const char *key, const char *request,
     const ngx_str_t *object, ngx_str_t *first, json_t **root, ngx_log_t *log);
 
 /* Looks only: as above, but NGX_AGAIN if the key is free. */
-ngx_int_t ngx_http_batch_store_key_look(const char *key, const char *request,
+ngx_int_t ngx_http_batch_keys_peek(const char *key, const char *request,
     ngx_str_t *first, json_t **root, ngx_log_t *log);
 
 /* deletes records that do not count any more */
-void ngx_http_batch_store_sweep_keys(ngx_log_t *log);
+void ngx_http_batch_keys_sweep(ngx_log_t *log);
 
 #endif

@@ -252,14 +252,14 @@ static const char  *ngx_http_batch_upload_statuses[] = {
 
 
 const char *
-ngx_http_batch_upload_status(ngx_http_batch_upload_status_e s)
+ngx_http_batch_uploads_status(ngx_http_batch_upload_status_e s)
 {
     return ngx_http_batch_upload_statuses[s];
 }
 
 
 ngx_str_t
-ngx_http_batch_upload_encode(const ngx_http_batch_upload_t *u)
+ngx_http_batch_uploads_encode(const ngx_http_batch_upload_t *u)
 {
     json_t     *o;
     ngx_int_t   rc;
@@ -298,7 +298,7 @@ ngx_http_batch_upload_encode(const ngx_http_batch_upload_t *u)
 
 
 ngx_int_t
-ngx_http_batch_upload_decode(ngx_http_batch_upload_t *u, const u_char *data,
+ngx_http_batch_uploads_decode(ngx_http_batch_upload_t *u, const u_char *data,
     size_t len, json_t **root)
 {
     json_t  *o;
@@ -341,7 +341,7 @@ ngx_http_batch_upload_decode(ngx_http_batch_upload_t *u, const u_char *data,
 
 
 ngx_str_t
-ngx_http_batch_upload_end_encode(const char *id,
+ngx_http_batch_uploads_end_encode(const char *id,
     ngx_http_batch_upload_status_e status, const char *parts,
     const ngx_http_batch_file_t *f)
 {
@@ -357,7 +357,7 @@ ngx_http_batch_upload_end_encode(const char *id,
                                    json_integer(NGX_HTTP_BATCH_FORMAT));
     rc |= ngx_http_batch_object_set(o, "id", json_string(id));
     rc |= ngx_http_batch_object_set(o, "status",
-                        json_string(ngx_http_batch_upload_status(status)));
+                        json_string(ngx_http_batch_uploads_status(status)));
 
     if (f) {
         rc |= ngx_http_batch_object_set(o, "parts", json_string(parts));
@@ -375,7 +375,7 @@ ngx_http_batch_upload_end_encode(const char *id,
 
 
 ngx_str_t
-ngx_http_batch_hook_encode(const char *id, int64_t delivered_at)
+ngx_http_batch_object_hook(const char *id, int64_t delivered_at)
 {
     return ngx_http_batch_object_dump(json_pack("{s:i,s:s,s:I}",
                                       "v", NGX_HTTP_BATCH_FORMAT, "id", id,
@@ -385,7 +385,7 @@ ngx_http_batch_hook_encode(const char *id, int64_t delivered_at)
 
 
 ngx_int_t
-ngx_http_batch_upload_end_decode(ngx_http_batch_upload_status_e *status,
+ngx_http_batch_uploads_end_decode(ngx_http_batch_upload_status_e *status,
     ngx_str_t *parts, ngx_http_batch_file_t *f, const u_char *data, size_t len,
     json_t **root)
 {
@@ -424,7 +424,7 @@ ngx_http_batch_upload_end_decode(ngx_http_batch_upload_status_e *status,
 
 
 void
-ngx_http_batch_tenant_key(const ngx_str_t *tenant, char key[41])
+ngx_http_batch_object_tenant_key(const ngx_str_t *tenant, char key[41])
 {
     u_char      digest[20];
     ngx_sha1_t  sha1;

@@ -98,13 +98,13 @@ typedef enum {
 /* Encoded manifest, compact; from malloc(): free() it.  data NULL on error. */
 ngx_str_t ngx_http_batch_file_encode(const ngx_http_batch_file_t *f);
 ngx_str_t ngx_http_batch_meta_encode(const ngx_http_batch_meta_t *m);
-ngx_str_t ngx_http_batch_upload_encode(const ngx_http_batch_upload_t *u);
+ngx_str_t ngx_http_batch_uploads_encode(const ngx_http_batch_upload_t *u);
 /* of an end; parts and f only of a completed one, else NULL */
-ngx_str_t ngx_http_batch_upload_end_encode(const char *id,
+ngx_str_t ngx_http_batch_uploads_end_encode(const char *id,
     ngx_http_batch_upload_status_e status, const char *parts,
     const ngx_http_batch_file_t *f);
-ngx_str_t ngx_http_batch_hook_encode(const char *id, int64_t delivered_at);
-const char *ngx_http_batch_upload_status(ngx_http_batch_upload_status_e s);
+ngx_str_t ngx_http_batch_object_hook(const char *id, int64_t delivered_at);
+const char *ngx_http_batch_uploads_status(ngx_http_batch_upload_status_e s);
 
 /* as a new json_t reference, for embedding; NULL on error */
 json_t *ngx_http_batch_file_json(const ngx_http_batch_file_t *f);
@@ -124,15 +124,15 @@ ngx_int_t ngx_http_batch_file_from_json(ngx_http_batch_file_t *f,
     json_t *object);
 ngx_int_t ngx_http_batch_meta_decode(ngx_http_batch_meta_t *m,
     const u_char *data, size_t len, json_t **root);
-ngx_int_t ngx_http_batch_upload_decode(ngx_http_batch_upload_t *u,
+ngx_int_t ngx_http_batch_uploads_decode(ngx_http_batch_upload_t *u,
     const u_char *data, size_t len, json_t **root);
 /* of an end.json: its status; f and *parts are filled if it is completed */
-ngx_int_t ngx_http_batch_upload_end_decode(
+ngx_int_t ngx_http_batch_uploads_end_decode(
     ngx_http_batch_upload_status_e *status, ngx_str_t *parts,
     ngx_http_batch_file_t *f, const u_char *data, size_t len, json_t **root);
 
 /* 40 hex digits that name the tenant in keys: SHA-1, "0" for "" */
-void ngx_http_batch_tenant_key(const ngx_str_t *tenant, char key[41]);
+void ngx_http_batch_object_tenant_key(const ngx_str_t *tenant, char key[41]);
 
 /* JSON out of the store; flags are jansson's.  ngx_errno then says why it, or
  * what it should have in it, is of no use: EBADMSG (it is damaged; see

@@ -59,7 +59,7 @@ ngx_http_batch_orphan_opendir(ngx_fd_t dir, const char *name, ngx_log_t *log)
 
 
 ngx_http_batch_orphans_t *
-ngx_http_batch_store_orphans_open(ngx_log_t *log)
+ngx_http_batch_orphan_open(ngx_log_t *log)
 {
     ngx_http_batch_orphans_t  *o;
 
@@ -85,7 +85,7 @@ ngx_http_batch_store_orphans_open(ngx_log_t *log)
 
 
 void
-ngx_http_batch_store_orphans_close(ngx_http_batch_orphans_t *o)
+ngx_http_batch_orphan_close(ngx_http_batch_orphans_t *o)
 {
     if (o->shard) {
         (void) closedir(o->shard);
@@ -100,7 +100,7 @@ ngx_http_batch_store_orphans_close(ngx_http_batch_orphans_t *o)
 
 
 void
-ngx_http_batch_store_orphans_unsure(ngx_http_batch_orphans_t *o)
+ngx_http_batch_orphan_unsure(ngx_http_batch_orphans_t *o)
 {
     o->unsure = 1;
 }
@@ -136,7 +136,7 @@ ngx_http_batch_orphan_read(DIR *d, ngx_int_t *rc, ngx_log_t *log)
 
 
 ngx_int_t
-ngx_http_batch_store_orphans_next(ngx_http_batch_orphans_t *o,
+ngx_http_batch_orphan_next(ngx_http_batch_orphans_t *o,
     char id[BATCH_ID_LEN], ngx_log_t *log)
 {
     ngx_int_t    rc;

@@ -29,7 +29,7 @@ static void ngx_http_batch_prepare_sync_parent(ngx_str_t *path);
 
 
 ngx_int_t
-ngx_http_batch_store_prepare(ngx_conf_t *cf, ngx_str_t *path, ngx_uid_t uid)
+ngx_http_batch_prepare_store(ngx_conf_t *cf, ngx_str_t *path, ngx_uid_t uid)
 {
     ngx_fd_t                   root, fd;
     ngx_uint_t                 i;

@@ -98,7 +98,7 @@ ngx_http_batch_disk_ours(ngx_fd_t dir, const char *name, ngx_fd_t fd)
 
 
 ngx_int_t
-ngx_http_batch_store_publish_tmp(ngx_http_batch_obj_e obj, const char *id,
+ngx_http_batch_publish_tmp(ngx_http_batch_obj_e obj, const char *id,
     ngx_fd_t fd, const char *tmp, ngx_log_t *log)
 {
     char        name[NGX_HTTP_BATCH_NAME_LEN];
@@ -163,7 +163,7 @@ ngx_http_batch_disk_named(ngx_http_batch_obj_e obj)
 
 
 ngx_int_t
-ngx_http_batch_store_write_object(ngx_http_batch_obj_e obj, const char *id,
+ngx_http_batch_publish_write(ngx_http_batch_obj_e obj, const char *id,
     ngx_fd_t fd, const void *data, size_t len, ngx_log_t *log)
 {
     char  name[NGX_HTTP_BATCH_NAME_LEN];
@@ -181,7 +181,7 @@ ngx_http_batch_store_write_object(ngx_http_batch_obj_e obj, const char *id,
 
 
 ngx_int_t
-ngx_http_batch_store_publish(ngx_http_batch_obj_e obj, const char *id,
+ngx_http_batch_publish_object(ngx_http_batch_obj_e obj, const char *id,
     const void *data, size_t len, ngx_log_t *log)
 {
     char       tmp[NGX_HTTP_BATCH_TMP_LEN];
@@ -195,10 +195,10 @@ ngx_http_batch_store_publish(ngx_http_batch_obj_e obj, const char *id,
         return NGX_ERROR;
     }
 
-    rc = ngx_http_batch_store_write_object(obj, id, fd, data, len, log);
+    rc = ngx_http_batch_publish_write(obj, id, fd, data, len, log);
 
     if (rc == NGX_OK) {
-        rc = ngx_http_batch_store_publish_tmp(obj, id, fd, tmp, log);
+        rc = ngx_http_batch_publish_tmp(obj, id, fd, tmp, log);
 
     } else {
         ngx_http_batch_store_tmp_delete(tmp, log);
@@ -218,7 +218,7 @@ ngx_http_batch_store_publish(ngx_http_batch_obj_e obj, const char *id,
  */
 
 ngx_int_t
-ngx_http_batch_store_publish_final(const char *batch_id, const void *data,
+ngx_http_batch_publish_final(const char *batch_id, const void *data,
     size_t len, ngx_uint_t decide, ngx_log_t *log)
 {
     char       tmp[NGX_HTTP_BATCH_TMP_LEN];
@@ -242,7 +242,7 @@ ngx_http_batch_store_publish_final(const char *batch_id, const void *data,
     fd = ngx_http_batch_store_tmp(tmp, log);
 
     if (fd != NGX_INVALID_FILE) {
-        rc = ngx_http_batch_store_write_object(NGX_HTTP_BATCH_FINAL, batch_id,
+        rc = ngx_http_batch_publish_write(NGX_HTTP_BATCH_FINAL, batch_id,
                                                fd, data, len, log);
 
         if (rc == NGX_OK && fdatasync(fd) == -1) {
@@ -303,7 +303,7 @@ ngx_http_batch_disk_decide(ngx_fd_t dir, ngx_fd_t fd, const char *tmp,
  */
 
 ngx_int_t
-ngx_http_batch_store_link_manifest(const char *batch_id, const char *file_id,
+ngx_http_batch_publish_manifest(const char *batch_id, const char *file_id,
     ngx_log_t *log)
 {
     char       name[NGX_HTTP_BATCH_NAME_LEN];
@@ -403,7 +403,7 @@ ngx_http_batch_store_sync(ngx_http_batch_obj_e obj, const char *id,
 
 
 ngx_int_t
-ngx_http_batch_store_link_input(const char *batch_id, const char *file_id,
+ngx_http_batch_publish_input(const char *batch_id, const char *file_id,
     ngx_log_t *log)
 {
     ngx_fd_t   from, to;
@@ -470,7 +470,7 @@ ngx_http_batch_disk_unlink(ngx_fd_t dir, const char *name, ngx_log_t *log)
 
 
 ngx_int_t
-ngx_http_batch_store_delete_file(const char *file_id, ngx_log_t *log)
+ngx_http_batch_delete_file(const char *file_id, ngx_log_t *log)
 {
     char       name[NGX_HTTP_BATCH_NAME_LEN];
     ngx_fd_t   dir;
@@ -489,7 +489,7 @@ ngx_http_batch_store_delete_file(const char *file_id, ngx_log_t *log)
         return rc == 0 ? NGX_DECLINED : NGX_ERROR;
     }
 
-    rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE_DEL, file_id,
+    rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE_DEL, file_id,
                                       "{\"v\":1}", sizeof("{\"v\":1}") - 1,
                                       log);
     if (rc == NGX_ERROR) {
@@ -515,7 +515,7 @@ ngx_http_batch_store_delete_file(const char *file_id, ngx_log_t *log)
 
 
 ngx_int_t
-ngx_http_batch_store_delete_plan(const char *batch_id, ngx_log_t *log)
+ngx_http_batch_delete_plan(const char *batch_id, ngx_log_t *log)
 {
     ngx_fd_t   dir;
     ngx_int_t  rc;
@@ -535,7 +535,7 @@ ngx_http_batch_store_delete_plan(const char *batch_id, ngx_log_t *log)
 
 
 ngx_int_t
-ngx_http_batch_store_delete_blob(const char *file_id, ngx_log_t *log)
+ngx_http_batch_delete_blob(const char *file_id, ngx_log_t *log)
 {
     ngx_fd_t   dir;
     ngx_int_t  rc;

@@ -95,7 +95,7 @@ ngx_http_batch_work_dir(const char *batch_id, ngx_log_t *log)
 
 
 ngx_fd_t
-ngx_http_batch_store_segment_create(const char *batch_id, uint32_t chunk,
+ngx_http_batch_segment_create(const char *batch_id, uint32_t chunk,
     uint32_t epoch, ngx_log_t *log)
 {
     char       name[NGX_HTTP_BATCH_NAME_LEN];
@@ -139,7 +139,7 @@ ngx_http_batch_store_segment_create(const char *batch_id, uint32_t chunk,
 
 
 ngx_fd_t
-ngx_http_batch_store_segment_open(const char *batch_id, uint32_t chunk,
+ngx_http_batch_segment_open(const char *batch_id, uint32_t chunk,
     uint32_t epoch, ngx_log_t *log)
 {
     char       name[NGX_HTTP_BATCH_NAME_LEN];
@@ -172,7 +172,7 @@ ngx_http_batch_store_segment_open(const char *batch_id, uint32_t chunk,
  * enough. */
 
 ssize_t
-ngx_http_batch_store_segment_read(ngx_fd_t fd, void *buf, size_t n, off_t off,
+ngx_http_batch_segment_read(ngx_fd_t fd, void *buf, size_t n, off_t off,
     ngx_log_t *log)
 {
     size_t      done;
@@ -214,7 +214,7 @@ ngx_http_batch_store_segment_read(ngx_fd_t fd, void *buf, size_t n, off_t off,
 /* calls cb for the work files in the open directory, which it closes */
 
 static ngx_int_t
-ngx_http_batch_work_walk_dir(ngx_fd_t dir, ngx_http_batch_store_work_pt cb,
+ngx_http_batch_work_walk_dir(ngx_fd_t dir, ngx_http_batch_segment_walk_pt cb,
     void *ctx, ngx_log_t *log)
 {
     DIR            *d;
@@ -270,8 +270,8 @@ ngx_http_batch_work_walk_dir(ngx_fd_t dir, ngx_http_batch_store_work_pt cb,
 
 
 ngx_int_t
-ngx_http_batch_store_work_walk(const char *batch_id,
-    ngx_http_batch_store_work_pt cb, void *ctx, ngx_log_t *log)
+ngx_http_batch_segment_walk(const char *batch_id,
+    ngx_http_batch_segment_walk_pt cb, void *ctx, ngx_log_t *log)
 {
     ngx_fd_t  dir;
 
@@ -328,7 +328,7 @@ ngx_http_batch_epochs_cmp(const void *one, const void *two)
 
 
 ngx_int_t
-ngx_http_batch_store_epochs(const char *batch_id, uint32_t chunk,
+ngx_http_batch_segment_epochs(const char *batch_id, uint32_t chunk,
     ngx_uint_t seals, uint32_t **epochs, ngx_log_t *log)
 {
     ngx_http_batch_epochs_t  e;
@@ -349,7 +349,7 @@ ngx_http_batch_store_epochs(const char *batch_id, uint32_t chunk,
 
     e.nalloc = 8;
 
-    if (ngx_http_batch_store_work_walk(batch_id, ngx_http_batch_epochs_add,
+    if (ngx_http_batch_segment_walk(batch_id, ngx_http_batch_epochs_add,
                                        &e, log)
         != NGX_OK)
     {
@@ -366,7 +366,7 @@ ngx_http_batch_store_epochs(const char *batch_id, uint32_t chunk,
 
 
 ngx_int_t
-ngx_http_batch_store_seal_publish(const char *batch_id, uint32_t chunk,
+ngx_http_batch_seal_publish(const char *batch_id, uint32_t chunk,
     uint32_t epoch, const void *data, size_t len, ngx_log_t *log)
 {
     char       name[NGX_HTTP_BATCH_NAME_LEN], tmp[NGX_HTTP_BATCH_TMP_LEN];
@@ -409,7 +409,7 @@ ngx_http_batch_store_seal_publish(const char *batch_id, uint32_t chunk,
 
 
 ngx_int_t
-ngx_http_batch_store_seal_read(const char *batch_id, uint32_t chunk,
+ngx_http_batch_seal_read(const char *batch_id, uint32_t chunk,
     uint32_t epoch, ngx_str_t *data, ngx_log_t *log)
 {
     char       name[NGX_HTTP_BATCH_NAME_LEN];
@@ -443,7 +443,7 @@ ngx_http_batch_store_seal_read(const char *batch_id, uint32_t chunk,
 
 
 ngx_int_t
-ngx_http_batch_store_seal_delete(const char *batch_id, uint32_t chunk,
+ngx_http_batch_seal_delete(const char *batch_id, uint32_t chunk,
     uint32_t epoch, ngx_log_t *log)
 {
     char       name[NGX_HTTP_BATCH_NAME_LEN];
@@ -486,7 +486,7 @@ ngx_http_batch_work_delete(void *ctx, uint32_t chunk, uint32_t epoch,
 
 
 ngx_int_t
-ngx_http_batch_store_delete_work(const char *batch_id, ngx_log_t *log)
+ngx_http_batch_delete_work(const char *batch_id, ngx_log_t *log)
 {
     ngx_fd_t                      dir, copy;
     ngx_int_t                     rc;

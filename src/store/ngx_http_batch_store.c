@@ -213,13 +213,13 @@ ngx_http_batch_disk_sync_room(ngx_fd_t dir)
 
 
 ngx_int_t
-ngx_http_batch_store_open_dir(ngx_str_t *path, ngx_log_t *log)
+ngx_http_batch_layout_open(ngx_str_t *path, ngx_log_t *log)
 {
     ngx_fd_t     root;
     ngx_uint_t   i;
     struct stat  st;
 
-    ngx_http_batch_store_close_dir();
+    ngx_http_batch_layout_close();
 
     root = ngx_http_batch_disk_openat(AT_FDCWD, (char *) path->data,
                                       O_RDONLY|O_DIRECTORY);
@@ -260,14 +260,14 @@ ngx_http_batch_store_open_dir(ngx_str_t *path, ngx_log_t *log)
 failed:
 
     (void) ngx_close_file(root);
-    ngx_http_batch_store_close_dir();
+    ngx_http_batch_layout_close();
 
     return NGX_ERROR;
 }
 
 
 void
-ngx_http_batch_store_close_dir(void)
+ngx_http_batch_layout_close(void)
 {
     ngx_uint_t  i;
 

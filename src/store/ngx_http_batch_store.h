@@ -51,12 +51,12 @@ typedef enum {
 
 /* Configuration time ("any"): makes or checks the directory and its rooms,
  * 0700 and owned by uid.  On refusal the message names what to do; NGX_ERROR. */
-ngx_int_t ngx_http_batch_store_prepare(ngx_conf_t *cf, ngx_str_t *path,
+ngx_int_t ngx_http_batch_prepare_store(ngx_conf_t *cf, ngx_str_t *path,
     ngx_uid_t uid);
 
 /* init_process ("any"): keeps the store's directory open. */
-ngx_int_t ngx_http_batch_store_open_dir(ngx_str_t *path, ngx_log_t *log);
-void ngx_http_batch_store_close_dir(void);
+ngx_int_t ngx_http_batch_layout_open(ngx_str_t *path, ngx_log_t *log);
+void ngx_http_batch_layout_close(void);
 
 /* A new file in tmp/, read-write, 0600.  NGX_INVALID_FILE on error. */
 ngx_fd_t ngx_http_batch_store_tmp(char name[NGX_HTTP_BATCH_TMP_LEN],
@@ -75,16 +75,16 @@ ngx_int_t ngx_http_batch_store_write(ngx_fd_t fd, const void *p, size_t len,
  *                 first (a file's manifest: or the file was deleted)
  *   NGX_ERROR     nothing published (ngx_errno is kept: NGX_ENOSPC ...)
  */
-ngx_int_t ngx_http_batch_store_publish_tmp(ngx_http_batch_obj_e obj,
+ngx_int_t ngx_http_batch_publish_tmp(ngx_http_batch_obj_e obj,
     const char *id, ngx_fd_t fd, const char *tmp, ngx_log_t *log);
 
 /* Fills the tmp file with the object's text (JSON gets its checksum).  NGX_OK or
  * NGX_ERROR */
-ngx_int_t ngx_http_batch_store_write_object(ngx_http_batch_obj_e obj,
+ngx_int_t ngx_http_batch_publish_write(ngx_http_batch_obj_e obj,
     const char *id, ngx_fd_t fd, const void *data, size_t len, ngx_log_t *log);
 
 /* both, with small content */
-ngx_int_t ngx_http_batch_store_publish(ngx_http_batch_obj_e obj,
+ngx_int_t ngx_http_batch_publish_object(ngx_http_batch_obj_e obj,
     const char *id, const void *data, size_t len, ngx_log_t *log);
 
 /*
@@ -92,12 +92,12 @@ ngx_int_t ngx_http_batch_store_publish(ngx_http_batch_obj_e obj,
  * file (see ngx_http_batch_cancel.h); NGX_ABORT: it was there, and nothing is
  * published.  Otherwise as above; the names are durable together.
  */
-ngx_int_t ngx_http_batch_store_publish_final(const char *batch_id,
+ngx_int_t ngx_http_batch_publish_final(const char *batch_id,
     const void *data, size_t len, ngx_uint_t decide, ngx_log_t *log);
 
 /* A result's manifest: another name of the batch's final.json, not synced.
  * NGX_OK (also if it is there), NGX_DECLINED (deleted), NGX_ERROR. */
-ngx_int_t ngx_http_batch_store_link_manifest(const char *batch_id,
+ngx_int_t ngx_http_batch_publish_manifest(const char *batch_id,
     const char *file_id, ngx_log_t *log);
 
 /* fsync() of the directory that the object is in, for a reader that acts on an
@@ -125,25 +125,25 @@ ngx_int_t ngx_http_batch_store_exists(ngx_http_batch_obj_e obj, const char *id,
  * not pull it from under a running batch.  Not synced: what is published next
  * in the directory is, and a plan without input counts as none.  NGX_OK (also
  * if it is there), NGX_DECLINED (no such blob), NGX_ERROR. */
-ngx_int_t ngx_http_batch_store_link_input(const char *batch_id,
+ngx_int_t ngx_http_batch_publish_input(const char *batch_id,
     const char *file_id, ngx_log_t *log);
 
 /* Tombstone (durable), then manifest and blob are unlinked.  NGX_OK,
  * NGX_DECLINED (no such file, or deleted before), NGX_ERROR. */
-ngx_int_t ngx_http_batch_store_delete_file(const char *file_id,
+ngx_int_t ngx_http_batch_delete_file(const char *file_id,
     ngx_log_t *log);
 
 /* of a plan that has lost its input: NGX_DECLINED (there is none now), NGX_ERROR */
-ngx_int_t ngx_http_batch_store_delete_plan(const char *batch_id,
+ngx_int_t ngx_http_batch_delete_plan(const char *batch_id,
     ngx_log_t *log);
 
 /* unlinks the blob of a file that was never published; NGX_OK also if it is
  * gone */
-ngx_int_t ngx_http_batch_store_delete_blob(const char *file_id,
+ngx_int_t ngx_http_batch_delete_blob(const char *file_id,
     ngx_log_t *log);
 
 /* a batch's segments, seals and input link, after final.json is durable */
-ngx_int_t ngx_http_batch_store_delete_work(const char *batch_id,
+ngx_int_t ngx_http_batch_delete_work(const char *batch_id,
     ngx_log_t *log);
 
 /* After an NGX_ERROR: 1 if the object itself is at fault (ngx_errno tells that
@@ -154,44 +154,44 @@ ngx_uint_t ngx_http_batch_store_damaged(void);
 
 /* Segments: O_CREAT|O_EXCL, directory synced.  NGX_INVALID_FILE with
  * ngx_errno NGX_EEXIST: that epoch was used, claim a higher one. */
-ngx_fd_t ngx_http_batch_store_segment_create(const char *batch_id,
+ngx_fd_t ngx_http_batch_segment_create(const char *batch_id,
     uint32_t chunk, uint32_t epoch, ngx_log_t *log);
 /* NGX_INVALID_FILE with NGX_ENOENT: none, or a link, which was told of */
-ngx_fd_t ngx_http_batch_store_segment_open(const char *batch_id,
+ngx_fd_t ngx_http_batch_segment_open(const char *batch_id,
     uint32_t chunk, uint32_t epoch, ngx_log_t *log);
 /* n bytes at off, fewer at the end of the file; -1: twice they could not be
  * read, which was told of */
-ssize_t ngx_http_batch_store_segment_read(ngx_fd_t fd, void *buf, size_t n,
+ssize_t ngx_http_batch_segment_read(ngx_fd_t fd, void *buf, size_t n,
     off_t off, ngx_log_t *log);
 
 /* epochs of the chunk's segments (seals = 0) or seals (seals = 1), ascending,
  * in *epochs from ngx_alloc(); returns how many, or NGX_ERROR */
-ngx_int_t ngx_http_batch_store_epochs(const char *batch_id, uint32_t chunk,
+ngx_int_t ngx_http_batch_segment_epochs(const char *batch_id, uint32_t chunk,
     ngx_uint_t seals, uint32_t **epochs, ngx_log_t *log);
 
 /* Calls cb for every segment (seal = 0) and seal (seal = 1) of the batch, in no
  * order, until it returns other than NGX_OK; returns that, or NGX_ERROR. */
-typedef ngx_int_t (*ngx_http_batch_store_work_pt)(void *ctx, uint32_t chunk,
+typedef ngx_int_t (*ngx_http_batch_segment_walk_pt)(void *ctx, uint32_t chunk,
     uint32_t epoch, ngx_uint_t seal);
-ngx_int_t ngx_http_batch_store_work_walk(const char *batch_id,
-    ngx_http_batch_store_work_pt cb, void *ctx, ngx_log_t *log);
+ngx_int_t ngx_http_batch_segment_walk(const char *batch_id,
+    ngx_http_batch_segment_walk_pt cb, void *ctx, ngx_log_t *log);
 
-ngx_int_t ngx_http_batch_store_seal_publish(const char *batch_id,
+ngx_int_t ngx_http_batch_seal_publish(const char *batch_id,
     uint32_t chunk, uint32_t epoch, const void *data, size_t len,
     ngx_log_t *log);
 /* of a void one; NGX_OK also if there is none */
-ngx_int_t ngx_http_batch_store_seal_delete(const char *batch_id,
+ngx_int_t ngx_http_batch_seal_delete(const char *batch_id,
     uint32_t chunk, uint32_t epoch, ngx_log_t *log);
 /* NGX_DECLINED: none, or none that can be read; data as in ngx_http_batch_store_read() */
-ngx_int_t ngx_http_batch_store_seal_read(const char *batch_id, uint32_t chunk,
+ngx_int_t ngx_http_batch_seal_read(const char *batch_id, uint32_t chunk,
     uint32_t epoch, ngx_str_t *data, ngx_log_t *log);
 
 /* Calls cb for every id of the kind on disk (tombstoned files left out; uploads
  * whatever is left of them), until it returns other than NGX_OK; returns that, or NGX_ERROR. */
-typedef ngx_int_t (*ngx_http_batch_store_walk_pt)(void *ctx, const char *id,
+typedef ngx_int_t (*ngx_http_batch_walk_pt)(void *ctx, const char *id,
     ngx_log_t *log);
-ngx_int_t ngx_http_batch_store_walk(batch_id_kind_e kind,
-    ngx_http_batch_store_walk_pt cb, void *ctx, ngx_log_t *log);
+ngx_int_t ngx_http_batch_walk(batch_id_kind_e kind,
+    ngx_http_batch_walk_pt cb, void *ctx, ngx_log_t *log);
 
 /*
  * The same in portions: walk_next() fills id: NGX_OK, NGX_DONE (no more),
@@ -199,11 +199,11 @@ ngx_int_t ngx_http_batch_store_walk(batch_id_kind_e kind,
  */
 typedef struct ngx_http_batch_walk_s  ngx_http_batch_walk_t;
 
-ngx_http_batch_walk_t *ngx_http_batch_store_walk_open(batch_id_kind_e kind,
+ngx_http_batch_walk_t *ngx_http_batch_walk_open(batch_id_kind_e kind,
     ngx_log_t *log);
-ngx_int_t ngx_http_batch_store_walk_next(ngx_http_batch_walk_t *w,
+ngx_int_t ngx_http_batch_walk_next(ngx_http_batch_walk_t *w,
     char id[BATCH_ID_LEN], ngx_log_t *log);
-void ngx_http_batch_store_walk_close(ngx_http_batch_walk_t *w);
+void ngx_http_batch_walk_close(ngx_http_batch_walk_t *w);
 
 /*
  * What crashes have left, found in one walk over batches and then files.
@@ -225,12 +225,12 @@ void ngx_http_batch_store_walk_close(ngx_http_batch_walk_t *w);
 
 typedef struct ngx_http_batch_orphans_s  ngx_http_batch_orphans_t;
 
-ngx_http_batch_orphans_t *ngx_http_batch_store_orphans_open(ngx_log_t *log);
-ngx_int_t ngx_http_batch_store_orphans_next(ngx_http_batch_orphans_t *o,
+ngx_http_batch_orphans_t *ngx_http_batch_orphan_open(ngx_log_t *log);
+ngx_int_t ngx_http_batch_orphan_next(ngx_http_batch_orphans_t *o,
     char id[BATCH_ID_LEN], ngx_log_t *log);
 /* a batch could not be settled: blobs stay, whatever they look like */
-void ngx_http_batch_store_orphans_unsure(ngx_http_batch_orphans_t *o);
-void ngx_http_batch_store_orphans_close(ngx_http_batch_orphans_t *o);
+void ngx_http_batch_orphan_unsure(ngx_http_batch_orphans_t *o);
+void ngx_http_batch_orphan_close(ngx_http_batch_orphans_t *o);
 
 /* deletes files in tmp/ not touched for age seconds, unless whoever made one has
  * it open still */

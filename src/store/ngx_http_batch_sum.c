@@ -8,7 +8,7 @@
 
 
 #include "ngx_http_batch_disk.h"
-#include "batch_crc.h"
+#include "batch_crc32c.h"
 
 
 /* the last member and the brace, behind a comma unless it is the only one */

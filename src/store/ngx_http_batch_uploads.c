@@ -53,7 +53,7 @@ ngx_http_batch_uploads_is(batch_id_kind_e kind, const char *name)
 
 
 ngx_int_t
-ngx_http_batch_store_upload_read(const char *id, int64_t now,
+ngx_http_batch_uploads_load(const char *id, int64_t now,
     ngx_http_batch_upload_state_t *st, ngx_log_t *log)
 {
     ngx_int_t    rc;
@@ -68,7 +68,7 @@ ngx_http_batch_store_upload_read(const char *id, int64_t now,
         return rc;
     }
 
-    rc = ngx_http_batch_upload_decode(&st->upload, data.data, data.len,
+    rc = ngx_http_batch_uploads_decode(&st->upload, data.data, data.len,
                                       &st->root);
     ngx_free(data.data);
 
@@ -87,11 +87,11 @@ ngx_http_batch_store_upload_read(const char *id, int64_t now,
     }
 
     if (rc == NGX_ERROR) {
-        ngx_http_batch_store_upload_free(st);
+        ngx_http_batch_uploads_free(st);
         return NGX_ERROR;
     }
 
-    rc = ngx_http_batch_upload_end_decode(&st->status, &st->parts, &st->file,
+    rc = ngx_http_batch_uploads_end_decode(&st->status, &st->parts, &st->file,
                                           data.data, data.len, &st->end);
     ngx_free(data.data);
 
@@ -106,7 +106,7 @@ ngx_http_batch_store_upload_read(const char *id, int64_t now,
 malformed:
 
     if (!ngx_http_batch_store_damaged()) {
-        ngx_http_batch_store_upload_free(st);
+        ngx_http_batch_uploads_free(st);
         ngx_set_errno(NGX_ENOMEM);
         return NGX_ERROR;
     }
@@ -114,7 +114,7 @@ malformed:
     ngx_log_error(NGX_LOG_ALERT, log, 0,
                   "batch store: malformed JSON of \"%s\"", id);
 
-    ngx_http_batch_store_upload_free(st);
+    ngx_http_batch_uploads_free(st);
     ngx_set_errno(EBADMSG);
 
     return NGX_ERROR;
@@ -122,7 +122,7 @@ malformed:
 
 
 void
-ngx_http_batch_store_upload_free(ngx_http_batch_upload_state_t *st)
+ngx_http_batch_uploads_free(ngx_http_batch_upload_state_t *st)
 {
     ngx_err_t  err;
 
@@ -139,7 +139,7 @@ ngx_http_batch_store_upload_free(ngx_http_batch_upload_state_t *st)
 
 
 ngx_int_t
-ngx_http_batch_store_upload_end(const char *id,
+ngx_http_batch_uploads_end(const char *id,
     ngx_http_batch_upload_status_e status, const char *parts,
     const ngx_http_batch_file_t *f, ngx_log_t *log)
 {
@@ -147,14 +147,14 @@ ngx_http_batch_store_upload_end(const char *id,
     ngx_int_t  rc;
     ngx_str_t  text;
 
-    text = ngx_http_batch_upload_end_encode(id, status, parts, f);
+    text = ngx_http_batch_uploads_end_encode(id, status, parts, f);
 
     if (text.data == NULL) {
         ngx_set_errno(NGX_ENOMEM);
         return NGX_ERROR;
     }
 
-    rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_UPLOAD_END, id, text.data,
+    rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_UPLOAD_END, id, text.data,
                                       text.len, log);
     err = ngx_errno;
     free(text.data);
@@ -165,7 +165,7 @@ ngx_http_batch_store_upload_end(const char *id,
 
 
 ngx_int_t
-ngx_http_batch_store_part_publish(const char *id, const char *part,
+ngx_http_batch_parts_publish(const char *id, const char *part,
     ngx_fd_t fd, const char *tmp, ngx_log_t *log)
 {
     ngx_fd_t   dir;
@@ -219,7 +219,7 @@ ngx_http_batch_uploads_opendir(const char *id, ngx_log_t *log)
 
 
 ngx_int_t
-ngx_http_batch_store_parts_sum(const char *id, ngx_uint_t *n, off_t *bytes,
+ngx_http_batch_parts_sum(const char *id, ngx_uint_t *n, off_t *bytes,
     ngx_log_t *log)
 {
     DIR            *d;
@@ -252,7 +252,7 @@ ngx_http_batch_store_parts_sum(const char *id, ngx_uint_t *n, off_t *bytes,
 
 
 ngx_int_t
-ngx_http_batch_store_part_size(const char *id, const char *part, off_t *bytes,
+ngx_http_batch_parts_size(const char *id, const char *part, off_t *bytes,
     ngx_log_t *log)
 {
     ngx_fd_t     dir;
@@ -288,7 +288,7 @@ ngx_http_batch_store_part_size(const char *id, const char *part, off_t *bytes,
 
 
 ngx_int_t
-ngx_http_batch_store_part_append(const char *id, const char *part, ngx_fd_t fd,
+ngx_http_batch_parts_append(const char *id, const char *part, ngx_fd_t fd,
     off_t *off, ngx_log_t *log)
 {
     ngx_fd_t     dir, in;
@@ -448,17 +448,17 @@ ngx_http_batch_join_some(ngx_http_batch_join_e *how, ngx_fd_t in, off_t in_off,
 
 
 ngx_int_t
-ngx_http_batch_store_joined_publish(const char *id, const char *file_id,
+ngx_http_batch_parts_publish_joined(const char *id, const char *file_id,
     ngx_fd_t fd, const char *tmp, ngx_log_t *log)
 {
     /* the same as a part: a name in the upload's directory */
 
-    return ngx_http_batch_store_part_publish(id, file_id, fd, tmp, log);
+    return ngx_http_batch_parts_publish(id, file_id, fd, tmp, log);
 }
 
 
 void
-ngx_http_batch_store_joined_delete(const char *id, const char *file_id,
+ngx_http_batch_parts_delete_joined(const char *id, const char *file_id,
     ngx_log_t *log)
 {
     ngx_fd_t   dir;
@@ -530,7 +530,7 @@ done:
 
 
 ngx_int_t
-ngx_http_batch_store_upload_finish(const char *id,
+ngx_http_batch_uploads_finish(const char *id,
     const ngx_http_batch_file_t *f, ngx_uint_t *made, ngx_log_t *log)
 {
     ngx_err_t  err;
@@ -573,7 +573,7 @@ ngx_http_batch_store_upload_finish(const char *id,
         return NGX_ERROR;
     }
 
-    rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, f->id, text.data,
+    rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE, f->id, text.data,
                                       text.len, log);
     err = ngx_errno;
     free(text.data);
@@ -593,7 +593,7 @@ ngx_http_batch_store_upload_finish(const char *id,
     rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE_DEL, f->id, log);
 
     if (rc == 1) {
-        (void) ngx_http_batch_store_delete_blob(f->id, log);
+        (void) ngx_http_batch_delete_blob(f->id, log);
         return NGX_DECLINED;
     }
 
@@ -632,14 +632,14 @@ ngx_http_batch_uploads_unlink(const char *id, ngx_uint_t all, ngx_log_t *log)
 
 
 void
-ngx_http_batch_store_upload_clean(const char *id, ngx_log_t *log)
+ngx_http_batch_uploads_clean(const char *id, ngx_log_t *log)
 {
     ngx_http_batch_uploads_unlink(id, 0, log);
 }
 
 
 void
-ngx_http_batch_store_upload_delete(const char *id, ngx_log_t *log)
+ngx_http_batch_uploads_delete(const char *id, ngx_log_t *log)
 {
     char       shard[3], path[BATCH_ID_LEN + 4];
     ngx_fd_t   dir;
@@ -674,7 +674,7 @@ ngx_http_batch_store_upload_delete(const char *id, ngx_log_t *log)
 
 
 ngx_uint_t
-ngx_http_batch_store_upload_old(const char *id, time_t age, ngx_log_t *log)
+ngx_http_batch_uploads_old(const char *id, time_t age, ngx_log_t *log)
 {
     ngx_fd_t     dir;
     ngx_uint_t   old;

@@ -11,7 +11,7 @@
  *
  * An upload ends once: whoever publishes end.json first decides.  A completed
  * one has its file's manifest in it, from which blob and manifest in files/
- * are made by ngx_http_batch_store_upload_finish(), also later by others.
+ * are made by ngx_http_batch_uploads_finish(), also later by others.
  *
  * All functions: call them in a task.  They log system errors themselves and
  * keep errno for the caller.
@@ -38,26 +38,26 @@ typedef struct {
 
 /* NGX_OK, NGX_DECLINED (no such upload), NGX_ERROR.  now: seconds.  After
  * NGX_OK the state is to be given to state_free(). */
-ngx_int_t ngx_http_batch_store_upload_read(const char *id, int64_t now,
+ngx_int_t ngx_http_batch_uploads_load(const char *id, int64_t now,
     ngx_http_batch_upload_state_t *st, ngx_log_t *log);
-void ngx_http_batch_store_upload_free(ngx_http_batch_upload_state_t *st);
+void ngx_http_batch_uploads_free(ngx_http_batch_upload_state_t *st);
 
 /* publishes end.json; NGX_DECLINED: it has ended already, read it again */
-ngx_int_t ngx_http_batch_store_upload_end(const char *id,
+ngx_int_t ngx_http_batch_uploads_end(const char *id,
     ngx_http_batch_upload_status_e status, const char *parts,
     const ngx_http_batch_file_t *f, ngx_log_t *log);
 
 /* publishes the tmp file as a part; the tmp name is gone afterwards.
  * NGX_DECLINED: the upload is gone */
-ngx_int_t ngx_http_batch_store_part_publish(const char *id, const char *part,
+ngx_int_t ngx_http_batch_parts_publish(const char *id, const char *part,
     ngx_fd_t fd, const char *tmp, ngx_log_t *log);
 
 /* how many parts there are, and their bytes; NGX_OK or NGX_ERROR */
-ngx_int_t ngx_http_batch_store_parts_sum(const char *id, ngx_uint_t *n,
+ngx_int_t ngx_http_batch_parts_sum(const char *id, ngx_uint_t *n,
     off_t *bytes, ngx_log_t *log);
 
 /* bytes of one part; NGX_DECLINED: there is none */
-ngx_int_t ngx_http_batch_store_part_size(const char *id, const char *part,
+ngx_int_t ngx_http_batch_parts_size(const char *id, const char *part,
     off_t *bytes, ngx_log_t *log);
 
 /*
@@ -66,31 +66,31 @@ ngx_int_t ngx_http_batch_store_part_size(const char *id, const char *part,
  * time.  NGX_DECLINED: there is no such part; NGX_ABORT: the worker is to
  * leave.
  */
-ngx_int_t ngx_http_batch_store_part_append(const char *id, const char *part,
+ngx_int_t ngx_http_batch_parts_append(const char *id, const char *part,
     ngx_fd_t fd, off_t *off, ngx_log_t *log);
 
 /* makes the joined tmp file durable as <file id> beside the parts; the tmp name
  * is gone afterwards */
-ngx_int_t ngx_http_batch_store_joined_publish(const char *id,
+ngx_int_t ngx_http_batch_parts_publish_joined(const char *id,
     const char *file_id, ngx_fd_t fd, const char *tmp, ngx_log_t *log);
-void ngx_http_batch_store_joined_delete(const char *id, const char *file_id,
+void ngx_http_batch_parts_delete_joined(const char *id, const char *file_id,
     ngx_log_t *log);
 
 /* Of a completed upload: blob and manifest of its file, durable.  NGX_OK,
  * NGX_DECLINED (the file was deleted since), NGX_ERROR.  *made is 1 if the
  * manifest was missing until now. */
-ngx_int_t ngx_http_batch_store_upload_finish(const char *id,
+ngx_int_t ngx_http_batch_uploads_finish(const char *id,
     const ngx_http_batch_file_t *f, ngx_uint_t *made, ngx_log_t *log);
 
 /* deletes everything but the JSON files, of an upload that has ended (and is
  * finished) */
-void ngx_http_batch_store_upload_clean(const char *id, ngx_log_t *log);
+void ngx_http_batch_uploads_clean(const char *id, ngx_log_t *log);
 
 /* deletes all of it, upload.json first */
-void ngx_http_batch_store_upload_delete(const char *id, ngx_log_t *log);
+void ngx_http_batch_uploads_delete(const char *id, ngx_log_t *log);
 
 /* 1 if nothing in the upload's directory was touched for age seconds */
-ngx_uint_t ngx_http_batch_store_upload_old(const char *id, time_t age,
+ngx_uint_t ngx_http_batch_uploads_old(const char *id, time_t age,
     ngx_log_t *log);
 
 #endif

@@ -46,7 +46,7 @@ ngx_http_batch_walk_opendir(ngx_fd_t dir, const char *name, ngx_log_t *log)
 
 
 ngx_http_batch_walk_t *
-ngx_http_batch_store_walk_open(batch_id_kind_e kind, ngx_log_t *log)
+ngx_http_batch_walk_open(batch_id_kind_e kind, ngx_log_t *log)
 {
     ngx_uint_t              room;
     ngx_http_batch_walk_t  *w;
@@ -79,7 +79,7 @@ ngx_http_batch_store_walk_open(batch_id_kind_e kind, ngx_log_t *log)
 
 
 void
-ngx_http_batch_store_walk_close(ngx_http_batch_walk_t *w)
+ngx_http_batch_walk_close(ngx_http_batch_walk_t *w)
 {
     if (w->shard) {
         (void) closedir(w->shard);
@@ -170,7 +170,7 @@ ngx_http_batch_walk_match(ngx_http_batch_walk_t *w, const char *name,
 
 
 ngx_int_t
-ngx_http_batch_store_walk_next(ngx_http_batch_walk_t *w, char id[BATCH_ID_LEN],
+ngx_http_batch_walk_next(ngx_http_batch_walk_t *w, char id[BATCH_ID_LEN],
     ngx_log_t *log)
 {
     ngx_int_t       rc;
@@ -228,21 +228,21 @@ ngx_http_batch_store_walk_next(ngx_http_batch_walk_t *w, char id[BATCH_ID_LEN],
 
 
 ngx_int_t
-ngx_http_batch_store_walk(batch_id_kind_e kind,
-    ngx_http_batch_store_walk_pt cb, void *ctx, ngx_log_t *log)
+ngx_http_batch_walk(batch_id_kind_e kind,
+    ngx_http_batch_walk_pt cb, void *ctx, ngx_log_t *log)
 {
     char                    id[BATCH_ID_LEN];
     ngx_int_t               rc;
     ngx_http_batch_walk_t  *w;
 
-    w = ngx_http_batch_store_walk_open(kind, log);
+    w = ngx_http_batch_walk_open(kind, log);
 
     if (w == NULL) {
         return NGX_ERROR;
     }
 
     for ( ;; ) {
-        rc = ngx_http_batch_store_walk_next(w, id, log);
+        rc = ngx_http_batch_walk_next(w, id, log);
 
         if (rc != NGX_OK) {
             rc = (rc == NGX_DONE) ? NGX_OK : NGX_ERROR;
@@ -256,7 +256,7 @@ ngx_http_batch_store_walk(batch_id_kind_e kind,
         }
     }
 
-    ngx_http_batch_store_walk_close(w);
+    ngx_http_batch_walk_close(w);
 
     return rc;
 }

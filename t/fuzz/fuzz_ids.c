@@ -9,7 +9,7 @@
 #include "batch_id.h"
 #include "batch_json.h"
 #include "batch_scan.h"
-#include "batch_state.h"
+#include "batch_status.h"
 #include "fuzz.h"
 
 #include <regex.h>
@@ -87,7 +87,7 @@ is_utf8(const unsigned char *p, size_t len)
     int  n;
 
     while (len) {
-        n = batch_scan_utf8(p, len);
+        n = batch_utf8_length(p, len);
 
         if (n <= 0) {
             return 0;
@@ -113,7 +113,7 @@ escape(const unsigned char *p, size_t len)
 
     text = fuzz_alloc(6 * len + 2);
     text[0] = '"';
-    end = batch_json_escape(text + 1, p, len);
+    end = batch_escape_string(text + 1, p, len);
     must((size_t) (end - text) <= 6 * len + 1);
     *end++ = '"';
 
@@ -131,7 +131,7 @@ escape(const unsigned char *p, size_t len)
     must(memcmp(out, text, token.len) == 0);
 
     if (is_utf8(p, len)) {
-        n = batch_json_decode(&token, out, batch_json_bound(token.len));
+        n = batch_token_decode(&token, out, batch_json_bound(token.len));
         must(n == len);
         must(memcmp(out, p, len) == 0);
     }

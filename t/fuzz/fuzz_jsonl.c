@@ -63,17 +63,17 @@ token(const batch_str_t *t)
         return;
     }
 
-    n = batch_json_decode(t, NULL, 0);
+    n = batch_token_decode(t, NULL, 0);
     must(n <= t->len);
 
     whole = fuzz_alloc(n);
-    must(batch_json_decode(t, whole, n) == n);
+    must(batch_token_decode(t, whole, n) == n);
 
     cap = n / 2;
     cut = fuzz_alloc(cap);
-    must(batch_json_decode(t, cut, cap) == n);
+    must(batch_token_decode(t, cut, cap) == n);
     must(memcmp(whole, cut, cap) == 0);
-    must(batch_json_token_eq(t, t));
+    must(batch_token_eq(t, t));
 
     free(cut);
     free(whole);
@@ -86,13 +86,13 @@ good(const batch_line_t *line, const batch_str_t *endpoint, int optional)
     size_t         n;
     unsigned char  buf[64];
 
-    n = batch_json_decode(&line->custom_id, NULL, 0);
+    n = batch_token_decode(&line->custom_id, NULL, 0);
     must(n >= 1 && n <= BATCH_CUSTOM_ID_MAX);
 
-    must(batch_json_decode(&line->method, buf, sizeof(buf)) == 4);
+    must(batch_token_decode(&line->method, buf, sizeof(buf)) == 4);
     must(memcmp(buf, "POST", 4) == 0);
 
-    must(batch_json_decode(&line->url, buf, sizeof(buf)) == endpoint->len);
+    must(batch_token_decode(&line->url, buf, sizeof(buf)) == endpoint->len);
     must(memcmp(buf, endpoint->data, endpoint->len) == 0);
 
     must(line->body.data[0] == '{');

@@ -6,7 +6,7 @@
  */
 
 #include "batch_record.h"
-#include "batch_crc.h"
+#include "batch_crc32c.h"
 #include "fuzz.h"
 
 
@@ -26,7 +26,7 @@ typedef struct {
     uint64_t              seed;
     uint64_t              expected;  /* offset of the next record */
     uint32_t              sum;       /* of what was told */
-    batch_scan_end_e      end;
+    batch_record_end_e      end;
 } disk_t;
 
 
@@ -190,7 +190,7 @@ scan(disk_t *d, int how)
                             disk_record, d, &d->end);
 
     must(end >= 0 && (uint64_t) end == d->expected);
-    must((d->end == BATCH_SCAN_WHOLE) == ((size_t) end == d->len));
+    must((d->end == BATCH_RECORD_WHOLE) == ((size_t) end == d->len));
 
     return end;
 }
@@ -198,7 +198,7 @@ scan(disk_t *d, int how)
 
 /* why the scan has ended there, found out in a simple way */
 
-static batch_scan_end_e
+static batch_record_end_e
 blame(const disk_t *d, size_t off)
 {
     size_t          i;
@@ -208,7 +208,7 @@ blame(const disk_t *d, size_t off)
     tag = batch_record_tag(ID, 1, 2);
 
     if (off == d->len) {
-        return BATCH_SCAN_WHOLE;
+        return BATCH_RECORD_WHOLE;
     }
 
     for (i = off; i + BATCH_RECORD_HEADER <= d->len; i++) {
@@ -216,19 +216,19 @@ blame(const disk_t *d, size_t off)
 
         case BATCH_FOREIGN:
             if (i == off) {
-                return BATCH_SCAN_FOREIGN;
+                return BATCH_RECORD_FOREIGN;
             }
 
             break;
 
         case BATCH_OK:
             if (i > off && r.base > off && r.base <= i) {
-                return BATCH_SCAN_DAMAGED;
+                return BATCH_RECORD_DAMAGED;
             }
         }
     }
 
-    return BATCH_SCAN_TORN;
+    return BATCH_RECORD_TORN;
 }
 
 
@@ -238,7 +238,7 @@ records(const unsigned char *p, size_t len)
     disk_t            d;
     int64_t           end;
     uint32_t          sum;
-    batch_scan_end_e  why;
+    batch_record_end_e  why;
 
     d.p = p;
     d.len = len;

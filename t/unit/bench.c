@@ -5,7 +5,7 @@
  * `make bench`.
  */
 
-#include "batch_crc.h"
+#include "batch_crc32c.h"
 #include "batch_json.h"
 #include "batch_jsonl.h"
 #include "batch_multipart.h"
@@ -133,7 +133,7 @@ upload(const char *what, const unsigned char *buf, size_t len)
     size_t                      got;
     double                      start;
     const unsigned char        *pos;
-    batch_mp_event_e            event;
+    batch_multipart_event_e            event;
     static batch_multipart_t    mp;
     static const unsigned char  type[] = "multipart/form-data; boundary="
                                          "----------------0123456789abcdef";

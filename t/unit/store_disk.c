@@ -23,7 +23,7 @@ refused(const char *path, const char *say)
 
     shim_log_reset();
 
-    rc = ngx_http_batch_store_prepare(NULL, &s, geteuid());
+    rc = ngx_http_batch_prepare_store(NULL, &s, geteuid());
 
     return rc == NGX_ERROR && shim_logged(NGX_LOG_EMERG) == 1
            && strstr(shim_log_text(), "\"batch_store\"") != NULL
@@ -45,9 +45,9 @@ test_prepare(const char *top)
     s.data = (u_char *) a;
     s.len = strlen(a);
 
-    ok(ngx_http_batch_store_prepare(NULL, &s, geteuid()) == NGX_OK, "new: %s",
+    ok(ngx_http_batch_prepare_store(NULL, &s, geteuid()) == NGX_OK, "new: %s",
        shim_log_text());
-    ok(ngx_http_batch_store_prepare(NULL, &s, geteuid()) == NGX_OK, "again");
+    ok(ngx_http_batch_prepare_store(NULL, &s, geteuid()) == NGX_OK, "again");
     ok(stat(a, &st) == 0 && (st.st_mode & 0777) == 0700, "mode");
 
     snprintf(b, sizeof(b), "%s/link", top);
@@ -72,7 +72,7 @@ test_prepare(const char *top)
     if (geteuid() == 0) {
 
         /* ours but full: not handed to another user */
-        ok(ngx_http_batch_store_prepare(NULL, &s, 65534) == NGX_ERROR,
+        ok(ngx_http_batch_prepare_store(NULL, &s, 65534) == NGX_ERROR,
            "full directory given away");
 
         ok(chown(a, 65534, -1) == 0, "chown");
@@ -82,13 +82,13 @@ test_prepare(const char *top)
         s.data = (u_char *) b;
         s.len = strlen(b);
 
-        ok(ngx_http_batch_store_prepare(NULL, &s, 65534) == NGX_OK, "other");
+        ok(ngx_http_batch_prepare_store(NULL, &s, 65534) == NGX_OK, "other");
         ok(stat(b, &st) == 0 && st.st_uid == 65534, "owner");
         strcat(b, "/tmp");
         ok(stat(b, &st) == 0 && st.st_uid == 65534, "owner of tmp");
         b[strlen(b) - 4] = '\0';
-        ok(ngx_http_batch_store_prepare(NULL, &s, 65534) == NGX_OK, "again");
-        ok(ngx_http_batch_store_open_dir(&s, log_) == NGX_ERROR, "not ours");
+        ok(ngx_http_batch_prepare_store(NULL, &s, 65534) == NGX_OK, "again");
+        ok(ngx_http_batch_layout_open(&s, log_) == NGX_ERROR, "not ours");
     }
 }
 
@@ -108,11 +108,11 @@ test_publish(void)
     ok(ngx_http_batch_store_open(NGX_HTTP_BATCH_BLOB, id, log_)
        == NGX_INVALID_FILE && errno == ENOENT, "no");
 
-    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_BLOB, id, "x", 1, log_)
+    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_BLOB, id, "x", 1, log_)
        == NGX_OK, "blob");
-    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, id, "{\"n\":1}", 7, log_)
+    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE, id, "{\"n\":1}", 7, log_)
        == NGX_OK, "first");
-    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, id, "{\"n\":2}", 7, log_)
+    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE, id, "{\"n\":2}", 7, log_)
        == NGX_DECLINED, "second");
     ok(ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE, id, 100, &text, log_)
        == NGX_OK && text.len == 7
@@ -125,22 +125,22 @@ test_publish(void)
        == NGX_ERROR, "too large");
     ok(help_count("tmp", "") == 0, "nothing is left in tmp");
 
-    ok(ngx_http_batch_store_delete_file(id, log_) == NGX_OK, "delete");
-    ok(ngx_http_batch_store_delete_file(id, log_) == NGX_DECLINED, "again");
+    ok(ngx_http_batch_delete_file(id, log_) == NGX_OK, "delete");
+    ok(ngx_http_batch_delete_file(id, log_) == NGX_DECLINED, "again");
     ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE, id, log_) == 0, "gone");
     ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_BLOB, id, log_) == 0, "gone");
     ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE_DEL, id, log_) == 1,
        "tombstone");
-    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, id, "{}", 2, log_)
+    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE, id, "{}", 2, log_)
        == NGX_DECLINED, "deleted is deleted");
     ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE, id, log_) == 0, "gone");
 
     batch_id_make(BATCH_ID_FILE, other);
-    ok(ngx_http_batch_store_delete_file(other, log_) == NGX_DECLINED,
+    ok(ngx_http_batch_delete_file(other, log_) == NGX_DECLINED,
        "unknown");
 
     shim_log_reset();
-    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, "file-../../x", "{}", 2,
+    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE, "file-../../x", "{}", 2,
                                     log_)
        == NGX_ERROR && errno == EINVAL, "id");
     ok(shim_logged(NGX_LOG_ALERT) == 1, "alert");
@@ -148,7 +148,7 @@ test_publish(void)
 
     /* a late cancel of a batch that never was */
     batch_id_make(BATCH_ID_BATCH, id);
-    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_CANCEL, id, "{}", 2, log_)
+    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_CANCEL, id, "{}", 2, log_)
        == NGX_ERROR, "no batch");
     ok(help_count("batches", id) == 0, "no directory");
     ok(help_count("tmp", "") == 0, "nothing is left in tmp");
@@ -169,7 +169,7 @@ test_sum(void)
     static const char  empty[] = "{}", one[] = "{\"v\":1,\"s\":\"}\"}";
 
     batch_id_make(BATCH_ID_FILE, id);
-    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, id, empty, 2, log_)
+    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE, id, empty, 2, log_)
        == NGX_OK
        && ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE, id, 100, &text, log_)
           == NGX_OK
@@ -177,7 +177,7 @@ test_sum(void)
     free(text.data);
 
     batch_id_make(BATCH_ID_FILE, id);
-    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, id, one,
+    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE, id, one,
                                     sizeof(one) - 1, log_) == NGX_OK, "one");
 
     snprintf(path, sizeof(path), "%s/files/%.2s/%s.json",
@@ -229,11 +229,11 @@ test_sum(void)
         obj = i ? NGX_HTTP_BATCH_FINAL : NGX_HTTP_BATCH_PLAN;
         batch_id_make(BATCH_ID_BATCH, id);
         batch_id_make(BATCH_ID_BATCH, other);
-        ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_META, id, empty, 2,
+        ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_META, id, empty, 2,
                                         log_) == NGX_OK
-           && ngx_http_batch_store_publish(NGX_HTTP_BATCH_META, other, empty,
+           && ngx_http_batch_publish_object(NGX_HTTP_BATCH_META, other, empty,
                                            2, log_) == NGX_OK
-           && ngx_http_batch_store_publish(obj, id, one, sizeof(one) - 1, log_)
+           && ngx_http_batch_publish_object(obj, id, one, sizeof(one) - 1, log_)
               == NGX_OK, "batches");
         snprintf(path, sizeof(path), "cd %s/batches && cp %.2s/%s/%s %.2s/%s",
                  (char *) help_dir.data, id + 6, id,
@@ -246,7 +246,7 @@ test_sum(void)
 
     batch_id_make(BATCH_ID_FILE, id);
     shim_log_reset();
-    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, id, "x", 1, log_)
+    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE, id, "x", 1, log_)
        == NGX_ERROR && shim_logged(NGX_LOG_ALERT) == 1, "no JSON");
     ok(help_count("tmp", "") == 0, "nothing is left in tmp");
 }
@@ -261,16 +261,16 @@ test_input(void)
     help_file(file, "t", "batch", 0, "hello", 5);
     help_batch(id, "t", file, "/v1/embeddings", "");
 
-    ok(ngx_http_batch_store_link_input(id, file, log_) == NGX_OK, "link");
-    ok(ngx_http_batch_store_link_input(id, file, log_) == NGX_OK, "again");
-    ok(ngx_http_batch_store_delete_file(file, log_) == NGX_OK, "delete");
+    ok(ngx_http_batch_publish_input(id, file, log_) == NGX_OK, "link");
+    ok(ngx_http_batch_publish_input(id, file, log_) == NGX_OK, "again");
+    ok(ngx_http_batch_delete_file(file, log_) == NGX_OK, "delete");
 
     fd = ngx_http_batch_store_open(NGX_HTTP_BATCH_INPUT, id, log_);
     ok(fd != NGX_INVALID_FILE, "the input outlives the file");
     close(fd);
 
     help_batch(id, "t", file, "/v1/embeddings", "");
-    ok(ngx_http_batch_store_link_input(id, file, log_) == NGX_DECLINED, "gone");
+    ok(ngx_http_batch_publish_input(id, file, log_) == NGX_DECLINED, "gone");
 }
 
 
@@ -285,36 +285,36 @@ test_segments(void)
     help_batch(id, "t", "x", "/v1/embeddings", "");
     shim_log_reset();
 
-    fd = ngx_http_batch_store_segment_create(id, 7, 3, log_);
+    fd = ngx_http_batch_segment_create(id, 7, 3, log_);
     ok(fd != NGX_INVALID_FILE, "create");
     close(fd);
-    fd = ngx_http_batch_store_segment_create(id, 7, 10, log_);
+    fd = ngx_http_batch_segment_create(id, 7, 10, log_);
     close(fd);
-    fd = ngx_http_batch_store_segment_create(id, 8, 4, log_);
+    fd = ngx_http_batch_segment_create(id, 8, 4, log_);
     close(fd);
 
-    ok(ngx_http_batch_store_segment_create(id, 7, 3, log_) == NGX_INVALID_FILE
+    ok(ngx_http_batch_segment_create(id, 7, 3, log_) == NGX_INVALID_FILE
        && errno == EEXIST, "an epoch is used once");
-    ok(ngx_http_batch_store_segment_open(id, 7, 4, log_) == NGX_INVALID_FILE
+    ok(ngx_http_batch_segment_open(id, 7, 4, log_) == NGX_INVALID_FILE
        && errno == ENOENT, "none");
-    ok(ngx_http_batch_store_epochs(id, 7, 0, &e, log_) == 2 && e[0] == 3
+    ok(ngx_http_batch_segment_epochs(id, 7, 0, &e, log_) == 2 && e[0] == 3
        && e[1] == 10, "ascending numbers");
     free(e);
 
-    ok(ngx_http_batch_store_seal_read(id, 7, 3, &text, log_) == NGX_DECLINED,
+    ok(ngx_http_batch_seal_read(id, 7, 3, &text, log_) == NGX_DECLINED,
        "no seal");
-    ok(ngx_http_batch_store_seal_publish(id, 7, 3, "seal", 4, log_) == NGX_OK,
+    ok(ngx_http_batch_seal_publish(id, 7, 3, "seal", 4, log_) == NGX_OK,
        "seal");
-    ok(ngx_http_batch_store_seal_publish(id, 7, 3, "zeal", 4, log_)
+    ok(ngx_http_batch_seal_publish(id, 7, 3, "zeal", 4, log_)
        == NGX_DECLINED, "once");
-    ok(ngx_http_batch_store_seal_read(id, 7, 3, &text, log_) == NGX_OK
+    ok(ngx_http_batch_seal_read(id, 7, 3, &text, log_) == NGX_OK
        && strcmp((char *) text.data, "seal") == 0, "read");
     free(text.data);
-    ok(ngx_http_batch_store_epochs(id, 7, 1, &e, log_) == 1 && e[0] == 3, "1");
+    ok(ngx_http_batch_segment_epochs(id, 7, 1, &e, log_) == 1 && e[0] == 3, "1");
     free(e);
 
-    ok(ngx_http_batch_store_delete_work(id, log_) == NGX_OK, "delete");
-    ok(ngx_http_batch_store_epochs(id, 7, 0, &e, log_) == 0, "none");
+    ok(ngx_http_batch_delete_work(id, log_) == NGX_OK, "delete");
+    ok(ngx_http_batch_segment_epochs(id, 7, 0, &e, log_) == 0, "none");
     free(e);
     ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_META, id, log_) == 1, "meta");
     ok(shim_log_text()[0] == '\0', "%s", shim_log_text());
@@ -337,28 +337,28 @@ test_walk(void)
     unsigned  before, after, i;
 
     before = after = 0;
-    ngx_http_batch_store_walk(BATCH_ID_FILE, count, &before, log_);
+    ngx_http_batch_walk(BATCH_ID_FILE, count, &before, log_);
 
     for (i = 0; i < 50; i++) {
         help_file(id, "t", "batch", 0, "x", 1);
     }
 
     /* deleted, but cut short behind the tombstone */
-    ok(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE_DEL, id, "{}", 2, log_)
+    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE_DEL, id, "{}", 2, log_)
        == NGX_OK, "tombstone");
 
-    ngx_http_batch_store_walk(BATCH_ID_FILE, count, &after, log_);
+    ngx_http_batch_walk(BATCH_ID_FILE, count, &after, log_);
     ok(after == before + 49, "%u %u", before, after);
     ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_BLOB, id, log_) == 0,
        "the deletion is finished");
 
     before = after = 0;
-    ngx_http_batch_store_walk(BATCH_ID_BATCH, count, &before, log_);
+    ngx_http_batch_walk(BATCH_ID_BATCH, count, &before, log_);
     help_batch(id, "t", "x", "/v1/embeddings", "");
     snprintf(path, sizeof(path), "%s/batches/%.2s/batch_%.2saaaaaaaaaaaaaaaaaa"
              "aaaaaaaaaaaa", (char *) help_dir.data, id + 6, id + 6);
     ok(mkdir(path, 0700) == 0, "%s", path);
-    ngx_http_batch_store_walk(BATCH_ID_BATCH, count, &after, log_);
+    ngx_http_batch_walk(BATCH_ID_BATCH, count, &after, log_);
     ok(after == before + 1, "%u %u", before, after);
 }
 
@@ -413,7 +413,7 @@ main(int argc, char **argv)
     test_walk();
     test_sweep();
 
-    ngx_http_batch_store_close_dir();
+    ngx_http_batch_layout_close();
     free(help_dir.data);
 
     return test_done("store: the disk");

@@ -91,7 +91,7 @@ work(uint32_t chunk, uint32_t epoch, uint32_t n, int seal)
     big = malloc(1500000);
     off = 0;
 
-    fd = ngx_http_batch_store_segment_create(id, chunk, epoch, log_);
+    fd = ngx_http_batch_segment_create(id, chunk, epoch, log_);
     ok(fd != NGX_INVALID_FILE, "segment");
 
     for (i = n; i-- > 0; ) {
@@ -418,7 +418,7 @@ test_cancelled(int order)
     work(1, 1, 2, 0);
     work(1, 2, 5, 0);
 
-    ngx_http_batch_store_publish(NGX_HTTP_BATCH_CANCEL, id, CANCEL,
+    ngx_http_batch_publish_object(NGX_HTTP_BATCH_CANCEL, id, CANCEL,
                                  sizeof(CANCEL) - 1, log_);
     ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.status == BATCH_CANCELLED,
        "%s", shim_log_text());
@@ -449,7 +449,7 @@ test_cancelled(int order)
     }
 
     damage("c1.1.seal", 40);
-    ngx_http_batch_store_publish(NGX_HTTP_BATCH_CANCEL, id, CANCEL,
+    ngx_http_batch_publish_object(NGX_HTTP_BATCH_CANCEL, id, CANCEL,
                                  sizeof(CANCEL) - 1, log_);
     ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.status == BATCH_CANCELLED
        && num("completed") == N - N / 10, "%s", shim_log_text());
@@ -466,7 +466,7 @@ test_early(void)
     ok(finalize() == NGX_HTTP_BATCH_FINAL_TROUBLE
        && shim_logged(NGX_LOG_ALERT) == 1, "no plan");
 
-    ngx_http_batch_store_publish(NGX_HTTP_BATCH_CANCEL, id, CANCEL,
+    ngx_http_batch_publish_object(NGX_HTTP_BATCH_CANCEL, id, CANCEL,
                                  sizeof(CANCEL) - 1, log_);
     ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.status == BATCH_CANCELLED
        && num("total") == 0 && json_is_null(json_object_get(final, "output"))
@@ -569,7 +569,7 @@ test_restore(void)
 
     /* one file deleted, the manifest of the other lost */
     strcpy(gone, str(json_object_get(final, "error"), "id"));
-    ok(ngx_http_batch_store_delete_file(gone, log_) == NGX_OK, "delete");
+    ok(ngx_http_batch_delete_file(gone, log_) == NGX_OK, "delete");
     {
         char         path[4096];
         const char  *out = str(json_object_get(final, "output"), "id");
@@ -583,7 +583,7 @@ test_restore(void)
     work(0, 1, plan.chunks[0].count, 1);
     work(0, 3, 1, 0);
     work(2, 6, 1, 0);
-    ngx_http_batch_store_publish(NGX_HTTP_BATCH_CANCEL, id, CANCEL,
+    ngx_http_batch_publish_object(NGX_HTTP_BATCH_CANCEL, id, CANCEL,
                                  sizeof(CANCEL) - 1, log_);
 
     all = help_count("files", ".json");
@@ -696,7 +696,7 @@ main(int argc, char **argv)
 
     clear();
     ngx_http_batch_plan_free(&plan);
-    ngx_http_batch_store_close_dir();
+    ngx_http_batch_layout_close();
     free(help_dir.data);
 
     return test_done("run: finalizing");

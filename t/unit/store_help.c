@@ -3,7 +3,7 @@
  */
 
 #include "store_help.h"
-#include "batch_crc.h"
+#include "batch_crc32c.h"
 
 #include <dirent.h>
 
@@ -44,8 +44,8 @@ help_store(const char *dir)
     need(help_dir.data);
     help_dir.len = strlen((char *) help_dir.data);
 
-    need(ngx_http_batch_store_prepare(NULL, &help_dir, geteuid()) == NGX_OK);
-    need(ngx_http_batch_store_open_dir(&help_dir, shim_log()) == NGX_OK);
+    need(ngx_http_batch_prepare_store(NULL, &help_dir, geteuid()) == NGX_OK);
+    need(ngx_http_batch_layout_open(&help_dir, shim_log()) == NGX_OK);
 }
 
 
@@ -70,11 +70,11 @@ help_file(char id[BATCH_ID_LEN], const char *tenant, const char *purpose,
     f.created_us = help_now;
     f.expires_at = expires_at;
 
-    need(ngx_http_batch_store_publish(NGX_HTTP_BATCH_BLOB, id, data, len,
+    need(ngx_http_batch_publish_object(NGX_HTTP_BATCH_BLOB, id, data, len,
                                       shim_log()) == NGX_OK);
     text = ngx_http_batch_file_encode(&f);
     need(text.data);
-    need(ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, id, text.data,
+    need(ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE, id, text.data,
                                       text.len, shim_log()) == NGX_OK);
     free(text.data);
 }
@@ -107,7 +107,7 @@ help_batch(char id[BATCH_ID_LEN], const char *tenant, const char *input,
 
     text = ngx_http_batch_meta_encode(&m);
     need(text.data);
-    need(ngx_http_batch_store_publish(NGX_HTTP_BATCH_META, id, text.data,
+    need(ngx_http_batch_publish_object(NGX_HTTP_BATCH_META, id, text.data,
                                       text.len, shim_log()) == NGX_OK);
     free(text.data);
 }
@@ -207,7 +207,7 @@ help_seal(const char *id, uint32_t chunk, uint32_t epoch,
 
     batch_seal_encode(&s, id, buf);
 
-    need(ngx_http_batch_store_seal_publish(id, chunk, epoch, buf, len,
+    need(ngx_http_batch_seal_publish(id, chunk, epoch, buf, len,
                                            shim_log()) == NGX_OK);
     free(buf);
 }

@@ -86,7 +86,7 @@ main(int argc, char **argv)
         ngx_http_batch_plan_free(&v.plan);
     }
 
-    ngx_http_batch_store_close_dir();
+    ngx_http_batch_layout_close();
     free(help_dir.data);
 
     return 0;

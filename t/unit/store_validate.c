@@ -266,7 +266,7 @@ test_missing(void)
     help_file(file, "t", "batch", help_now / 1000000, text, len);
     missing("expired");
     help_file(file, "t", "batch", 0, text, len);
-    ngx_http_batch_store_delete_file(file, log_);
+    ngx_http_batch_delete_file(file, log_);
     missing("deleted");
     strcpy(file, "../../etc/passwd");
     missing("no id");
@@ -274,13 +274,13 @@ test_missing(void)
     /* the link was made, then the worker died and the client deleted it */
     help_file(file, "t", "batch", 0, text, len);
     help_batch(batch, "t", file, URL, "");
-    ngx_http_batch_store_link_input(batch, file, log_);
-    ngx_http_batch_store_delete_file(file, log_);
+    ngx_http_batch_publish_input(batch, file, log_);
+    ngx_http_batch_delete_file(file, log_);
     ok(validate(batch) == NGX_HTTP_BATCH_VALID, "linked");
 
     help_file(file, "t", "batch", 0, text, len);
     help_batch(batch, "t", file, URL, "");
-    ngx_http_batch_store_publish(NGX_HTTP_BATCH_CANCEL, batch,
+    ngx_http_batch_publish_object(NGX_HTTP_BATCH_CANCEL, batch,
                                  "{\"v\":1,\"cancelling_at\":1}", 25, log_);
     ok(validate(batch) == NGX_HTTP_BATCH_CANCELLED_EARLY && v.meta_text.len,
        "cancelled");
@@ -538,7 +538,7 @@ main(int argc, char **argv)
     test_spill();
 
     done();
-    ngx_http_batch_store_close_dir();
+    ngx_http_batch_layout_close();
     free(help_dir.data);
 
     return test_done("run: validation");

@@ -2,7 +2,7 @@
  * Copyright (C) the ngx_http_batch_module authors
  */
 
-#include "../../src/core/batch_crc.c"
+#include "../../src/core/batch_crc32c.c"
 #include "test.h"
 
 

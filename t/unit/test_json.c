@@ -441,7 +441,7 @@ escape(void)
         row = &escape_rows[i];
         copy = test_copy(row->text, row->len);
         out = malloc(6 * row->len + 1);
-        end = batch_json_escape(out, copy, row->len);
+        end = batch_escape_string(out, copy, row->len);
         ok((size_t) (end - out) == strlen(row->out)
            && memcmp(out, row->out, strlen(row->out)) == 0,
            "escape row %zu: %.*s", i, (int) (end - out), (char *) out);
@@ -463,7 +463,7 @@ escape(void)
 
         out = malloc(6 * n + 2);
         out[0] = '"';
-        end = batch_json_escape(out + 1, buf, n);
+        end = batch_escape_string(out + 1, buf, n);
         ok((size_t) (end - out - 1) <= 6 * n, "bound");
         *end++ = '"';
         compact(&c, out, (size_t) (end - out), NULL, 0);

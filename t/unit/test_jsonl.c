@@ -598,7 +598,7 @@ decode(void)
 
         for (cap = 0; cap <= row->len + 1; cap++) {
             memset(buf, 0xaa, sizeof(buf));
-            ok(batch_json_decode(&token, buf, cap) == row->len, "%s",
+            ok(batch_token_decode(&token, buf, cap) == row->len, "%s",
                row->token);
             k = cap < row->len ? cap : row->len;
             ok(memcmp(buf, row->bytes, k) == 0 && buf[k] == 0xaa,
@@ -609,7 +609,7 @@ decode(void)
             if (tokens[k].bytes) {
                 other.data = (const unsigned char *) tokens[k].token;
                 other.len = strlen(tokens[k].token);
-                ok(batch_json_token_eq(&token, &other)
+                ok(batch_token_eq(&token, &other)
                    == (row->len == tokens[k].len
                        && memcmp(row->bytes, tokens[k].bytes, row->len) == 0),
                    "%s = %s", row->token, tokens[k].token);
@@ -631,7 +631,7 @@ token_eq(const char *a, const char *b)
     tb.data = (const unsigned char *) b;
     tb.len = strlen(b);
 
-    return batch_json_token_eq(&ta, &tb) && batch_json_token_eq(&tb, &ta);
+    return batch_token_eq(&ta, &tb) && batch_token_eq(&tb, &ta);
 }
 
 

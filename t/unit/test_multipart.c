@@ -585,7 +585,7 @@ large(void)
     uint64_t              seed;
     unsigned char        *body;
     const unsigned char  *pos, *end, *data;
-    batch_mp_event_e      event;
+    batch_multipart_event_e      event;
 
     static batch_multipart_t  mp;
     static const char         head[] = A;
@@ -671,7 +671,7 @@ flood(const char *text)
     clock_t               start;
     unsigned char        *piece;
     const unsigned char  *pos;
-    batch_mp_event_e      event;
+    batch_multipart_event_e      event;
 
     static batch_multipart_t  mp;
 

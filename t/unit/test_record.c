@@ -2,7 +2,7 @@
  * Copyright (C) the ngx_http_batch_module authors
  */
 
-#include "batch_crc.h"
+#include "batch_crc32c.h"
 #include "batch_record.h"
 #include "test.h"
 
@@ -21,7 +21,7 @@ typedef struct {
     int              bad;
     int              early;          /* reads until all of it is there */
     size_t           had;            /* what is there until then */
-    batch_scan_end_e end;
+    batch_record_end_e end;
 } file_t;
 
 
@@ -165,10 +165,10 @@ holder(size_t off)
 
 /* what a scan must say of a byte that is wrong in record k of n */
 
-static batch_scan_end_e
+static batch_record_end_e
 verdict(unsigned k, unsigned n)
 {
-    return ((k | 1) + 1 < n) ? BATCH_SCAN_DAMAGED : BATCH_SCAN_TORN;
+    return ((k | 1) + 1 < n) ? BATCH_RECORD_DAMAGED : BATCH_RECORD_TORN;
 }
 
 
@@ -184,7 +184,7 @@ small(void)
     len = f.len;
 
     ok(file_scan(&f) == (int64_t) len && f.n == 5 && !f.bad
-       && f.end == BATCH_SCAN_WHOLE, "whole");
+       && f.end == BATCH_RECORD_WHOLE, "whole");
 
     /* torn at every byte: what was whole before it counts */
 
@@ -192,7 +192,7 @@ small(void)
         f.len = i;
         k = holder(i);
         ok(file_scan(&f) == (int64_t) offsets[k] && f.n == k && !f.bad
-           && f.end == (i == offsets[k] ? BATCH_SCAN_WHOLE : BATCH_SCAN_TORN),
+           && f.end == (i == offsets[k] ? BATCH_RECORD_WHOLE : BATCH_RECORD_TORN),
            "torn at %zu", i);
     }
 
@@ -248,7 +248,7 @@ tails(void)
         memset(f.data + len, 0, n);
         f.len = len + n;
         ok(file_scan(&f) == (int64_t) len && f.n == 4 && !f.bad
-           && f.end == (n ? BATCH_SCAN_TORN : BATCH_SCAN_WHOLE),
+           && f.end == (n ? BATCH_RECORD_TORN : BATCH_RECORD_WHOLE),
            "tail of %zu NULs", n);
     }
 
@@ -259,7 +259,7 @@ tails(void)
         p = test_copy(f.data, len);
         memset(f.data + len - n, 0, n);
         ok(file_scan(&f) == (int64_t) offsets[3] && f.n == 3 && !f.bad
-           && f.end == BATCH_SCAN_TORN, "last %zu bytes NUL", n);
+           && f.end == BATCH_RECORD_TORN, "last %zu bytes NUL", n);
         memcpy(f.data, p, len);
         free(p);
     }
@@ -269,7 +269,7 @@ tails(void)
     memmove(f.data + offsets[1] + 50, f.data + offsets[1], len - offsets[1]);
     f.len = len + 50;
     ok(file_scan(&f) == (int64_t) offsets[1] && f.n == 1
-       && f.end == BATCH_SCAN_DAMAGED, "resynchronised");
+       && f.end == BATCH_RECORD_DAMAGED, "resynchronised");
 
     /* a header that is whole, but says more than the file or the law has */
 
@@ -311,36 +311,36 @@ blame(void)
 
     f.data[offsets[3] + 100] ^= 1;
     ok(file_scan(&f) == (int64_t) offsets[3] && f.n == 3
-       && f.end == BATCH_SCAN_TORN, "in the only group");
+       && f.end == BATCH_RECORD_TORN, "in the only group");
 
     /* the last record alone says that all before it was durable */
 
     written[7].base = offsets[7];
     batch_record_encode(&written[7], f.data + offsets[7]);
     ok(file_scan(&f) == (int64_t) offsets[3] && f.n == 3
-       && f.end == BATCH_SCAN_DAMAGED, "in an older group");
+       && f.end == BATCH_RECORD_DAMAGED, "in an older group");
 
     /* but not the damaged one itself, nor a base that cannot be */
 
     written[7].base = offsets[3];
     batch_record_encode(&written[7], f.data + offsets[7]);
-    ok(file_scan(&f) == (int64_t) offsets[3] && f.end == BATCH_SCAN_TORN,
+    ok(file_scan(&f) == (int64_t) offsets[3] && f.end == BATCH_RECORD_TORN,
        "durable up to the damage");
 
     written[7].base = offsets[7] + 1;
     batch_record_encode(&written[7], f.data + offsets[7]);
-    ok(file_scan(&f) == (int64_t) offsets[3] && f.end == BATCH_SCAN_TORN,
+    ok(file_scan(&f) == (int64_t) offsets[3] && f.end == BATCH_RECORD_TORN,
        "a base behind its record");
 
     written[7].base = offsets[7];
     written[7].tag = TAG ^ 1;
     batch_record_encode(&written[7], f.data + offsets[7]);
-    ok(file_scan(&f) == (int64_t) offsets[3] && f.end == BATCH_SCAN_TORN,
+    ok(file_scan(&f) == (int64_t) offsets[3] && f.end == BATCH_RECORD_TORN,
        "another's word does not count");
 
     f.data[offsets[3] + 100] ^= 1;
     ok(file_scan(&f) == (int64_t) offsets[7] && f.n == 7
-       && f.end == BATCH_SCAN_FOREIGN, "a foreign record");
+       && f.end == BATCH_RECORD_FOREIGN, "a foreign record");
     ok(batch_record_decode(f.data + offsets[7], TAG, &r) == BATCH_FOREIGN
        && batch_record_decode(f.data + offsets[7], TAG ^ 1, &r) == BATCH_OK,
        "whose it is");
@@ -354,7 +354,7 @@ blame(void)
     for (f.most = 0; f.most < 70000; f.most += 1 + f.most / 3) {
         f.data[offsets[1] + 500] ^= 1;
         ok(file_scan(&f) == (int64_t) offsets[1] && f.n == 1 && !f.bad
-           && f.end == BATCH_SCAN_DAMAGED, "far, reads of %zu", f.most);
+           && f.end == BATCH_RECORD_DAMAGED, "far, reads of %zu", f.most);
         f.data[offsets[1] + 500] ^= 1;
 
         if (f.most == 0) {
@@ -374,7 +374,7 @@ blame(void)
         file_make(&f, 8, lens, 2);
         f.early = 2;
         f.had = offsets[2] + i;
-        ok(file_scan(&f) != -1 && !f.bad && f.end != BATCH_SCAN_DAMAGED
+        ok(file_scan(&f) != -1 && !f.bad && f.end != BATCH_RECORD_DAMAGED
            && f.n >= 2, "grows at %u", i);
         free(f.data);
     }

@@ -2,11 +2,11 @@
  * Copyright (C) the ngx_http_batch_module authors
  */
 
-#include "batch_state.h"
+#include "batch_status.h"
 #include "test.h"
 
 
-/* the table in batch_state.h, once more */
+/* the table in batch_status.h, once more */
 
 static const batch_status_e  legal[][2] = {
     { BATCH_VALIDATING, BATCH_IN_PROGRESS },
