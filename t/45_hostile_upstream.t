@@ -23,7 +23,7 @@ sub tcp_mock {
 
 END { BatchTest::reap($Pid, 'TERM') if $Pid && $BatchTest::Owner == $$ }
 
-$BatchTest::Json->max_depth(2000);
+$BatchClient::Json->max_depth(2000);
 
 our $Good = '{"id":"x","object":"chat.completion","choices":[],'
             . '"usage":{"prompt_tokens":1}}';

@@ -12,14 +12,14 @@
 typedef enum {
     NGX_HTTP_BATCH_API_FILES = 0,
     NGX_HTTP_BATCH_API_FILE,
-    NGX_HTTP_BATCH_API_CONTENT,
+    NGX_HTTP_BATCH_API_FILE_CONTENT,
     NGX_HTTP_BATCH_API_BATCHES,
     NGX_HTTP_BATCH_API_BATCH,
-    NGX_HTTP_BATCH_API_CANCEL,
+    NGX_HTTP_BATCH_API_BATCH_CANCEL,
     NGX_HTTP_BATCH_API_UPLOADS,
     NGX_HTTP_BATCH_API_UPLOAD,
-    NGX_HTTP_BATCH_API_PARTS,
-    NGX_HTTP_BATCH_API_COMPLETE,
+    NGX_HTTP_BATCH_API_UPLOAD_PART,
+    NGX_HTTP_BATCH_API_UPLOAD_COMPLETE,
     NGX_HTTP_BATCH_API_UPLOAD_CANCEL
 } ngx_http_batch_api_route_e;
 
@@ -60,28 +60,29 @@ static ngx_int_t ngx_http_batch_api_dispatch(ngx_http_request_t *r,
 static ngx_http_batch_api_route_t  ngx_http_batch_api_routes[] = {
 
     { ngx_string("GET, HEAD, POST, OPTIONS"),
-      ngx_http_batch_api_files, ngx_http_batch_api_upload, NULL, 1 },
+      ngx_http_batch_api_list_files, ngx_http_batch_api_file_create, NULL, 1 },
 
     { ngx_string("GET, HEAD, DELETE, OPTIONS"),
       ngx_http_batch_api_file, NULL, ngx_http_batch_api_file_delete, 0 },
 
     { ngx_string("GET, HEAD, OPTIONS"),
-      ngx_http_batch_api_content, NULL, NULL, 0 },
+      ngx_http_batch_api_file_content, NULL, NULL, 0 },
 
     { ngx_string("GET, HEAD, POST, OPTIONS"),
-      ngx_http_batch_api_batches, ngx_http_batch_api_create, NULL, 1 },
+      ngx_http_batch_api_list_batches, ngx_http_batch_api_batch_create, NULL,
+      1 },
 
     { ngx_string("GET, HEAD, OPTIONS"),
       ngx_http_batch_api_batch, NULL, NULL, 0 },
 
     { ngx_string("POST, OPTIONS"),
-      NULL, ngx_http_batch_api_cancel, NULL, 0 },
+      NULL, ngx_http_batch_api_batch_cancel, NULL, 0 },
 
     { ngx_string("POST, OPTIONS"),
-      NULL, ngx_http_batch_api_uploads, NULL, 1 },
+      NULL, ngx_http_batch_api_upload_create, NULL, 1 },
 
     { ngx_string("GET, HEAD, OPTIONS"),
-      ngx_http_batch_api_upload_get, NULL, NULL, 0 },
+      ngx_http_batch_api_upload, NULL, NULL, 0 },
 
     { ngx_string("POST, OPTIONS"),
       NULL, ngx_http_batch_api_upload_part, NULL, 1 },
@@ -108,13 +109,13 @@ static const ngx_http_batch_api_name_t  ngx_http_batch_api_collections[] = {
 /* what may follow a collection's id */
 
 static const ngx_http_batch_api_name_t  ngx_http_batch_api_actions[] = {
-    { ngx_string("content"), NGX_HTTP_BATCH_API_CONTENT,
+    { ngx_string("content"), NGX_HTTP_BATCH_API_FILE_CONTENT,
       NGX_HTTP_BATCH_API_FILES },
-    { ngx_string("cancel"), NGX_HTTP_BATCH_API_CANCEL,
+    { ngx_string("cancel"), NGX_HTTP_BATCH_API_BATCH_CANCEL,
       NGX_HTTP_BATCH_API_BATCHES },
-    { ngx_string("parts"), NGX_HTTP_BATCH_API_PARTS,
+    { ngx_string("parts"), NGX_HTTP_BATCH_API_UPLOAD_PART,
       NGX_HTTP_BATCH_API_UPLOADS },
-    { ngx_string("complete"), NGX_HTTP_BATCH_API_COMPLETE,
+    { ngx_string("complete"), NGX_HTTP_BATCH_API_UPLOAD_COMPLETE,
       NGX_HTTP_BATCH_API_UPLOADS },
     { ngx_string("cancel"), NGX_HTTP_BATCH_API_UPLOAD_CANCEL,
       NGX_HTTP_BATCH_API_UPLOADS },
@@ -160,20 +161,20 @@ ngx_http_batch_api_route(ngx_http_request_t *r)
     }
 
     if (rc == NGX_DECLINED) {
-        return ngx_http_batch_api_error(r, NGX_HTTP_BAD_REQUEST, NULL,
-                                        "invalid_tenant",
-                                        "The tenant of this request is not "
-                                        "valid.");
+        return ngx_http_batch_send_error(r, NGX_HTTP_BAD_REQUEST, NULL,
+                                         "invalid_tenant",
+                                         "The tenant of this request is not "
+                                         "valid.");
     }
 
     path = ngx_http_batch_api_path(r);
 
     if (ngx_http_batch_api_find_route(&path, ctx) != NGX_OK) {
-        shown = ngx_http_batch_api_shown(path.data, path.len);
+        shown = ngx_http_batch_send_shown(path.data, path.len);
 
-        return ngx_http_batch_api_error(r, NGX_HTTP_NOT_FOUND, NULL, NULL,
-                                        "Invalid URL (%V %V)",
-                                        &r->method_name, &shown);
+        return ngx_http_batch_send_error(r, NGX_HTTP_NOT_FOUND, NULL, NULL,
+                                         "Invalid URL (%V %V)",
+                                         &r->method_name, &shown);
     }
 
     return ngx_http_batch_api_dispatch(r, ctx, &path);
@@ -233,7 +234,7 @@ ngx_http_batch_api_init_ctx(ngx_http_request_t *r,
 
     ngx_memcpy(p, ctx->tenant.data, ctx->tenant.len);
 
-    if (ngx_http_batch_api_utf8(p, ctx->tenant.len) != 0) {
+    if (ngx_http_batch_send_utf8(p, ctx->tenant.len) != 0) {
         return NGX_DECLINED;
     }
 
@@ -263,8 +264,8 @@ ngx_http_batch_api_path(ngx_http_request_t *r)
 
 
 static ngx_int_t
-ngx_http_batch_api_named(const ngx_http_batch_api_name_t *names,
-    ngx_uint_t of, u_char *p, u_char *last, ngx_uint_t *route)
+ngx_http_batch_api_named(const ngx_http_batch_api_name_t *names, ngx_uint_t of,
+    u_char *p, u_char *last, ngx_uint_t *route)
 {
     for ( /* void */ ; names->name.len; names++) {
 
@@ -386,38 +387,38 @@ ngx_http_batch_api_dispatch(ngx_http_request_t *r,
 
     if (handler == NULL || r->method == NGX_HTTP_OPTIONS) {
 
-        if (ngx_http_batch_api_header(r, "Allow", &route->allow) != NGX_OK) {
+        if (ngx_http_batch_send_header(r, "Allow", &route->allow) != NGX_OK) {
             return NGX_ERROR;
         }
     }
 
     if (handler == NULL) {
-        shown = ngx_http_batch_api_shown(path->data, path->len);
+        shown = ngx_http_batch_send_shown(path->data, path->len);
 
-        return ngx_http_batch_api_error(r, NGX_HTTP_NOT_ALLOWED, NULL,
-                                        "method_not_supported",
-                                        "Not allowed to %V on %V.",
-                                        &r->method_name, &shown);
+        return ngx_http_batch_send_error(r, NGX_HTTP_NOT_ALLOWED, NULL,
+                                         "method_not_supported",
+                                         "Not allowed to %V on %V.",
+                                         &r->method_name, &shown);
     }
 
     if (r->method != NGX_HTTP_POST
-        || ctx->route == NGX_HTTP_BATCH_API_CANCEL
+        || ctx->route == NGX_HTTP_BATCH_API_BATCH_CANCEL
         || ctx->route == NGX_HTTP_BATCH_API_UPLOAD_CANCEL)
     {
         rc = ngx_http_discard_request_body(r);
 
         if (rc != NGX_OK) {
             r->keepalive = 0;
-            return ngx_http_batch_api_error(r, NGX_HTTP_BAD_REQUEST, NULL,
-                                            NULL,
-                                            "The request body is malformed.");
+            return ngx_http_batch_send_error(r, NGX_HTTP_BAD_REQUEST, NULL,
+                                             NULL,
+                                             "The request body is malformed.");
         }
 
     } else if (route->stores && ngx_http_batch_space_full(0)) {
 
         /* before the client has sent it all in vain */
 
-        return ngx_http_batch_api_full(r);
+        return ngx_http_batch_send_full(r);
     }
 
     return handler(r);
@@ -427,7 +428,7 @@ ngx_http_batch_api_dispatch(ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_batch_api_options(ngx_http_request_t *r)
 {
-    if (ngx_http_batch_api_headers(r) != NGX_OK) {
+    if (ngx_http_batch_send_headers(r) != NGX_OK) {
         return NGX_ERROR;
     }
 

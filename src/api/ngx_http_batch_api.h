@@ -57,7 +57,7 @@ typedef struct {
     ngx_uint_t                  kept;          /* never to be: set by who takes
                                                   it */
     void                      (*next)(ngx_http_batch_op_t *op);
-} ngx_http_batch_place_t;
+} ngx_http_batch_quota_place_t;
 
 
 /* a client request's module ctx; from the request's pool */
@@ -155,7 +155,7 @@ struct ngx_http_batch_op_s {
     char                       *text;          /* the answer, malloc()ed */
     void                       *data;
     ngx_http_batch_idem_t      *idem;          /* NULL: no key */
-    ngx_http_batch_place_t      quota;
+    ngx_http_batch_quota_place_t  quota;
 
     unsigned                    pending:1;
     unsigned                    again:1;       /* take() said NGX_AGAIN */
@@ -166,60 +166,61 @@ struct ngx_http_batch_op_s {
 /* content handler of a location with batch_api */
 ngx_int_t ngx_http_batch_api_handler(ngx_http_request_t *r);
 
-/* ngx_http_batch_api_page.c: filters for pages that nginx makes itself */
+/* ngx_http_batch_page.c: filters for pages that nginx makes itself */
 ngx_int_t ngx_http_batch_page_filter_init(ngx_conf_t *cf);
 /* the request's ctx, made if need be; NULL: it is no API request's, or there is
  * no memory */
 ngx_http_batch_api_ctx_t *ngx_http_batch_page_ctx(ngx_http_request_t *r);
 
-/* ngx_http_batch_api_cors.c: batch_cors */
+/* ngx_http_batch_cors.c: batch_cors */
 ngx_int_t ngx_http_batch_cors_init(ngx_conf_t *cf);
 /* in the header filter, of every answer below batch_api; once */
 ngx_int_t ngx_http_batch_cors_headers(ngx_http_request_t *r);
 
-/* ngx_http_batch_api_answer.c: answers.  What they return goes to
+/* ngx_http_batch_send.c: answers.  What they return goes to
  * ngx_http_finalize_request(). */
 
 /* sends text, from malloc(), which is freed with the request */
-ngx_int_t ngx_http_batch_api_answer(ngx_http_request_t *r, ngx_uint_t status,
+ngx_int_t ngx_http_batch_send_text(ngx_http_request_t *r, ngx_uint_t status,
     char *text);
 /* takes the reference */
-ngx_int_t ngx_http_batch_api_json(ngx_http_request_t *r, ngx_uint_t status,
+ngx_int_t ngx_http_batch_send_json(ngx_http_request_t *r, ngx_uint_t status,
     json_t *root);
 /* An error, type by status: invalid_request_error, server_error from 500.
  * param and code may be NULL; fmt as ngx_sprintf()'s. */
-ngx_int_t ngx_http_batch_api_error(ngx_http_request_t *r, ngx_uint_t status,
+ngx_int_t ngx_http_batch_send_error(ngx_http_request_t *r, ngx_uint_t status,
     const char *param, const char *code, const char *fmt, ...);
-ngx_int_t ngx_http_batch_api_verror(ngx_http_request_t *r, ngx_uint_t status,
+ngx_int_t ngx_http_batch_send_verror(ngx_http_request_t *r, ngx_uint_t status,
     const char *type, const char *param, const char *code, const char *fmt,
     va_list args);
 /* X-Request-Id and what else every answer carries */
-ngx_int_t ngx_http_batch_api_headers(ngx_http_request_t *r);
-ngx_int_t ngx_http_batch_api_header(ngx_http_request_t *r, const char *key,
+ngx_int_t ngx_http_batch_send_headers(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_send_header(ngx_http_request_t *r, const char *key,
     ngx_str_t *value);
 
 /* at most NGX_HTTP_BATCH_API_SHOWN bytes of it, cut between characters */
-ngx_str_t ngx_http_batch_api_shown(const u_char *p, size_t len);
+ngx_str_t ngx_http_batch_send_shown(const u_char *p, size_t len);
 /* replaces what is not UTF-8 by '?', in place; returns how many bytes */
-size_t ngx_http_batch_api_utf8(u_char *p, size_t len);
+size_t ngx_http_batch_send_utf8(u_char *p, size_t len);
 /* characters of valid UTF-8 */
-size_t ngx_http_batch_api_chars(const char *p, size_t len);
+size_t ngx_http_batch_send_chars(const char *p, size_t len);
 
 /* the 404s of unknown, foreign and malformed ids */
-ngx_int_t ngx_http_batch_api_no_file(ngx_http_request_t *r);
-ngx_int_t ngx_http_batch_api_no_batch(ngx_http_request_t *r);
-ngx_int_t ngx_http_batch_api_no_upload(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_send_no_file(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_send_no_batch(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_send_no_upload(ngx_http_request_t *r);
 
 /* 507 */
-ngx_int_t ngx_http_batch_api_full(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_send_full(ngx_http_request_t *r);
 
-/* ngx_http_batch_api_op.c */
+/* ngx_http_batch_op.c */
 
 /* NULL if there is no memory.  With it, the handler returns NGX_DONE. */
 ngx_http_batch_op_t *ngx_http_batch_op_create(ngx_http_request_t *r);
 void ngx_http_batch_op_destroy(ngx_http_batch_op_t *op);
 void ngx_http_batch_op_finish(ngx_http_batch_op_t *op, ngx_int_t rc);
-void ngx_http_batch_op_answer(ngx_http_batch_op_t *op);      /* 200, op->text */
+/* 200, op->text */
+void ngx_http_batch_op_answer(ngx_http_batch_op_t *op);
 void ngx_http_batch_op_json(ngx_http_batch_op_t *op, json_t *root);
 void ngx_http_batch_op_reject(ngx_http_batch_op_t *op, ngx_uint_t status,
     const char *param, const char *code, const char *fmt, ...);
@@ -250,46 +251,46 @@ void ngx_http_batch_op_sent(ngx_http_batch_op_t *op, ngx_int_t rc);
 ngx_int_t ngx_http_batch_op_task(ngx_http_batch_op_t *op,
     ngx_http_batch_op_run_pt run, ngx_http_batch_op_pt done);
 
-/* ngx_http_batch_api_check.c: NGX_OK, or NGX_DONE if the op was rejected */
+/* ngx_http_batch_param.c: NGX_OK, or NGX_DONE if the op was rejected */
 
 /* decimal integer between min and max */
-ngx_int_t ngx_http_batch_check_int(ngx_http_batch_op_t *op, const char *name,
+ngx_int_t ngx_http_batch_param_int(ngx_http_batch_op_t *op, const char *name,
     const u_char *p, size_t len, int64_t min, int64_t max, int64_t *n);
 /* rejects: "Invalid value: '...'. Supported values are: 'a', 'b', and 'c'." */
-void ngx_http_batch_check_supported(ngx_http_batch_op_t *op, const char *param,
+void ngx_http_batch_param_supported(ngx_http_batch_op_t *op, const char *param,
     const u_char *p, size_t len, const ngx_str_t *values, ngx_uint_t n);
 /* rejects: "Invalid type for '...': expected a string, but got ..." */
-void ngx_http_batch_check_type(ngx_http_batch_op_t *op, const char *param,
+void ngx_http_batch_param_type(ngx_http_batch_op_t *op, const char *param,
     const char *expected, const json_t *value);
-void ngx_http_batch_check_missing(ngx_http_batch_op_t *op, const char *param);
+void ngx_http_batch_param_missing(ngx_http_batch_op_t *op, const char *param);
 /* {"anchor":"created_at","seconds":n} */
-ngx_int_t ngx_http_batch_check_expires(ngx_http_batch_op_t *op,
+ngx_int_t ngx_http_batch_param_expires(ngx_http_batch_op_t *op,
     const char *name, json_t *value, int64_t *seconds);
-ngx_int_t ngx_http_batch_check_anchor(ngx_http_batch_op_t *op,
+ngx_int_t ngx_http_batch_param_anchor(ngx_http_batch_op_t *op,
     const char *param, const u_char *p, size_t len);
 
 /* the string of that name in op->root; *value of an optional one that is
  * missing or null has len 0 */
-ngx_int_t ngx_http_batch_check_string(ngx_http_batch_op_t *op,
+ngx_int_t ngx_http_batch_param_string(ngx_http_batch_op_t *op,
     const char *name, ngx_uint_t required, ngx_str_t *value);
 /* "batch": the only purpose of the dialect tensorzero, and its default */
 extern const ngx_str_t  ngx_http_batch_purpose;
 /* one of the purposes a client may give; *purpose is static */
-ngx_int_t ngx_http_batch_check_purpose(ngx_http_batch_op_t *op,
+ngx_int_t ngx_http_batch_param_purpose(ngx_http_batch_op_t *op,
     const u_char *p, size_t len, ngx_str_t *purpose);
 /* dialect tensorzero: the name ends with .jsonl */
-ngx_int_t ngx_http_batch_check_suffix(ngx_http_batch_op_t *op,
+ngx_int_t ngx_http_batch_param_suffix(ngx_http_batch_op_t *op,
     const char *param, const ngx_str_t *name);
 /* 1 if a file that begins so may be a batch's input.  len: of the whole file,
- * or more than NGX_HTTP_BATCH_CHECK_HEAD, which is what is looked at. */
-ngx_uint_t ngx_http_batch_check_jsonl(u_char *p, size_t len);
+ * or more than NGX_HTTP_BATCH_PARAM_HEAD, which is what is looked at. */
+ngx_uint_t ngx_http_batch_param_jsonl(u_char *p, size_t len);
 
-#define NGX_HTTP_BATCH_CHECK_HEAD  65536
+#define NGX_HTTP_BATCH_PARAM_HEAD  65536
 
 #define ngx_http_batch_for_batch(purpose)                                     \
     ((purpose)->len == 5 && ngx_strncmp((purpose)->data, "batch", 5) == 0)
 
-/* ngx_http_batch_api_body.c: reads the request body into op->take(), then
+/* ngx_http_batch_body.c: reads the request body into op->take(), then
  * op->end(); op->abandon must be set */
 void ngx_http_batch_body_start(ngx_http_batch_op_t *op);
 void ngx_http_batch_body_resume(ngx_http_batch_op_t *op);
@@ -304,14 +305,14 @@ ngx_int_t ngx_http_batch_body_json(ngx_http_request_t *r, size_t max,
 ngx_int_t ngx_http_batch_body_encoded(ngx_http_request_t *r,
     ngx_int_t *answer);
 
-/* ngx_http_batch_api_pace.c: batch_body_rate.  Whoever is too slow is answered
+/* ngx_http_batch_pace.c: batch_body_rate.  Whoever is too slow is answered
  * 408, which ends the op. */
 void ngx_http_batch_pace_start(ngx_http_batch_op_t *op);
 void ngx_http_batch_pace_stop(ngx_http_batch_op_t *op);
 void ngx_http_batch_pace_pause(ngx_http_batch_op_t *op);
 void ngx_http_batch_pace_resume(ngx_http_batch_op_t *op);
 
-/* ngx_http_batch_api_idem.c: Idempotency-Key */
+/* ngx_http_batch_idem.c: Idempotency-Key */
 
 /* looks for the header; NGX_OK (also without one), or NGX_DONE if the op was
  * rejected */
@@ -331,7 +332,7 @@ ngx_int_t ngx_http_batch_idem_claim(ngx_http_batch_op_t *op,
 /* after the task: NGX_OK, or NGX_DONE if the key was another request's */
 ngx_int_t ngx_http_batch_idem_check(ngx_http_batch_op_t *op);
 
-/* ngx_http_batch_api_quota.c: batch_quota.  These go on with next(), or reject
+/* ngx_http_batch_quota.c: batch_quota.  These go on with next(), or reject
  * the op, at once or later. */
 
 #define NGX_HTTP_BATCH_QUOTA_HOLD  600000      /* ms: for publishing */
@@ -360,34 +361,17 @@ void ngx_http_batch_quota_release(ngx_http_batch_op_t *op);
 ngx_str_t ngx_http_batch_api_path(ngx_http_request_t *r);
 
 /*
- * ngx_http_batch_api_write.c: JSON text that grows; zeroed to begin with.  May be
- * used in threads.  After an error nothing is added, and there is no text.
+ * ngx_http_batch_write.c: values as jansson writes them with
+ * NGX_HTTP_BATCH_API_DUMP; NULL is null.  May be used in threads.
  */
 
-typedef struct {
-    char        *text;           /* malloc()ed, NUL-terminated */
-    size_t       len;
-    size_t       size;
-    ngx_uint_t   failed;
-} ngx_http_batch_write_t;
+void ngx_http_batch_write_real(batch_text_t *t, double x);
+void ngx_http_batch_write_str(batch_text_t *t, const char *s, size_t len);
+#define ngx_http_batch_write_nstr(t, s)                                       \
+    ngx_http_batch_write_str(t, (char *) (s)->data, (s)->len)
+void ngx_http_batch_write_json(batch_text_t *t, json_t *value);
 
-/* as it is */
-void batch_text_append(ngx_http_batch_write_t *w, const char *p,
-    size_t len);
-#define batch_text_literal(w, literal)                                 \
-    batch_text_append(w, literal, sizeof(literal) - 1)
-/* values, as jansson writes them with NGX_HTTP_BATCH_API_DUMP; NULL is null */
-void batch_text_int(ngx_http_batch_write_t *w, int64_t n);
-void ngx_http_batch_write_real(batch_text_t *w, double x);
-void ngx_http_batch_write_str(batch_text_t *w, const char *s,
-    size_t len);
-#define ngx_http_batch_write_nstr(w, s)                                       \
-    ngx_http_batch_write_str(w, (char *) (s)->data, (s)->len)
-void ngx_http_batch_write_json(batch_text_t *w, json_t *value);
-/* the text, the caller's to free(); NULL after an error */
-char *batch_text_end(ngx_http_batch_write_t *w);
-
-/* ngx_http_batch_api_render.c: may be called in threads; NULL on error */
+/* ngx_http_batch_render.c: may be called in threads; NULL on error */
 json_t *ngx_http_batch_render_file(const ngx_http_batch_file_t *f);
 /* f: the file of a completed one */
 json_t *ngx_http_batch_render_upload(const ngx_http_batch_upload_t *u,
@@ -395,37 +379,36 @@ json_t *ngx_http_batch_render_upload(const ngx_http_batch_upload_t *u,
 /* appends the object, and fills id.  NGX_ERROR: no batch of ours, nothing was
  * written */
 ngx_int_t ngx_http_batch_render_batch(batch_text_t *w,
-    const ngx_http_batch_view_t *v, ngx_uint_t dialect,
-    char id[BATCH_ID_LEN]);
+    const ngx_http_batch_view_t *v, ngx_uint_t dialect, char id[BATCH_ID_LEN]);
 /* {"object":"list","data":[ - and its end; first "": an empty page */
-void ngx_http_batch_render_page(batch_text_t *w);
-void ngx_http_batch_render_page_end(batch_text_t *w,
+void ngx_http_batch_render_list(batch_text_t *w);
+void ngx_http_batch_render_list_end(batch_text_t *w,
     const char *first, const char *last, ngx_uint_t has_more);
 /* answers the op with the batch, or with 500 */
 void ngx_http_batch_op_batch(ngx_http_batch_op_t *op,
     const ngx_http_batch_view_t *v);
 
 /* handlers */
-ngx_int_t ngx_http_batch_api_upload(ngx_http_request_t *r);
-ngx_int_t ngx_http_batch_api_files(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_api_file_create(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_api_list_files(ngx_http_request_t *r);
 ngx_int_t ngx_http_batch_api_file(ngx_http_request_t *r);
 ngx_int_t ngx_http_batch_api_file_delete(ngx_http_request_t *r);
-ngx_int_t ngx_http_batch_api_content(ngx_http_request_t *r);
-ngx_int_t ngx_http_batch_api_uploads(ngx_http_request_t *r);
-ngx_int_t ngx_http_batch_api_upload_get(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_api_file_content(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_api_upload_create(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_api_upload(ngx_http_request_t *r);
 ngx_int_t ngx_http_batch_api_upload_part(ngx_http_request_t *r);
 ngx_int_t ngx_http_batch_api_upload_complete(ngx_http_request_t *r);
 ngx_int_t ngx_http_batch_api_upload_cancel(ngx_http_request_t *r);
-ngx_int_t ngx_http_batch_api_create(ngx_http_request_t *r);
-ngx_int_t ngx_http_batch_api_batches(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_api_batch_create(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_api_list_batches(ngx_http_request_t *r);
 ngx_int_t ngx_http_batch_api_batch(ngx_http_request_t *r);
-ngx_int_t ngx_http_batch_api_cancel(ngx_http_request_t *r);
+ngx_int_t ngx_http_batch_api_batch_cancel(ngx_http_request_t *r);
 
-/* ngx_http_batch_api_create.c: fills op->meta out of the body, whose
+/* ngx_http_batch_api_batch_params.c: fills op->meta out of the body, whose
  * reference op->root holds; NGX_OK, or NGX_DONE if the op was rejected */
-ngx_int_t ngx_http_batch_api_check_create(ngx_http_batch_op_t *op);
+ngx_int_t ngx_http_batch_api_batch_params(ngx_http_batch_op_t *op);
 /* dialect impala: 404, or next() if the batch's input file is there */
-void ngx_http_batch_api_check_input(ngx_http_batch_op_t *op,
+void ngx_http_batch_api_batch_params_input(ngx_http_batch_op_t *op,
     ngx_http_batch_op_pt next);
 
 

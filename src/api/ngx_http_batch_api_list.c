@@ -29,60 +29,61 @@ typedef struct {
     int64_t                 now;             /* seconds */
     ngx_uint_t              empty;           /* nothing of the page was left */
     char                    last[BATCH_ID_LEN];
-} ngx_http_batch_list_t;
+} ngx_http_batch_api_list_t;
 
 
-static ngx_int_t ngx_http_batch_list_create(ngx_http_request_t *r,
+static ngx_int_t ngx_http_batch_api_list_create(ngx_http_request_t *r,
     batch_id_kind_e kind);
-static ngx_int_t ngx_http_batch_list_args(ngx_http_batch_op_t *op);
-static ngx_int_t ngx_http_batch_list_arg(ngx_http_batch_op_t *op,
+static ngx_int_t ngx_http_batch_api_list_args(ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_list_arg(ngx_http_batch_op_t *op,
     const char *name, ngx_str_t *value);
-static ngx_uint_t ngx_http_batch_list_purpose(const ngx_str_t *purpose);
-static void ngx_http_batch_list_page(ngx_http_batch_op_t *op);
-static void ngx_http_batch_list_step(ngx_http_batch_op_t *op, ngx_int_t rc,
+static ngx_uint_t ngx_http_batch_api_list_purpose(const ngx_str_t *purpose);
+static void ngx_http_batch_api_list_page(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_list_step(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
-static ngx_int_t ngx_http_batch_list_copy(ngx_http_batch_op_t *op,
+static ngx_int_t ngx_http_batch_api_list_copy(ngx_http_batch_op_t *op,
     ngx_http_batch_index_res_t *res);
-static ngx_int_t ngx_http_batch_list_str(ngx_pool_t *pool, ngx_str_t *dst,
+static ngx_int_t ngx_http_batch_api_list_str(ngx_pool_t *pool, ngx_str_t *dst,
     const ngx_str_t *src);
-static void ngx_http_batch_list_run(ngx_http_batch_op_t *op, ngx_log_t *log);
-static ngx_int_t ngx_http_batch_list_item(ngx_http_batch_list_t *list,
+static void ngx_http_batch_api_list_run(ngx_http_batch_op_t *op,
+    ngx_log_t *log);
+static ngx_int_t ngx_http_batch_api_list_item(ngx_http_batch_api_list_t *list,
     size_t i, batch_text_t *w, char id[BATCH_ID_LEN]);
-static void ngx_http_batch_list_done(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_list_done(ngx_http_batch_op_t *op);
 
 
-static const ngx_str_t  ngx_http_batch_list_orders[] = {
+static const ngx_str_t  ngx_http_batch_api_list_orders[] = {
     ngx_string("asc"),
     ngx_string("desc")
 };
 
 
 ngx_int_t
-ngx_http_batch_api_files(ngx_http_request_t *r)
+ngx_http_batch_api_list_files(ngx_http_request_t *r)
 {
-    return ngx_http_batch_list_create(r, BATCH_ID_FILE);
+    return ngx_http_batch_api_list_create(r, BATCH_ID_FILE);
 }
 
 
 ngx_int_t
-ngx_http_batch_api_batches(ngx_http_request_t *r)
+ngx_http_batch_api_list_batches(ngx_http_request_t *r)
 {
-    return ngx_http_batch_list_create(r, BATCH_ID_BATCH);
+    return ngx_http_batch_api_list_create(r, BATCH_ID_BATCH);
 }
 
 
 static ngx_int_t
-ngx_http_batch_list_create(ngx_http_request_t *r, batch_id_kind_e kind)
+ngx_http_batch_api_list_create(ngx_http_request_t *r, batch_id_kind_e kind)
 {
-    ngx_http_batch_op_t    *op;
-    ngx_http_batch_list_t  *list;
+    ngx_http_batch_op_t        *op;
+    ngx_http_batch_api_list_t  *list;
 
     op = ngx_http_batch_op_create(r);
     if (op == NULL) {
         return NGX_ERROR;
     }
 
-    list = ngx_pcalloc(op->pool, sizeof(ngx_http_batch_list_t));
+    list = ngx_pcalloc(op->pool, sizeof(ngx_http_batch_api_list_t));
     if (list == NULL) {
         ngx_http_batch_op_unavailable(op, NGX_ERROR);
         return NGX_DONE;
@@ -94,7 +95,7 @@ ngx_http_batch_list_create(ngx_http_request_t *r, batch_id_kind_e kind)
     list->now = batch_clock_sec();
     op->data = list;
 
-    if (ngx_http_batch_list_args(op) != NGX_OK) {
+    if (ngx_http_batch_api_list_args(op) != NGX_OK) {
         return NGX_DONE;
     }
 
@@ -104,36 +105,37 @@ ngx_http_batch_list_create(ngx_http_request_t *r, batch_id_kind_e kind)
     if (list->limit == 0
         || (list->after.len
             && !batch_id_check(kind, list->after.data, list->after.len))
-        || (list->purpose.len && !ngx_http_batch_list_purpose(&list->purpose)))
+        || (list->purpose.len
+            && !ngx_http_batch_api_list_purpose(&list->purpose)))
     {
-        ngx_http_batch_list_run(op, ngx_cycle->log);
+        ngx_http_batch_api_list_run(op, ngx_cycle->log);
         ngx_http_batch_op_answer(op);
         return NGX_DONE;
     }
 
-    ngx_http_batch_list_page(op);
+    ngx_http_batch_api_list_page(op);
 
     return NGX_DONE;
 }
 
 
 static ngx_int_t
-ngx_http_batch_list_args(ngx_http_batch_op_t *op)
+ngx_http_batch_api_list_args(ngx_http_batch_op_t *op)
 {
-    int64_t                 max;
-    ngx_int_t               rc;
-    ngx_str_t               value;
-    ngx_http_batch_list_t  *list;
+    int64_t                     max;
+    ngx_int_t                   rc;
+    ngx_str_t                   value;
+    ngx_http_batch_api_list_t  *list;
 
     list = op->data;
 
-    rc = ngx_http_batch_list_arg(op, "limit", &value);
+    rc = ngx_http_batch_api_list_arg(op, "limit", &value);
 
     if (rc == NGX_OK) {
         max = (list->kind == BATCH_ID_FILE) ? NGX_HTTP_BATCH_LIST_FILES
                                             : NGX_HTTP_BATCH_LIST_BATCHES;
 
-        rc = ngx_http_batch_check_int(op, "limit", value.data, value.len, 0,
+        rc = ngx_http_batch_param_int(op, "limit", value.data, value.len, 0,
                                       max, &list->limit);
     }
 
@@ -141,7 +143,7 @@ ngx_http_batch_list_args(ngx_http_batch_op_t *op)
         return NGX_DONE;
     }
 
-    if (ngx_http_batch_list_arg(op, "after", &list->after) == NGX_DONE) {
+    if (ngx_http_batch_api_list_arg(op, "after", &list->after) == NGX_DONE) {
         return NGX_DONE;
     }
 
@@ -149,11 +151,13 @@ ngx_http_batch_list_args(ngx_http_batch_op_t *op)
         return NGX_OK;
     }
 
-    if (ngx_http_batch_list_arg(op, "purpose", &list->purpose) == NGX_DONE) {
+    if (ngx_http_batch_api_list_arg(op, "purpose", &list->purpose)
+        == NGX_DONE)
+    {
         return NGX_DONE;
     }
 
-    rc = ngx_http_batch_list_arg(op, "order", &value);
+    rc = ngx_http_batch_api_list_arg(op, "order", &value);
 
     if (rc == NGX_OK) {
 
@@ -161,8 +165,8 @@ ngx_http_batch_list_args(ngx_http_batch_op_t *op)
             list->asc = 1;
 
         } else if (value.len != 4 || ngx_strncmp(value.data, "desc", 4) != 0) {
-            ngx_http_batch_check_supported(op, "order", value.data, value.len,
-                                           ngx_http_batch_list_orders, 2);
+            ngx_http_batch_param_supported(op, "order", value.data, value.len,
+                                           ngx_http_batch_api_list_orders, 2);
             return NGX_DONE;
         }
     }
@@ -175,7 +179,7 @@ ngx_http_batch_list_args(ngx_http_batch_op_t *op)
  * has ended */
 
 static ngx_int_t
-ngx_http_batch_list_arg(ngx_http_batch_op_t *op, const char *name,
+ngx_http_batch_api_list_arg(ngx_http_batch_op_t *op, const char *name,
     ngx_str_t *value)
 {
     u_char     *src, *dst;
@@ -207,7 +211,7 @@ ngx_http_batch_list_arg(ngx_http_batch_op_t *op, const char *name,
 
 
 static ngx_uint_t
-ngx_http_batch_list_purpose(const ngx_str_t *purpose)
+ngx_http_batch_api_list_purpose(const ngx_str_t *purpose)
 {
     const char  **p;
 
@@ -229,14 +233,14 @@ ngx_http_batch_list_purpose(const ngx_str_t *purpose)
 
 
 static void
-ngx_http_batch_list_page(ngx_http_batch_op_t *op)
+ngx_http_batch_api_list_page(ngx_http_batch_op_t *op)
 {
-    ngx_int_t               rc;
-    ngx_http_batch_list_t  *list;
+    ngx_int_t                   rc;
+    ngx_http_batch_api_list_t  *list;
 
     list = op->data;
 
-    ngx_http_batch_op_wait(op, ngx_http_batch_list_step);
+    ngx_http_batch_op_wait(op, ngx_http_batch_api_list_step);
 
     if (list->kind == BATCH_ID_FILE) {
         rc = ngx_http_batch_index_file_list(&op->tenant, &list->purpose,
@@ -255,39 +259,39 @@ ngx_http_batch_list_page(ngx_http_batch_op_t *op)
 
 
 static void
-ngx_http_batch_list_step(ngx_http_batch_op_t *op, ngx_int_t rc,
+ngx_http_batch_api_list_step(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
-    ngx_http_batch_list_t *list = op->data;
+    ngx_http_batch_api_list_t *list = op->data;
 
     list->n = 0;
     list->has_more = 0;
 
-    if (rc == NGX_OK && ngx_http_batch_list_copy(op, res) != NGX_OK) {
+    if (rc == NGX_OK && ngx_http_batch_api_list_copy(op, res) != NGX_OK) {
         ngx_http_batch_op_unavailable(op, NGX_ERROR);
         return;
     }
 
     if (list->n > NGX_HTTP_BATCH_LIST_INLINE) {
-        (void) ngx_http_batch_op_task(op, ngx_http_batch_list_run,
-                                      ngx_http_batch_list_done);
+        (void) ngx_http_batch_op_task(op, ngx_http_batch_api_list_run,
+                                      ngx_http_batch_api_list_done);
         return;
     }
 
-    ngx_http_batch_list_run(op, ngx_cycle->log);
-    ngx_http_batch_list_done(op);
+    ngx_http_batch_api_list_run(op, ngx_cycle->log);
+    ngx_http_batch_api_list_done(op);
 }
 
 
 /* the index's answer is valid during its callback only */
 
 static ngx_int_t
-ngx_http_batch_list_copy(ngx_http_batch_op_t *op,
+ngx_http_batch_api_list_copy(ngx_http_batch_op_t *op,
     ngx_http_batch_index_res_t *res)
 {
-    size_t                  i;
-    ngx_http_batch_view_t  *v;
-    ngx_http_batch_list_t  *list;
+    size_t                      i;
+    ngx_http_batch_view_t      *v;
+    ngx_http_batch_api_list_t  *list;
 
     list = op->data;
 
@@ -302,7 +306,7 @@ ngx_http_batch_list_copy(ngx_http_batch_op_t *op,
 
         if (list->kind == BATCH_ID_FILE) {
 
-            if (ngx_http_batch_list_str(op->pool, &v->meta, &res->items[i])
+            if (ngx_http_batch_api_list_str(op->pool, &v->meta, &res->items[i])
                 != NGX_OK)
             {
                 return NGX_ERROR;
@@ -313,13 +317,14 @@ ngx_http_batch_list_copy(ngx_http_batch_op_t *op,
 
         *v = res->views[i];
 
-        if (ngx_http_batch_list_str(op->pool, &v->meta, &res->views[i].meta)
+        if (ngx_http_batch_api_list_str(op->pool, &v->meta,
+                                        &res->views[i].meta)
             != NGX_OK
-            || ngx_http_batch_list_str(op->pool, &v->final,
-                                       &res->views[i].final)
+            || ngx_http_batch_api_list_str(op->pool, &v->final,
+                                           &res->views[i].final)
                != NGX_OK
-            || ngx_http_batch_list_str(op->pool, &v->model,
-                                       &res->views[i].model)
+            || ngx_http_batch_api_list_str(op->pool, &v->model,
+                                           &res->views[i].model)
                != NGX_OK)
         {
             return NGX_ERROR;
@@ -334,7 +339,8 @@ ngx_http_batch_list_copy(ngx_http_batch_op_t *op,
 
 
 static ngx_int_t
-ngx_http_batch_list_str(ngx_pool_t *pool, ngx_str_t *dst, const ngx_str_t *src)
+ngx_http_batch_api_list_str(ngx_pool_t *pool, ngx_str_t *dst,
+    const ngx_str_t *src)
 {
     dst->len = src->len;
     dst->data = ngx_pnalloc(pool, src->len + 1);
@@ -350,13 +356,13 @@ ngx_http_batch_list_str(ngx_pool_t *pool, ngx_str_t *dst, const ngx_str_t *src)
 
 
 static void
-ngx_http_batch_list_run(ngx_http_batch_op_t *op, ngx_log_t *log)
+ngx_http_batch_api_list_run(ngx_http_batch_op_t *op, ngx_log_t *log)
 {
-    char                    first[BATCH_ID_LEN], last[BATCH_ID_LEN];
-    size_t                  i, before;
-    ngx_int_t               rc;
-    ngx_http_batch_list_t  *list;
-    batch_text_t            w;
+    char                        first[BATCH_ID_LEN], last[BATCH_ID_LEN];
+    size_t                      i, before;
+    ngx_int_t                   rc;
+    ngx_http_batch_api_list_t  *list;
+    batch_text_t                w;
 
     list = op->data;
 
@@ -364,17 +370,17 @@ ngx_http_batch_list_run(ngx_http_batch_op_t *op, ngx_log_t *log)
     first[0] = '\0';
     last[0] = '\0';
 
-    ngx_http_batch_render_page(&w);
+    ngx_http_batch_render_list(&w);
 
     for (i = 0; i < list->n; i++) {
 
         before = w.len;
 
         if (first[0]) {
-            batch_text_append(&w, ",", 1);
+            batch_text_literal(&w, ",");
         }
 
-        rc = ngx_http_batch_list_item(list, i, &w, last);
+        rc = ngx_http_batch_api_list_item(list, i, &w, last);
 
         if (rc == NGX_OK) {
             if (first[0] == '\0') {
@@ -402,7 +408,7 @@ ngx_http_batch_list_run(ngx_http_batch_op_t *op, ngx_log_t *log)
 
     list->empty = (first[0] == '\0');
 
-    ngx_http_batch_render_page_end(&w, first, last, list->has_more);
+    ngx_http_batch_render_list_end(&w, first, last, list->has_more);
 
     op->text = batch_text_end(&w);
 }
@@ -412,7 +418,7 @@ ngx_http_batch_list_run(ngx_http_batch_op_t *op, ngx_log_t *log)
  * manifest of ours, or no memory (see ngx_http_batch_store_damaged()) */
 
 static ngx_int_t
-ngx_http_batch_list_item(ngx_http_batch_list_t *list, size_t i,
+ngx_http_batch_api_list_item(ngx_http_batch_api_list_t *list, size_t i,
     batch_text_t *w, char id[BATCH_ID_LEN])
 {
     json_t                 *root, *item;
@@ -459,9 +465,9 @@ ngx_http_batch_list_item(ngx_http_batch_list_t *list, size_t i,
 
 
 static void
-ngx_http_batch_list_done(ngx_http_batch_op_t *op)
+ngx_http_batch_api_list_done(ngx_http_batch_op_t *op)
 {
-    ngx_http_batch_list_t *list = op->data;
+    ngx_http_batch_api_list_t *list = op->data;
 
     /* all of the page has expired, but not all of the list: an empty page
      * would end a client's loop */
@@ -486,7 +492,7 @@ ngx_http_batch_list_done(ngx_http_batch_op_t *op)
         list->after.len = ngx_strlen(list->last);
         list->last[0] = '\0';
 
-        ngx_http_batch_list_page(op);
+        ngx_http_batch_api_list_page(op);
         return;
     }
 

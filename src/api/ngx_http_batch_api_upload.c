@@ -1,82 +1,564 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * POST /files.  The order of the parts is the client's: what the purpose
- * demands of the file is decided at the latest when the body has ended.  Then
- * one task publishes blob and manifest; from there on the file exists, and the
- * way to the index is gone to its end whether the client is there or not.
+ * The Uploads API: a file in parts.  Redis knows nothing of uploads: each call
+ * reads the disk in a task.  Only a completed upload's file goes to the index.
  */
 
-#include "ngx_http_batch_api_form.h"
+#include "ngx_http_batch_form.h"
+#include "ngx_http_batch_api_upload.h"
 
 
-typedef enum {
-    NGX_HTTP_BATCH_PART_FILE = NGX_HTTP_BATCH_FORM_FILE,
-    NGX_HTTP_BATCH_PART_PURPOSE,
-    NGX_HTTP_BATCH_PART_ANCHOR,
-    NGX_HTTP_BATCH_PART_SECONDS,
-    NGX_HTTP_BATCH_PART_EXPIRES,
-    NGX_HTTP_BATCH_PART_N
-} ngx_http_batch_part_e;
+#define NGX_HTTP_BATCH_UPLOAD_TTL       3600              /* s */
+#define NGX_HTTP_BATCH_UPLOAD_BYTES     8589934592        /* of a file: 8 GB */
+#define NGX_HTTP_BATCH_UPLOAD_PART      67108864          /* bytes: 64 MB */
+#define NGX_HTTP_BATCH_UPLOAD_NAME      255               /* bytes */
 
 
-/* from the op's pool; op->fd is the tmp file's */
+/* from the op's pool */
 
 typedef struct {
-    ngx_http_batch_form_t  form;
-    batch_check_t          check;            /* if each line is */
-    int64_t                seconds;          /* expires_after, 0: none */
-    unsigned               checked:1;        /* the file's head was looked at */
-    unsigned               jsonl:1;          /* and is a batch's */
-} ngx_http_batch_post_t;
+    ngx_http_batch_form_t           form;      /* of a call that adds one */
+    char                            part[BATCH_ID_LEN];
+    int64_t                         now;       /* us */
+    ngx_uint_t                      nparts;    /* on disk */
+    off_t                           sum;       /* their bytes */
+    ngx_http_batch_upload_state_t   st;
+} ngx_http_batch_api_part_t;
 
 
-static ngx_int_t ngx_http_batch_upload_field(ngx_http_batch_op_t *op);
-static ngx_int_t ngx_http_batch_upload_purpose(ngx_http_batch_op_t *op);
-static ngx_int_t ngx_http_batch_upload_expires(ngx_http_batch_op_t *op);
-static ngx_int_t ngx_http_batch_upload_check(ngx_http_batch_op_t *op);
-
-static void ngx_http_batch_upload_end(ngx_http_batch_op_t *op);
-static void ngx_http_batch_upload_commit(ngx_http_batch_op_t *op);
-static void ngx_http_batch_upload_post(ngx_http_batch_op_t *op);
-static void ngx_http_batch_upload_publish(ngx_http_batch_op_t *op,
+static void ngx_http_batch_api_upload_cleanup(void *state);
+static ngx_int_t ngx_http_batch_api_upload_create_params(
+    ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_upload_create_name(ngx_http_batch_op_t *op,
+    ngx_http_batch_upload_t *u);
+static ngx_int_t ngx_http_batch_api_upload_create_purpose(
+    ngx_http_batch_op_t *op, ngx_http_batch_upload_t *u);
+static ngx_int_t ngx_http_batch_api_upload_create_bytes(
+    ngx_http_batch_op_t *op, ngx_http_batch_upload_t *u);
+static void ngx_http_batch_api_upload_create_parsed(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_upload_create_post(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_upload_create_publish(ngx_http_batch_op_t *op,
     ngx_log_t *log);
-static ngx_int_t ngx_http_batch_upload_claim(ngx_http_batch_op_t *op,
+static void ngx_http_batch_api_upload_create_published(
+    ngx_http_batch_op_t *op);
+
+static ngx_int_t ngx_http_batch_api_upload_op(ngx_http_request_t *r,
+    ngx_http_batch_op_run_pt run, ngx_http_batch_op_pt done);
+static void ngx_http_batch_api_upload_show(ngx_http_batch_op_t *op,
     ngx_log_t *log);
-static ngx_int_t ngx_http_batch_upload_publish_files(ngx_http_batch_op_t *op,
+static void ngx_http_batch_api_upload_cancel_run(ngx_http_batch_op_t *op,
     ngx_log_t *log);
-static void ngx_http_batch_upload_published(ngx_http_batch_op_t *op);
-static void ngx_http_batch_upload_answer(ngx_http_batch_op_t *op,
-    ngx_int_t rc, ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_api_upload_shown(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_upload_cancel_done(ngx_http_batch_op_t *op);
+
+static void ngx_http_batch_api_upload_part_load(ngx_http_batch_op_t *op,
+    ngx_log_t *log);
+static void ngx_http_batch_api_upload_part_loaded(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_upload_part_end(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_upload_part_publish(ngx_http_batch_op_t *op,
+    ngx_log_t *log);
+static void ngx_http_batch_api_upload_part_published(ngx_http_batch_op_t *op);
 
 
-static const ngx_str_t  ngx_http_batch_part_names[] = {
+static const ngx_str_t  ngx_http_batch_api_part_fields[] = {
     ngx_null_string,
-    ngx_string("file"),
-    ngx_string("purpose"),
-    ngx_string("expires_after[anchor]"),
-    ngx_string("expires_after[seconds]"),
-    ngx_string("expires_after")
+    ngx_string("data")
 };
 
-#define ngx_http_batch_upload_too_large  "File is too large."
+static const char  ngx_http_batch_api_part_too_large[] =
+    "Part is too large. Expected at most 67108864 bytes.";
+
+
+void *
+ngx_http_batch_api_upload_data(ngx_http_batch_op_t *op, size_t size,
+    size_t state)
+{
+    void                *data;
+    ngx_pool_cleanup_t  *cln;
+
+    data = ngx_pcalloc(op->pool, size);
+    cln = ngx_pool_cleanup_add(op->pool, 0);
+
+    if (data == NULL || cln == NULL) {
+        return NULL;
+    }
+
+    cln->handler = ngx_http_batch_api_upload_cleanup;
+    cln->data = (u_char *) data + state;
+
+    return data;
+}
+
+
+static void
+ngx_http_batch_api_upload_cleanup(void *state)
+{
+    ngx_http_batch_uploads_free(state);
+}
+
+
+void
+ngx_http_batch_api_upload_read(ngx_http_batch_op_t *op,
+    ngx_http_batch_upload_state_t *st, ngx_log_t *log)
+{
+    ngx_str_t  *tenant;
+
+    ngx_http_batch_uploads_free(st);
+
+    op->rc = ngx_http_batch_uploads_load(op->id, batch_clock_sec(), st,
+                                              log);
+    op->err = ngx_errno;
+
+    if (op->rc != NGX_OK) {
+        return;
+    }
+
+    tenant = &st->upload.tenant;
+
+    if (tenant->len != op->tenant.len
+        || ngx_memcmp(tenant->data, op->tenant.data, tenant->len) != 0)
+    {
+        op->rc = NGX_DECLINED;
+    }
+}
 
 
 ngx_int_t
-ngx_http_batch_api_upload(ngx_http_request_t *r)
+ngx_http_batch_api_upload_check(ngx_http_batch_op_t *op)
 {
-    off_t                      bytes;
-    ngx_int_t                  rc;
+    switch (op->rc) {
+
+    case NGX_OK:
+        return NGX_OK;
+
+    case NGX_DECLINED:
+        ngx_http_batch_op_finish(op,
+                                 op->r ? ngx_http_batch_send_no_upload(op->r)
+                                       : NGX_OK);
+        return NGX_DONE;
+
+    case NGX_ABORT:
+        ngx_http_batch_op_unavailable(op, NGX_ABORT);
+        return NGX_DONE;
+
+    default:
+        ngx_http_batch_op_disk_error(op);
+        return NGX_DONE;
+    }
+}
+
+
+void
+ngx_http_batch_api_upload_ended(ngx_http_batch_op_t *op, const char *what,
+    ngx_http_batch_upload_status_e status)
+{
+    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
+                             "Cannot %s an upload with status '%s'.", what,
+                             ngx_http_batch_uploads_status(status));
+}
+
+
+ngx_int_t
+ngx_http_batch_api_upload_create(ngx_http_request_t *r)
+{
+    return ngx_http_batch_body_json(r, NGX_HTTP_BATCH_API_JSON_MAX,
+                                    ngx_http_batch_api_upload_create_parsed);
+}
+
+
+static ngx_int_t
+ngx_http_batch_api_upload_create_params(ngx_http_batch_op_t *op)
+{
+    json_t                   *value;
+    int64_t                   seconds;
+    ngx_http_batch_upload_t  *u;
+
+    u = op->data;
+
+    if (ngx_http_batch_api_upload_create_name(op, u) != NGX_OK
+        || ngx_http_batch_api_upload_create_purpose(op, u) != NGX_OK
+        || ngx_http_batch_api_upload_create_bytes(op, u) != NGX_OK
+        || ngx_http_batch_param_string(op, "mime_type", 1, &u->mime_type)
+           != NGX_OK)
+    {
+        return NGX_DONE;
+    }
+
+    if (u->mime_type.len > NGX_HTTP_BATCH_UPLOAD_NAME) {
+        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "mime_type",
+                                 "string_above_max_length",
+                                 "Invalid 'mime_type': string too long. "
+                                 "Expected a string with maximum length %d.",
+                                 NGX_HTTP_BATCH_UPLOAD_NAME);
+        return NGX_DONE;
+    }
+
+    seconds = 0;
+    value = json_object_get(op->root, "expires_after");
+
+    if (value && !json_is_null(value)
+        && ngx_http_batch_param_expires(op, "expires_after", value, &seconds)
+           != NGX_OK)
+    {
+        return NGX_DONE;
+    }
+
+    u->tenant = op->tenant;
+    u->created_us = batch_clock_us();
+    u->expires_at = u->created_us / 1000000 + NGX_HTTP_BATCH_UPLOAD_TTL;
+
+    if (seconds) {
+        u->file_expires_at = u->created_us / 1000000 + seconds;
+
+    } else if (ngx_http_batch_for_batch(&u->purpose) && op->conf->file_ttl) {
+        u->file_expires_at = u->created_us / 1000000 + op->conf->file_ttl;
+    }
+
+    return NGX_OK;
+}
+
+
+/* as with a part's filename: no directories, no control bytes, 255 bytes */
+
+static ngx_int_t
+ngx_http_batch_api_upload_create_name(ngx_http_batch_op_t *op,
+    ngx_http_batch_upload_t *u)
+{
+    u_char     *p, *last;
+    size_t      len;
+    ngx_str_t   s;
+
+    if (ngx_http_batch_param_string(op, "filename", 1, &s) != NGX_OK) {
+        return NGX_DONE;
+    }
+
+    last = s.data + s.len;
+
+    for (p = last; p > s.data && p[-1] != '/' && p[-1] != '\\'; p--) {
+        /* void */
+    }
+
+    len = last - p;
+
+    if (len > NGX_HTTP_BATCH_UPLOAD_NAME) {
+        len = NGX_HTTP_BATCH_UPLOAD_NAME;
+
+        while ((p[len] & 0xc0) == 0x80) {
+            len--;
+        }
+    }
+
+    if (len == 0) {
+        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "filename",
+                                 "invalid_value",
+                                 "Invalid 'filename': empty string. Expected "
+                                 "the name of a file.");
+        return NGX_DONE;
+    }
+
+    u->filename.len = len;
+    u->filename.data = p;
+
+    for ( /* void */ ; len; len--, p++) {
+        if (*p < 0x20 || *p == 0x7f) {
+            *p = '_';
+        }
+    }
+
+    return ngx_http_batch_param_suffix(op, "filename", &u->filename);
+}
+
+
+static ngx_int_t
+ngx_http_batch_api_upload_create_purpose(ngx_http_batch_op_t *op,
+    ngx_http_batch_upload_t *u)
+{
+    ngx_str_t   s;
+    ngx_uint_t  optional;
+
+    optional = (op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO);
+
+    if (ngx_http_batch_param_string(op, "purpose", !optional, &s) != NGX_OK) {
+        return NGX_DONE;
+    }
+
+    if (optional && s.len == 0) {
+        u->purpose = ngx_http_batch_purpose;
+        return NGX_OK;
+    }
+
+    return ngx_http_batch_param_purpose(op, s.data, s.len, &u->purpose);
+}
+
+
+static ngx_int_t
+ngx_http_batch_api_upload_create_bytes(ngx_http_batch_op_t *op,
+    ngx_http_batch_upload_t *u)
+{
+    u_char    text[NGX_INT64_LEN + 1], *end;
+    off_t     max;
+    json_t   *value;
+    int64_t   n;
+
+    value = json_object_get(op->root, "bytes");
+
+    if (value == NULL) {
+        ngx_http_batch_param_missing(op, "bytes");
+        return NGX_DONE;
+    }
+
+    if (!json_is_integer(value)) {
+        ngx_http_batch_param_type(op, "bytes", "an integer", value);
+        return NGX_DONE;
+    }
+
+    max = NGX_HTTP_BATCH_UPLOAD_BYTES;
+
+    if (ngx_http_batch_for_batch(&u->purpose)
+        && op->conf->max_file_size && op->conf->max_file_size < max)
+    {
+        max = op->conf->max_file_size;
+    }
+
+    end = ngx_sprintf(text, "%L", (int64_t) json_integer_value(value));
+
+    if (ngx_http_batch_param_int(op, "bytes", text, end - text, 1, max, &n)
+        != NGX_OK)
+    {
+        return NGX_DONE;
+    }
+
+    u->bytes = n;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_api_upload_create_parsed(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_upload_t  *u;
+
+    u = ngx_pcalloc(op->pool, sizeof(ngx_http_batch_upload_t));
+    if (u == NULL) {
+        ngx_http_batch_op_unavailable(op, NGX_ERROR);
+        return;
+    }
+
+    op->data = u;
+
+    if (ngx_http_batch_api_upload_create_params(op) != NGX_OK) {
+        return;
+    }
+
+    if (batch_id_make(BATCH_ID_UPLOAD, u->id) == 0) {
+        ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, ngx_errno,
+                      "no random bytes for an upload id");
+        ngx_http_batch_op_unavailable(op, NGX_ERROR);
+        return;
+    }
+
+    ngx_http_batch_quota_take(op, NGX_HTTP_BATCH_USE_FILES, u->id, u->bytes,
+                              NGX_HTTP_BATCH_UPLOAD_TTL * 1000
+                              + NGX_HTTP_BATCH_QUOTA_HOLD,
+                              ngx_http_batch_api_upload_create_post);
+}
+
+
+static void
+ngx_http_batch_api_upload_create_post(ngx_http_batch_op_t *op)
+{
+    (void) ngx_http_batch_op_task(op, ngx_http_batch_api_upload_create_publish,
+                                  ngx_http_batch_api_upload_create_published);
+}
+
+
+static void
+ngx_http_batch_api_upload_create_publish(ngx_http_batch_op_t *op,
+    ngx_log_t *log)
+{
+    ngx_str_t                 text;
+    ngx_http_batch_upload_t  *u;
+
+    u = op->data;
+
+    text = ngx_http_batch_uploads_encode(u);
+
+    if (text.data == NULL) {
+        op->rc = NGX_ERROR;
+        op->err = NGX_ENOMEM;
+        return;
+    }
+
+    op->rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_UPLOAD, u->id,
+                                          text.data, text.len, log);
+    op->err = ngx_errno;
+
+    free(text.data);
+}
+
+
+static void
+ngx_http_batch_api_upload_create_published(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_upload_t  *u;
+
+    if (op->rc != NGX_OK) {
+        ngx_http_batch_op_disk_error(op);
+        return;
+    }
+
+    u = op->data;
+
+    ngx_http_batch_quota_keep(op, u->id);
+
+    ngx_http_batch_op_json(op,
+                           ngx_http_batch_render_upload(u,
+                                              NGX_HTTP_BATCH_UPLOAD_PENDING,
+                                              NULL));
+}
+
+
+/* the way of the calls that need nothing but the disk */
+
+static ngx_int_t
+ngx_http_batch_api_upload_op(ngx_http_request_t *r,
+    ngx_http_batch_op_run_pt run, ngx_http_batch_op_pt done)
+{
     ngx_http_batch_op_t       *op;
-    ngx_http_batch_post_t     *up;
     ngx_http_batch_api_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
 
-    if (ngx_http_batch_form_check(r,
-                        &ngx_http_batch_part_names[NGX_HTTP_BATCH_PART_FILE],
-                                  ctx->conf->max_file_size,
-                                  ngx_http_batch_upload_too_large, &rc)
+    if (!batch_id_check(BATCH_ID_UPLOAD, ctx->id.data, ctx->id.len)) {
+        return ngx_http_batch_send_no_upload(r);
+    }
+
+    op = ngx_http_batch_op_create(r);
+    if (op == NULL) {
+        return NGX_ERROR;
+    }
+
+    op->data = ngx_http_batch_api_upload_data(op,
+                                       sizeof(ngx_http_batch_upload_state_t),
+                                       0);
+    if (op->data == NULL) {
+        ngx_http_batch_op_unavailable(op, NGX_ERROR);
+        return NGX_DONE;
+    }
+
+    (void) ngx_http_batch_op_task(op, run, done);
+
+    return NGX_DONE;
+}
+
+
+/* an extension: OpenAI's service has no such call */
+
+ngx_int_t
+ngx_http_batch_api_upload(ngx_http_request_t *r)
+{
+    return ngx_http_batch_api_upload_op(r, ngx_http_batch_api_upload_show,
+                                        ngx_http_batch_api_upload_shown);
+}
+
+
+static void
+ngx_http_batch_api_upload_show(ngx_http_batch_op_t *op, ngx_log_t *log)
+{
+    ngx_http_batch_api_upload_read(op, op->data, log);
+}
+
+
+static void
+ngx_http_batch_api_upload_shown(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_upload_state_t *st = op->data;
+
+    if (ngx_http_batch_api_upload_check(op) == NGX_OK) {
+        ngx_http_batch_op_json(op,
+                         ngx_http_batch_render_upload(&st->upload, st->status,
+                                                      &st->file));
+    }
+}
+
+
+ngx_int_t
+ngx_http_batch_api_upload_cancel(ngx_http_request_t *r)
+{
+    return ngx_http_batch_api_upload_op(r,
+                                        ngx_http_batch_api_upload_cancel_run,
+                                        ngx_http_batch_api_upload_cancel_done);
+}
+
+
+static void
+ngx_http_batch_api_upload_cancel_run(ngx_http_batch_op_t *op, ngx_log_t *log)
+{
+    ngx_http_batch_upload_state_t *st = op->data;
+
+    ngx_http_batch_api_upload_read(op, st, log);
+
+    if (op->rc != NGX_OK || st->status != NGX_HTTP_BATCH_UPLOAD_PENDING) {
+        return;
+    }
+
+    op->rc = ngx_http_batch_uploads_end(op->id,
+                                             NGX_HTTP_BATCH_UPLOAD_CANCELLED,
+                                             NULL, NULL, log);
+    op->err = ngx_errno;
+
+    if (op->rc == NGX_OK) {
+        st->status = NGX_HTTP_BATCH_UPLOAD_CANCELLED;
+        ngx_http_batch_uploads_clean(op->id, log);
+
+    } else if (op->rc == NGX_DECLINED) {
+        ngx_http_batch_api_upload_read(op, st, log);
+    }
+}
+
+
+static void
+ngx_http_batch_api_upload_cancel_done(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_upload_state_t *st = op->data;
+
+    if (ngx_http_batch_api_upload_check(op) != NGX_OK) {
+        return;
+    }
+
+    if (st->status != NGX_HTTP_BATCH_UPLOAD_CANCELLED) {
+        ngx_http_batch_api_upload_ended(op, "cancel", st->status);
+        return;
+    }
+
+    if (ngx_http_batch_quota_any(op, NGX_HTTP_BATCH_USE_FILES)) {
+        (void) ngx_http_batch_index_use_drop(NGX_HTTP_BATCH_USE_FILES, &op->tenant,
+                                         op->id, NULL, NULL);
+    }
+
+    ngx_http_batch_api_upload_shown(op);
+}
+
+
+ngx_int_t
+ngx_http_batch_api_upload_part(ngx_http_request_t *r)
+{
+    ngx_int_t                   rc;
+    ngx_http_batch_op_t        *op;
+    ngx_http_batch_api_part_t  *pt;
+    ngx_http_batch_api_ctx_t   *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
+
+    if (!batch_id_check(BATCH_ID_UPLOAD, ctx->id.data, ctx->id.len)) {
+        return ngx_http_batch_send_no_upload(r);
+    }
+
+    if (ngx_http_batch_form_check(r, &ngx_http_batch_api_part_fields[1],
+                                  NGX_HTTP_BATCH_UPLOAD_PART,
+                                  ngx_http_batch_api_part_too_large, &rc)
         != NGX_OK)
     {
         return rc;
@@ -87,244 +569,93 @@ ngx_http_batch_api_upload(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    up = ngx_pcalloc(op->pool, sizeof(ngx_http_batch_post_t));
-    if (up == NULL) {
+    pt = ngx_http_batch_api_upload_data(op, sizeof(ngx_http_batch_api_part_t),
+                                        offsetof(ngx_http_batch_api_part_t,
+                                                 st));
+    if (pt == NULL) {
         ngx_http_batch_op_unavailable(op, NGX_ERROR);
         return NGX_DONE;
     }
 
-    op->data = up;
+    op->data = pt;
 
-    up->form.names = ngx_http_batch_part_names;
-    up->form.n = NGX_HTTP_BATCH_PART_N;
-    up->form.max = ctx->conf->max_file_size;
-    up->form.too_large = ngx_http_batch_upload_too_large;
-    up->form.named = 1;
-    up->form.on_head = ngx_http_batch_upload_check;
-    up->form.on_field = ngx_http_batch_upload_field;
-    up->form.on_end = ngx_http_batch_upload_end;
+    pt->form.names = ngx_http_batch_api_part_fields;
+    pt->form.n = 2;
+    pt->form.max = NGX_HTTP_BATCH_UPLOAD_PART;
+    pt->form.too_large = ngx_http_batch_api_part_too_large;
+    pt->form.on_end = ngx_http_batch_api_upload_part_end;
 
-    if (ctx->conf->dialect == NGX_HTTP_BATCH_TENSORZERO) {
-        batch_check_init(&up->check);
-        up->form.check = &up->check;
+    if (ngx_http_batch_form_init(op) == NGX_OK) {
+        (void) ngx_http_batch_op_task(op, ngx_http_batch_api_upload_part_load,
+                                      ngx_http_batch_api_upload_part_loaded);
     }
-
-    if (ngx_http_batch_idem_init(op) != NGX_OK
-        || ngx_http_batch_form_init(op) != NGX_OK)
-    {
-        return NGX_DONE;
-    }
-
-    up->form.hashed = (op->idem != NULL);
-
-    /* without an index the file could not be announced: ask before the body
-     * is sent, not after */
-
-    bytes = r->headers_in.content_length_n - NGX_HTTP_BATCH_FORM_EXTRA;
-
-    ngx_http_batch_quota_check(op, ngx_max(bytes, 1),
-                               ngx_http_batch_body_start);
 
     return NGX_DONE;
 }
 
 
-static ngx_int_t
-ngx_http_batch_upload_field(ngx_http_batch_op_t *op)
+static void
+ngx_http_batch_api_upload_part_load(ngx_http_batch_op_t *op, ngx_log_t *log)
 {
-    ngx_http_batch_post_t *up = op->data;
+    ngx_http_batch_api_part_t *pt = op->data;
 
-    switch (up->form.part) {
+    ngx_http_batch_api_upload_read(op, &pt->st, log);
 
-    case NGX_HTTP_BATCH_PART_PURPOSE:
-        return ngx_http_batch_upload_purpose(op);
-
-    case NGX_HTTP_BATCH_PART_ANCHOR:
-        return ngx_http_batch_check_anchor(op, "expires_after[anchor]",
-                                           up->form.field,
-                                           up->form.field_len);
-
-    case NGX_HTTP_BATCH_PART_SECONDS:
-        return ngx_http_batch_check_int(op, "expires_after[seconds]",
-                                        up->form.field, up->form.field_len,
-                                        NGX_HTTP_BATCH_TTL_MIN,
-                                        NGX_HTTP_BATCH_TTL_MAX, &up->seconds);
-
-    default: /* NGX_HTTP_BATCH_PART_EXPIRES */
-        return ngx_http_batch_upload_expires(op);
+    if (op->rc == NGX_OK && pt->st.status == NGX_HTTP_BATCH_UPLOAD_PENDING) {
+        op->rc = ngx_http_batch_parts_sum(op->id, &pt->nparts, &pt->sum,
+                                                log);
+        op->err = ngx_errno;
     }
-}
-
-
-static ngx_int_t
-ngx_http_batch_upload_purpose(ngx_http_batch_op_t *op)
-{
-    ngx_http_batch_post_t *up = op->data;
-
-    if (ngx_http_batch_check_purpose(op, up->form.field, up->form.field_len,
-                                     &op->file.purpose)
-        != NGX_OK)
-    {
-        return NGX_DONE;
-    }
-
-    /* the file may have come first */
-
-    return up->checked ? ngx_http_batch_upload_check(op) : NGX_OK;
-}
-
-
-/* expires_after as one part of JSON */
-
-static ngx_int_t
-ngx_http_batch_upload_expires(ngx_http_batch_op_t *op)
-{
-    json_t                 *value;
-    ngx_int_t               rc;
-    ngx_http_batch_post_t  *up;
-
-    up = op->data;
-
-    value = ngx_http_batch_object_json(up->form.field, up->form.field_len,
-                                       JSON_REJECT_DUPLICATES|JSON_DECODE_ANY);
-
-    if (value == NULL && ngx_errno == NGX_ENOMEM) {
-        ngx_http_batch_op_unavailable(op, NGX_ERROR);
-        return NGX_DONE;
-    }
-
-    if (value == NULL) {
-        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "expires_after",
-                                 "invalid_type",
-                                 "Invalid type for 'expires_after': expected "
-                                 "an object, but got a string instead.");
-        return NGX_DONE;
-    }
-
-    rc = ngx_http_batch_check_expires(op, "expires_after", value,
-                                      &up->seconds);
-    json_decref(value);
-
-    return rc;
-}
-
-
-/* is the file, by its head, what its purpose demands?  To be called while the
- * first buffer holds the head, and again when the purpose is known. */
-
-static ngx_int_t
-ngx_http_batch_upload_check(ngx_http_batch_op_t *op)
-{
-    ngx_http_batch_post_t *up = op->data;
-
-    if (!up->checked) {
-
-        if (ngx_http_batch_check_suffix(op, "file", &up->form.filename)
-            != NGX_OK)
-        {
-            return NGX_DONE;
-        }
-
-        up->checked = 1;
-        up->jsonl = ngx_http_batch_check_jsonl(up->form.buf[up->form.cur],
-                                               up->form.len);
-    }
-
-    if (!up->jsonl && ngx_http_batch_for_batch(&op->file.purpose)) {
-        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
-                                 "Invalid file format for Batch API. Must be "
-                                 ".jsonl");
-        return NGX_DONE;
-    }
-
-    return NGX_OK;
 }
 
 
 static void
-ngx_http_batch_upload_end(ngx_http_batch_op_t *op)
+ngx_http_batch_api_upload_part_loaded(ngx_http_batch_op_t *op)
 {
-    ngx_http_batch_post_t *up = op->data;
+    ngx_http_batch_api_part_t *pt = op->data;
 
-    if (op->file.purpose.len == 0
-        && op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO)
-    {
-        op->file.purpose = ngx_http_batch_purpose;
-
-        if (ngx_http_batch_upload_check(op) != NGX_OK) {
-            return;
-        }
-    }
-
-    if (op->file.purpose.len == 0) {
-        ngx_http_batch_check_missing(op, "purpose");
+    if (ngx_http_batch_api_upload_check(op) != NGX_OK) {
         return;
     }
 
-    if (ngx_http_batch_form_has(&up->form, NGX_HTTP_BATCH_PART_ANCHOR)
-        && !ngx_http_batch_form_has(&up->form, NGX_HTTP_BATCH_PART_SECONDS))
-    {
-        ngx_http_batch_check_missing(op, "expires_after[seconds]");
+    if (pt->st.status != NGX_HTTP_BATCH_UPLOAD_PENDING) {
+        ngx_http_batch_api_upload_ended(op, "add a part to", pt->st.status);
         return;
     }
 
-    if (ngx_http_batch_form_has(&up->form, NGX_HTTP_BATCH_PART_SECONDS)
-        && !ngx_http_batch_form_has(&up->form, NGX_HTTP_BATCH_PART_ANCHOR))
+    /* parts that were sent twice are no mistake, but there is an end to it */
+
+    if (pt->nparts >= NGX_HTTP_BATCH_UPLOAD_PARTS_MAX
+        || pt->sum > 2 * pt->st.upload.bytes + NGX_HTTP_BATCH_UPLOAD_PART)
     {
-        ngx_http_batch_check_missing(op, "expires_after[anchor]");
+        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL,
+                                 "too_many_parts",
+                                 "The upload has too many parts: %ui parts of "
+                                 "%O bytes for a file of %O bytes.",
+                                 pt->nparts, pt->sum, pt->st.upload.bytes);
         return;
     }
 
-    ngx_http_batch_upload_commit(op);
+    ngx_http_batch_body_start(op);
 }
 
 
 static void
-ngx_http_batch_upload_commit(ngx_http_batch_op_t *op)
+ngx_http_batch_api_upload_part_end(ngx_http_batch_op_t *op)
 {
-    int64_t                 now;
-    ngx_http_batch_post_t  *up;
+    ngx_http_batch_api_part_t *pt = op->data;
 
-    up = op->data;
-
-    if (batch_id_make(BATCH_ID_FILE, op->file.id) == 0) {
+    if (batch_id_make(BATCH_ID_PART, pt->part) == 0) {
         ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, ngx_errno,
-                      "no random bytes for a file id");
+                      "no random bytes for a part id");
         ngx_http_batch_op_unavailable(op, NGX_ERROR);
         return;
     }
 
-    now = batch_clock_us();
+    pt->now = batch_clock_us();
 
-    op->file.tenant = op->tenant;
-    op->file.filename = up->form.filename;
-    op->file.bytes = up->form.bytes;
-    op->file.created_us = now;
-
-    if (up->seconds) {
-        op->file.expires_at = now / 1000000 + up->seconds;
-
-    } else if (ngx_http_batch_for_batch(&op->file.purpose)
-               && op->conf->file_ttl)
-    {
-        op->file.expires_at = now / 1000000 + op->conf->file_ttl;
-    }
-
-    ngx_http_batch_idem_add(op, op->file.purpose.data, op->file.purpose.len);
-    ngx_http_batch_idem_add(op, op->file.filename.data, op->file.filename.len);
-    ngx_http_batch_idem_add(op, &up->seconds, sizeof(int64_t));
-
-    ngx_http_batch_quota_take(op, NGX_HTTP_BATCH_USE_FILES, op->file.id,
-                              op->file.bytes, NGX_HTTP_BATCH_QUOTA_HOLD,
-                              ngx_http_batch_upload_post);
-}
-
-
-static void
-ngx_http_batch_upload_post(ngx_http_batch_op_t *op)
-{
-    if (ngx_http_batch_op_task(op, ngx_http_batch_upload_publish,
-                               ngx_http_batch_upload_published)
+    if (ngx_http_batch_op_task(op, ngx_http_batch_api_upload_part_publish,
+                               ngx_http_batch_api_upload_part_published)
         == NGX_OK)
     {
         op->abandon = NULL;
@@ -333,211 +664,46 @@ ngx_http_batch_upload_post(ngx_http_batch_op_t *op)
 
 
 static void
-ngx_http_batch_upload_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
+ngx_http_batch_api_upload_part_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
 {
-    ngx_http_batch_post_t *up = op->data;
+    ngx_http_batch_api_part_t *pt = op->data;
 
-    if (ngx_http_batch_form_flush(op, log) == NGX_OK) {
-
-        if (op->idem) {
-            op->rc = ngx_http_batch_upload_claim(op, log);
-        }
-
-        if (op->rc == NGX_OK) {
-            op->rc = ngx_http_batch_upload_publish_files(op, log);
-
-        } else {
-            ngx_http_batch_store_tmp_delete(up->form.tmp, log);
-        }
+    if (ngx_http_batch_form_flush(op, log) != NGX_OK) {
+        return;
     }
 
-    if (op->fd != NGX_INVALID_FILE) {
-        (void) ngx_close_file(op->fd);
-        op->fd = NGX_INVALID_FILE;
-    }
-}
+    /* its status may have changed while the body came */
 
+    ngx_http_batch_api_upload_read(op, &pt->st, log);
 
-/*
- * With a key that was used, op->file becomes what was made of it.  NGX_OK: it
- * is to be published; NGX_DONE: it is there, or was deleted since.
- */
-
-static ngx_int_t
-ngx_http_batch_upload_claim(ngx_http_batch_op_t *op, ngx_log_t *log)
-{
-    u_char                  digest[20];
-    ngx_int_t               rc;
-    ngx_str_t               text;
-    ngx_http_batch_post_t  *up;
-
-    up = op->data;
-
-    ngx_sha1_final(digest, &up->form.sha1);
-    ngx_http_batch_idem_add(op, digest, 20);
-
-    text = ngx_http_batch_file_encode(&op->file);
-
-    if (text.data == NULL) {
-        op->err = NGX_ENOMEM;
-        return NGX_ERROR;
+    if (op->rc != NGX_OK || pt->st.status != NGX_HTTP_BATCH_UPLOAD_PENDING) {
+        ngx_http_batch_store_tmp_delete(pt->form.tmp, log);
+        return;
     }
 
-    rc = ngx_http_batch_idem_claim(op, &text, log);
+    op->rc = ngx_http_batch_parts_publish(op->id, pt->part, op->fd,
+                                               pt->form.tmp, log);
     op->err = ngx_errno;
-
-    free(text.data);
-
-    if (rc != NGX_DONE) {
-        return rc;
-    }
-
-    if (ngx_http_batch_file_decode(&op->file, op->idem->first.data,
-                                   op->idem->first.len, &op->idem->object)
-        != NGX_OK)
-    {
-        op->err = ngx_errno;
-        return NGX_ERROR;
-    }
-
-    rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE_DEL, op->file.id,
-                                     log);
-    if (rc == 1) {
-        op->idem->gone = 1;
-
-    } else if (rc == 0) {
-        rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE, op->file.id,
-                                         log);
-    }
-
-    if (rc == NGX_ERROR) {
-        op->err = ngx_errno;
-        return NGX_ERROR;
-    }
-
-    return rc ? NGX_DONE : NGX_OK;
-}
-
-
-/*
- * The manifest is the commit, so it comes second; but it is written first, or
- * a disk that the blob has just filled would keep a blob without a file.
- */
-
-static ngx_int_t
-ngx_http_batch_upload_publish_files(ngx_http_batch_op_t *op, ngx_log_t *log)
-{
-    char                    tmp[NGX_HTTP_BATCH_TMP_LEN];
-    ngx_fd_t                fd;
-    ngx_int_t               rc;
-    ngx_str_t               text;
-    ngx_http_batch_post_t  *up;
-
-    up = op->data;
-
-    text = ngx_http_batch_file_encode(&op->file);
-
-    if (text.data == NULL) {
-        op->err = NGX_ENOMEM;
-        ngx_http_batch_store_tmp_delete(up->form.tmp, log);
-        return NGX_ERROR;
-    }
-
-    fd = ngx_http_batch_store_tmp(tmp, log);
-
-    if (fd == NGX_INVALID_FILE) {
-        op->err = ngx_errno;
-        ngx_http_batch_store_tmp_delete(up->form.tmp, log);
-        free(text.data);
-        return NGX_ERROR;
-    }
-
-    rc = ngx_http_batch_publish_write(NGX_HTTP_BATCH_FILE, op->file.id,
-                                           fd, text.data, text.len, log);
-
-    if (rc != NGX_OK) {
-        op->err = ngx_errno;
-        ngx_http_batch_store_tmp_delete(up->form.tmp, log);
-
-    } else {
-        rc = ngx_http_batch_publish_tmp(NGX_HTTP_BATCH_BLOB,
-                                              op->file.id, op->fd, up->form.tmp,
-                                              log);
-        op->err = ngx_errno;
-    }
-
-    if (rc == NGX_DECLINED && op->idem) {
-
-        /* two of the same at once: both publish, one of them is declined */
-
-        rc = NGX_OK;
-    }
-
-    if (rc != NGX_OK) {
-        ngx_http_batch_store_tmp_delete(tmp, log);
-
-    } else {
-        rc = ngx_http_batch_publish_tmp(NGX_HTTP_BATCH_FILE,
-                                              op->file.id, fd, tmp, log);
-        op->err = ngx_errno;
-
-        if (rc == NGX_DECLINED && op->idem) {
-            rc = NGX_OK;
-        }
-    }
-
-    (void) ngx_close_file(fd);
-    free(text.data);
-
-    return rc;
 }
 
 
 static void
-ngx_http_batch_upload_published(ngx_http_batch_op_t *op)
+ngx_http_batch_api_upload_part_published(ngx_http_batch_op_t *op)
 {
-    if (ngx_http_batch_form_bad(op)) {
+    ngx_http_batch_api_part_t *pt = op->data;
+
+    if (ngx_http_batch_api_upload_check(op) != NGX_OK) {
         return;
     }
 
-    if (ngx_http_batch_idem_check(op) != NGX_OK) {
+    if (pt->st.status != NGX_HTTP_BATCH_UPLOAD_PENDING) {
+        ngx_http_batch_api_upload_ended(op, "add a part to", pt->st.status);
         return;
     }
 
-    if (op->rc == NGX_AGAIN) {
-        ngx_http_batch_quota_reject(op);
-        return;
-    }
-
-    if (op->rc != NGX_OK && op->rc != NGX_DONE) {
-        ngx_http_batch_op_disk_error(op);
-        return;
-    }
-
-    if (op->idem && op->idem->gone) {
-
-        /* the answer is the same; that the file was deleted is another call's
-         * to tell */
-
-        ngx_http_batch_upload_answer(op, NGX_OK, NULL);
-        return;
-    }
-
-    ngx_http_batch_op_wait(op, ngx_http_batch_upload_answer);
-    ngx_http_batch_op_sent(op, ngx_http_batch_index_file_put(&op->file,
-                                           NULL, ngx_http_batch_op_index, op));
-}
-
-
-static void
-ngx_http_batch_upload_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res)
-{
-    if (rc != NGX_OK) {
-        ngx_http_batch_op_unavailable(op, NGX_ERROR);
-        return;
-    }
-
-    ngx_http_batch_quota_keep(op, op->file.id);
-    ngx_http_batch_op_json(op, ngx_http_batch_render_file(&op->file));
+    ngx_http_batch_op_json(op, json_pack("{s:s,s:s,s:I,s:s}", "id", pt->part,
+                                         "object", "upload.part",
+                                         "created_at",
+                                         (json_int_t) (pt->now / 1000000),
+                                         "upload_id", op->id));
 }

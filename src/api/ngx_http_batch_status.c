@@ -22,14 +22,14 @@ typedef struct {
     ngx_atomic_t    hooks_delivered;
     ngx_atomic_t    hooks_failed;
     ngx_atomic_t    hooks_given_up;
-} ngx_http_batch_totals_t;
+} ngx_http_batch_status_totals_t;
 
 
-static void ngx_http_batch_status_sum(ngx_http_batch_totals_t *t);
+static void ngx_http_batch_status_sum(ngx_http_batch_status_totals_t *t);
 static u_char *ngx_http_batch_status_json(ngx_http_request_t *r, u_char *p,
-    ngx_http_batch_totals_t *t);
+    ngx_http_batch_status_totals_t *t);
 static u_char *ngx_http_batch_status_prometheus(u_char *p,
-    ngx_http_batch_totals_t *t);
+    ngx_http_batch_status_totals_t *t);
 static u_char *ngx_http_batch_status_store(u_char *p);
 static u_char *ngx_http_batch_status_store_prometheus(u_char *p);
 static size_t ngx_http_batch_status_size(void);
@@ -38,11 +38,11 @@ static size_t ngx_http_batch_status_size(void);
 ngx_int_t
 ngx_http_batch_status_handler(ngx_http_request_t *r)
 {
-    ngx_int_t                 rc;
-    ngx_buf_t                *b;
-    ngx_str_t                 format;
-    ngx_chain_t               out;
-    ngx_http_batch_totals_t   t;
+    ngx_int_t                        rc;
+    ngx_buf_t                       *b;
+    ngx_str_t                        format;
+    ngx_chain_t                      out;
+    ngx_http_batch_status_totals_t   t;
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
         return NGX_HTTP_NOT_ALLOWED;
@@ -121,12 +121,12 @@ ngx_http_batch_status_size(void)
 
 
 static void
-ngx_http_batch_status_sum(ngx_http_batch_totals_t *t)
+ngx_http_batch_status_sum(ngx_http_batch_status_totals_t *t)
 {
     ngx_uint_t              i, n;
     ngx_http_batch_slot_t  *slot;
 
-    ngx_memzero(t, sizeof(ngx_http_batch_totals_t));
+    ngx_memzero(t, sizeof(ngx_http_batch_status_totals_t));
 
     for (i = 0; (slot = ngx_http_batch_slots_next(&i)) != NULL; /* void */ ) {
 
@@ -156,7 +156,7 @@ ngx_http_batch_status_sum(ngx_http_batch_totals_t *t)
 
 static u_char *
 ngx_http_batch_status_json(ngx_http_request_t *r, u_char *p,
-    ngx_http_batch_totals_t *t)
+    ngx_http_batch_status_totals_t *t)
 {
     ngx_uint_t                    i, n, inflight;
     ngx_http_batch_slot_t        *slot;
@@ -209,7 +209,7 @@ ngx_http_batch_status_json(ngx_http_request_t *r, u_char *p,
 
 
 static u_char *
-ngx_http_batch_status_prometheus(u_char *p, ngx_http_batch_totals_t *t)
+ngx_http_batch_status_prometheus(u_char *p, ngx_http_batch_status_totals_t *t)
 {
     ngx_uint_t                    i;
     ngx_http_batch_loc_conf_t   **routes;

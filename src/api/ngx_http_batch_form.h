@@ -20,8 +20,8 @@
  * sets op->abandon to NULL, whatever ends the op deletes the tmp file.
  */
 
-#ifndef _NGX_HTTP_BATCH_API_FORM_H_INCLUDED_
-#define _NGX_HTTP_BATCH_API_FORM_H_INCLUDED_
+#ifndef _NGX_HTTP_BATCH_FORM_H_INCLUDED_
+#define _NGX_HTTP_BATCH_FORM_H_INCLUDED_
 
 #include "ngx_http_batch_api.h"
 #include "batch_check.h"
@@ -97,4 +97,4 @@ ngx_uint_t ngx_http_batch_form_bad(ngx_http_batch_op_t *op);
 ngx_int_t ngx_http_batch_form_flush(ngx_http_batch_op_t *op, ngx_log_t *log);
 
 
-#endif /* _NGX_HTTP_BATCH_API_FORM_H_INCLUDED_ */
+#endif /* _NGX_HTTP_BATCH_FORM_H_INCLUDED_ */

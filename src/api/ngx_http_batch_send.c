@@ -10,14 +10,15 @@
 #define NGX_HTTP_BATCH_API_MESSAGE  2048
 
 
-static void ngx_http_batch_api_free_text(void *data);
-static void ngx_http_batch_api_drop_body(ngx_http_request_t *r);
-static json_t *ngx_http_batch_api_string(const char *s);
-static size_t ngx_http_batch_api_utf8_len(const u_char *p, const u_char *last);
+static void ngx_http_batch_send_free_text(void *data);
+static void ngx_http_batch_send_drop_body(ngx_http_request_t *r);
+static json_t *ngx_http_batch_send_string(const char *s);
+static size_t ngx_http_batch_send_utf8_len(const u_char *p,
+    const u_char *last);
 
 
 ngx_int_t
-ngx_http_batch_api_header(ngx_http_request_t *r, const char *key,
+ngx_http_batch_send_header(ngx_http_request_t *r, const char *key,
     ngx_str_t *value)
 {
     ngx_table_elt_t  *h;
@@ -40,7 +41,7 @@ ngx_http_batch_api_header(ngx_http_request_t *r, const char *key,
 
 
 ngx_int_t
-ngx_http_batch_api_headers(ngx_http_request_t *r)
+ngx_http_batch_send_headers(ngx_http_request_t *r)
 {
     ngx_str_t                  value;
     ngx_http_batch_api_ctx_t  *ctx;
@@ -51,7 +52,7 @@ ngx_http_batch_api_headers(ngx_http_request_t *r)
         return NGX_OK;
     }
 
-    if (ngx_http_batch_api_header(r, "X-Request-Id", &ctx->request_id)
+    if (ngx_http_batch_send_header(r, "X-Request-Id", &ctx->request_id)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -59,7 +60,7 @@ ngx_http_batch_api_headers(ngx_http_request_t *r)
 
     ngx_str_set(&value, "nosniff");
 
-    if (ngx_http_batch_api_header(r, "X-Content-Type-Options", &value)
+    if (ngx_http_batch_send_header(r, "X-Content-Type-Options", &value)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -72,8 +73,7 @@ ngx_http_batch_api_headers(ngx_http_request_t *r)
 
 
 ngx_int_t
-ngx_http_batch_api_answer(ngx_http_request_t *r, ngx_uint_t status,
-    char *text)
+ngx_http_batch_send_text(ngx_http_request_t *r, ngx_uint_t status, char *text)
 {
     ngx_int_t            rc;
     ngx_buf_t           *b;
@@ -86,11 +86,11 @@ ngx_http_batch_api_answer(ngx_http_request_t *r, ngx_uint_t status,
         return NGX_ERROR;
     }
 
-    cln->handler = ngx_http_batch_api_free_text;
+    cln->handler = ngx_http_batch_send_free_text;
     cln->data = text;
 
     b = ngx_calloc_buf(r->pool);
-    if (b == NULL || ngx_http_batch_api_headers(r) != NGX_OK) {
+    if (b == NULL || ngx_http_batch_send_headers(r) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -124,14 +124,14 @@ ngx_http_batch_api_answer(ngx_http_request_t *r, ngx_uint_t status,
 
 
 static void
-ngx_http_batch_api_free_text(void *data)
+ngx_http_batch_send_free_text(void *data)
 {
     free(data);
 }
 
 
 ngx_int_t
-ngx_http_batch_api_json(ngx_http_request_t *r, ngx_uint_t status,
+ngx_http_batch_send_json(ngx_http_request_t *r, ngx_uint_t status,
     json_t *root)
 {
     char  *text;
@@ -145,19 +145,19 @@ ngx_http_batch_api_json(ngx_http_request_t *r, ngx_uint_t status,
         return NGX_ERROR;
     }
 
-    return ngx_http_batch_api_answer(r, status, text);
+    return ngx_http_batch_send_text(r, status, text);
 }
 
 
 ngx_int_t
-ngx_http_batch_api_error(ngx_http_request_t *r, ngx_uint_t status,
+ngx_http_batch_send_error(ngx_http_request_t *r, ngx_uint_t status,
     const char *param, const char *code, const char *fmt, ...)
 {
     va_list    args;
     ngx_int_t  rc;
 
     va_start(args, fmt);
-    rc = ngx_http_batch_api_verror(r, status, NULL, param, code, fmt, args);
+    rc = ngx_http_batch_send_verror(r, status, NULL, param, code, fmt, args);
     va_end(args);
 
     return rc;
@@ -165,7 +165,7 @@ ngx_http_batch_api_error(ngx_http_request_t *r, ngx_uint_t status,
 
 
 ngx_int_t
-ngx_http_batch_api_verror(ngx_http_request_t *r, ngx_uint_t status,
+ngx_http_batch_send_verror(ngx_http_request_t *r, ngx_uint_t status,
     const char *type, const char *param, const char *code, const char *fmt,
     va_list args)
 {
@@ -191,7 +191,7 @@ ngx_http_batch_api_verror(ngx_http_request_t *r, ngx_uint_t status,
 
     p = ngx_vslprintf(message, message + sizeof(message), fmt, args);
     len = p - message;
-    (void) ngx_http_batch_api_utf8(message, len);
+    (void) ngx_http_batch_send_utf8(message, len);
 
     error = json_object();
     root = json_object();
@@ -200,8 +200,8 @@ ngx_http_batch_api_verror(ngx_http_request_t *r, ngx_uint_t status,
                             json_stringn((char *) message, len))
         || json_object_set_new(error, "type", json_string(type))
         || json_object_set_new(error, "param",
-                               ngx_http_batch_api_string(param))
-        || json_object_set_new(error, "code", ngx_http_batch_api_string(code))
+                               ngx_http_batch_send_string(param))
+        || json_object_set_new(error, "code", ngx_http_batch_send_string(code))
         || json_object_set(root, "error", error))
     {
         json_decref(error);
@@ -211,12 +211,12 @@ ngx_http_batch_api_verror(ngx_http_request_t *r, ngx_uint_t status,
 
     json_decref(error);
 
-    ngx_http_batch_api_drop_body(r);
+    ngx_http_batch_send_drop_body(r);
 
     if (status == NGX_HTTP_SERVICE_UNAVAILABLE) {
         ngx_str_set(&value, "1");
 
-        if (ngx_http_batch_api_header(r, "Retry-After", &value) != NGX_OK) {
+        if (ngx_http_batch_send_header(r, "Retry-After", &value) != NGX_OK) {
             json_decref(root);
             return NGX_ERROR;
         }
@@ -229,7 +229,7 @@ ngx_http_batch_api_verror(ngx_http_request_t *r, ngx_uint_t status,
 
         ngx_str_set(&value, "false");
 
-        if (ngx_http_batch_api_header(r, "x-should-retry", &value)
+        if (ngx_http_batch_send_header(r, "x-should-retry", &value)
             != NGX_OK)
         {
             json_decref(root);
@@ -237,7 +237,7 @@ ngx_http_batch_api_verror(ngx_http_request_t *r, ngx_uint_t status,
         }
     }
 
-    return ngx_http_batch_api_json(r, status, root);
+    return ngx_http_batch_send_json(r, status, root);
 }
 
 
@@ -248,7 +248,7 @@ ngx_http_batch_api_verror(ngx_http_request_t *r, ngx_uint_t status,
  */
 
 static void
-ngx_http_batch_api_drop_body(ngx_http_request_t *r)
+ngx_http_batch_send_drop_body(ngx_http_request_t *r)
 {
     r->expect_tested = 1;
 
@@ -272,7 +272,7 @@ ngx_http_batch_api_drop_body(ngx_http_request_t *r)
 
 
 static json_t *
-ngx_http_batch_api_string(const char *s)
+ngx_http_batch_send_string(const char *s)
 {
     json_t  *value;
     u_char  *p;
@@ -290,7 +290,7 @@ ngx_http_batch_api_string(const char *s)
     }
 
     ngx_memcpy(p, s, len);
-    (void) ngx_http_batch_api_utf8(p, len);
+    (void) ngx_http_batch_send_utf8(p, len);
 
     value = json_stringn((char *) p, len);
     ngx_free(p);
@@ -302,7 +302,7 @@ ngx_http_batch_api_string(const char *s)
 /* bytes of the character at p; 0 if it is none, or is cut by last */
 
 static size_t
-ngx_http_batch_api_utf8_len(const u_char *p, const u_char *last)
+ngx_http_batch_send_utf8_len(const u_char *p, const u_char *last)
 {
     size_t    i, n;
     uint32_t  c;
@@ -350,7 +350,7 @@ ngx_http_batch_api_utf8_len(const u_char *p, const u_char *last)
 
 
 size_t
-ngx_http_batch_api_utf8(u_char *p, size_t len)
+ngx_http_batch_send_utf8(u_char *p, size_t len)
 {
     size_t   n, bad;
     u_char  *last;
@@ -359,7 +359,7 @@ ngx_http_batch_api_utf8(u_char *p, size_t len)
     last = p + len;
 
     while (p < last) {
-        n = ngx_http_batch_api_utf8_len(p, last);
+        n = ngx_http_batch_send_utf8_len(p, last);
 
         if (n == 0) {
             *p = '?';
@@ -375,7 +375,7 @@ ngx_http_batch_api_utf8(u_char *p, size_t len)
 
 
 ngx_str_t
-ngx_http_batch_api_shown(const u_char *p, size_t len)
+ngx_http_batch_send_shown(const u_char *p, size_t len)
 {
     ngx_str_t  s;
 
@@ -395,7 +395,7 @@ ngx_http_batch_api_shown(const u_char *p, size_t len)
 
 
 size_t
-ngx_http_batch_api_chars(const char *p, size_t len)
+ngx_http_batch_send_chars(const char *p, size_t len)
 {
     size_t  i, n;
 
@@ -412,55 +412,55 @@ ngx_http_batch_api_chars(const char *p, size_t len)
 
 
 ngx_int_t
-ngx_http_batch_api_full(ngx_http_request_t *r)
+ngx_http_batch_send_full(ngx_http_request_t *r)
 {
-    return ngx_http_batch_api_error(r, NGX_HTTP_INSUFFICIENT_STORAGE, NULL,
-                                    "storage_full",
-                                    "The server has no space left to store "
-                                    "this.");
+    return ngx_http_batch_send_error(r, NGX_HTTP_INSUFFICIENT_STORAGE, NULL,
+                                     "storage_full",
+                                     "The server has no space left to store "
+                                     "this.");
 }
 
 
 ngx_int_t
-ngx_http_batch_api_no_file(ngx_http_request_t *r)
+ngx_http_batch_send_no_file(ngx_http_request_t *r)
 {
     ngx_str_t                  shown;
     ngx_http_batch_api_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
 
-    shown = ngx_http_batch_api_shown(ctx->id.data, ctx->id.len);
+    shown = ngx_http_batch_send_shown(ctx->id.data, ctx->id.len);
 
-    return ngx_http_batch_api_error(r, NGX_HTTP_NOT_FOUND, "id", NULL,
-                                    "No such File object: %V", &shown);
+    return ngx_http_batch_send_error(r, NGX_HTTP_NOT_FOUND, "id", NULL,
+                                     "No such File object: %V", &shown);
 }
 
 
 ngx_int_t
-ngx_http_batch_api_no_upload(ngx_http_request_t *r)
+ngx_http_batch_send_no_upload(ngx_http_request_t *r)
 {
     ngx_str_t                  shown;
     ngx_http_batch_api_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
 
-    shown = ngx_http_batch_api_shown(ctx->id.data, ctx->id.len);
+    shown = ngx_http_batch_send_shown(ctx->id.data, ctx->id.len);
 
-    return ngx_http_batch_api_error(r, NGX_HTTP_NOT_FOUND, "id", NULL,
-                                    "No such Upload object: %V", &shown);
+    return ngx_http_batch_send_error(r, NGX_HTTP_NOT_FOUND, "id", NULL,
+                                     "No such Upload object: %V", &shown);
 }
 
 
 ngx_int_t
-ngx_http_batch_api_no_batch(ngx_http_request_t *r)
+ngx_http_batch_send_no_batch(ngx_http_request_t *r)
 {
     ngx_str_t                  shown;
     ngx_http_batch_api_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
 
-    shown = ngx_http_batch_api_shown(ctx->id.data, ctx->id.len);
+    shown = ngx_http_batch_send_shown(ctx->id.data, ctx->id.len);
 
-    return ngx_http_batch_api_error(r, NGX_HTTP_NOT_FOUND, NULL, NULL,
-                                    "No batch found with id '%V'.", &shown);
+    return ngx_http_batch_send_error(r, NGX_HTTP_NOT_FOUND, NULL, NULL,
+                                     "No batch found with id '%V'.", &shown);
 }

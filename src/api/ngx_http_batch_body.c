@@ -382,13 +382,13 @@ ngx_http_batch_body_encoded(ngx_http_request_t *r, ngx_int_t *answer)
             continue;
         }
 
-        shown = ngx_http_batch_api_shown(h[i].value.data, h[i].value.len);
+        shown = ngx_http_batch_send_shown(h[i].value.data, h[i].value.len);
 
-        *answer = ngx_http_batch_api_error(r,
-                                           NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
-                                           NULL, "unsupported_encoding",
-                                           "The content encoding '%V' is not "
-                                           "supported.", &shown);
+        *answer = ngx_http_batch_send_error(r,
+                                            NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
+                                            NULL, "unsupported_encoding",
+                                            "The content encoding '%V' is not "
+                                            "supported.", &shown);
         return NGX_DECLINED;
     }
 }

@@ -65,7 +65,7 @@ ngx_http_batch_cors_preflight(ngx_http_request_t *r)
     }
 
     if (ngx_http_batch_page_ctx(r) == NULL
-        || ngx_http_batch_api_headers(r) != NGX_OK
+        || ngx_http_batch_send_headers(r) != NGX_OK
         || ngx_http_batch_cors_const(r, "Access-Control-Allow-Methods",
                                      "GET, HEAD, POST, DELETE, OPTIONS")
            != NGX_OK
@@ -80,7 +80,8 @@ ngx_http_batch_cors_preflight(ngx_http_request_t *r)
     }
 
     if (names.len
-        && ngx_http_batch_api_header(r, "Access-Control-Allow-Headers", &names)
+        && ngx_http_batch_send_header(r, "Access-Control-Allow-Headers",
+                                      &names)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -160,7 +161,7 @@ ngx_http_batch_cors_allow(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    if (ngx_http_batch_api_header(r, "Access-Control-Allow-Origin", origin)
+    if (ngx_http_batch_send_header(r, "Access-Control-Allow-Origin", origin)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -319,5 +320,5 @@ ngx_http_batch_cors_const(ngx_http_request_t *r, const char *key,
     s.data = (u_char *) value;
     s.len = ngx_strlen(value);
 
-    return ngx_http_batch_api_header(r, key, &s);
+    return ngx_http_batch_send_header(r, key, &s);
 }

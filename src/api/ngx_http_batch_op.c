@@ -177,7 +177,7 @@ ngx_http_batch_op_answer(ngx_http_batch_op_t *op)
         free(text);
 
     } else if (text) {
-        rc = ngx_http_batch_api_answer(op->r, NGX_HTTP_OK, text);
+        rc = ngx_http_batch_send_text(op->r, NGX_HTTP_OK, text);
     }
 
     ngx_http_batch_op_finish(op, rc);
@@ -201,7 +201,7 @@ ngx_http_batch_op_json(ngx_http_batch_op_t *op, json_t *root)
         json_decref(root);
 
     } else {
-        rc = ngx_http_batch_api_json(op->r, NGX_HTTP_OK, root);
+        rc = ngx_http_batch_send_json(op->r, NGX_HTTP_OK, root);
     }
 
     ngx_http_batch_op_finish(op, rc);
@@ -241,8 +241,8 @@ ngx_http_batch_op_reject(ngx_http_batch_op_t *op, ngx_uint_t status,
 
     if (op->r) {
         va_start(args, fmt);
-        rc = ngx_http_batch_api_verror(op->r, status, NULL, param, code, fmt,
-                                       args);
+        rc = ngx_http_batch_send_verror(op->r, status, NULL, param, code, fmt,
+                                        args);
         va_end(args);
     }
 
@@ -261,8 +261,8 @@ ngx_http_batch_op_reject_type(ngx_http_batch_op_t *op, ngx_uint_t status,
 
     if (op->r) {
         va_start(args, fmt);
-        rc = ngx_http_batch_api_verror(op->r, status, type, NULL, NULL, fmt,
-                                       args);
+        rc = ngx_http_batch_send_verror(op->r, status, type, NULL, NULL, fmt,
+                                        args);
         va_end(args);
     }
 
@@ -327,7 +327,7 @@ ngx_http_batch_op_disk_error(ngx_http_batch_op_t *op)
 void
 ngx_http_batch_op_full(ngx_http_batch_op_t *op)
 {
-    ngx_http_batch_op_finish(op, op->r ? ngx_http_batch_api_full(op->r)
+    ngx_http_batch_op_finish(op, op->r ? ngx_http_batch_send_full(op->r)
                                        : NGX_OK);
 }
 
@@ -335,7 +335,7 @@ ngx_http_batch_op_full(ngx_http_batch_op_t *op)
 void
 ngx_http_batch_op_no_file(ngx_http_batch_op_t *op)
 {
-    ngx_http_batch_op_finish(op, op->r ? ngx_http_batch_api_no_file(op->r)
+    ngx_http_batch_op_finish(op, op->r ? ngx_http_batch_send_no_file(op->r)
                                        : NGX_OK);
 }
 
@@ -343,7 +343,7 @@ ngx_http_batch_op_no_file(ngx_http_batch_op_t *op)
 void
 ngx_http_batch_op_no_batch(ngx_http_batch_op_t *op)
 {
-    ngx_http_batch_op_finish(op, op->r ? ngx_http_batch_api_no_batch(op->r)
+    ngx_http_batch_op_finish(op, op->r ? ngx_http_batch_send_no_batch(op->r)
                                        : NGX_OK);
 }
 

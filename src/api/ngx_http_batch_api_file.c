@@ -7,39 +7,40 @@
 #include "ngx_http_batch_api.h"
 
 
-static ngx_int_t ngx_http_batch_file_find(ngx_http_request_t *r,
+static ngx_int_t ngx_http_batch_api_file_find(ngx_http_request_t *r,
     ngx_http_batch_op_step_pt step);
-static ngx_int_t ngx_http_batch_file_found(ngx_http_batch_op_t *op,
+static ngx_int_t ngx_http_batch_api_file_found(ngx_http_batch_op_t *op,
     ngx_int_t rc, ngx_http_batch_index_res_t *res);
 
-static void ngx_http_batch_file_show(ngx_http_batch_op_t *op, ngx_int_t rc,
+static void ngx_http_batch_api_file_show(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
 
-static void ngx_http_batch_delete_step(ngx_http_batch_op_t *op, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res);
-static void ngx_http_batch_delete_run(ngx_http_batch_op_t *op,
+static void ngx_http_batch_api_file_delete_step(ngx_http_batch_op_t *op,
+    ngx_int_t rc, ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_api_file_delete_run(ngx_http_batch_op_t *op,
     ngx_log_t *log);
-static void ngx_http_batch_delete_done(ngx_http_batch_op_t *op);
-static void ngx_http_batch_delete_answer(ngx_http_batch_op_t *op,
+static void ngx_http_batch_api_file_delete_done(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_file_delete_answer(ngx_http_batch_op_t *op,
     ngx_int_t rc, ngx_http_batch_index_res_t *res);
 
-static void ngx_http_batch_content_step(ngx_http_batch_op_t *op, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res);
-static void ngx_http_batch_content_open(ngx_http_batch_op_t *op,
+static void ngx_http_batch_api_file_content_step(ngx_http_batch_op_t *op,
+    ngx_int_t rc, ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_api_file_content_open(ngx_http_batch_op_t *op,
     ngx_log_t *log);
-static void ngx_http_batch_content_opened(ngx_http_batch_op_t *op);
-static ngx_int_t ngx_http_batch_content_send(ngx_http_batch_op_t *op);
-static ngx_int_t ngx_http_batch_content_head(ngx_http_batch_op_t *op,
+static void ngx_http_batch_api_file_content_opened(ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_file_content_send(ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_file_content_head(ngx_http_batch_op_t *op,
     ngx_http_request_t *r);
-static ngx_int_t ngx_http_batch_content_range(ngx_http_request_t *r);
-static ngx_int_t ngx_http_batch_content_name(ngx_http_request_t *r,
+static ngx_int_t ngx_http_batch_api_file_content_range(ngx_http_request_t *r);
+static ngx_int_t ngx_http_batch_api_file_content_name(ngx_http_request_t *r,
     const ngx_http_batch_file_t *f);
 
 
 /* the way of all: a well-formed id is looked up in the index */
 
 static ngx_int_t
-ngx_http_batch_file_find(ngx_http_request_t *r, ngx_http_batch_op_step_pt step)
+ngx_http_batch_api_file_find(ngx_http_request_t *r,
+    ngx_http_batch_op_step_pt step)
 {
     ngx_http_batch_op_t       *op;
     ngx_http_batch_api_ctx_t  *ctx;
@@ -47,7 +48,7 @@ ngx_http_batch_file_find(ngx_http_request_t *r, ngx_http_batch_op_step_pt step)
     ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
 
     if (!batch_id_check(BATCH_ID_FILE, ctx->id.data, ctx->id.len)) {
-        return ngx_http_batch_api_no_file(r);
+        return ngx_http_batch_send_no_file(r);
     }
 
     op = ngx_http_batch_op_create(r);
@@ -67,7 +68,7 @@ ngx_http_batch_file_find(ngx_http_request_t *r, ngx_http_batch_op_step_pt step)
  * and expired files share */
 
 static ngx_int_t
-ngx_http_batch_file_found(ngx_http_batch_op_t *op, ngx_int_t rc,
+ngx_http_batch_api_file_found(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
     u_char  *p;
@@ -111,15 +112,15 @@ ngx_http_batch_file_found(ngx_http_batch_op_t *op, ngx_int_t rc,
 ngx_int_t
 ngx_http_batch_api_file(ngx_http_request_t *r)
 {
-    return ngx_http_batch_file_find(r, ngx_http_batch_file_show);
+    return ngx_http_batch_api_file_find(r, ngx_http_batch_api_file_show);
 }
 
 
 static void
-ngx_http_batch_file_show(ngx_http_batch_op_t *op, ngx_int_t rc,
+ngx_http_batch_api_file_show(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
-    if (ngx_http_batch_file_found(op, rc, res) == NGX_OK) {
+    if (ngx_http_batch_api_file_found(op, rc, res) == NGX_OK) {
         ngx_http_batch_op_json(op, ngx_http_batch_render_file(&op->file));
     }
 }
@@ -128,23 +129,24 @@ ngx_http_batch_file_show(ngx_http_batch_op_t *op, ngx_int_t rc,
 ngx_int_t
 ngx_http_batch_api_file_delete(ngx_http_request_t *r)
 {
-    return ngx_http_batch_file_find(r, ngx_http_batch_delete_step);
+    return ngx_http_batch_api_file_find(r,
+                                        ngx_http_batch_api_file_delete_step);
 }
 
 
 static void
-ngx_http_batch_delete_step(ngx_http_batch_op_t *op, ngx_int_t rc,
+ngx_http_batch_api_file_delete_step(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
-    if (ngx_http_batch_file_found(op, rc, res) == NGX_OK) {
-        (void) ngx_http_batch_op_task(op, ngx_http_batch_delete_run,
-                                      ngx_http_batch_delete_done);
+    if (ngx_http_batch_api_file_found(op, rc, res) == NGX_OK) {
+        (void) ngx_http_batch_op_task(op, ngx_http_batch_api_file_delete_run,
+                                      ngx_http_batch_api_file_delete_done);
     }
 }
 
 
 static void
-ngx_http_batch_delete_run(ngx_http_batch_op_t *op, ngx_log_t *log)
+ngx_http_batch_api_file_delete_run(ngx_http_batch_op_t *op, ngx_log_t *log)
 {
     ngx_set_errno(0);
 
@@ -154,7 +156,7 @@ ngx_http_batch_delete_run(ngx_http_batch_op_t *op, ngx_log_t *log)
 
 
 static void
-ngx_http_batch_delete_done(ngx_http_batch_op_t *op)
+ngx_http_batch_api_file_delete_done(ngx_http_batch_op_t *op)
 {
     if (op->rc == NGX_ERROR) {
         ngx_http_batch_op_disk_error(op);
@@ -166,14 +168,14 @@ ngx_http_batch_delete_done(ngx_http_batch_op_t *op)
      * to tell the index.
      */
 
-    ngx_http_batch_op_wait(op, ngx_http_batch_delete_answer);
+    ngx_http_batch_op_wait(op, ngx_http_batch_api_file_delete_answer);
     ngx_http_batch_op_sent(op, ngx_http_batch_index_file_del(&op->file, 1, 1,
                                                  ngx_http_batch_op_index, op));
 }
 
 
 static void
-ngx_http_batch_delete_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
+ngx_http_batch_api_file_delete_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
     if (rc == NGX_DECLINED && op->rc == NGX_DECLINED) {
@@ -187,19 +189,20 @@ ngx_http_batch_delete_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
 
 
 ngx_int_t
-ngx_http_batch_api_content(ngx_http_request_t *r)
+ngx_http_batch_api_file_content(ngx_http_request_t *r)
 {
-    return ngx_http_batch_file_find(r, ngx_http_batch_content_step);
+    return ngx_http_batch_api_file_find(r,
+                                        ngx_http_batch_api_file_content_step);
 }
 
 
 static void
-ngx_http_batch_content_step(ngx_http_batch_op_t *op, ngx_int_t rc,
+ngx_http_batch_api_file_content_step(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
     ngx_str_t  *purpose;
 
-    if (ngx_http_batch_file_found(op, rc, res) != NGX_OK) {
+    if (ngx_http_batch_api_file_found(op, rc, res) != NGX_OK) {
         return;
     }
 
@@ -216,13 +219,13 @@ ngx_http_batch_content_step(ngx_http_batch_op_t *op, ngx_int_t rc,
         return;
     }
 
-    (void) ngx_http_batch_op_task(op, ngx_http_batch_content_open,
-                                  ngx_http_batch_content_opened);
+    (void) ngx_http_batch_op_task(op, ngx_http_batch_api_file_content_open,
+                                  ngx_http_batch_api_file_content_opened);
 }
 
 
 static void
-ngx_http_batch_content_open(ngx_http_batch_op_t *op, ngx_log_t *log)
+ngx_http_batch_api_file_content_open(ngx_http_batch_op_t *op, ngx_log_t *log)
 {
     ngx_file_info_t  fi;
 
@@ -248,7 +251,7 @@ ngx_http_batch_content_open(ngx_http_batch_op_t *op, ngx_log_t *log)
 
 
 static void
-ngx_http_batch_content_opened(ngx_http_batch_op_t *op)
+ngx_http_batch_api_file_content_opened(ngx_http_batch_op_t *op)
 {
     if (op->fd == NGX_INVALID_FILE) {
 
@@ -276,12 +279,12 @@ ngx_http_batch_content_opened(ngx_http_batch_op_t *op)
         return;
     }
 
-    ngx_http_batch_op_finish(op, ngx_http_batch_content_send(op));
+    ngx_http_batch_op_finish(op, ngx_http_batch_api_file_content_send(op));
 }
 
 
 static ngx_int_t
-ngx_http_batch_content_send(ngx_http_batch_op_t *op)
+ngx_http_batch_api_file_content_send(ngx_http_batch_op_t *op)
 {
     ngx_int_t                 rc;
     ngx_buf_t                *b;
@@ -317,14 +320,16 @@ ngx_http_batch_content_send(ngx_http_batch_op_t *op)
     }
 
     b->file = ngx_pcalloc(r->pool, sizeof(ngx_file_t));
-    if (b->file == NULL || ngx_http_batch_content_head(op, r) != NGX_OK) {
+    if (b->file == NULL
+        || ngx_http_batch_api_file_content_head(op, r) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
     rc = ngx_http_send_header(r);
 
     if (rc == NGX_HTTP_RANGE_NOT_SATISFIABLE && !r->header_sent) {
-        return ngx_http_batch_content_range(r);
+        return ngx_http_batch_api_file_content_range(r);
     }
 
     if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
@@ -351,13 +356,14 @@ ngx_http_batch_content_send(ngx_http_batch_op_t *op)
 
 
 static ngx_int_t
-ngx_http_batch_content_head(ngx_http_batch_op_t *op, ngx_http_request_t *r)
+ngx_http_batch_api_file_content_head(ngx_http_batch_op_t *op,
+    ngx_http_request_t *r)
 {
     u_char           *p;
     ngx_table_elt_t  *etag;
 
-    if (ngx_http_batch_api_headers(r) != NGX_OK
-        || ngx_http_batch_content_name(r, &op->file) != NGX_OK)
+    if (ngx_http_batch_send_headers(r) != NGX_OK
+        || ngx_http_batch_api_file_content_name(r, &op->file) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -407,7 +413,7 @@ ngx_http_batch_content_head(ngx_http_batch_op_t *op, ngx_http_request_t *r)
 /* nginx's range filter has set Content-Range; the rest is no file any more */
 
 static ngx_int_t
-ngx_http_batch_content_range(ngx_http_request_t *r)
+ngx_http_batch_api_file_content_range(ngx_http_request_t *r)
 {
     ngx_uint_t        i;
     ngx_list_part_t  *part;
@@ -431,9 +437,9 @@ ngx_http_batch_content_range(ngx_http_request_t *r)
 
     r->headers_out.last_modified_time = -1;
 
-    return ngx_http_batch_api_error(r, NGX_HTTP_RANGE_NOT_SATISFIABLE, NULL,
-                                    NULL, "The requested range is not "
-                                    "satisfiable.");
+    return ngx_http_batch_send_error(r, NGX_HTTP_RANGE_NOT_SATISFIABLE, NULL,
+                                     NULL, "The requested range is not "
+                                     "satisfiable.");
 }
 
 
@@ -443,7 +449,7 @@ ngx_http_batch_content_range(ngx_http_request_t *r)
  */
 
 static ngx_int_t
-ngx_http_batch_content_name(ngx_http_request_t *r,
+ngx_http_batch_api_file_content_name(ngx_http_request_t *r,
     const ngx_http_batch_file_t *f)
 {
     u_char      ch, *p;
@@ -509,5 +515,5 @@ ngx_http_batch_content_name(ngx_http_request_t *r,
 
     value.len = p - value.data;
 
-    return ngx_http_batch_api_header(r, "Content-Disposition", &value);
+    return ngx_http_batch_send_header(r, "Content-Disposition", &value);
 }

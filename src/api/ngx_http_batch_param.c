@@ -23,15 +23,15 @@ static const ngx_str_t  ngx_http_batch_purposes[] = {
 const ngx_str_t  ngx_http_batch_purpose = ngx_string("batch");
 
 
-static ngx_int_t ngx_http_batch_check_number(const u_char *p, size_t len,
+static ngx_int_t ngx_http_batch_param_number(const u_char *p, size_t len,
     int64_t *n);
-static const char *ngx_http_batch_check_type_name(const json_t *value);
+static const char *ngx_http_batch_param_type_name(const json_t *value);
 
 
 /* any decimal integer; what is beyond 10^17 is as good as 10^17 */
 
 static ngx_int_t
-ngx_http_batch_check_number(const u_char *p, size_t len, int64_t *n)
+ngx_http_batch_param_number(const u_char *p, size_t len, int64_t *n)
 {
     size_t      i;
     int64_t     v;
@@ -68,12 +68,12 @@ ngx_http_batch_check_number(const u_char *p, size_t len, int64_t *n)
 
 
 ngx_int_t
-ngx_http_batch_check_int(ngx_http_batch_op_t *op, const char *name,
+ngx_http_batch_param_int(ngx_http_batch_op_t *op, const char *name,
     const u_char *p, size_t len, int64_t min, int64_t max, int64_t *n)
 {
     ngx_str_t  shown;
 
-    if (ngx_http_batch_check_number(p, len, n) != NGX_OK) {
+    if (ngx_http_batch_param_number(p, len, n) != NGX_OK) {
         ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name,
                                  "invalid_type",
                                  "Invalid type for '%s': expected an integer, "
@@ -81,7 +81,7 @@ ngx_http_batch_check_int(ngx_http_batch_op_t *op, const char *name,
         return NGX_DONE;
     }
 
-    shown = ngx_http_batch_api_shown(p, len);
+    shown = ngx_http_batch_send_shown(p, len);
 
     if (*n < min) {
         ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name,
@@ -106,7 +106,7 @@ ngx_http_batch_check_int(ngx_http_batch_op_t *op, const char *name,
 
 
 void
-ngx_http_batch_check_supported(ngx_http_batch_op_t *op, const char *param,
+ngx_http_batch_param_supported(ngx_http_batch_op_t *op, const char *param,
     const u_char *value, size_t len, const ngx_str_t *values, ngx_uint_t n)
 {
     u_char      *p, *last;
@@ -133,7 +133,7 @@ ngx_http_batch_check_supported(ngx_http_batch_op_t *op, const char *param,
         p = ngx_slprintf(p, last, "%s'%V'", sep, &values[i]);
     }
 
-    shown = ngx_http_batch_api_shown(value, len);
+    shown = ngx_http_batch_send_shown(value, len);
 
     ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, param, "invalid_value",
                              "Invalid value: '%V'. Supported values are: "
@@ -142,7 +142,7 @@ ngx_http_batch_check_supported(ngx_http_batch_op_t *op, const char *param,
 
 
 static const char *
-ngx_http_batch_check_type_name(const json_t *value)
+ngx_http_batch_param_type_name(const json_t *value)
 {
     switch (json_typeof(value)) {
 
@@ -172,18 +172,18 @@ ngx_http_batch_check_type_name(const json_t *value)
 
 
 void
-ngx_http_batch_check_type(ngx_http_batch_op_t *op, const char *param,
+ngx_http_batch_param_type(ngx_http_batch_op_t *op, const char *param,
     const char *expected, const json_t *value)
 {
     ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, param, "invalid_type",
                              "Invalid type for '%s': expected %s, but got %s "
                              "instead.", param, expected,
-                             ngx_http_batch_check_type_name(value));
+                             ngx_http_batch_param_type_name(value));
 }
 
 
 void
-ngx_http_batch_check_missing(ngx_http_batch_op_t *op, const char *param)
+ngx_http_batch_param_missing(ngx_http_batch_op_t *op, const char *param)
 {
     ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, param,
                              "missing_required_parameter",
@@ -192,7 +192,7 @@ ngx_http_batch_check_missing(ngx_http_batch_op_t *op, const char *param)
 
 
 ngx_int_t
-ngx_http_batch_check_anchor(ngx_http_batch_op_t *op, const char *param,
+ngx_http_batch_param_anchor(ngx_http_batch_op_t *op, const char *param,
     const u_char *p, size_t len)
 {
     static const ngx_str_t  anchor = ngx_string("created_at");
@@ -201,23 +201,23 @@ ngx_http_batch_check_anchor(ngx_http_batch_op_t *op, const char *param,
         return NGX_OK;
     }
 
-    ngx_http_batch_check_supported(op, param, p, len, &anchor, 1);
+    ngx_http_batch_param_supported(op, param, p, len, &anchor, 1);
 
     return NGX_DONE;
 }
 
 
 ngx_int_t
-ngx_http_batch_check_expires(ngx_http_batch_op_t *op, const char *name,
+ngx_http_batch_param_expires(ngx_http_batch_op_t *op, const char *name,
     json_t *value, int64_t *seconds)
 {
-    u_char   *end;
-    json_t   *v;
-    u_char    text[NGX_INT64_LEN + 1];
-    char      param[64];
+    u_char  *end;
+    json_t  *v;
+    u_char   text[NGX_INT64_LEN + 1];
+    char     param[64];
 
     if (!json_is_object(value)) {
-        ngx_http_batch_check_type(op, name, "an object", value);
+        ngx_http_batch_param_type(op, name, "an object", value);
         return NGX_DONE;
     }
 
@@ -227,16 +227,16 @@ ngx_http_batch_check_expires(ngx_http_batch_op_t *op, const char *name,
     v = json_object_get(value, "anchor");
 
     if (v == NULL) {
-        ngx_http_batch_check_missing(op, param);
+        ngx_http_batch_param_missing(op, param);
         return NGX_DONE;
     }
 
     if (!json_is_string(v)) {
-        ngx_http_batch_check_type(op, param, "a string", v);
+        ngx_http_batch_param_type(op, param, "a string", v);
         return NGX_DONE;
     }
 
-    if (ngx_http_batch_check_anchor(op, param,
+    if (ngx_http_batch_param_anchor(op, param,
                                     (u_char *) json_string_value(v),
                                     json_string_length(v))
         != NGX_OK)
@@ -251,25 +251,25 @@ ngx_http_batch_check_expires(ngx_http_batch_op_t *op, const char *name,
     v = json_object_get(value, "seconds");
 
     if (v == NULL) {
-        ngx_http_batch_check_missing(op, param);
+        ngx_http_batch_param_missing(op, param);
         return NGX_DONE;
     }
 
     if (!json_is_integer(v)) {
-        ngx_http_batch_check_type(op, param, "an integer", v);
+        ngx_http_batch_param_type(op, param, "an integer", v);
         return NGX_DONE;
     }
 
     end = ngx_sprintf(text, "%L", (int64_t) json_integer_value(v));
 
-    return ngx_http_batch_check_int(op, param, text, end - text,
+    return ngx_http_batch_param_int(op, param, text, end - text,
                                     NGX_HTTP_BATCH_TTL_MIN,
                                     NGX_HTTP_BATCH_TTL_MAX, seconds);
 }
 
 
 ngx_int_t
-ngx_http_batch_check_string(ngx_http_batch_op_t *op, const char *name,
+ngx_http_batch_param_string(ngx_http_batch_op_t *op, const char *name,
     ngx_uint_t required, ngx_str_t *value)
 {
     json_t  *v;
@@ -279,7 +279,7 @@ ngx_http_batch_check_string(ngx_http_batch_op_t *op, const char *name,
     if (v == NULL || (json_is_null(v) && !required)) {
 
         if (required) {
-            ngx_http_batch_check_missing(op, name);
+            ngx_http_batch_param_missing(op, name);
             return NGX_DONE;
         }
 
@@ -288,7 +288,7 @@ ngx_http_batch_check_string(ngx_http_batch_op_t *op, const char *name,
     }
 
     if (!json_is_string(v)) {
-        ngx_http_batch_check_type(op, name, "a string", v);
+        ngx_http_batch_param_type(op, name, "a string", v);
         return NGX_DONE;
     }
 
@@ -300,7 +300,7 @@ ngx_http_batch_check_string(ngx_http_batch_op_t *op, const char *name,
 
 
 ngx_int_t
-ngx_http_batch_check_purpose(ngx_http_batch_op_t *op, const u_char *p,
+ngx_http_batch_param_purpose(ngx_http_batch_op_t *op, const u_char *p,
     size_t len, ngx_str_t *purpose)
 {
     ngx_str_t   shown;
@@ -315,7 +315,7 @@ ngx_http_batch_check_purpose(ngx_http_batch_op_t *op, const u_char *p,
             if (op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO
                 && !ngx_http_batch_for_batch(purpose))
             {
-                ngx_http_batch_check_supported(op, "purpose", p, len,
+                ngx_http_batch_param_supported(op, "purpose", p, len,
                                                &ngx_http_batch_purpose, 1);
                 return NGX_DONE;
             }
@@ -324,7 +324,7 @@ ngx_http_batch_check_purpose(ngx_http_batch_op_t *op, const u_char *p,
         }
     }
 
-    shown = ngx_http_batch_api_shown(p, len);
+    shown = ngx_http_batch_send_shown(p, len);
 
     ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "purpose", NULL,
                              "'%V' is not one of ['fine-tune', 'assistants', "
@@ -335,7 +335,7 @@ ngx_http_batch_check_purpose(ngx_http_batch_op_t *op, const u_char *p,
 
 
 ngx_int_t
-ngx_http_batch_check_suffix(ngx_http_batch_op_t *op, const char *param,
+ngx_http_batch_param_suffix(ngx_http_batch_op_t *op, const char *param,
     const ngx_str_t *name)
 {
     if (op->conf->dialect != NGX_HTTP_BATCH_TENSORZERO) {
@@ -356,7 +356,7 @@ ngx_http_batch_check_suffix(ngx_http_batch_op_t *op, const char *param,
 
 
 ngx_uint_t
-ngx_http_batch_check_jsonl(u_char *p, size_t len)
+ngx_http_batch_param_jsonl(u_char *p, size_t len)
 {
     u_char      *last, *nl;
     size_t       mark;
@@ -373,8 +373,8 @@ ngx_http_batch_check_jsonl(u_char *p, size_t len)
 
     mark = (len >= 3 && ngx_memcmp(p, "\xef\xbb\xbf", 3) == 0) ? 3 : 0;
 
-    if (len > NGX_HTTP_BATCH_CHECK_HEAD) {
-        last = p + NGX_HTTP_BATCH_CHECK_HEAD;
+    if (len > NGX_HTTP_BATCH_PARAM_HEAD) {
+        last = p + NGX_HTTP_BATCH_PARAM_HEAD;
         cut = 1;
     }
 

@@ -6,7 +6,7 @@
  * the same answer, and on the way finishes what may have been cut short.
  */
 
-#include "ngx_http_batch_api_uploads.h"
+#include "ngx_http_batch_api_upload.h"
 #include "ngx_http_batch_task.h"
 #include "batch_check.h"
 
@@ -26,7 +26,7 @@ typedef enum {
     NGX_HTTP_BATCH_COMPLETE_MD5,
     NGX_HTTP_BATCH_COMPLETE_JSONL,
     NGX_HTTP_BATCH_COMPLETE_LINE
-} ngx_http_batch_complete_e;
+} ngx_http_batch_api_complete_e;
 
 
 /* from the op's pool */
@@ -40,44 +40,46 @@ typedef struct {
     batch_check_t                   check;          /* of each line ... */
     ngx_uint_t                      lines;          /* ... if wanted */
 
-    ngx_http_batch_complete_e       verdict;
+    ngx_http_batch_api_complete_e   verdict;
     ngx_uint_t                      bad;            /* the part that is not */
     off_t                           sum;
     ngx_uint_t                      put;            /* the index is to know */
-} ngx_http_batch_complete_t;
+} ngx_http_batch_api_complete_t;
 
 
-static void ngx_http_batch_complete_parsed(ngx_http_batch_op_t *op);
-static ngx_int_t ngx_http_batch_complete_ids(ngx_http_batch_op_t *op);
-static ngx_int_t ngx_http_batch_complete_id(ngx_http_batch_op_t *op,
+static void ngx_http_batch_api_upload_complete_parsed(ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_upload_complete_ids(
+    ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_upload_complete_id(ngx_http_batch_op_t *op,
     json_t *seen, json_t *value);
-static void ngx_http_batch_complete_no_part(ngx_http_batch_op_t *op,
+static void ngx_http_batch_api_upload_complete_no_part(ngx_http_batch_op_t *op,
     const char *id, size_t len);
-static ngx_int_t ngx_http_batch_complete_md5(ngx_http_batch_op_t *op);
-static void ngx_http_batch_complete_ready(ngx_http_batch_op_t *op,
+static ngx_int_t ngx_http_batch_api_upload_complete_md5(
+    ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_upload_complete_ready(ngx_http_batch_op_t *op,
     ngx_int_t rc, ngx_http_batch_index_res_t *res);
 
-static void ngx_http_batch_complete_load(ngx_http_batch_op_t *op,
+static void ngx_http_batch_api_upload_complete_load(ngx_http_batch_op_t *op,
     ngx_log_t *log);
-static void ngx_http_batch_complete_loaded(ngx_http_batch_op_t *op);
-static void ngx_http_batch_complete_post(ngx_http_batch_op_t *op);
-static void ngx_http_batch_complete_run(ngx_http_batch_op_t *op,
+static void ngx_http_batch_api_upload_complete_loaded(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_upload_complete_post(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_upload_complete_run(ngx_http_batch_op_t *op,
     ngx_log_t *log);
-static ngx_int_t ngx_http_batch_complete_sum(ngx_http_batch_op_t *op,
+static ngx_int_t ngx_http_batch_api_upload_complete_sum(
+    ngx_http_batch_op_t *op, ngx_log_t *log);
+static void ngx_http_batch_api_upload_complete_make(ngx_http_batch_op_t *op,
     ngx_log_t *log);
-static void ngx_http_batch_complete_make(ngx_http_batch_op_t *op,
-    ngx_log_t *log);
-static ngx_int_t ngx_http_batch_complete_join(ngx_http_batch_op_t *op,
-    ngx_fd_t fd, ngx_log_t *log);
-static ngx_int_t ngx_http_batch_complete_look(ngx_http_batch_op_t *op,
-    ngx_fd_t fd, ngx_log_t *log);
-static ngx_int_t ngx_http_batch_complete_pass(ngx_http_batch_op_t *op,
-    ngx_fd_t fd, u_char *buf, ngx_log_t *log);
-static void ngx_http_batch_complete_finish(ngx_http_batch_op_t *op,
+static ngx_int_t ngx_http_batch_api_upload_complete_join(
+    ngx_http_batch_op_t *op, ngx_fd_t fd, ngx_log_t *log);
+static ngx_int_t ngx_http_batch_api_upload_complete_look(
+    ngx_http_batch_op_t *op, ngx_fd_t fd, ngx_log_t *log);
+static ngx_int_t ngx_http_batch_api_upload_complete_pass(
+    ngx_http_batch_op_t *op, ngx_fd_t fd, u_char *buf, ngx_log_t *log);
+static void ngx_http_batch_api_upload_complete_finish(ngx_http_batch_op_t *op,
     ngx_log_t *log);
 
-static void ngx_http_batch_complete_done(ngx_http_batch_op_t *op);
-static void ngx_http_batch_complete_answer(ngx_http_batch_op_t *op,
+static void ngx_http_batch_api_upload_complete_done(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_upload_complete_answer(ngx_http_batch_op_t *op,
     ngx_int_t rc, ngx_http_batch_index_res_t *res);
 
 
@@ -89,59 +91,59 @@ ngx_http_batch_api_upload_complete(ngx_http_request_t *r)
     ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
 
     if (!batch_id_check(BATCH_ID_UPLOAD, ctx->id.data, ctx->id.len)) {
-        return ngx_http_batch_api_no_upload(r);
+        return ngx_http_batch_send_no_upload(r);
     }
 
     return ngx_http_batch_body_json(r, NGX_HTTP_BATCH_COMPLETE_JSON,
-                                    ngx_http_batch_complete_parsed);
+                                    ngx_http_batch_api_upload_complete_parsed);
 }
 
 
 static void
-ngx_http_batch_complete_parsed(ngx_http_batch_op_t *op)
+ngx_http_batch_api_upload_complete_parsed(ngx_http_batch_op_t *op)
 {
-    op->data = ngx_http_batch_uploads_data(op,
-                                       sizeof(ngx_http_batch_complete_t),
-                                       offsetof(ngx_http_batch_complete_t,
+    op->data = ngx_http_batch_api_upload_data(op,
+                                       sizeof(ngx_http_batch_api_complete_t),
+                                       offsetof(ngx_http_batch_api_complete_t,
                                                 st));
     if (op->data == NULL) {
         ngx_http_batch_op_unavailable(op, NGX_ERROR);
         return;
     }
 
-    if (ngx_http_batch_complete_ids(op) != NGX_OK
-        || ngx_http_batch_complete_md5(op) != NGX_OK)
+    if (ngx_http_batch_api_upload_complete_ids(op) != NGX_OK
+        || ngx_http_batch_api_upload_complete_md5(op) != NGX_OK)
     {
         return;
     }
 
     /* without an index the file could not be announced */
 
-    ngx_http_batch_op_wait(op, ngx_http_batch_complete_ready);
+    ngx_http_batch_op_wait(op, ngx_http_batch_api_upload_complete_ready);
     ngx_http_batch_op_sent(op, ngx_http_batch_index_era_check(-1,
                                                  ngx_http_batch_op_index, op));
 }
 
 
 static ngx_int_t
-ngx_http_batch_complete_ids(ngx_http_batch_op_t *op)
+ngx_http_batch_api_upload_complete_ids(ngx_http_batch_op_t *op)
 {
-    u_char                      digest[20];
-    size_t                      i, n;
-    json_t                     *ids, *seen;
-    ngx_sha1_t                  sha1;
-    ngx_http_batch_complete_t  *c;
+    u_char                          digest[20];
+    size_t                          i, n;
+    json_t                         *ids, *seen;
+    ngx_sha1_t                      sha1;
+    ngx_http_batch_api_complete_t  *c;
 
     c = op->data;
     ids = json_object_get(op->root, "part_ids");
 
     if (ids == NULL) {
-        ngx_http_batch_check_missing(op, "part_ids");
+        ngx_http_batch_param_missing(op, "part_ids");
         return NGX_DONE;
     }
 
     if (!json_is_array(ids)) {
-        ngx_http_batch_check_type(op, "part_ids", "an array of strings", ids);
+        ngx_http_batch_param_type(op, "part_ids", "an array of strings", ids);
         return NGX_DONE;
     }
 
@@ -169,7 +171,8 @@ ngx_http_batch_complete_ids(ngx_http_batch_op_t *op)
 
     for (i = 0; i < n; i++) {
 
-        if (ngx_http_batch_complete_id(op, seen, json_array_get(ids, i))
+        if (ngx_http_batch_api_upload_complete_id(op, seen,
+                                                  json_array_get(ids, i))
             != NGX_OK)
         {
             json_decref(seen);
@@ -189,17 +192,17 @@ ngx_http_batch_complete_ids(ngx_http_batch_op_t *op)
 
 
 static ngx_int_t
-ngx_http_batch_complete_id(ngx_http_batch_op_t *op, json_t *seen,
+ngx_http_batch_api_upload_complete_id(ngx_http_batch_op_t *op, json_t *seen,
     json_t *value)
 {
-    size_t                      len;
-    const char                 *id;
-    ngx_http_batch_complete_t  *c;
+    size_t                          len;
+    const char                     *id;
+    ngx_http_batch_api_complete_t  *c;
 
     c = op->data;
 
     if (!json_is_string(value)) {
-        ngx_http_batch_check_type(op, "part_ids", "an array of strings",
+        ngx_http_batch_param_type(op, "part_ids", "an array of strings",
                                   value);
         return NGX_DONE;
     }
@@ -208,7 +211,7 @@ ngx_http_batch_complete_id(ngx_http_batch_op_t *op, json_t *seen,
     len = json_string_length(value);
 
     if (!batch_id_check(BATCH_ID_PART, (const u_char *) id, len)) {
-        ngx_http_batch_complete_no_part(op, id, len);
+        ngx_http_batch_api_upload_complete_no_part(op, id, len);
         return NGX_DONE;
     }
 
@@ -231,12 +234,12 @@ ngx_http_batch_complete_id(ngx_http_batch_op_t *op, json_t *seen,
 
 
 static void
-ngx_http_batch_complete_no_part(ngx_http_batch_op_t *op, const char *id,
-    size_t len)
+ngx_http_batch_api_upload_complete_no_part(ngx_http_batch_op_t *op,
+    const char *id, size_t len)
 {
     ngx_str_t  shown;
 
-    shown = ngx_http_batch_api_shown((const u_char *) id, len);
+    shown = ngx_http_batch_send_shown((const u_char *) id, len);
 
     ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "part_ids",
                              "invalid_value",
@@ -246,15 +249,15 @@ ngx_http_batch_complete_no_part(ngx_http_batch_op_t *op, const char *id,
 
 
 static ngx_int_t
-ngx_http_batch_complete_md5(ngx_http_batch_op_t *op)
+ngx_http_batch_api_upload_complete_md5(ngx_http_batch_op_t *op)
 {
-    u_char                      ch;
-    size_t                      i;
-    ngx_http_batch_complete_t  *c;
+    u_char                          ch;
+    size_t                          i;
+    ngx_http_batch_api_complete_t  *c;
 
     c = op->data;
 
-    if (ngx_http_batch_check_string(op, "md5", 0, &c->md5) != NGX_OK) {
+    if (ngx_http_batch_param_string(op, "md5", 0, &c->md5) != NGX_OK) {
         return NGX_DONE;
     }
 
@@ -282,7 +285,7 @@ ngx_http_batch_complete_md5(ngx_http_batch_op_t *op)
 
 
 static void
-ngx_http_batch_complete_ready(ngx_http_batch_op_t *op, ngx_int_t rc,
+ngx_http_batch_api_upload_complete_ready(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
     if (rc != NGX_OK) {
@@ -291,37 +294,39 @@ ngx_http_batch_complete_ready(ngx_http_batch_op_t *op, ngx_int_t rc,
     }
 
     if (ngx_http_batch_quota_any(op, NGX_HTTP_BATCH_USE_FILES)) {
-        (void) ngx_http_batch_op_task(op, ngx_http_batch_complete_load,
-                                      ngx_http_batch_complete_loaded);
+        (void) ngx_http_batch_op_task(op,
+                                   ngx_http_batch_api_upload_complete_load,
+                                   ngx_http_batch_api_upload_complete_loaded);
         return;
     }
 
-    ngx_http_batch_complete_post(op);
+    ngx_http_batch_api_upload_complete_post(op);
 }
 
 
 static void
-ngx_http_batch_complete_load(ngx_http_batch_op_t *op, ngx_log_t *log)
+ngx_http_batch_api_upload_complete_load(ngx_http_batch_op_t *op,
+    ngx_log_t *log)
 {
-    ngx_http_batch_complete_t *c = op->data;
+    ngx_http_batch_api_complete_t *c = op->data;
 
-    ngx_http_batch_uploads_read(op, &c->st, log);
+    ngx_http_batch_api_upload_read(op, &c->st, log);
 }
 
 
 /* it has its place since it was created, unless Redis has lost it since */
 
 static void
-ngx_http_batch_complete_loaded(ngx_http_batch_op_t *op)
+ngx_http_batch_api_upload_complete_loaded(ngx_http_batch_op_t *op)
 {
-    ngx_http_batch_complete_t *c = op->data;
+    ngx_http_batch_api_complete_t *c = op->data;
 
-    if (ngx_http_batch_uploads_check(op) != NGX_OK) {
+    if (ngx_http_batch_api_upload_check(op) != NGX_OK) {
         return;
     }
 
     if (c->st.status != NGX_HTTP_BATCH_UPLOAD_PENDING) {
-        ngx_http_batch_complete_post(op);
+        ngx_http_batch_api_upload_complete_post(op);
         return;
     }
 
@@ -331,15 +336,15 @@ ngx_http_batch_complete_loaded(ngx_http_batch_op_t *op)
 
     ngx_http_batch_quota_take(op, NGX_HTTP_BATCH_USE_FILES, op->id,
                               c->st.upload.bytes, NGX_HTTP_BATCH_QUOTA_HOLD,
-                              ngx_http_batch_complete_post);
+                              ngx_http_batch_api_upload_complete_post);
 }
 
 
 static void
-ngx_http_batch_complete_post(ngx_http_batch_op_t *op)
+ngx_http_batch_api_upload_complete_post(ngx_http_batch_op_t *op)
 {
-    if (ngx_http_batch_op_task(op, ngx_http_batch_complete_run,
-                               ngx_http_batch_complete_done)
+    if (ngx_http_batch_op_task(op, ngx_http_batch_api_upload_complete_run,
+                               ngx_http_batch_api_upload_complete_done)
         == NGX_OK)
     {
         op->abandon = NULL;
@@ -348,15 +353,15 @@ ngx_http_batch_complete_post(ngx_http_batch_op_t *op)
 
 
 static void
-ngx_http_batch_complete_run(ngx_http_batch_op_t *op, ngx_log_t *log)
+ngx_http_batch_api_upload_complete_run(ngx_http_batch_op_t *op, ngx_log_t *log)
 {
-    ngx_http_batch_complete_t *c = op->data;
+    ngx_http_batch_api_complete_t *c = op->data;
 
-    ngx_http_batch_uploads_read(op, &c->st, log);
+    ngx_http_batch_api_upload_read(op, &c->st, log);
 
     if (op->rc == NGX_OK && c->st.status == NGX_HTTP_BATCH_UPLOAD_PENDING) {
 
-        ngx_http_batch_complete_make(op, log);
+        ngx_http_batch_api_upload_complete_make(op, log);
 
         if (c->verdict != NGX_HTTP_BATCH_COMPLETE_OK
             || (op->rc != NGX_OK && op->rc != NGX_DECLINED))
@@ -366,7 +371,7 @@ ngx_http_batch_complete_run(ngx_http_batch_op_t *op, ngx_log_t *log)
 
         /* by us or by somebody else: it has ended, or is gone */
 
-        ngx_http_batch_uploads_read(op, &c->st, log);
+        ngx_http_batch_api_upload_read(op, &c->st, log);
     }
 
     if (op->rc != NGX_OK) {
@@ -381,18 +386,18 @@ ngx_http_batch_complete_run(ngx_http_batch_op_t *op, ngx_log_t *log)
         return;
     }
 
-    ngx_http_batch_complete_finish(op, log);
+    ngx_http_batch_api_upload_complete_finish(op, log);
 }
 
 
 /* NGX_OK if all parts are there and add up */
 
 static ngx_int_t
-ngx_http_batch_complete_sum(ngx_http_batch_op_t *op, ngx_log_t *log)
+ngx_http_batch_api_upload_complete_sum(ngx_http_batch_op_t *op, ngx_log_t *log)
 {
-    off_t                       bytes;
-    ngx_uint_t                  i;
-    ngx_http_batch_complete_t  *c;
+    off_t                           bytes;
+    ngx_uint_t                      i;
+    ngx_http_batch_api_complete_t  *c;
 
     c = op->data;
     c->sum = 0;
@@ -431,17 +436,18 @@ ngx_http_batch_complete_sum(ngx_http_batch_op_t *op, ngx_log_t *log)
  */
 
 static void
-ngx_http_batch_complete_make(ngx_http_batch_op_t *op, ngx_log_t *log)
+ngx_http_batch_api_upload_complete_make(ngx_http_batch_op_t *op,
+    ngx_log_t *log)
 {
-    char                        tmp[NGX_HTTP_BATCH_TMP_LEN];
-    ngx_fd_t                    fd;
-    ngx_http_batch_file_t      *f;
-    ngx_http_batch_complete_t  *c;
+    char                            tmp[NGX_HTTP_BATCH_TMP_LEN];
+    ngx_fd_t                        fd;
+    ngx_http_batch_file_t          *f;
+    ngx_http_batch_api_complete_t  *c;
 
     c = op->data;
     f = &op->file;
 
-    if (ngx_http_batch_complete_sum(op, log) != NGX_OK) {
+    if (ngx_http_batch_api_upload_complete_sum(op, log) != NGX_OK) {
         return;
     }
 
@@ -466,7 +472,7 @@ ngx_http_batch_complete_make(ngx_http_batch_op_t *op, ngx_log_t *log)
         return;
     }
 
-    op->rc = ngx_http_batch_complete_join(op, fd, log);
+    op->rc = ngx_http_batch_api_upload_complete_join(op, fd, log);
 
     if (op->rc == NGX_OK && c->verdict == NGX_HTTP_BATCH_COMPLETE_OK) {
         op->rc = ngx_http_batch_parts_publish_joined(op->id, f->id, fd, tmp,
@@ -500,13 +506,13 @@ ngx_http_batch_complete_make(ngx_http_batch_op_t *op, ngx_log_t *log)
 
 
 static ngx_int_t
-ngx_http_batch_complete_join(ngx_http_batch_op_t *op, ngx_fd_t fd,
+ngx_http_batch_api_upload_complete_join(ngx_http_batch_op_t *op, ngx_fd_t fd,
     ngx_log_t *log)
 {
-    off_t                       off;
-    ngx_int_t                   rc;
-    ngx_uint_t                  i;
-    ngx_http_batch_complete_t  *c;
+    off_t                           off;
+    ngx_int_t                       rc;
+    ngx_uint_t                      i;
+    ngx_http_batch_api_complete_t  *c;
 
     c = op->data;
     off = 0;
@@ -528,20 +534,20 @@ ngx_http_batch_complete_join(ngx_http_batch_op_t *op, ngx_fd_t fd,
         return NGX_ERROR;
     }
 
-    return ngx_http_batch_complete_look(op, fd, log);
+    return ngx_http_batch_api_upload_complete_look(op, fd, log);
 }
 
 
 /* what can only be known of the whole file: its head, its lines, its MD5 */
 
 static ngx_int_t
-ngx_http_batch_complete_look(ngx_http_batch_op_t *op, ngx_fd_t fd,
+ngx_http_batch_api_upload_complete_look(ngx_http_batch_op_t *op, ngx_fd_t fd,
     ngx_log_t *log)
 {
-    u_char                     *buf;
-    ssize_t                     n;
-    ngx_int_t                   rc;
-    ngx_http_batch_complete_t  *c;
+    u_char                         *buf;
+    ssize_t                         n;
+    ngx_int_t                       rc;
+    ngx_http_batch_api_complete_t  *c;
 
     c = op->data;
     rc = NGX_OK;
@@ -553,13 +559,13 @@ ngx_http_batch_complete_look(ngx_http_batch_op_t *op, ngx_fd_t fd,
     }
 
     if (ngx_http_batch_for_batch(&op->file.purpose)) {
-        n = pread(fd, buf, NGX_HTTP_BATCH_CHECK_HEAD + 1, 0);
+        n = pread(fd, buf, NGX_HTTP_BATCH_PARAM_HEAD + 1, 0);
 
         if (n == -1) {
             op->err = ngx_errno;
             rc = NGX_ERROR;
 
-        } else if (!ngx_http_batch_check_jsonl(buf, n)) {
+        } else if (!ngx_http_batch_param_jsonl(buf, n)) {
             c->verdict = NGX_HTTP_BATCH_COMPLETE_JSONL;
         }
 
@@ -569,7 +575,7 @@ ngx_http_batch_complete_look(ngx_http_batch_op_t *op, ngx_fd_t fd,
     if (rc == NGX_OK && c->verdict == NGX_HTTP_BATCH_COMPLETE_OK
         && (c->md5.len || c->lines))
     {
-        rc = ngx_http_batch_complete_pass(op, fd, buf, log);
+        rc = ngx_http_batch_api_upload_complete_pass(op, fd, buf, log);
     }
 
     ngx_free(buf);
@@ -579,14 +585,14 @@ ngx_http_batch_complete_look(ngx_http_batch_op_t *op, ngx_fd_t fd,
 
 
 static ngx_int_t
-ngx_http_batch_complete_pass(ngx_http_batch_op_t *op, ngx_fd_t fd, u_char *buf,
-    ngx_log_t *log)
+ngx_http_batch_api_upload_complete_pass(ngx_http_batch_op_t *op, ngx_fd_t fd,
+    u_char *buf, ngx_log_t *log)
 {
-    off_t                       off;
-    u_char                      digest[16], hex[32];
-    ssize_t                     n;
-    ngx_md5_t                   md5;
-    ngx_http_batch_complete_t  *c;
+    off_t                           off;
+    u_char                          digest[16], hex[32];
+    ssize_t                         n;
+    ngx_md5_t                       md5;
+    ngx_http_batch_api_complete_t  *c;
 
     c = op->data;
 
@@ -638,10 +644,11 @@ ngx_http_batch_complete_pass(ngx_http_batch_op_t *op, ngx_fd_t fd, u_char *buf,
 
 
 static void
-ngx_http_batch_complete_finish(ngx_http_batch_op_t *op, ngx_log_t *log)
+ngx_http_batch_api_upload_complete_finish(ngx_http_batch_op_t *op,
+    ngx_log_t *log)
 {
-    ngx_uint_t                  made;
-    ngx_http_batch_complete_t  *c;
+    ngx_uint_t                      made;
+    ngx_http_batch_api_complete_t  *c;
 
     c = op->data;
 
@@ -663,23 +670,23 @@ ngx_http_batch_complete_finish(ngx_http_batch_op_t *op, ngx_log_t *log)
 
 
 static void
-ngx_http_batch_complete_done(ngx_http_batch_op_t *op)
+ngx_http_batch_api_upload_complete_done(ngx_http_batch_op_t *op)
 {
-    ngx_http_batch_complete_t *c = op->data;
+    ngx_http_batch_api_complete_t *c = op->data;
 
-    if (ngx_http_batch_uploads_check(op) != NGX_OK) {
+    if (ngx_http_batch_api_upload_check(op) != NGX_OK) {
         return;
     }
 
     switch (c->verdict) {
 
     case NGX_HTTP_BATCH_COMPLETE_ENDED:
-        ngx_http_batch_uploads_ended(op, "complete", c->st.status);
+        ngx_http_batch_api_upload_ended(op, "complete", c->st.status);
         return;
 
     case NGX_HTTP_BATCH_COMPLETE_NO_PART:
-        ngx_http_batch_complete_no_part(op, c->parts[c->bad],
-                                        ngx_strlen(c->parts[c->bad]));
+        ngx_http_batch_api_upload_complete_no_part(op, c->parts[c->bad],
+                                             ngx_strlen(c->parts[c->bad]));
         return;
 
     case NGX_HTTP_BATCH_COMPLETE_BYTES:
@@ -715,21 +722,21 @@ ngx_http_batch_complete_done(ngx_http_batch_op_t *op)
     }
 
     if (!c->put) {
-        ngx_http_batch_complete_answer(op, NGX_OK, NULL);
+        ngx_http_batch_api_upload_complete_answer(op, NGX_OK, NULL);
         return;
     }
 
-    ngx_http_batch_op_wait(op, ngx_http_batch_complete_answer);
+    ngx_http_batch_op_wait(op, ngx_http_batch_api_upload_complete_answer);
     ngx_http_batch_op_sent(op, ngx_http_batch_index_file_put(&c->st.file,
                                          op->id, ngx_http_batch_op_index, op));
 }
 
 
 static void
-ngx_http_batch_complete_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res)
+ngx_http_batch_api_upload_complete_answer(ngx_http_batch_op_t *op,
+    ngx_int_t rc, ngx_http_batch_index_res_t *res)
 {
-    ngx_http_batch_complete_t *c = op->data;
+    ngx_http_batch_api_complete_t *c = op->data;
 
     if (rc != NGX_OK) {
         ngx_http_batch_op_unavailable(op, NGX_ERROR);

@@ -14,33 +14,36 @@
 #define NGX_HTTP_BATCH_METADATA_VALUE  512
 
 
-static ngx_int_t ngx_http_batch_create_endpoint(ngx_http_batch_op_t *op);
-static ngx_int_t ngx_http_batch_create_window(ngx_http_batch_op_t *op);
-static ngx_int_t ngx_http_batch_create_metadata(ngx_http_batch_op_t *op);
-static ngx_int_t ngx_http_batch_create_pair(ngx_http_batch_op_t *op,
+static ngx_int_t ngx_http_batch_api_batch_params_endpoint(
+    ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_batch_params_window(
+    ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_batch_params_metadata(
+    ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_batch_params_pair(ngx_http_batch_op_t *op,
     const char *key, json_t *value);
-static ngx_int_t ngx_http_batch_create_ttl(ngx_http_batch_op_t *op);
-static ngx_int_t ngx_http_batch_create_job(ngx_http_batch_op_t *op);
-static void ngx_http_batch_create_input_found(ngx_http_batch_op_t *op,
-    ngx_int_t rc, ngx_http_batch_index_res_t *res);
-static ngx_int_t ngx_http_batch_create_input_good(ngx_http_batch_op_t *op,
-    const ngx_str_t *manifest);
-static void ngx_http_batch_create_no_input(ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_batch_params_ttl(ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_batch_params_job(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_batch_params_input_found(
+    ngx_http_batch_op_t *op, ngx_int_t rc, ngx_http_batch_index_res_t *res);
+static ngx_int_t ngx_http_batch_api_batch_params_input_good(
+    ngx_http_batch_op_t *op, const ngx_str_t *manifest);
+static void ngx_http_batch_api_batch_params_no_input(ngx_http_batch_op_t *op);
 
 
 ngx_int_t
-ngx_http_batch_api_check_create(ngx_http_batch_op_t *op)
+ngx_http_batch_api_batch_params(ngx_http_batch_op_t *op)
 {
     ngx_http_batch_meta_t *m = &op->meta;
 
-    if (ngx_http_batch_check_string(op, "input_file_id", 1,
+    if (ngx_http_batch_param_string(op, "input_file_id", 1,
                                      &m->input_file_id)
         != NGX_OK
-        || ngx_http_batch_create_endpoint(op) != NGX_OK
-        || ngx_http_batch_create_window(op) != NGX_OK
-        || ngx_http_batch_create_metadata(op) != NGX_OK
-        || ngx_http_batch_create_ttl(op) != NGX_OK
-        || ngx_http_batch_create_job(op) != NGX_OK)
+        || ngx_http_batch_api_batch_params_endpoint(op) != NGX_OK
+        || ngx_http_batch_api_batch_params_window(op) != NGX_OK
+        || ngx_http_batch_api_batch_params_metadata(op) != NGX_OK
+        || ngx_http_batch_api_batch_params_ttl(op) != NGX_OK
+        || ngx_http_batch_api_batch_params_job(op) != NGX_OK)
     {
         return NGX_DONE;
     }
@@ -55,13 +58,13 @@ ngx_http_batch_api_check_create(ngx_http_batch_op_t *op)
 /* the leading slash may be missing, as in Impala's documentation */
 
 static ngx_int_t
-ngx_http_batch_create_endpoint(ngx_http_batch_op_t *op)
+ngx_http_batch_api_batch_params_endpoint(ngx_http_batch_op_t *op)
 {
     size_t       skip;
     ngx_str_t   *list, value;
     ngx_uint_t   i, n;
 
-    if (ngx_http_batch_check_string(op, "endpoint", 1, &value) != NGX_OK) {
+    if (ngx_http_batch_param_string(op, "endpoint", 1, &value) != NGX_OK) {
         return NGX_DONE;
     }
 
@@ -84,20 +87,20 @@ ngx_http_batch_create_endpoint(ngx_http_batch_op_t *op)
         }
     }
 
-    ngx_http_batch_check_supported(op, "endpoint", value.data, value.len,
+    ngx_http_batch_param_supported(op, "endpoint", value.data, value.len,
                                    list, n);
     return NGX_DONE;
 }
 
 
 static ngx_int_t
-ngx_http_batch_create_window(ngx_http_batch_op_t *op)
+ngx_http_batch_api_batch_params_window(ngx_http_batch_op_t *op)
 {
     ngx_str_t                 value, *names;
     ngx_uint_t                i, n;
     ngx_http_batch_window_t  *list;
 
-    if (ngx_http_batch_check_string(op, "completion_window", 1, &value)
+    if (ngx_http_batch_param_string(op, "completion_window", 1, &value)
         != NGX_OK)
     {
         return NGX_DONE;
@@ -131,14 +134,14 @@ ngx_http_batch_create_window(ngx_http_batch_op_t *op)
         names[i] = list[i].name;
     }
 
-    ngx_http_batch_check_supported(op, "completion_window", value.data,
+    ngx_http_batch_param_supported(op, "completion_window", value.data,
                                    value.len, names, n);
     return NGX_DONE;
 }
 
 
 static ngx_int_t
-ngx_http_batch_create_metadata(ngx_http_batch_op_t *op)
+ngx_http_batch_api_batch_params_metadata(ngx_http_batch_op_t *op)
 {
     json_t      *metadata, *value;
     const char  *key;
@@ -150,7 +153,7 @@ ngx_http_batch_create_metadata(ngx_http_batch_op_t *op)
     }
 
     if (!json_is_object(metadata)) {
-        ngx_http_batch_check_type(op, "metadata", "an object", metadata);
+        ngx_http_batch_param_type(op, "metadata", "an object", metadata);
         return NGX_DONE;
     }
 
@@ -167,7 +170,7 @@ ngx_http_batch_create_metadata(ngx_http_batch_op_t *op)
     }
 
     json_object_foreach(metadata, key, value) {
-        if (ngx_http_batch_create_pair(op, key, value) != NGX_OK) {
+        if (ngx_http_batch_api_batch_params_pair(op, key, value) != NGX_OK) {
             return NGX_DONE;
         }
     }
@@ -179,7 +182,7 @@ ngx_http_batch_create_metadata(ngx_http_batch_op_t *op)
 
 
 static ngx_int_t
-ngx_http_batch_create_pair(ngx_http_batch_op_t *op, const char *key,
+ngx_http_batch_api_batch_params_pair(ngx_http_batch_op_t *op, const char *key,
     json_t *value)
 {
     size_t      n;
@@ -188,12 +191,12 @@ ngx_http_batch_create_pair(ngx_http_batch_op_t *op, const char *key,
     char        param[sizeof("metadata.") + NGX_HTTP_BATCH_API_SHOWN];
 
     n = ngx_strlen(key);
-    shown = ngx_http_batch_api_shown((u_char *) key, n);
+    shown = ngx_http_batch_send_shown((u_char *) key, n);
 
     p = ngx_sprintf((u_char *) param, "metadata.%V", &shown);
     *p = '\0';
 
-    n = ngx_http_batch_api_chars(key, n);
+    n = ngx_http_batch_send_chars(key, n);
 
     if (n > NGX_HTTP_BATCH_METADATA_KEY) {
         ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "metadata",
@@ -206,12 +209,12 @@ ngx_http_batch_create_pair(ngx_http_batch_op_t *op, const char *key,
     }
 
     if (!json_is_string(value)) {
-        ngx_http_batch_check_type(op, param, "a string", value);
+        ngx_http_batch_param_type(op, param, "a string", value);
         return NGX_DONE;
     }
 
-    n = ngx_http_batch_api_chars(json_string_value(value),
-                                 json_string_length(value));
+    n = ngx_http_batch_send_chars(json_string_value(value),
+                                  json_string_length(value));
 
     if (n > NGX_HTTP_BATCH_METADATA_VALUE) {
         ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, param,
@@ -228,7 +231,7 @@ ngx_http_batch_create_pair(ngx_http_batch_op_t *op, const char *key,
 
 
 static ngx_int_t
-ngx_http_batch_create_ttl(ngx_http_batch_op_t *op)
+ngx_http_batch_api_batch_params_ttl(ngx_http_batch_op_t *op)
 {
     json_t  *value;
 
@@ -238,7 +241,7 @@ ngx_http_batch_create_ttl(ngx_http_batch_op_t *op)
         return NGX_OK;
     }
 
-    return ngx_http_batch_check_expires(op, "output_expires_after", value,
+    return ngx_http_batch_param_expires(op, "output_expires_after", value,
                                         &op->meta.output_ttl);
 }
 
@@ -249,7 +252,7 @@ ngx_http_batch_create_ttl(ngx_http_batch_op_t *op)
  */
 
 static ngx_int_t
-ngx_http_batch_create_job(ngx_http_batch_op_t *op)
+ngx_http_batch_api_batch_params_job(ngx_http_batch_op_t *op)
 {
     ngx_str_t                   shown;
     ngx_uint_t                  n, required;
@@ -259,7 +262,7 @@ ngx_http_batch_create_job(ngx_http_batch_op_t *op)
     m = &op->meta;
     required = (op->conf->dialect == NGX_HTTP_BATCH_IMPALA);
 
-    if (ngx_http_batch_check_string(op, "job_id", required, &m->job_id)
+    if (ngx_http_batch_param_string(op, "job_id", required, &m->job_id)
         != NGX_OK)
     {
         return NGX_DONE;
@@ -277,7 +280,7 @@ ngx_http_batch_create_job(ngx_http_batch_op_t *op)
         }
 
     } else if (required) {
-        shown = ngx_http_batch_api_shown(m->job_id.data, m->job_id.len);
+        shown = ngx_http_batch_send_shown(m->job_id.data, m->job_id.len);
 
         ngx_http_batch_op_reject(op, NGX_HTTP_NOT_FOUND, "job_id", NULL,
                                  "No such Job: %V", &shown);
@@ -289,13 +292,13 @@ ngx_http_batch_create_job(ngx_http_batch_op_t *op)
 
 
 void
-ngx_http_batch_api_check_input(ngx_http_batch_op_t *op,
+ngx_http_batch_api_batch_params_input(ngx_http_batch_op_t *op,
     ngx_http_batch_op_pt next)
 {
     ngx_str_t *id = &op->meta.input_file_id;
 
     if (!batch_id_check(BATCH_ID_FILE, id->data, id->len)) {
-        ngx_http_batch_create_no_input(op);
+        ngx_http_batch_api_batch_params_no_input(op);
         return;
     }
 
@@ -303,18 +306,18 @@ ngx_http_batch_api_check_input(ngx_http_batch_op_t *op,
     op->id[id->len] = '\0';
     op->done = next;
 
-    ngx_http_batch_op_wait(op, ngx_http_batch_create_input_found);
+    ngx_http_batch_op_wait(op, ngx_http_batch_api_batch_params_input_found);
     ngx_http_batch_op_sent(op, ngx_http_batch_index_file_get(op->id,
                                                  ngx_http_batch_op_index, op));
 }
 
 
 static void
-ngx_http_batch_create_input_found(ngx_http_batch_op_t *op, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res)
+ngx_http_batch_api_batch_params_input_found(ngx_http_batch_op_t *op,
+    ngx_int_t rc, ngx_http_batch_index_res_t *res)
 {
     if (rc == NGX_OK) {
-        rc = ngx_http_batch_create_input_good(op, &res->items[0]);
+        rc = ngx_http_batch_api_batch_params_input_good(op, &res->items[0]);
     }
 
     if (rc == NGX_ERROR) {
@@ -323,7 +326,7 @@ ngx_http_batch_create_input_found(ngx_http_batch_op_t *op, ngx_int_t rc,
     }
 
     if (rc != NGX_OK) {
-        ngx_http_batch_create_no_input(op);
+        ngx_http_batch_api_batch_params_no_input(op);
         return;
     }
 
@@ -335,7 +338,7 @@ ngx_http_batch_create_input_found(ngx_http_batch_op_t *op, ngx_int_t rc,
  * ask; NGX_DECLINED, NGX_ERROR (no memory) */
 
 static ngx_int_t
-ngx_http_batch_create_input_good(ngx_http_batch_op_t *op,
+ngx_http_batch_api_batch_params_input_good(ngx_http_batch_op_t *op,
     const ngx_str_t *manifest)
 {
     json_t                 *root;
@@ -361,12 +364,12 @@ ngx_http_batch_create_input_good(ngx_http_batch_op_t *op,
 
 
 static void
-ngx_http_batch_create_no_input(ngx_http_batch_op_t *op)
+ngx_http_batch_api_batch_params_no_input(ngx_http_batch_op_t *op)
 {
     ngx_str_t  shown;
 
-    shown = ngx_http_batch_api_shown(op->meta.input_file_id.data,
-                                     op->meta.input_file_id.len);
+    shown = ngx_http_batch_send_shown(op->meta.input_file_id.data,
+                                      op->meta.input_file_id.len);
 
     ngx_http_batch_op_reject(op, NGX_HTTP_NOT_FOUND, "input_file_id", NULL,
                              "No such File object: %V", &shown);

@@ -13,8 +13,8 @@ static ngx_uint_t ngx_http_batch_quota_limits(ngx_http_batch_op_t *op,
     ngx_http_batch_hold_t *h);
 static void ngx_http_batch_quota_step(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
-static void ngx_http_batch_quota_checked(ngx_http_batch_op_t *op,
-    ngx_int_t rc, ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_quota_checked(ngx_http_batch_op_t *op, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_quota_of_files(ngx_http_batch_op_t *op);
 static void ngx_http_batch_quota_of_batches(ngx_http_batch_op_t *op);
 

@@ -8,79 +8,80 @@
 #include "ngx_http_batch_cancel.h"
 
 
-static void ngx_http_batch_create_parsed(ngx_http_batch_op_t *op);
-static void ngx_http_batch_create_look(ngx_http_batch_op_t *op,
+static void ngx_http_batch_api_batch_create_parsed(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_batch_create_look(ngx_http_batch_op_t *op,
     ngx_log_t *log);
-static void ngx_http_batch_create_looked(ngx_http_batch_op_t *op);
-static void ngx_http_batch_create_check(ngx_http_batch_op_t *op);
-static void ngx_http_batch_create_begin(ngx_http_batch_op_t *op);
-static void ngx_http_batch_create_ready(ngx_http_batch_op_t *op,
+static void ngx_http_batch_api_batch_create_looked(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_batch_create_check(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_batch_create_begin(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_batch_create_ready(ngx_http_batch_op_t *op,
     ngx_int_t rc, ngx_http_batch_index_res_t *res);
-static void ngx_http_batch_create_post(ngx_http_batch_op_t *op);
-static void ngx_http_batch_create_publish(ngx_http_batch_op_t *op,
+static void ngx_http_batch_api_batch_create_post(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_batch_create_publish(ngx_http_batch_op_t *op,
     ngx_log_t *log);
-static ngx_int_t ngx_http_batch_create_again(ngx_http_batch_op_t *op);
-static ngx_int_t ngx_http_batch_create_claim(ngx_http_batch_op_t *op,
+static ngx_int_t ngx_http_batch_api_batch_create_again(
+    ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_batch_create_claim(ngx_http_batch_op_t *op,
     ngx_str_t *text, ngx_log_t *log);
-static void ngx_http_batch_create_published(ngx_http_batch_op_t *op);
-static void ngx_http_batch_create_replay(ngx_http_batch_op_t *op,
+static void ngx_http_batch_api_batch_create_published(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_batch_create_replay(ngx_http_batch_op_t *op,
     ngx_int_t rc, ngx_http_batch_index_res_t *res);
-static void ngx_http_batch_create_announce(ngx_http_batch_op_t *op);
-static void ngx_http_batch_create_answer(ngx_http_batch_op_t *op,
+static void ngx_http_batch_api_batch_create_announce(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_batch_create_answer(ngx_http_batch_op_t *op,
     ngx_int_t rc, ngx_http_batch_index_res_t *res);
 
-static ngx_int_t ngx_http_batch_batch_find(ngx_http_request_t *r,
+static ngx_int_t ngx_http_batch_api_batch_find(ngx_http_request_t *r,
     ngx_http_batch_op_step_pt step);
-static ngx_int_t ngx_http_batch_batch_found(ngx_http_batch_op_t *op,
+static ngx_int_t ngx_http_batch_api_batch_found(ngx_http_batch_op_t *op,
     ngx_int_t rc, ngx_http_batch_index_res_t *res);
-static void ngx_http_batch_batch_show(ngx_http_batch_op_t *op, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_api_batch_show(ngx_http_batch_op_t *op,
+    ngx_int_t rc, ngx_http_batch_index_res_t *res);
 
-static void ngx_http_batch_cancel_step(ngx_http_batch_op_t *op, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res);
-static void ngx_http_batch_cancel_publish(ngx_http_batch_op_t *op,
-    ngx_log_t *log);
-static void ngx_http_batch_cancel_published(ngx_http_batch_op_t *op);
-static void ngx_http_batch_cancel_answer(ngx_http_batch_op_t *op,
+static void ngx_http_batch_api_batch_cancel_step(ngx_http_batch_op_t *op,
     ngx_int_t rc, ngx_http_batch_index_res_t *res);
-static ngx_int_t ngx_http_batch_cancel_refused(ngx_http_batch_op_t *op,
-    batch_status_e status);
+static void ngx_http_batch_api_batch_cancel_publish(ngx_http_batch_op_t *op,
+    ngx_log_t *log);
+static void ngx_http_batch_api_batch_cancel_published(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_batch_cancel_answer(ngx_http_batch_op_t *op,
+    ngx_int_t rc, ngx_http_batch_index_res_t *res);
+static ngx_int_t ngx_http_batch_api_batch_cancel_refused(
+    ngx_http_batch_op_t *op, batch_status_e status);
 
 
 ngx_int_t
-ngx_http_batch_api_create(ngx_http_request_t *r)
+ngx_http_batch_api_batch_create(ngx_http_request_t *r)
 {
     return ngx_http_batch_body_json(r, NGX_HTTP_BATCH_API_JSON_MAX,
-                                    ngx_http_batch_create_parsed);
+                                    ngx_http_batch_api_batch_create_parsed);
 }
 
 
 static void
-ngx_http_batch_create_parsed(ngx_http_batch_op_t *op)
+ngx_http_batch_api_batch_create_parsed(ngx_http_batch_op_t *op)
 {
     if (ngx_http_batch_idem_init(op) != NGX_OK) {
         return;
     }
 
     if (op->idem == NULL) {
-        ngx_http_batch_create_check(op);
+        ngx_http_batch_api_batch_create_check(op);
         return;
     }
 
     ngx_http_batch_idem_add(op, op->body->pos, op->body->last - op->body->pos);
 
-    (void) ngx_http_batch_op_task(op, ngx_http_batch_create_look,
-                                  ngx_http_batch_create_looked);
+    (void) ngx_http_batch_op_task(op, ngx_http_batch_api_batch_create_look,
+                                  ngx_http_batch_api_batch_create_looked);
 }
 
 
 static void
-ngx_http_batch_create_look(ngx_http_batch_op_t *op, ngx_log_t *log)
+ngx_http_batch_api_batch_create_look(ngx_http_batch_op_t *op, ngx_log_t *log)
 {
     op->rc = ngx_http_batch_idem_look(op, log);
 
     if (op->rc == NGX_DONE) {
-        op->rc = ngx_http_batch_create_again(op) == NGX_OK ? NGX_DONE
+        op->rc = ngx_http_batch_api_batch_create_again(op) == NGX_OK ? NGX_DONE
                                                            : NGX_ERROR;
     }
 
@@ -96,7 +97,7 @@ ngx_http_batch_create_look(ngx_http_batch_op_t *op, ngx_log_t *log)
  */
 
 static void
-ngx_http_batch_create_looked(ngx_http_batch_op_t *op)
+ngx_http_batch_api_batch_create_looked(ngx_http_batch_op_t *op)
 {
     if (op->rc == NGX_ERROR) {
         ngx_http_batch_op_disk_error(op);
@@ -104,7 +105,7 @@ ngx_http_batch_create_looked(ngx_http_batch_op_t *op)
     }
 
     if (op->rc == NGX_DONE) {
-        ngx_http_batch_op_wait(op, ngx_http_batch_create_ready);
+        ngx_http_batch_op_wait(op, ngx_http_batch_api_batch_create_ready);
         ngx_http_batch_op_sent(op, ngx_http_batch_index_era_check(-1,
                                                  ngx_http_batch_op_index, op));
         return;
@@ -114,28 +115,29 @@ ngx_http_batch_create_looked(ngx_http_batch_op_t *op)
         return;
     }
 
-    ngx_http_batch_create_check(op);
+    ngx_http_batch_api_batch_create_check(op);
 }
 
 
 static void
-ngx_http_batch_create_check(ngx_http_batch_op_t *op)
+ngx_http_batch_api_batch_create_check(ngx_http_batch_op_t *op)
 {
-    if (ngx_http_batch_api_check_create(op) != NGX_OK) {
+    if (ngx_http_batch_api_batch_params(op) != NGX_OK) {
         return;
     }
 
     if (op->conf->dialect == NGX_HTTP_BATCH_IMPALA) {
-        ngx_http_batch_api_check_input(op, ngx_http_batch_create_begin);
+        ngx_http_batch_api_batch_params_input(op,
+                                       ngx_http_batch_api_batch_create_begin);
         return;
     }
 
-    ngx_http_batch_create_begin(op);
+    ngx_http_batch_api_batch_create_begin(op);
 }
 
 
 static void
-ngx_http_batch_create_begin(ngx_http_batch_op_t *op)
+ngx_http_batch_api_batch_create_begin(ngx_http_batch_op_t *op)
 {
     int64_t  now;
 
@@ -163,18 +165,18 @@ ngx_http_batch_create_begin(ngx_http_batch_op_t *op)
 
         ngx_http_batch_quota_take(op, NGX_HTTP_BATCH_USE_BATCHES, op->meta.id,
                                   1, NGX_HTTP_BATCH_QUOTA_HOLD,
-                                  ngx_http_batch_create_post);
+                                  ngx_http_batch_api_batch_create_post);
         return;
     }
 
-    ngx_http_batch_op_wait(op, ngx_http_batch_create_ready);
+    ngx_http_batch_op_wait(op, ngx_http_batch_api_batch_create_ready);
     ngx_http_batch_op_sent(op, ngx_http_batch_index_era_check(-1,
                                                  ngx_http_batch_op_index, op));
 }
 
 
 static void
-ngx_http_batch_create_ready(ngx_http_batch_op_t *op, ngx_int_t rc,
+ngx_http_batch_api_batch_create_ready(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
     if (rc != NGX_OK) {
@@ -182,15 +184,15 @@ ngx_http_batch_create_ready(ngx_http_batch_op_t *op, ngx_int_t rc,
         return;
     }
 
-    ngx_http_batch_create_post(op);
+    ngx_http_batch_api_batch_create_post(op);
 }
 
 
 static void
-ngx_http_batch_create_post(ngx_http_batch_op_t *op)
+ngx_http_batch_api_batch_create_post(ngx_http_batch_op_t *op)
 {
-    if (ngx_http_batch_op_task(op, ngx_http_batch_create_publish,
-                               ngx_http_batch_create_published)
+    if (ngx_http_batch_op_task(op, ngx_http_batch_api_batch_create_publish,
+                               ngx_http_batch_api_batch_create_published)
         == NGX_OK)
     {
         op->abandon = NULL;
@@ -199,7 +201,8 @@ ngx_http_batch_create_post(ngx_http_batch_op_t *op)
 
 
 static void
-ngx_http_batch_create_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
+ngx_http_batch_api_batch_create_publish(ngx_http_batch_op_t *op,
+    ngx_log_t *log)
 {
     ngx_str_t  text;
 
@@ -214,7 +217,7 @@ ngx_http_batch_create_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
     op->rc = NGX_OK;
 
     if (op->idem && !op->idem->replay) {
-        op->rc = ngx_http_batch_create_claim(op, &text, log);
+        op->rc = ngx_http_batch_api_batch_create_claim(op, &text, log);
         op->err = ngx_errno;
     }
 
@@ -238,7 +241,7 @@ ngx_http_batch_create_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
 /* with a key that was used, op->meta and text become what was made of it */
 
 static ngx_int_t
-ngx_http_batch_create_claim(ngx_http_batch_op_t *op, ngx_str_t *text,
+ngx_http_batch_api_batch_create_claim(ngx_http_batch_op_t *op, ngx_str_t *text,
     ngx_log_t *log)
 {
     ngx_int_t  rc;
@@ -249,7 +252,7 @@ ngx_http_batch_create_claim(ngx_http_batch_op_t *op, ngx_str_t *text,
         return rc;
     }
 
-    if (ngx_http_batch_create_again(op) != NGX_OK) {
+    if (ngx_http_batch_api_batch_create_again(op) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -268,7 +271,7 @@ ngx_http_batch_create_claim(ngx_http_batch_op_t *op, ngx_str_t *text,
 /* op->meta becomes what was recorded with the key */
 
 static ngx_int_t
-ngx_http_batch_create_again(ngx_http_batch_op_t *op)
+ngx_http_batch_api_batch_create_again(ngx_http_batch_op_t *op)
 {
     ngx_http_batch_idem_t *idem = op->idem;
 
@@ -285,7 +288,7 @@ ngx_http_batch_create_again(ngx_http_batch_op_t *op)
 
 
 static void
-ngx_http_batch_create_published(ngx_http_batch_op_t *op)
+ngx_http_batch_api_batch_create_published(ngx_http_batch_op_t *op)
 {
     if (ngx_http_batch_idem_check(op) != NGX_OK) {
         return;
@@ -305,18 +308,18 @@ ngx_http_batch_create_published(ngx_http_batch_op_t *op)
 
         /* it may be far already */
 
-        ngx_http_batch_op_wait(op, ngx_http_batch_create_replay);
+        ngx_http_batch_op_wait(op, ngx_http_batch_api_batch_create_replay);
         ngx_http_batch_op_sent(op, ngx_http_batch_index_batch_get(op->meta.id,
                                                  ngx_http_batch_op_index, op));
         return;
     }
 
-    ngx_http_batch_create_announce(op);
+    ngx_http_batch_api_batch_create_announce(op);
 }
 
 
 static void
-ngx_http_batch_create_replay(ngx_http_batch_op_t *op, ngx_int_t rc,
+ngx_http_batch_api_batch_create_replay(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
     if (rc == NGX_OK) {
@@ -324,21 +327,21 @@ ngx_http_batch_create_replay(ngx_http_batch_op_t *op, ngx_int_t rc,
         return;
     }
 
-    ngx_http_batch_create_announce(op);
+    ngx_http_batch_api_batch_create_announce(op);
 }
 
 
 static void
-ngx_http_batch_create_announce(ngx_http_batch_op_t *op)
+ngx_http_batch_api_batch_create_announce(ngx_http_batch_op_t *op)
 {
-    ngx_http_batch_op_wait(op, ngx_http_batch_create_answer);
+    ngx_http_batch_op_wait(op, ngx_http_batch_api_batch_create_answer);
     ngx_http_batch_op_sent(op, ngx_http_batch_index_batch_put(&op->meta,
                                                  ngx_http_batch_op_index, op));
 }
 
 
 static void
-ngx_http_batch_create_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
+ngx_http_batch_api_batch_create_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
     ngx_http_batch_view_t  view;
@@ -369,7 +372,7 @@ ngx_http_batch_create_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
 
 
 static ngx_int_t
-ngx_http_batch_batch_find(ngx_http_request_t *r,
+ngx_http_batch_api_batch_find(ngx_http_request_t *r,
     ngx_http_batch_op_step_pt step)
 {
     ngx_http_batch_op_t       *op;
@@ -378,7 +381,7 @@ ngx_http_batch_batch_find(ngx_http_request_t *r,
     ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
 
     if (!batch_id_check(BATCH_ID_BATCH, ctx->id.data, ctx->id.len)) {
-        return ngx_http_batch_api_no_batch(r);
+        return ngx_http_batch_send_no_batch(r);
     }
 
     op = ngx_http_batch_op_create(r);
@@ -397,7 +400,7 @@ ngx_http_batch_batch_find(ngx_http_request_t *r,
 /* NGX_OK, or the op has ended with the 404 of unknown and foreign batches */
 
 static ngx_int_t
-ngx_http_batch_batch_found(ngx_http_batch_op_t *op, ngx_int_t rc,
+ngx_http_batch_api_batch_found(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
     json_t                 *root;
@@ -436,34 +439,35 @@ ngx_http_batch_batch_found(ngx_http_batch_op_t *op, ngx_int_t rc,
 ngx_int_t
 ngx_http_batch_api_batch(ngx_http_request_t *r)
 {
-    return ngx_http_batch_batch_find(r, ngx_http_batch_batch_show);
+    return ngx_http_batch_api_batch_find(r, ngx_http_batch_api_batch_show);
 }
 
 
 static void
-ngx_http_batch_batch_show(ngx_http_batch_op_t *op, ngx_int_t rc,
+ngx_http_batch_api_batch_show(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
-    if (ngx_http_batch_batch_found(op, rc, res) == NGX_OK) {
+    if (ngx_http_batch_api_batch_found(op, rc, res) == NGX_OK) {
         ngx_http_batch_op_batch(op, res->view);
     }
 }
 
 
 ngx_int_t
-ngx_http_batch_api_cancel(ngx_http_request_t *r)
+ngx_http_batch_api_batch_cancel(ngx_http_request_t *r)
 {
-    return ngx_http_batch_batch_find(r, ngx_http_batch_cancel_step);
+    return ngx_http_batch_api_batch_find(r,
+                                         ngx_http_batch_api_batch_cancel_step);
 }
 
 
 static void
-ngx_http_batch_cancel_step(ngx_http_batch_op_t *op, ngx_int_t rc,
+ngx_http_batch_api_batch_cancel_step(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
     batch_status_e  status;
 
-    if (ngx_http_batch_batch_found(op, rc, res) != NGX_OK) {
+    if (ngx_http_batch_api_batch_found(op, rc, res) != NGX_OK) {
         return;
     }
 
@@ -474,7 +478,7 @@ ngx_http_batch_cancel_step(ngx_http_batch_op_t *op, ngx_int_t rc,
         return;
     }
 
-    if (ngx_http_batch_cancel_refused(op, status)) {
+    if (ngx_http_batch_api_batch_cancel_refused(op, status)) {
         return;
     }
 
@@ -482,13 +486,14 @@ ngx_http_batch_cancel_step(ngx_http_batch_op_t *op, ngx_int_t rc,
                                        ngx_max(res->view->in_progress_at,
                                                res->view->finalizing_at)));
 
-    (void) ngx_http_batch_op_task(op, ngx_http_batch_cancel_publish,
-                                  ngx_http_batch_cancel_published);
+    (void) ngx_http_batch_op_task(op, ngx_http_batch_api_batch_cancel_publish,
+                                  ngx_http_batch_api_batch_cancel_published);
 }
 
 
 static ngx_int_t
-ngx_http_batch_cancel_refused(ngx_http_batch_op_t *op, batch_status_e status)
+ngx_http_batch_api_batch_cancel_refused(ngx_http_batch_op_t *op,
+    batch_status_e status)
 {
     if (status == BATCH_CANCELLED || !batch_status_terminal(status)) {
         return 0;
@@ -502,7 +507,8 @@ ngx_http_batch_cancel_refused(ngx_http_batch_op_t *op, batch_status_e status)
 
 
 static void
-ngx_http_batch_cancel_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
+ngx_http_batch_api_batch_cancel_publish(ngx_http_batch_op_t *op,
+    ngx_log_t *log)
 {
     op->rc = ngx_http_batch_cancel_mark(op->id, &op->at, log);
     op->err = ngx_errno;
@@ -510,7 +516,7 @@ ngx_http_batch_cancel_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
 
 
 static void
-ngx_http_batch_cancel_published(ngx_http_batch_op_t *op)
+ngx_http_batch_api_batch_cancel_published(ngx_http_batch_op_t *op)
 {
     if (op->rc == NGX_ERROR) {
         ngx_http_batch_op_disk_error(op);
@@ -527,7 +533,7 @@ ngx_http_batch_cancel_published(ngx_http_batch_op_t *op)
 
     /* somebody was first, but may have failed to tell the index */
 
-    ngx_http_batch_op_wait(op, ngx_http_batch_cancel_answer);
+    ngx_http_batch_op_wait(op, ngx_http_batch_api_batch_cancel_answer);
     ngx_http_batch_op_sent(op, ngx_http_batch_index_batch_cancel(op->id,
                                                  op->at,
                                                  ngx_http_batch_op_index, op));
@@ -535,16 +541,16 @@ ngx_http_batch_cancel_published(ngx_http_batch_op_t *op)
 
 
 static void
-ngx_http_batch_cancel_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
+ngx_http_batch_api_batch_cancel_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
-    if (ngx_http_batch_batch_found(op, rc, res) != NGX_OK) {
+    if (ngx_http_batch_api_batch_found(op, rc, res) != NGX_OK) {
         return;
     }
 
     /* it may have ended while the cancellation was being written */
 
-    if (ngx_http_batch_cancel_refused(op, res->view->status)) {
+    if (ngx_http_batch_api_batch_cancel_refused(op, res->view->status)) {
         return;
     }
 

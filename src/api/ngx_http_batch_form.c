@@ -6,7 +6,7 @@
  * more is read.
  */
 
-#include "ngx_http_batch_api_form.h"
+#include "ngx_http_batch_form.h"
 #include "ngx_http_batch_space.h"
 
 
@@ -22,8 +22,7 @@ static ngx_int_t ngx_http_batch_form_part_end(ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_form_head(ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_form_fill(ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_form_swap(ngx_http_batch_op_t *op);
-static void ngx_http_batch_form_write(ngx_http_batch_op_t *op,
-    ngx_log_t *log);
+static void ngx_http_batch_form_write(ngx_http_batch_op_t *op, ngx_log_t *log);
 static void ngx_http_batch_form_written(ngx_http_batch_op_t *op);
 static void ngx_http_batch_form_end(ngx_http_batch_op_t *op);
 
@@ -38,11 +37,11 @@ ngx_http_batch_form_check(ngx_http_request_t *r, const ngx_str_t *file,
 #endif
        )
     {
-        *answer = ngx_http_batch_api_error(r, NGX_HTTP_BAD_REQUEST,
-                                           (char *) file->data,
-                                           "missing_required_parameter",
-                                           "Missing required parameter: "
-                                           "'%V'.", file);
+        *answer = ngx_http_batch_send_error(r, NGX_HTTP_BAD_REQUEST,
+                                            (char *) file->data,
+                                            "missing_required_parameter",
+                                            "Missing required parameter: "
+                                            "'%V'.", file);
         return NGX_DECLINED;
     }
 
@@ -53,16 +52,16 @@ ngx_http_batch_form_check(ngx_http_request_t *r, const ngx_str_t *file,
     if (max && r->headers_in.content_length_n
                > max + NGX_HTTP_BATCH_FORM_EXTRA)
     {
-        *answer = ngx_http_batch_api_error(r,
-                                           NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
-                                           NULL, NULL, "%s", too_large);
+        *answer = ngx_http_batch_send_error(r,
+                                            NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                                            NULL, NULL, "%s", too_large);
         return NGX_DECLINED;
     }
 
     /* what no disk would make good has been said before */
 
     if (ngx_http_batch_space_full(r->headers_in.content_length_n)) {
-        *answer = ngx_http_batch_api_full(r);
+        *answer = ngx_http_batch_send_full(r);
         return NGX_DECLINED;
     }
 
@@ -136,8 +135,8 @@ ngx_http_batch_form_take(ngx_http_batch_op_t *op, u_char **pos, u_char *last)
 {
     ngx_int_t                 rc;
     const u_char             *p;
-    batch_multipart_event_e          event;
-    ngx_http_batch_form_t  *form;
+    batch_multipart_event_e   event;
+    ngx_http_batch_form_t    *form;
 
     form = op->data;
     form->begun = 1;
@@ -256,7 +255,7 @@ ngx_http_batch_form_name(ngx_http_batch_op_t *op)
     }
 
     ngx_memcpy(form->filename.data, form->mp.filename, len);
-    (void) ngx_http_batch_api_utf8(form->filename.data, len);
+    (void) ngx_http_batch_send_utf8(form->filename.data, len);
 
     return NGX_OK;
 }
@@ -348,8 +347,8 @@ ngx_http_batch_form_head(ngx_http_batch_op_t *op)
 static ngx_int_t
 ngx_http_batch_form_fill(ngx_http_batch_op_t *op)
 {
-    size_t                    n;
-    ngx_int_t                 rc;
+    size_t                  n;
+    ngx_int_t               rc;
     ngx_http_batch_form_t  *form;
 
     form = op->data;
@@ -504,7 +503,7 @@ ngx_http_batch_form_end(ngx_http_batch_op_t *op)
     }
 
     if (!ngx_http_batch_form_has(form, NGX_HTTP_BATCH_FORM_FILE)) {
-        ngx_http_batch_check_missing(op,
+        ngx_http_batch_param_missing(op,
                     (char *) form->names[NGX_HTTP_BATCH_FORM_FILE].data);
         return;
     }

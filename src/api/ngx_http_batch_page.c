@@ -32,7 +32,7 @@ static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
 
 
-static const ngx_http_batch_page_t  ngx_http_batch_pages[] = {
+static const ngx_http_batch_page_t  ngx_http_batch_page_messages[] = {
     { NGX_HTTP_BAD_REQUEST, "The request is malformed." },
     { NGX_HTTP_UNAUTHORIZED, "Authorization is required." },
     { NGX_HTTP_FORBIDDEN, "Access is not allowed." },
@@ -159,10 +159,10 @@ ngx_http_batch_page_ctx(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_batch_page_make(ngx_http_request_t *r, ngx_http_batch_api_ctx_t *ctx)
 {
-    ngx_buf_t    *b;
-    ngx_str_t     value;
-    ngx_uint_t    status;
-    const char   *type, *code;
+    ngx_buf_t   *b;
+    ngx_str_t    value;
+    ngx_uint_t   status;
+    const char  *type, *code;
 
     status = r->headers_out.status;
 
@@ -179,7 +179,7 @@ ngx_http_batch_page_make(ngx_http_request_t *r, ngx_http_batch_api_ctx_t *ctx)
 
     b = ngx_create_temp_buf(r->pool, 512);
 
-    if (b == NULL || ngx_http_batch_api_headers(r) != NGX_OK) {
+    if (b == NULL || ngx_http_batch_send_headers(r) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -193,7 +193,7 @@ ngx_http_batch_page_make(ngx_http_request_t *r, ngx_http_batch_api_ctx_t *ctx)
     {
         ngx_str_set(&value, "1");
 
-        if (ngx_http_batch_api_header(r, "Retry-After", &value) != NGX_OK) {
+        if (ngx_http_batch_send_header(r, "Retry-After", &value) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -223,7 +223,7 @@ ngx_http_batch_page_message(ngx_uint_t status)
 {
     const ngx_http_batch_page_t  *page;
 
-    for (page = ngx_http_batch_pages; page->status; page++) {
+    for (page = ngx_http_batch_page_messages; page->status; page++) {
         if (page->status == status) {
             return page->message;
         }
