@@ -5,9 +5,9 @@
  *
  * A debug build remembers, per worker, what the index last said of a batch, and
  * holds the next answer against the status machine: by then other workers may
- * have taken it several steps on, but never back.  All of that is forgotten when
- * the link breaks, and when the index is found not to be filled: a rebuild tells
- * what is on disk in steps.
+ * have taken it several steps on, but never back.  All of it is forgotten when
+ * the link breaks, and when the index is found not to be filled: a rebuild
+ * tells what is on disk in steps.
  */
 
 #include "ngx_http_batch_index_int.h"

@@ -1,7 +1,7 @@
 -- cancel.json is on disk already.  A terminal batch stays as it is, and so does
--- the time of an earlier cancel.  A rebuild ends with this what it has to say of
--- a batch, cancelled or not: clients may have seen it finalizing, and must not
--- see it in progress again until somebody claims it.
+-- the time of an earlier cancel.  A rebuild ends with this what it has to say
+-- of a batch, cancelled or not: clients may have seen it finalizing, and must
+-- not see it in progress again until a worker claims it.
 -- in:  KEYS gen, batch
 --      ARGV check gen (1 or 0), at (seconds; 0: it was not cancelled)
 -- out: {0, view}; {1}: no such batch; {2}: being rebuilt

@@ -59,8 +59,8 @@ local function answer(what, chunk, epoch)
             h.finalizing_at, expired, int(now)}
 end
 
--- at: what a rebuild finds on disk, too, should the index forget it; a clock that
--- was set back must not put finalizing before in_progress
+-- at: what a rebuild finds on disk, too, should the index forget it; a clock
+-- that was set back must not put finalizing before in_progress
 
 local function finalizing(at)
     if h.finalizing_at == '' then
@@ -177,7 +177,8 @@ if h.status == 'in_progress' then
     return answer(2, chunk, r.epoch)
 end
 
--- finalizing or cancelling: a worker that never heard of its chunk does not run it
+-- finalizing or cancelling: a worker that has not heard of its chunk does not
+-- run it
 
 redis.call('HDEL', b, '-')
 

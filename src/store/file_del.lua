@@ -1,5 +1,6 @@
--- The tombstone is on disk already; or the store has lost the file (not deleted).
--- For an hour a mark tells a file_put that is still under way of a deletion.
+-- The tombstone is on disk already; or the store has lost the file (not
+-- deleted).  For an hour a mark tells a file_put that is still under way of a
+-- deletion.
 -- in:  KEYS gen, file, list, list of the purpose, expiry list, use, mark
 --      ARGV check gen (1 or 0), id, deleted (1 or 0)
 -- out: {0}; {1}: it was not there; {2}: the index is being rebuilt

@@ -1,9 +1,9 @@
 -- A file's manifest, its places in the lists, and its bytes; repeating changes
 -- nothing.
--- in:  KEYS gen, file, list, list of the purpose, expiry list, use, holds, lock,
---           mark of its deletion
---      ARGV worker that fills the index and has its lock ("": none, check gen), id,
---           manifest, created_us, expires_at (0: never), bytes, upload that
+-- in:  KEYS gen, file, list, list of the purpose, expiry list, use, holds,
+--           lock, mark of its deletion
+--      ARGV worker that fills the index and has its lock ("": none, check gen),
+--           id, manifest, created_us, expires_at (0: never), bytes, upload that
 --           became the file ("": none)
 -- out: {0}; {1}: the lock is another's; {2}: the index is being rebuilt
 
@@ -32,8 +32,8 @@ end
 redis.call('ZCARD', h)
 redis.call('HLEN', u)
 
--- A rebuild may show a file whose upload is not answered yet: it has been deleted
--- before this comes, and holds no place any more.
+-- A rebuild may show a file whose upload is not answered yet: it has been
+-- deleted before this comes, and holds no place any more.
 
 if ARGV[1] == '' and redis.call('EXISTS', KEYS[9]) == 1 then
     for _, id in ipairs({ARGV[2], ARGV[7]}) do

@@ -202,8 +202,8 @@ ngx_int_t ngx_http_batch_index_era_unlock(const char *owner,
 /* The same as file_put, batch_put, batch_cancel, but while p:gen is missing,
  * and ngx_http_batch_index_on_change() is not called.  A file: DECLINED if the
  * lock of the rebuild is not ours any more.  Order: batch, planned,
- * chunk_restore for each chunk with a seal or a segment, end (at: of its cancel,
- * in seconds, 0 = it was not cancelled); or final alone. */
+ * chunk_restore for each chunk with a seal or a segment, end (at: seconds, of
+ * its cancel, 0 = it was not cancelled); or final alone. */
 ngx_int_t ngx_http_batch_index_file_restore(const ngx_http_batch_file_t *f,
     ngx_http_batch_index_pt cb, void *data);
 ngx_int_t ngx_http_batch_index_batch_restore(const ngx_http_batch_meta_t *m,

@@ -438,8 +438,8 @@ ngx_http_batch_link_overdue(ngx_event_t *ev)
 
 
 /*
- * hiredis asserts that somebody waits for each reply it reads.  An error
- * passes: a server that has too many clients says so unasked, and hiredis knows.
+ * hiredis asserts that a command waits for each reply that it reads.  An error
+ * passes: a server with too many clients says so unasked, and hiredis knows it.
  */
 
 static ngx_uint_t

@@ -1,5 +1,5 @@
--- The input is good.  If it was cancelled or expired meanwhile, only the numbers
--- are kept.
+-- The input is good.  If the batch was cancelled or has expired meanwhile, only
+-- the numbers are kept.
 -- in:  KEYS batch, use
 --      ARGV total, chunks, model, in_progress_at (seconds), id
 -- out: {0, status}; {1}: no such batch

@@ -93,7 +93,7 @@ end
 
 --#part view
 -- What is told of a batch, in the order in which ngx_http_batch_index_view.c
--- reads it (t/lua compares them).  The first is false if there is no such batch.
+-- reads it (t/lua compares them).  The first is false if there is no batch.
 
 local fields = {'meta', 'final', 'status', 'in_progress_at', 'finalizing_at',
                 'cancelling_at', 'total', 'ok', 'failed', 'model'}
