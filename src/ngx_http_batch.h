@@ -183,15 +183,6 @@ extern ngx_module_t  ngx_http_batch_module;
 /* the cycle's main conf; set in init_process, the worker's for its life */
 extern ngx_http_batch_main_conf_t  *ngx_http_batch_conf;
 
-/* The route of that key and its number in routes; the only route there is stands
- * in for one that was renamed.  NULL: none.  For threads, too. */
-ngx_http_batch_loc_conf_t *ngx_http_batch_route(ngx_str_t *key,
-    ngx_uint_t *n);
-
-/* The job of that id and its number in jobs.  NULL: none.  For threads, too. */
-ngx_http_batch_job_conf_t *ngx_http_batch_job_named(const ngx_str_t *id,
-    ngx_uint_t *n);
-
 /* unique among all workers of all nodes, for leases: random hex, made in
  * init_process; NUL-terminated */
 #define NGX_HTTP_BATCH_WORKER_ID   33

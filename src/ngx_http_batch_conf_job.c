@@ -5,6 +5,7 @@
  */
 
 #include "ngx_http_batch_conf.h"
+#include "ngx_http_batch_lookup.h"
 
 
 static char *ngx_http_batch_job_option(ngx_conf_t *cf,
@@ -15,8 +16,6 @@ static char *ngx_http_batch_job_pass(ngx_http_batch_job_conf_t *job,
     ngx_str_t *value);
 static char *ngx_http_batch_job_number(ngx_str_t *value, ngx_int_t min,
     ngx_int_t max, ngx_uint_t *n);
-static ngx_http_batch_job_conf_t *ngx_http_batch_job_find(ngx_array_t *jobs,
-    const ngx_str_t *id, ngx_uint_t *n);
 
 
 static ngx_str_t  ngx_http_batch_job_names[] = {
@@ -45,7 +44,7 @@ ngx_http_batch_set_job(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "must have an id of 1 to 256 bytes";
     }
 
-    if (ngx_http_batch_job_find(&bmcf->jobs, &value[1], &n)) {
+    if (ngx_http_batch_lookup_job(&bmcf->jobs, &value[1], &n)) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "duplicate \"batch_job %V\"", &value[1]);
         return NGX_CONF_ERROR;
@@ -189,30 +188,4 @@ ngx_http_batch_job_number(ngx_str_t *value, ngx_int_t min, ngx_int_t max,
     *n = v;
 
     return NGX_CONF_OK;
-}
-
-
-static ngx_http_batch_job_conf_t *
-ngx_http_batch_job_find(ngx_array_t *jobs, const ngx_str_t *id, ngx_uint_t *n)
-{
-    ngx_http_batch_job_conf_t  *job;
-
-    job = jobs->elts;
-
-    for (*n = 0; *n < jobs->nelts; (*n)++) {
-        if (job[*n].id.len == id->len
-            && ngx_memcmp(job[*n].id.data, id->data, id->len) == 0)
-        {
-            return &job[*n];
-        }
-    }
-
-    return NULL;
-}
-
-
-ngx_http_batch_job_conf_t *
-ngx_http_batch_job_named(const ngx_str_t *id, ngx_uint_t *n)
-{
-    return ngx_http_batch_job_find(&ngx_http_batch_conf->jobs, id, n);
 }

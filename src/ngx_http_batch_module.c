@@ -7,13 +7,24 @@
 #include "ngx_http_batch.h"
 #include "ngx_http_batch_alive.h"
 #include "ngx_http_batch_api.h"
+#include "ngx_http_batch_attempt.h"
+#include "ngx_http_batch_chunk.h"
 #include "ngx_http_batch_conf.h"
+#include "ngx_http_batch_dispatch.h"
 #include "ngx_http_batch_hook.h"
+#include "ngx_http_batch_job.h"
+#include "ngx_http_batch_line.h"
 #include "ngx_http_batch_recover.h"
 #include "ngx_http_batch_redis.h"
-#include "ngx_http_batch_run.h"
+#include "ngx_http_batch_runs.h"
+#include "ngx_http_batch_slots.h"
 #include "ngx_http_batch_space.h"
 #include "ngx_http_batch_status.h"
+#include "ngx_http_batch_store.h"
+#include "ngx_http_batch_sweep.h"
+#include "ngx_http_batch_task.h"
+#include "ngx_http_batch_tidy.h"
+#include "ngx_http_batch_turn.h"
 
 
 static ngx_int_t ngx_http_batch_preconfiguration(ngx_conf_t *cf);
@@ -25,12 +36,21 @@ static char *ngx_http_batch_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static ngx_int_t ngx_http_batch_init_process(ngx_cycle_t *cycle);
 static void ngx_http_batch_exit_process(ngx_cycle_t *cycle);
+static ngx_int_t ngx_http_batch_init(ngx_cycle_t *cycle);
+static void ngx_http_batch_beat(void);
+static void ngx_http_batch_leave(ngx_uint_t cut);
+static ngx_uint_t ngx_http_batch_idle(void);
+static void ngx_http_batch_exit(void);
+static void ngx_http_batch_ended(ngx_http_batch_run_t *run);
 static void ngx_http_batch_redis_state(ngx_uint_t ready);
 
 
-ngx_http_batch_main_conf_t  *ngx_http_batch_conf;
-char                         ngx_http_batch_worker_id[
-                                                     NGX_HTTP_BATCH_WORKER_ID];
+static const ngx_http_batch_turn_t  ngx_http_batch_turns = {
+    ngx_http_batch_beat,
+    ngx_http_batch_dispatch_pump,
+    ngx_http_batch_leave,
+    ngx_http_batch_idle
+};
 
 /* of the configuration that is being read */
 static ngx_cycle_t                 *ngx_http_batch_new_cycle;
@@ -264,7 +284,7 @@ ngx_module_t  ngx_http_batch_module = {
 static ngx_int_t
 ngx_http_batch_preconfiguration(ngx_conf_t *cf)
 {
-    return ngx_http_batch_variables(cf);
+    return ngx_http_batch_variable_add(cf);
 }
 
 
@@ -303,11 +323,11 @@ ngx_http_batch_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    if (ngx_http_batch_hook_filter_init(cf) != NGX_OK) {
+    if (ngx_http_batch_hook_add(cf) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return ngx_http_batch_line_filter_init(cf);
+    return ngx_http_batch_capture_add(cf);
 }
 
 
@@ -480,9 +500,31 @@ ngx_http_batch_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    if (ngx_http_batch_layout_open(&bmcf->store, cycle->log) != NGX_OK
-        || ngx_http_batch_slots_init(cycle) != NGX_OK
-        || ngx_http_batch_dispatch_init(cycle) != NGX_OK)
+    return ngx_http_batch_init(cycle);
+}
+
+
+/* one room after the other, the lower ones first */
+
+static ngx_int_t
+ngx_http_batch_init(ngx_cycle_t *cycle)
+{
+    if (ngx_http_batch_layout_open(&ngx_http_batch_conf->store, cycle->log)
+        != NGX_OK
+        || ngx_http_batch_slots_init(cycle) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_http_batch_job_init(ngx_http_batch_ended);
+    ngx_http_batch_chunk_init();
+    ngx_http_batch_line_init();
+    ngx_http_batch_dispatch_init();
+    ngx_http_batch_sweep_init(cycle);
+    ngx_http_batch_tidy_init(cycle);
+
+    if (ngx_http_batch_hook_init() != NGX_OK
+        || ngx_http_batch_turn_init(cycle, &ngx_http_batch_turns) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -490,8 +532,74 @@ ngx_http_batch_init_process(ngx_cycle_t *cycle)
     ngx_http_batch_alive_init(cycle);
     ngx_http_batch_space_init(cycle);
 
-    return ngx_http_batch_link_init(&bmcf->redis, ngx_http_batch_redis_state,
-                                     cycle->log);
+    return ngx_http_batch_link_init(&ngx_http_batch_conf->redis,
+                                     ngx_http_batch_redis_state, cycle->log);
+}
+
+
+static void
+ngx_http_batch_beat(void)
+{
+    ngx_http_batch_chunk_beat();
+    ngx_http_batch_slots_beat();
+    ngx_http_batch_runs_beat();
+    ngx_http_batch_job_beat();
+    ngx_http_batch_hook_beat();
+
+    ngx_http_batch_turn_wake();
+}
+
+
+static void
+ngx_http_batch_leave(ngx_uint_t cut)
+{
+    ngx_http_batch_recover_leave();
+    ngx_http_batch_chunk_leave(cut);
+    ngx_http_batch_hook_leave(cut);
+}
+
+
+static ngx_uint_t
+ngx_http_batch_idle(void)
+{
+    return ngx_http_batch_chunk_idle()
+           && ngx_http_batch_job_idle()
+           && ngx_http_batch_hook_idle();
+}
+
+
+/*
+ * Leases that are left are taken over, or run out; what is in memory and not on
+ * disk is done again by the next owner.
+ */
+
+static void
+ngx_http_batch_exit(void)
+{
+    ngx_uint_t  holds;
+
+    holds = !ngx_http_batch_chunk_idle()
+            || !ngx_http_batch_job_idle()
+            || ngx_http_batch_runs_hold()
+            || ngx_http_batch_recover_holds();
+
+    ngx_http_batch_task_close();
+    ngx_http_batch_turn_exit();
+    ngx_http_batch_recover_exit();
+    ngx_http_batch_link_exit();
+    ngx_http_batch_slots_exit(holds);
+    ngx_http_batch_alive_exit(holds);
+    ngx_http_batch_layout_close();
+}
+
+
+/* a job has ended the batch */
+
+static void
+ngx_http_batch_ended(ngx_http_batch_run_t *run)
+{
+    ngx_http_batch_hook_hurry();
+    ngx_http_batch_tidy_work(run->id);
 }
 
 
@@ -502,7 +610,7 @@ ngx_http_batch_redis_state(ngx_uint_t ready)
 
     if (ready) {
         ngx_http_batch_recover_start(ngx_cycle->log);
-        ngx_http_batch_dispatch_wake();
+        ngx_http_batch_turn_wake();
 
     } else {
         ngx_http_batch_recover_down();
@@ -513,19 +621,7 @@ ngx_http_batch_redis_state(ngx_uint_t ready)
 static void
 ngx_http_batch_exit_process(ngx_cycle_t *cycle)
 {
-    ngx_uint_t  holds;
-
-    if (ngx_http_batch_conf == NULL) {
-        return;
+    if (ngx_http_batch_conf) {
+        ngx_http_batch_exit();
     }
-
-    holds = ngx_http_batch_dispatch_holds() || ngx_http_batch_recover_holds();
-
-    ngx_http_batch_task_close();
-    ngx_http_batch_dispatch_exit();
-    ngx_http_batch_recover_exit();
-    ngx_http_batch_link_exit();
-    ngx_http_batch_slots_exit(holds);
-    ngx_http_batch_alive_exit(holds);
-    ngx_http_batch_layout_close();
 }

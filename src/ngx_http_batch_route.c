@@ -153,30 +153,6 @@ ngx_http_batch_route_key(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
 }
 
 
-ngx_http_batch_loc_conf_t *
-ngx_http_batch_route(ngx_str_t *key, ngx_uint_t *n)
-{
-    ngx_http_batch_loc_conf_t  **routes;
-
-    routes = ngx_http_batch_conf->routes.elts;
-
-    for (*n = 0; *n < ngx_http_batch_conf->routes.nelts; (*n)++) {
-        if (routes[*n]->route.len == key->len
-            && ngx_strncmp(routes[*n]->route.data, key->data, key->len) == 0)
-        {
-            return routes[*n];
-        }
-    }
-
-    if (ngx_http_batch_conf->routes.nelts == 1) {
-        *n = 0;
-        return routes[0];
-    }
-
-    return NULL;
-}
-
-
 /* endpoint: what comes behind pass, of a webhook nothing */
 
 static ngx_int_t

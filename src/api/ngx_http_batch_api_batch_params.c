@@ -7,6 +7,7 @@
  */
 
 #include "ngx_http_batch_api.h"
+#include "ngx_http_batch_lookup.h"
 
 
 #define NGX_HTTP_BATCH_METADATA_PAIRS  16
@@ -268,7 +269,8 @@ ngx_http_batch_api_batch_params_job(ngx_http_batch_op_t *op)
         return NGX_DONE;
     }
 
-    job = ngx_http_batch_job_named(&m->job_id, &n);
+    job = ngx_http_batch_lookup_job(&ngx_http_batch_conf->jobs,
+                                    &m->job_id, &n);
 
     if (job) {
         m->price = job->price;

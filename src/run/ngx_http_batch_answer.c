@@ -15,7 +15,8 @@
  *    "error": {"code": "..", "message": ".."}}
  */
 
-#include "ngx_http_batch_run.h"
+#include "ngx_http_batch_line.h"
+#include "batch_crc32c.h"
 
 
 static ngx_int_t ngx_http_batch_answer_room(ngx_http_batch_line_t *line,

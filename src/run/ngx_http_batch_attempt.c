@@ -18,7 +18,7 @@
  *   nginx posts the main request: done -> teardown, the verdict
  */
 
-#include "ngx_http_batch_run.h"
+#include "ngx_http_batch_attempt.h"
 
 
 static void ngx_http_batch_attempt_connection(ngx_http_batch_attempt_t *at);

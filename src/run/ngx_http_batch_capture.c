@@ -1,88 +1,42 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * Filters that take a line's answer instead of sending it anywhere, and the
- * variables of the line for the location that it runs through.
+ * Filters that take a line's answer instead of sending it anywhere.
  *
  * The line is found by the main request's context: the subrequest's own is
  * wiped by internal redirects.  Filters that nginx runs after ours (headers,
  * charset, gunzip, postpone, write) never see these answers.
  */
 
-#include "ngx_http_batch_run.h"
-#include "ngx_http_batch_hook.h"
+#include "ngx_http_batch_line.h"
 
 
-static ngx_int_t ngx_http_batch_header_filter(ngx_http_request_t *r);
-static ngx_int_t ngx_http_batch_body_filter(ngx_http_request_t *r,
+static ngx_int_t ngx_http_batch_capture_header(ngx_http_request_t *r);
+static ngx_int_t ngx_http_batch_capture_body(ngx_http_request_t *r,
     ngx_chain_t *in);
-static ngx_int_t ngx_http_batch_body_take(ngx_http_batch_line_t *line,
+static ngx_int_t ngx_http_batch_capture_buf(ngx_http_batch_line_t *line,
     ngx_http_request_t *r, ngx_buf_t *b);
-static ngx_int_t ngx_http_batch_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data);
-static ngx_int_t ngx_http_batch_variable_hook(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data);
-static ngx_int_t ngx_http_batch_variable_token(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, batch_str_t *token);
 
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
 
 
-enum {
-    NGX_HTTP_BATCH_VAR_ID = 0,
-    NGX_HTTP_BATCH_VAR_CUSTOM_ID,
-    NGX_HTTP_BATCH_VAR_LINE,
-    NGX_HTTP_BATCH_VAR_ATTEMPT,
-    NGX_HTTP_BATCH_VAR_TENANT,
-    NGX_HTTP_BATCH_VAR_JOB,
-    NGX_HTTP_BATCH_VAR_MODEL
-};
-
-
-static ngx_http_variable_t  ngx_http_batch_vars[] = {
-
-    { ngx_string("batch_id"), NULL, ngx_http_batch_variable,
-      NGX_HTTP_BATCH_VAR_ID, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("batch_custom_id"), NULL, ngx_http_batch_variable,
-      NGX_HTTP_BATCH_VAR_CUSTOM_ID, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("batch_line"), NULL, ngx_http_batch_variable,
-      NGX_HTTP_BATCH_VAR_LINE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("batch_attempt"), NULL, ngx_http_batch_variable,
-      NGX_HTTP_BATCH_VAR_ATTEMPT, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("batch_tenant"), NULL, ngx_http_batch_variable,
-      NGX_HTTP_BATCH_VAR_TENANT, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("batch_job"), NULL, ngx_http_batch_variable,
-      NGX_HTTP_BATCH_VAR_JOB, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("batch_model"), NULL, ngx_http_batch_variable,
-      NGX_HTTP_BATCH_VAR_MODEL, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-      ngx_http_null_variable
-};
-
-
 ngx_int_t
-ngx_http_batch_line_filter_init(ngx_conf_t *cf)
+ngx_http_batch_capture_add(ngx_conf_t *cf)
 {
     ngx_http_next_header_filter = ngx_http_top_header_filter;
-    ngx_http_top_header_filter = ngx_http_batch_header_filter;
+    ngx_http_top_header_filter = ngx_http_batch_capture_header;
 
     ngx_http_next_body_filter = ngx_http_top_body_filter;
-    ngx_http_top_body_filter = ngx_http_batch_body_filter;
+    ngx_http_top_body_filter = ngx_http_batch_capture_body;
 
     return NGX_OK;
 }
 
 
 static ngx_int_t
-ngx_http_batch_header_filter(ngx_http_request_t *r)
+ngx_http_batch_capture_header(ngx_http_request_t *r)
 {
     ngx_http_batch_line_t  *line;
 
@@ -140,7 +94,7 @@ ngx_http_batch_header_filter(ngx_http_request_t *r)
  */
 
 static ngx_int_t
-ngx_http_batch_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
+ngx_http_batch_capture_body(ngx_http_request_t *r, ngx_chain_t *in)
 {
     ngx_chain_t            *cl;
     ngx_http_batch_line_t  *line;
@@ -167,7 +121,7 @@ ngx_http_batch_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
             cl = line->at.held;
             line->at.held = cl->next;
 
-            if (ngx_http_batch_body_take(line, r, cl->buf) != NGX_OK) {
+            if (ngx_http_batch_capture_buf(line, r, cl->buf) != NGX_OK) {
                 return NGX_ERROR;
             }
 
@@ -178,7 +132,7 @@ ngx_http_batch_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
     }
 
     for (cl = in; cl; cl = cl->next) {
-        if (ngx_http_batch_body_take(line, r, cl->buf) != NGX_OK) {
+        if (ngx_http_batch_capture_buf(line, r, cl->buf) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -192,7 +146,7 @@ ngx_http_batch_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
 
 static ngx_int_t
-ngx_http_batch_body_take(ngx_http_batch_line_t *line, ngx_http_request_t *r,
+ngx_http_batch_capture_buf(ngx_http_batch_line_t *line, ngx_http_request_t *r,
     ngx_buf_t *b)
 {
     if (ngx_buf_in_memory(b)) {
@@ -214,169 +168,6 @@ ngx_http_batch_body_take(ngx_http_batch_line_t *line, ngx_http_request_t *r,
     if (r == line->at.sr && (b->last_buf || b->last_in_chain)) {
         line->last = 1;
     }
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_http_batch_variables(ngx_conf_t *cf)
-{
-    ngx_http_variable_t  *var, *v;
-
-    for (v = ngx_http_batch_vars; v->name.len; v++) {
-        var = ngx_http_add_variable(cf, &v->name, v->flags);
-        if (var == NULL) {
-            return NGX_ERROR;
-        }
-
-        var->get_handler = v->get_handler;
-        var->data = v->data;
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_batch_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
-    uintptr_t data)
-{
-    u_char                 *p;
-    ngx_str_t               s;
-    ngx_http_batch_run_t   *run;
-    ngx_http_batch_line_t  *line;
-
-    line = ngx_http_batch_line_of(r);
-
-    if (line == NULL || line->chunk == NULL) {
-        return ngx_http_batch_variable_hook(r, v, data);
-    }
-
-    run = line->chunk->run;
-
-    switch (data) {
-
-    case NGX_HTTP_BATCH_VAR_ID:
-        s.data = (u_char *) run->id;
-        s.len = ngx_strlen(run->id);
-        break;
-
-    case NGX_HTTP_BATCH_VAR_CUSTOM_ID:
-        return ngx_http_batch_variable_token(r, v, &line->parsed.custom_id);
-
-    case NGX_HTTP_BATCH_VAR_MODEL:
-
-        if (line->parsed.model.len || run->meta.model.len == 0) {
-            return ngx_http_batch_variable_token(r, v, &line->parsed.model);
-        }
-
-        s = run->meta.model;
-        break;
-
-    case NGX_HTTP_BATCH_VAR_TENANT:
-        s = run->meta.tenant;
-        break;
-
-    case NGX_HTTP_BATCH_VAR_JOB:
-        s = run->meta.job_id;
-        break;
-
-    default: /* LINE, ATTEMPT */
-
-        p = ngx_pnalloc(r->pool, NGX_INT64_LEN);
-        if (p == NULL) {
-            return NGX_ERROR;
-        }
-
-        s.data = p;
-        s.len = ngx_sprintf(p, "%uL", data == NGX_HTTP_BATCH_VAR_LINE
-                                      ? line->number
-                                      : (uint64_t) line->attempt)
-                - p;
-    }
-
-    v->len = s.len;
-    v->data = s.data;
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_batch_variable_hook(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data)
-{
-    ngx_str_t  id, tenant;
-
-    if ((data != NGX_HTTP_BATCH_VAR_ID && data != NGX_HTTP_BATCH_VAR_TENANT)
-        || ngx_http_batch_hook_names(r, &id, &tenant) != NGX_OK)
-    {
-        v->not_found = 1;
-        return NGX_OK;
-    }
-
-    if (data == NGX_HTTP_BATCH_VAR_TENANT) {
-        id = tenant;
-    }
-
-    v->len = id.len;
-    v->data = id.data;
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
-
-    return NGX_OK;
-}
-
-
-/*
- * A client's string may become a header of the upstream request: what could end
- * a header line, or is no printable ASCII, is written as %XX, and it is cut.
- */
-
-static ngx_int_t
-ngx_http_batch_variable_token(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, batch_str_t *token)
-{
-    size_t          i, len;
-    u_char          buf[BATCH_CUSTOM_ID_MAX], *p;
-    static u_char   hex[] = "0123456789ABCDEF";
-
-    if (token->len == 0) {
-        v->not_found = 1;
-        return NGX_OK;
-    }
-
-    len = batch_token_decode(token, buf, sizeof(buf));
-    len = ngx_min(len, sizeof(buf));
-
-    p = ngx_pnalloc(r->pool, len * 3);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    v->data = p;
-
-    for (i = 0; i < len; i++) {
-
-        if (buf[i] > 0x20 && buf[i] < 0x7f && buf[i] != '%') {
-            *p++ = buf[i];
-            continue;
-        }
-
-        *p++ = '%';
-        *p++ = hex[buf[i] >> 4];
-        *p++ = hex[buf[i] & 0xf];
-    }
-
-    v->len = p - v->data;
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
 
     return NGX_OK;
 }

@@ -1,12 +1,18 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * A claimed chunk in this worker: states in ngx_http_batch_run.h.  Everything
+ * A claimed chunk in this worker: states in ngx_http_batch_chunk.h.  Everything
  * that happens to a chunk ends in ngx_http_batch_chunk_advance(), which looks
  * what its state allows next.
  */
 
-#include "ngx_http_batch_run.h"
+#include "ngx_http_batch_chunk.h"
+#include "ngx_http_batch_job.h"
+#include "ngx_http_batch_line.h"
+#include "ngx_http_batch_pick.h"
+#include "ngx_http_batch_slots.h"
+#include "ngx_http_batch_task.h"
+#include "ngx_http_batch_turn.h"
 
 
 typedef struct {
@@ -15,8 +21,19 @@ typedef struct {
 
 
 #define NGX_HTTP_BATCH_TROUBLE_PAUSE   5000    /* ms, before the next claim */
+#define NGX_HTTP_BATCH_TELL            250     /* ms between counts */
+#define NGX_HTTP_BATCH_GRACE           5000    /* ms; lines in flight after a
+                                                  cancel or an expiry */
+#define NGX_HTTP_BATCH_PENDING_MAX     (32 * 1024 * 1024)
 
 
+static uint32_t ngx_http_batch_chunk_rest(ngx_http_batch_chunk_t *c);
+static void ngx_http_batch_chunk_awake(void);
+static ngx_int_t ngx_http_batch_chunk_line(ngx_http_batch_chunk_t *c);
+static ngx_int_t ngx_http_batch_chunk_end(ngx_http_batch_chunk_t *c);
+static void ngx_http_batch_chunk_whole(void *data, ngx_uint_t ended);
+static void ngx_http_batch_chunk_abort(ngx_http_batch_chunk_t *c);
+static void ngx_http_batch_chunk_tick(ngx_http_batch_chunk_t *c);
 static ngx_uint_t ngx_http_batch_chunk_running(ngx_http_batch_chunk_t *c);
 static void ngx_http_batch_chunk_release(ngx_http_batch_chunk_t *c);
 static void ngx_http_batch_chunk_tell(ngx_http_batch_chunk_t *c,
@@ -35,8 +52,96 @@ static ngx_msec_t  ngx_http_batch_chunk_woken;     /* if it has slept: since */
 static ngx_uint_t  ngx_http_batch_chunk_slept;
 
 
+void
+ngx_http_batch_chunk_init(void)
+{
+    ngx_queue_init(&ngx_http_batch_chunks);
+}
+
+
+ngx_uint_t
+ngx_http_batch_chunk_idle(void)
+{
+    return ngx_queue_empty(&ngx_http_batch_chunks);
+}
+
+
+ngx_uint_t
+ngx_http_batch_chunk_ready(ngx_http_batch_run_t *run)
+{
+    ngx_queue_t             *q;
+    ngx_http_batch_chunk_t  *c;
+
+    for (q = ngx_queue_head(&run->chunks);
+         q != ngx_queue_sentinel(&run->chunks);
+         q = ngx_queue_next(q))
+    {
+        c = ngx_queue_data(q, ngx_http_batch_chunk_t, sibling);
+
+        if (c->life == NGX_HTTP_BATCH_CHUNK_RUNNING
+            && ngx_http_batch_chunk_rest(c))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* one chunk is emptied before the next one is begun */
+
+ngx_int_t
+ngx_http_batch_chunk_start(ngx_http_batch_run_t *run)
+{
+    ngx_int_t                rc;
+    ngx_queue_t             *q, *next;
+    ngx_http_batch_chunk_t  *c;
+
+    rc = NGX_DECLINED;
+
+    for (q = ngx_queue_head(&run->chunks);
+         q != ngx_queue_sentinel(&run->chunks) && rc != NGX_OK;
+         q = next)
+    {
+        next = ngx_queue_next(q);
+
+        c = ngx_queue_data(q, ngx_http_batch_chunk_t, sibling);
+
+        if (ngx_http_batch_chunk_rest(c)) {
+            rc = ngx_http_batch_chunk_line(c);
+        }
+    }
+
+    return rc;
+}
+
+
 uint32_t
-ngx_http_batch_chunk_left(ngx_http_batch_chunk_t *c)
+ngx_http_batch_chunk_left(ngx_http_batch_run_t *run)
+{
+    uint32_t                 left;
+    ngx_queue_t             *q;
+    ngx_http_batch_chunk_t  *c;
+
+    left = 0;
+
+    for (q = ngx_queue_head(&run->chunks);
+         q != ngx_queue_sentinel(&run->chunks);
+         q = ngx_queue_next(q))
+    {
+        c = ngx_queue_data(q, ngx_http_batch_chunk_t, sibling);
+        left += ngx_http_batch_chunk_rest(c);
+    }
+
+    return left;
+}
+
+
+/* requests not yet started; of a chunk that is not open yet, as far as known */
+
+static uint32_t
+ngx_http_batch_chunk_rest(ngx_http_batch_chunk_t *c)
 {
     if (c->life == NGX_HTTP_BATCH_CHUNK_OPENING) {
         return c->run->loaded ? c->run->plan.chunks[c->chunk].count : 1;
@@ -57,7 +162,7 @@ ngx_http_batch_chunk_left(ngx_http_batch_chunk_t *c)
  * worker has slept.
  */
 
-void
+static void
 ngx_http_batch_chunk_awake(void)
 {
     ngx_msec_t  now;
@@ -104,8 +209,8 @@ ngx_http_batch_chunk_stale(ngx_http_batch_chunk_t *c)
 }
 
 
-ngx_int_t
-ngx_http_batch_chunk_start(ngx_http_batch_chunk_t *c)
+static ngx_int_t
+ngx_http_batch_chunk_line(ngx_http_batch_chunk_t *c)
 {
     size_t     len, pos;
     u_char    *p;
@@ -182,14 +287,15 @@ ngx_http_batch_chunk_ended(ngx_http_batch_chunk_t *c,
     if (entry) {
 
         if (c->poisoned) {
-            ngx_http_batch_entry_free(entry);
+            ngx_http_batch_journal_free(entry);
 
         } else {
             ngx_http_batch_journal_append(c, entry);
+            ngx_http_batch_chunk_commit(c, 0);
         }
     }
 
-    ngx_http_batch_dispatch_wake();
+    ngx_http_batch_turn_wake();
 
     if (!c->aborting) {
         ngx_http_batch_chunk_advance(c);
@@ -198,17 +304,80 @@ ngx_http_batch_chunk_ended(ngx_http_batch_chunk_t *c,
 
 
 void
-ngx_http_batch_chunk_whole(ngx_http_batch_chunk_t *c, ngx_uint_t ended)
+ngx_http_batch_chunk_commit(ngx_http_batch_chunk_t *c, ngx_uint_t force)
 {
+    if (ngx_http_batch_journal_whole(c)
+        && ngx_http_batch_chunk_end(c) == NGX_OK)
+    {
+        return;
+    }
+
+    ngx_http_batch_journal_flush(c, force);
+}
+
+
+/* what is pending is all of the batch: its result is made of it at once */
+
+static ngx_int_t
+ngx_http_batch_chunk_end(ngx_http_batch_chunk_t *c)
+{
+    ngx_uint_t                       n;
+    ngx_queue_t                     *q;
+    ngx_http_batch_entry_t          *entry;
+    ngx_http_batch_finalize_line_t  *lines;
+
+    lines = ngx_alloc(c->npending * sizeof(ngx_http_batch_finalize_line_t),
+                      ngx_cycle->log);
+    if (lines == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (q = ngx_queue_head(&c->pending), n = 0;
+         q != ngx_queue_sentinel(&c->pending);
+         q = ngx_queue_next(q), n++)
+    {
+        entry = ngx_queue_data(q, ngx_http_batch_entry_t, queue);
+
+        lines[n].record = &entry->record;
+        lines[n].line = entry->payload;
+    }
+
+    if (ngx_http_batch_job_end(c->run, lines, n, ngx_http_batch_chunk_whole, c)
+        != NGX_OK)
+    {
+        ngx_free(lines);
+        return NGX_ERROR;
+    }
+
+    if (c->flush.timer_set) {
+        ngx_del_timer(&c->flush);
+    }
+
+    c->whole = lines;
+    c->busy = 1;
+    c->ending = 1;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_chunk_whole(void *data, ngx_uint_t ended)
+{
+    ngx_http_batch_chunk_t *c = data;
+
     ngx_queue_t             *q;
     ngx_http_batch_entry_t  *entry;
 
+    ngx_free(c->whole);
+
+    c->whole = NULL;
     c->busy = 0;
     c->ending = 0;
 
     if (!ended) {
         c->kept = 1;
-        ngx_http_batch_journal_flush(c, 1);
+        ngx_http_batch_chunk_commit(c, 1);
         ngx_http_batch_chunk_advance(c);
         return;
     }
@@ -237,14 +406,12 @@ ngx_http_batch_chunk_whole(ngx_http_batch_chunk_t *c, ngx_uint_t ended)
 void
 ngx_http_batch_chunk_flush(ngx_event_t *ev)
 {
-    ngx_connection_t        *dummy;
     ngx_http_batch_chunk_t  *c;
 
-    dummy = ev->data;
-    c = (ngx_http_batch_chunk_t *) ((u_char *) dummy
-                                    - offsetof(ngx_http_batch_chunk_t, dummy));
+    c = (ngx_http_batch_chunk_t *) ((u_char *) ev
+                                    - offsetof(ngx_http_batch_chunk_t, flush));
 
-    ngx_http_batch_journal_flush(c, 1);
+    ngx_http_batch_chunk_commit(c, 1);
 }
 
 
@@ -318,11 +485,11 @@ ngx_http_batch_chunk_running(ngx_http_batch_chunk_t *c)
     }
 
     if (ngx_http_batch_chunk_dry(c)) {
-        ngx_http_batch_journal_flush(c, 1);
+        ngx_http_batch_chunk_commit(c, 1);
     }
 
     return !c->poisoned && !c->lost && !c->run->stop
-           && !ngx_http_batch_dispatch_leaving();
+           && !ngx_http_batch_turn_leaving();
 }
 
 
@@ -339,7 +506,7 @@ ngx_http_batch_chunk_release(ngx_http_batch_chunk_t *c)
         return;
     }
 
-    ngx_http_batch_journal_flush(c, 1);
+    ngx_http_batch_chunk_commit(c, 1);
 
     if (c->writing || c->reading || c->busy
         || (c->npending && !c->poisoned))
@@ -370,7 +537,7 @@ ngx_http_batch_chunk_release(ngx_http_batch_chunk_t *c)
  * and ends as soon as that is over.
  */
 
-void
+static void
 ngx_http_batch_chunk_abort(ngx_http_batch_chunk_t *c)
 {
     ngx_queue_t            *q, *next;
@@ -400,6 +567,69 @@ ngx_http_batch_chunk_abort(ngx_http_batch_chunk_t *c)
 
 
 void
+ngx_http_batch_chunk_leave(ngx_uint_t cut)
+{
+    ngx_queue_t             *q, *next;
+    ngx_http_batch_chunk_t  *c;
+
+    if (!cut) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&ngx_http_batch_chunks);
+         q != ngx_queue_sentinel(&ngx_http_batch_chunks);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+
+        c = ngx_queue_data(q, ngx_http_batch_chunk_t, queue);
+        ngx_http_batch_chunk_abort(c);
+    }
+}
+
+
+void
+ngx_http_batch_chunk_changed(ngx_http_batch_run_t *run)
+{
+    ngx_queue_t             *q, *next;
+    ngx_http_batch_chunk_t  *c;
+
+    for (q = ngx_queue_head(&run->chunks);
+         q != ngx_queue_sentinel(&run->chunks);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+
+        c = ngx_queue_data(q, ngx_http_batch_chunk_t, sibling);
+
+        /* due to be told, and so to hear the status */
+        c->told_at = ngx_current_msec - NGX_HTTP_BATCH_LEASE;
+        ngx_http_batch_chunk_tick(c);
+    }
+}
+
+
+void
+ngx_http_batch_chunk_beat(void)
+{
+    ngx_queue_t             *q, *next;
+    ngx_http_batch_chunk_t  *c;
+
+    ngx_http_batch_chunk_awake();
+
+    for (q = ngx_queue_head(&ngx_http_batch_chunks);
+         q != ngx_queue_sentinel(&ngx_http_batch_chunks);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+
+        c = ngx_queue_data(q, ngx_http_batch_chunk_t, queue);
+        ngx_http_batch_chunk_tick(c);
+    }
+}
+
+
+static void
 ngx_http_batch_chunk_tick(ngx_http_batch_chunk_t *c)
 {
     ngx_msec_t  now;
@@ -447,7 +677,7 @@ ngx_http_batch_chunk_tell(ngx_http_batch_chunk_t *c,
                                    ngx_http_batch_chunk_told, c)
         != NGX_OK)
     {
-        if (ngx_http_batch_dispatch_leaving()
+        if (ngx_http_batch_turn_leaving()
             && state != NGX_HTTP_BATCH_CHUNK_RUN)
         {
             /* the lease runs out, and the seal is found by the next owner */
@@ -512,7 +742,7 @@ ngx_http_batch_chunk_told(void *data, ngx_int_t rc,
 
     /* Redis went away; repeating is harmless: with the next tick */
 
-    if (ngx_http_batch_dispatch_leaving()
+    if (ngx_http_batch_turn_leaving()
         && c->tell != NGX_HTTP_BATCH_CHUNK_RUN)
     {
         c->life = NGX_HTTP_BATCH_CHUNK_GONE;
@@ -558,11 +788,15 @@ ngx_http_batch_chunk_free(ngx_http_batch_chunk_t *c)
     }
 
     ngx_queue_remove(&c->queue);
+    ngx_queue_remove(&c->sibling);
 
     run = c->run;
     run->refs--;
-    run->nchunks--;
     ngx_http_batch_slot->chunks--;
+
+    if (--run->nchunks == 0) {
+        ngx_http_batch_pick_remove(run);
+    }
 
     ngx_free(c->win);
     ngx_free(c->older);
@@ -570,7 +804,7 @@ ngx_http_batch_chunk_free(ngx_http_batch_chunk_t *c)
     ngx_free(c->picks);
     ngx_free(c);
 
-    ngx_http_batch_dispatch_wake();
+    ngx_http_batch_turn_wake();
 }
 
 

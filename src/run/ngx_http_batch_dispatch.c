@@ -1,377 +1,87 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * WHAT: per worker: what is claimed, and which lines start now.
+ * WHAT: the pump of a worker: starts lines, claims more work.
  *
- * DESIGN: which batches there are, runs knows.  Lines are started by the pump,
- * never from a line's own stack, a few per turn of the event loop, so that
- * clients of the same worker are served in between.
- *
- *   tick (timer)        runs, leases, counts, graces
- *   pump (posted event) reap ended lines, start lines, claim
- *   hold (timer)        keeps a quitting worker until its chunks are given back
- *   watcher             a connection that is none: nginx tells it of a graceful
- *                       quit and of worker_shutdown_timeout
+ * DESIGN: lines are started by the pump, never from a line's own stack, a few
+ * per turn of the event loop, so that clients of the same worker are served in
+ * between.  Which ones start is decided in ngx_http_batch_pick.c, whether any
+ * may in ngx_http_batch_budget.c.
  */
 
-#include "ngx_http_batch_run.h"
-#include "ngx_http_batch_hook.h"
-#include "ngx_http_batch_recover.h"
+#include "ngx_http_batch_dispatch.h"
+#include "ngx_http_batch_budget.h"
+#include "ngx_http_batch_chunk.h"
+#include "ngx_http_batch_evict.h"
+#include "ngx_http_batch_job.h"
+#include "ngx_http_batch_line.h"
+#include "ngx_http_batch_pick.h"
+#include "ngx_http_batch_runs.h"
+#include "ngx_http_batch_slots.h"
+#include "ngx_http_batch_turn.h"
 
 
-#define NGX_HTTP_BATCH_TICK           50       /* ms */
+#define NGX_HTTP_BATCH_LINES          32       /* started in one turn */
 #define NGX_HTTP_BATCH_CLAIMS         32       /* at once, of idle batches */
 #define NGX_HTTP_BATCH_CHUNKS         64       /* held at most */
-#define NGX_HTTP_BATCH_FLYING         1        /* blocked, own lines in flight */
-#define NGX_HTTP_BATCH_IDLE           2        /* blocked, none */
-#define NGX_HTTP_BATCH_PASS           4        /* lines of a batch in a row */
 
 
-static void ngx_http_batch_dispatch_tick(ngx_event_t *ev);
-static void ngx_http_batch_dispatch_beat(void);
-static void ngx_http_batch_dispatch_pump(ngx_event_t *ev);
-static ngx_uint_t ngx_http_batch_dispatch_lines(ngx_uint_t *blocked);
-static ngx_uint_t ngx_http_batch_dispatch_priorities(void);
-static ngx_uint_t ngx_http_batch_dispatch_round(ngx_uint_t priority,
-    ngx_uint_t started, ngx_uint_t *blocked);
 static void ngx_http_batch_dispatch_claim(void);
 static ngx_uint_t ngx_http_batch_dispatch_wants(ngx_http_batch_run_t *run);
 static void ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_dispatch_returned(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
-static ngx_int_t ngx_http_batch_dispatch_watch(ngx_cycle_t *cycle);
-static void ngx_http_batch_dispatch_watcher(ngx_event_t *ev);
-static void ngx_http_batch_dispatch_hold(ngx_event_t *ev);
 
 
-static ngx_uint_t                ngx_http_batch_leaving;
+static const ngx_http_batch_pick_t  ngx_http_batch_dispatch_pick = {
+    ngx_http_batch_chunk_ready,
+    ngx_http_batch_chunk_start
+};
 
-static ngx_uint_t                ngx_http_batch_nclaims;
+static const ngx_http_batch_runs_handlers_t  ngx_http_batch_dispatch_runs = {
+    ngx_http_batch_evict,
+    ngx_http_batch_chunk_changed
+};
 
-static ngx_connection_t          ngx_http_batch_dummy;
-static ngx_event_t               ngx_http_batch_tick_event;
-static ngx_event_t               ngx_http_batch_pump_event;
-static ngx_event_t               ngx_http_batch_again_event;
-static ngx_event_t               ngx_http_batch_hold_event;
-static ngx_connection_t         *ngx_http_batch_watcher;
+static ngx_uint_t  ngx_http_batch_dispatch_nclaims;
 
 
-ngx_int_t
-ngx_http_batch_dispatch_init(ngx_cycle_t *cycle)
+void
+ngx_http_batch_dispatch_init(void)
 {
-    ngx_event_t  *ev;
-
-    ngx_http_batch_runs_init();
+    ngx_http_batch_runs_init(&ngx_http_batch_dispatch_runs);
     ngx_http_batch_evict_init();
-
-    ngx_queue_init(&ngx_http_batch_chunks);
-    ngx_queue_init(&ngx_http_batch_jobs);
-
-    ngx_http_batch_line_init();
-
-    ngx_http_batch_dummy.fd = (ngx_socket_t) -1;
-
-    ev = &ngx_http_batch_tick_event;
-    ev->handler = ngx_http_batch_dispatch_tick;
-    ev->data = &ngx_http_batch_dummy;
-    ev->log = cycle->log;
-    ev->cancelable = 1;
-
-    ev = &ngx_http_batch_pump_event;
-    ev->handler = ngx_http_batch_dispatch_pump;
-    ev->data = &ngx_http_batch_dummy;
-    ev->log = cycle->log;
-
-    ev = &ngx_http_batch_again_event;
-    ev->handler = ngx_http_batch_dispatch_pump;
-    ev->data = &ngx_http_batch_dummy;
-    ev->log = cycle->log;
-    ev->cancelable = 1;
-
-    ev = &ngx_http_batch_hold_event;
-    ev->handler = ngx_http_batch_dispatch_hold;
-    ev->data = &ngx_http_batch_dummy;
-    ev->log = cycle->log;
-
-    ngx_add_timer(&ngx_http_batch_tick_event, NGX_HTTP_BATCH_TICK);
-
-    ngx_http_batch_sweep_init(cycle);
-
-    if (ngx_http_batch_hook_init() != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_batch_dispatch_watch(cycle);
-}
-
-
-/*
- * Leases are taken over, or run out; what is in memory and not on disk is done
- * again by the next owner.
- */
-
-void
-ngx_http_batch_dispatch_exit(void)
-{
-    ngx_http_batch_leaving = 1;
-
-    if (ngx_http_batch_watcher) {
-        /* or nginx finds an "open socket #-2" */
-        ngx_http_batch_watcher->fd = (ngx_socket_t) -1;
-        ngx_http_batch_watcher = NULL;
-    }
-}
-
-
-ngx_uint_t
-ngx_http_batch_dispatch_leaving(void)
-{
-    return ngx_http_batch_leaving;
-}
-
-
-ngx_uint_t
-ngx_http_batch_dispatch_holds(void)
-{
-    ngx_queue_t           *q;
-    ngx_http_batch_run_t  *run;
-
-    if (!ngx_queue_empty(&ngx_http_batch_chunks)
-        || !ngx_queue_empty(&ngx_http_batch_jobs))
-    {
-        return 1;
-    }
-
-    for (q = ngx_queue_head(&ngx_http_batch_runs);
-         q != ngx_queue_sentinel(&ngx_http_batch_runs);
-         q = ngx_queue_next(q))
-    {
-        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
-
-        /* a nonce is kept until there is an answer to its claim */
-
-        if (run->claiming || run->nonce[0]) {
-            return 1;
-        }
-    }
-
-    return 0;
 }
 
 
 void
-ngx_http_batch_dispatch_wake(void)
+ngx_http_batch_dispatch_pump(void)
 {
-    ngx_event_t  *ev;
-
-    ev = &ngx_http_batch_pump_event;
-
-    if (!ev->posted) {
-        ngx_post_event(ev, &ngx_posted_next_events);
-    }
-}
-
-
-static void
-ngx_http_batch_dispatch_tick(ngx_event_t *ev)
-{
-    ngx_http_batch_dispatch_beat();
-
-    if (!ngx_http_batch_leaving) {
-        ngx_add_timer(ev, NGX_HTTP_BATCH_TICK);
-    }
-}
-
-
-static void
-ngx_http_batch_dispatch_beat(void)
-{
-    ngx_queue_t             *q, *next;
-    ngx_http_batch_chunk_t  *c;
-
-    ngx_http_batch_chunk_awake();
-    ngx_http_batch_slots_beat();
-    ngx_http_batch_runs_tick();
-
-    for (q = ngx_queue_head(&ngx_http_batch_chunks);
-         q != ngx_queue_sentinel(&ngx_http_batch_chunks);
-         q = next)
-    {
-        next = ngx_queue_next(q);
-
-        c = ngx_queue_data(q, ngx_http_batch_chunk_t, queue);
-        ngx_http_batch_chunk_tick(c);
-    }
-
-    ngx_http_batch_job_tick();
-    ngx_http_batch_hook_tick();
-
-    ngx_http_batch_dispatch_wake();
-}
-
-
-static void
-ngx_http_batch_dispatch_pump(ngx_event_t *ev)
-{
-    ngx_uint_t  started, blocked;
+    ngx_uint_t  started;
+    ngx_msec_t  pause;
 
     ngx_http_batch_line_reap();
 
-    if (ngx_http_batch_leaving) {
+    if (ngx_http_batch_turn_leaving()) {
         return;
     }
 
-    blocked = 0;
-    started = ngx_http_batch_dispatch_lines(&blocked);
+    started = ngx_http_batch_pick_lines(&ngx_http_batch_dispatch_pick,
+                                        NGX_HTTP_BATCH_LINES);
 
-    if (started >= NGX_HTTP_BATCH_TURN) {
-        ngx_http_batch_dispatch_wake();
+    if (started >= NGX_HTTP_BATCH_LINES) {
+        ngx_http_batch_turn_wake();
 
-    } else if (blocked && !ngx_http_batch_again_event.timer_set) {
-        /*
-         * Other workers hold the slots, and do not tell when one is free.  Own
-         * lines that end come here anyway.
-         */
-        ngx_add_timer(&ngx_http_batch_again_event,
-                      blocked == NGX_HTTP_BATCH_IDLE ? 2 : 20);
+    } else {
+        pause = ngx_http_batch_budget_pause();
+
+        if (pause) {
+            ngx_http_batch_turn_again(pause);
+        }
     }
 
     ngx_http_batch_dispatch_claim();
-}
-
-
-/*
- * Batches of a higher priority first; those of a lower one get what is left.
- * Of one priority, batches take turns, so that a small one is not kept behind a
- * huge one; of one batch, a chunk is emptied before the next one is begun.
- */
-
-static ngx_uint_t
-ngx_http_batch_dispatch_lines(ngx_uint_t *blocked)
-{
-    ngx_int_t   priority;
-    ngx_uint_t  before, started, present, i;
-
-    for (i = 0; i < NGX_HTTP_BATCH_LANES; i++) {
-        ngx_http_batch_slot->want[i] = 0;
-    }
-
-    if (!ngx_http_batch_budget_any()) {
-        return 0;
-    }
-
-    started = 0;
-    present = ngx_http_batch_dispatch_priorities();
-
-    for (priority = NGX_HTTP_BATCH_PRIORITY_MAX; priority >= 0; priority--) {
-
-        if (!(present & (1 << priority))) {
-            continue;
-        }
-
-        do {
-            before = started;
-            started = ngx_http_batch_dispatch_round(priority, started,
-                                                    blocked);
-
-            if (started >= NGX_HTTP_BATCH_TURN) {
-                return started;
-            }
-
-        } while (started > before);
-    }
-
-    return started;
-}
-
-
-/* a bit for each priority that has a chunk */
-
-static ngx_uint_t
-ngx_http_batch_dispatch_priorities(void)
-{
-    ngx_uint_t               present;
-    ngx_queue_t             *q;
-    ngx_http_batch_chunk_t  *c;
-
-    present = 0;
-
-    for (q = ngx_queue_head(&ngx_http_batch_chunks);
-         q != ngx_queue_sentinel(&ngx_http_batch_chunks);
-         q = ngx_queue_next(q))
-    {
-        c = ngx_queue_data(q, ngx_http_batch_chunk_t, queue);
-        present |= 1 << c->run->priority;
-    }
-
-    return present;
-}
-
-
-/* each batch of the priority once; how many lines have been started now */
-
-static ngx_uint_t
-ngx_http_batch_dispatch_round(ngx_uint_t priority, ngx_uint_t started,
-    ngx_uint_t *blocked)
-{
-    static ngx_uint_t  round;
-
-    ngx_int_t                rc;
-    ngx_uint_t               n;
-    ngx_queue_t             *q, *next;
-    ngx_http_batch_run_t    *run;
-    ngx_http_batch_chunk_t  *c;
-
-    round++;
-
-    for (q = ngx_queue_head(&ngx_http_batch_chunks);
-         q != ngx_queue_sentinel(&ngx_http_batch_chunks);
-         q = next)
-    {
-        next = ngx_queue_next(q);
-
-        c = ngx_queue_data(q, ngx_http_batch_chunk_t, queue);
-        run = c->run;
-
-        if (run->priority != priority
-            || run->round == round
-            || c->life != NGX_HTTP_BATCH_CHUNK_RUNNING
-            || run->stop
-            || ngx_http_batch_chunk_left(c) == 0
-            || ngx_http_batch_slot->want[run->route]
-            || (run->jcf && ngx_http_batch_slot->want[run->job_lane]))
-        {
-            continue;
-        }
-
-        for (n = 0; n < NGX_HTTP_BATCH_PASS; n++) {
-
-            if (ngx_http_batch_budget(run) == 0) {
-                ngx_http_batch_slot->want[run->held] = 1;
-                *blocked = ngx_http_batch_slot->inflight[run->held]
-                           ? ngx_max(*blocked, NGX_HTTP_BATCH_FLYING)
-                           : NGX_HTTP_BATCH_IDLE;
-                break;
-            }
-
-            rc = ngx_http_batch_chunk_start(c);
-            ngx_http_batch_budget_started(run);
-
-            if (rc != NGX_OK) {
-                break;
-            }
-
-            run->starts++;
-            run->round = round;
-
-            if (++started >= NGX_HTTP_BATCH_TURN) {
-                return started;
-            }
-        }
-    }
-
-    return started;
 }
 
 
@@ -391,7 +101,7 @@ ngx_http_batch_dispatch_claim(void)
 
         idle = (run->nchunks == 0);
 
-        if ((idle && ngx_http_batch_nclaims >= NGX_HTTP_BATCH_CLAIMS)
+        if ((idle && ngx_http_batch_dispatch_nclaims >= NGX_HTTP_BATCH_CLAIMS)
             || !ngx_http_batch_dispatch_wants(run))
         {
             continue;
@@ -406,7 +116,7 @@ ngx_http_batch_dispatch_claim(void)
         nonce.data = (u_char *) run->nonce;
         nonce.len = 16;
 
-        run->jobs = ngx_http_batch_jobs_free() > ngx_http_batch_nclaims;
+        run->jobs = ngx_http_batch_job_room() > ngx_http_batch_dispatch_nclaims;
 
         if (ngx_http_batch_index_run_claim(run->id, &nonce, NGX_HTTP_BATCH_LEASE,
                                        run->jobs,
@@ -418,7 +128,7 @@ ngx_http_batch_dispatch_claim(void)
 
         run->claiming = 1;
         run->idle = idle;
-        ngx_http_batch_nclaims += idle;
+        ngx_http_batch_dispatch_nclaims += idle;
         run->claimed_at = ngx_current_msec;
     }
 }
@@ -434,11 +144,6 @@ ngx_http_batch_dispatch_claim(void)
 static ngx_uint_t
 ngx_http_batch_dispatch_wants(ngx_http_batch_run_t *run)
 {
-    ngx_uint_t               left, share;
-    ngx_queue_t             *q;
-    ngx_core_conf_t         *ccf;
-    ngx_http_batch_chunk_t  *c;
-
     if (run->claiming || run->job
         || (ngx_msec_int_t) (ngx_current_msec - run->claim_after) < 0)
     {
@@ -448,7 +153,7 @@ ngx_http_batch_dispatch_wants(ngx_http_batch_run_t *run)
     if (run->nchunks == 0) {
 
         if (run->unplanned
-            && ngx_http_batch_jobs_free() <= ngx_http_batch_nclaims)
+            && ngx_http_batch_job_room() <= ngx_http_batch_dispatch_nclaims)
         {
             /* there is no use in asking; who plans it tells */
             run->starved = 1;
@@ -469,27 +174,8 @@ ngx_http_batch_dispatch_wants(ngx_http_batch_run_t *run)
         return 0;
     }
 
-    ccf = (ngx_core_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
-                                           ngx_core_module);
-
-    share = (ngx_http_batch_budget_limit(run) + ccf->worker_processes - 1)
-            / ccf->worker_processes
-            + ngx_max(run->starts, run->pace);
-
-    left = 0;
-
-    for (q = ngx_queue_head(&ngx_http_batch_chunks);
-         q != ngx_queue_sentinel(&ngx_http_batch_chunks);
-         q = ngx_queue_next(q))
-    {
-        c = ngx_queue_data(q, ngx_http_batch_chunk_t, queue);
-
-        if (c->run == run) {
-            left += ngx_http_batch_chunk_left(c);
-        }
-    }
-
-    return left < share;
+    return ngx_http_batch_chunk_left(run)
+           < ngx_http_batch_budget_share(run) + ngx_max(run->starts, run->pace);
 }
 
 
@@ -503,11 +189,11 @@ ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
 
     run->claiming = 0;
 
-    ngx_http_batch_nclaims -= run->idle;
+    ngx_http_batch_dispatch_nclaims -= run->idle;
 
     /* others may have waited for their turn to claim */
 
-    ngx_http_batch_dispatch_wake();
+    ngx_http_batch_turn_wake();
 
     if (rc == NGX_ERROR) {
         /* unknown: the same nonce gets the same claim */
@@ -528,7 +214,7 @@ ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
 
     case NGX_HTTP_BATCH_CLAIM_CHUNK:
         run->pauses = 0;
-        ngx_http_batch_chunk_open(run, res->chunk, res->epoch);
+        ngx_http_batch_open(run, res->chunk, res->epoch);
         return;
 
     case NGX_HTTP_BATCH_CLAIM_VALIDATE:
@@ -547,7 +233,7 @@ ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
         return;
 
     case NGX_HTTP_BATCH_CLAIM_GONE:
-        ngx_http_batch_run_over(run);
+        ngx_http_batch_runs_over(run);
         return;
 
     default: /* NGX_HTTP_BATCH_CLAIM_NONE */
@@ -570,92 +256,4 @@ ngx_http_batch_dispatch_returned(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
     /* if it failed, the lease runs out by itself */
-}
-
-
-/*
- * ngx_close_idle_connections() and the timer of worker_shutdown_timeout walk
- * the connections whose fd is not -1; lines are not among them.
- */
-
-static ngx_int_t
-ngx_http_batch_dispatch_watch(ngx_cycle_t *cycle)
-{
-    ngx_connection_t  *c, *saved;
-
-    saved = cycle->files ? cycle->files[0] : NULL;
-
-    c = ngx_get_connection(0, cycle->log);
-
-    if (cycle->files) {
-        cycle->files[0] = saved;
-    }
-
-    if (c == NULL) {
-        return NGX_ERROR;
-    }
-
-    c->fd = (ngx_socket_t) -2;
-    c->idle = 1;
-    c->read->handler = ngx_http_batch_dispatch_watcher;
-    c->read->log = cycle->log;
-    c->write->log = cycle->log;
-    c->log = cycle->log;
-
-    ngx_http_batch_watcher = c;
-
-    return NGX_OK;
-}
-
-
-static void
-ngx_http_batch_dispatch_watcher(ngx_event_t *ev)
-{
-    ngx_queue_t             *q, *next;
-    ngx_connection_t        *w;
-    ngx_http_batch_chunk_t  *c;
-
-    w = ev->data;
-    w->close = 0;
-
-    ngx_http_batch_leaving = 1;
-
-    ngx_http_batch_recover_leave();
-
-    if (w->error) {
-
-        /* worker_shutdown_timeout: lines in flight are for the next owner */
-
-        for (q = ngx_queue_head(&ngx_http_batch_chunks);
-             q != ngx_queue_sentinel(&ngx_http_batch_chunks);
-             q = next)
-        {
-            next = ngx_queue_next(q);
-
-            c = ngx_queue_data(q, ngx_http_batch_chunk_t, queue);
-            ngx_http_batch_chunk_abort(c);
-        }
-
-        ngx_http_batch_hook_abort();
-    }
-
-    ngx_http_batch_dispatch_hold(&ngx_http_batch_hold_event);
-}
-
-
-static void
-ngx_http_batch_dispatch_hold(ngx_event_t *ev)
-{
-    ngx_http_batch_dispatch_beat();
-
-    if (ngx_queue_empty(&ngx_http_batch_chunks)
-        && ngx_queue_empty(&ngx_http_batch_jobs)
-        && ngx_http_batch_hook_idle())
-    {
-        return;
-    }
-
-    if (!ev->timer_set) {
-        ngx_add_timer(ev, NGX_HTTP_BATCH_TICK);
-    }
 }

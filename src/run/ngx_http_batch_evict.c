@@ -11,8 +11,12 @@
  * its file goes when all is freed, its grave last.
  */
 
-#include "ngx_http_batch_run.h"
+#include "ngx_http_batch_evict.h"
 #include "ngx_http_batch_alive.h"
+#include "ngx_http_batch_runs.h"
+#include "ngx_http_batch_slots.h"
+#include "ngx_http_batch_task.h"
+#include "ngx_http_batch_turn.h"
 
 
 #define NGX_HTTP_BATCH_EVICT_AGAIN  10000   /* ms, its file cannot be deleted */
@@ -226,7 +230,7 @@ ngx_http_batch_evict_end(ngx_http_batch_evict_t *e)
         ngx_http_batch_evict_forget(e);
     }
 
-    ngx_http_batch_dispatch_wake();
+    ngx_http_batch_turn_wake();
 }
 
 

@@ -20,7 +20,13 @@
  */
 
 #include "ngx_http_batch_hook.h"
+#include "ngx_http_batch_index.h"
+#include "ngx_http_batch_slots.h"
+#include "ngx_http_batch_store.h"
+#include "ngx_http_batch_task.h"
+#include "ngx_http_batch_turn.h"
 #include "ngx_http_batch_text.h"
+#include "ngx_http_batch_lookup.h"
 
 
 #define NGX_HTTP_BATCH_HOOKS         8          /* at once, per worker */
@@ -89,18 +95,6 @@ static ngx_uint_t  ngx_http_batch_hook_flying[NGX_HTTP_BATCH_ROUTES];
 static ngx_uint_t  ngx_http_batch_hook_failing[NGX_HTTP_BATCH_ROUTES];
 
 
-ngx_uint_t
-ngx_http_batch_hook_of(ngx_str_t *route)
-{
-    ngx_uint_t                  n;
-    ngx_http_batch_loc_conf_t  *blcf;
-
-    blcf = ngx_http_batch_route(route, &n);
-
-    return blcf && blcf->hook;
-}
-
-
 ngx_int_t
 ngx_http_batch_hook_init(void)
 {
@@ -146,13 +140,13 @@ ngx_http_batch_hook_init(void)
 
 
 void
-ngx_http_batch_hook_tick(void)
+ngx_http_batch_hook_beat(void)
 {
     ngx_uint_t  n;
 
     if (ngx_http_batch_hooks == NULL
         || ngx_http_batch_hook_asking
-        || ngx_http_batch_dispatch_leaving()
+        || ngx_http_batch_turn_leaving()
         || (ngx_msec_int_t) (ngx_current_msec - ngx_http_batch_hook_ask_at)
            < 0)
     {
@@ -184,7 +178,7 @@ ngx_http_batch_hook_hurry(void)
 {
     ngx_http_batch_hook_hurried = 1;
     ngx_http_batch_hook_ask_at = ngx_current_msec;
-    ngx_http_batch_hook_tick();
+    ngx_http_batch_hook_beat();
 }
 
 
@@ -231,7 +225,7 @@ ngx_http_batch_hook_claimed(void *data, ngx_int_t rc,
         h->id[item->len] = '\0';
         h->ended_at = batch_clock_sec();
 
-        if (ngx_http_batch_dispatch_leaving()) {
+        if (ngx_http_batch_turn_leaving()) {
             ngx_http_batch_hook_tell(h, 0);
 
         } else if (ngx_http_batch_hook_post(h, ngx_http_batch_hook_read,
@@ -337,7 +331,7 @@ ngx_http_batch_hook_due(ngx_http_batch_hook_task_t *t, ngx_log_t *log)
 
     t->tenant = meta.tenant;
 
-    blcf = ngx_http_batch_route(&meta.route, &t->route);
+    blcf = ngx_http_batch_lookup_route(&meta.route, &t->route);
 
     if (blcf == NULL || blcf->hook == NULL) {
         return NGX_HTTP_BATCH_HOOK_OVER;
@@ -424,7 +418,7 @@ ngx_http_batch_hook_have(void *ctx, ngx_log_t *log)
         break;
     }
 
-    if (ngx_http_batch_dispatch_leaving()) {
+    if (ngx_http_batch_turn_leaving()) {
         ngx_http_batch_hook_tell(h, 0);
         return;
     }
@@ -477,7 +471,7 @@ ngx_http_batch_hook_verdict(ngx_http_batch_hook_t *h)
         return;
     }
 
-    if (ngx_http_batch_dispatch_leaving() && h->answer == 0) {
+    if (ngx_http_batch_turn_leaving() && h->answer == 0) {
         ngx_http_batch_hook_tell(h, 0);
         return;
     }
@@ -596,10 +590,14 @@ ngx_http_batch_hook_free(ngx_http_batch_hook_t *h)
 
 
 void
-ngx_http_batch_hook_abort(void)
+ngx_http_batch_hook_leave(ngx_uint_t cut)
 {
     ngx_uint_t              i;
     ngx_http_batch_hook_t  *h;
+
+    if (!cut) {
+        return;
+    }
 
     for (i = 0; ngx_http_batch_hooks && i < NGX_HTTP_BATCH_HOOKS; i++) {
         h = &ngx_http_batch_hooks[i];

@@ -10,32 +10,26 @@
 #ifndef _NGX_HTTP_BATCH_HOOK_H_INCLUDED_
 #define _NGX_HTTP_BATCH_HOOK_H_INCLUDED_
 
-#include "ngx_http_batch_run.h"
+#include "ngx_http_batch_attempt.h"
+#include "ngx_http_batch_object.h"
 #include "batch_hook.h"
 
 #define NGX_HTTP_BATCH_HOOK_LIFE  (72 * 3600)     /* s: no attempt is made later
                                                      behind the end */
 
-/* 1: the route of that key has a webhook.  For threads, too. */
-ngx_uint_t ngx_http_batch_hook_of(ngx_str_t *route);
-
-ngx_int_t ngx_http_batch_hook_filter_init(ngx_conf_t *cf);
+/* postconfiguration: adds the filters */
+ngx_int_t ngx_http_batch_hook_add(ngx_conf_t *cf);
 
 /* init_process */
 ngx_int_t ngx_http_batch_hook_init(void);
-/* every tick */
-void ngx_http_batch_hook_tick(void);
+/* every beat */
+void ngx_http_batch_hook_beat(void);
 /* a batch has ended: one is due */
 void ngx_http_batch_hook_hurry(void);
-/* worker_shutdown_timeout: attempts under way are for another worker */
-void ngx_http_batch_hook_abort(void);
+/* the worker leaves; cut = 1: attempts under way are for another worker */
+void ngx_http_batch_hook_leave(ngx_uint_t cut);
 /* 1: nothing is under way */
 ngx_uint_t ngx_http_batch_hook_idle(void);
-
-/* $batch_id and $batch_tenant in a webhook's location; NGX_DECLINED: it is no
- * webhook's request */
-ngx_int_t ngx_http_batch_hook_names(ngx_http_request_t *r, ngx_str_t *id,
-    ngx_str_t *tenant);
 
 
 /* between hook.c and hook_send.c */

@@ -18,6 +18,8 @@ static void ngx_http_batch_hook_posted(ngx_http_batch_attempt_t *at,
     ngx_int_t rc, ngx_uint_t cut);
 static void ngx_http_batch_hook_answered(ngx_http_batch_attempt_t *at);
 static void ngx_http_batch_hook_timer(ngx_event_t *ev);
+static ngx_int_t ngx_http_batch_hook_variable(ngx_http_batch_attempt_t *at,
+    ngx_http_request_t *r, ngx_http_batch_variable_e var, ngx_str_t *value);
 static u_char *ngx_http_batch_hook_log(ngx_log_t *log, u_char *buf,
     size_t len);
 static ngx_int_t ngx_http_batch_hook_header_filter(ngx_http_request_t *r);
@@ -33,7 +35,8 @@ static ngx_http_batch_attempt_type_t  ngx_http_batch_hook_type = {
     ngx_http_batch_hook_log,
     "sending webhook",
     ngx_http_batch_hook_posted,
-    ngx_http_batch_hook_answered
+    ngx_http_batch_hook_answered,
+    ngx_http_batch_hook_variable
 };
 
 
@@ -171,24 +174,28 @@ ngx_http_batch_hook_timer(ngx_event_t *ev)
 }
 
 
-ngx_int_t
-ngx_http_batch_hook_names(ngx_http_request_t *r, ngx_str_t *id,
-    ngx_str_t *tenant)
+static ngx_int_t
+ngx_http_batch_hook_variable(ngx_http_batch_attempt_t *at,
+    ngx_http_request_t *r, ngx_http_batch_variable_e var, ngx_str_t *value)
 {
     ngx_http_batch_hook_t  *h;
 
-    h = (ngx_http_batch_hook_t *)
-            ngx_http_batch_attempt_of(r, NGX_HTTP_BATCH_CTX_HOOK);
+    h = (ngx_http_batch_hook_t *) at;
 
-    if (h == NULL) {
+    switch (var) {
+
+    case NGX_HTTP_BATCH_VARIABLE_ID:
+        value->data = (u_char *) h->id;
+        value->len = ngx_strlen(h->id);
+        return NGX_OK;
+
+    case NGX_HTTP_BATCH_VARIABLE_TENANT:
+        *value = h->tenant;
+        return NGX_OK;
+
+    default:
         return NGX_DECLINED;
     }
-
-    id->data = (u_char *) h->id;
-    id->len = ngx_strlen(h->id);
-    *tenant = h->tenant;
-
-    return NGX_OK;
 }
 
 
@@ -214,7 +221,7 @@ ngx_http_batch_hook_log(ngx_log_t *log, u_char *buf, size_t len)
 
 
 ngx_int_t
-ngx_http_batch_hook_filter_init(ngx_conf_t *cf)
+ngx_http_batch_hook_add(ngx_conf_t *cf)
 {
     ngx_http_next_header_filter = ngx_http_top_header_filter;
     ngx_http_top_header_filter = ngx_http_batch_hook_header_filter;

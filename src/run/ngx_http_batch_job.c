@@ -13,10 +13,15 @@
  * A job that comes to nothing gives its lease back (renewed for 0 ms).
  */
 
-#include "ngx_http_batch_run.h"
-#include "ngx_http_batch_finalize.h"
-#include "ngx_http_batch_hook.h"
+#include "ngx_http_batch_job.h"
+#include "ngx_http_batch_routed.h"
+#include "ngx_http_batch_runs.h"
+#include "ngx_http_batch_slots.h"
+#include "ngx_http_batch_store.h"
+#include "ngx_http_batch_task.h"
+#include "ngx_http_batch_turn.h"
 #include "ngx_http_batch_validate.h"
+#include "ngx_http_batch_lookup.h"
 
 
 #define NGX_HTTP_BATCH_JOBS      16     /* at once, per worker */
@@ -49,8 +54,8 @@ typedef struct {
     ngx_msec_t                    told_at;
     ngx_uint_t                    telling;
     ngx_uint_t                    renewing;
-    ngx_http_batch_chunk_t       *chunk;          /* of job_end(), till it is
-                                                     told */
+    ngx_http_batch_job_end_pt     handler;        /* of job_end() */
+    void                         *data;
     ngx_uint_t                    counted;        /* in njobs */
 
     /* results */
@@ -102,13 +107,29 @@ static void ngx_http_batch_job_renewed(void *data, ngx_int_t rc,
 static void ngx_http_batch_job_free(ngx_http_batch_job_t *job);
 
 
-ngx_queue_t  ngx_http_batch_jobs;
+static ngx_queue_t                  ngx_http_batch_jobs;
+static ngx_uint_t                   ngx_http_batch_njobs;
+static ngx_http_batch_job_ended_pt  ngx_http_batch_job_ended;
 
-static ngx_uint_t  ngx_http_batch_njobs;
+
+void
+ngx_http_batch_job_init(ngx_http_batch_job_ended_pt ended)
+{
+    ngx_queue_init(&ngx_http_batch_jobs);
+
+    ngx_http_batch_job_ended = ended;
+}
 
 
 ngx_uint_t
-ngx_http_batch_jobs_free(void)
+ngx_http_batch_job_idle(void)
+{
+    return ngx_queue_empty(&ngx_http_batch_jobs);
+}
+
+
+ngx_uint_t
+ngx_http_batch_job_room(void)
 {
     return NGX_HTTP_BATCH_JOBS - ngx_http_batch_njobs;
 }
@@ -169,13 +190,12 @@ ngx_http_batch_job_insert(ngx_http_batch_job_t *job)
 /* needs no lease: that of its only chunk is ours */
 
 ngx_int_t
-ngx_http_batch_job_end(ngx_http_batch_chunk_t *c)
+ngx_http_batch_job_end(ngx_http_batch_run_t *run,
+    ngx_http_batch_finalize_line_t *lines, size_t n,
+    ngx_http_batch_job_end_pt handler, void *data)
 {
-    ngx_uint_t                    n;
-    ngx_queue_t                  *q;
     ngx_http_batch_job_t         *job;
     ngx_http_batch_task_t        *task;
-    ngx_http_batch_entry_t       *entry;
     ngx_http_batch_finalizing_t  *f;
 
     job = ngx_calloc(sizeof(ngx_http_batch_job_t), ngx_cycle->log);
@@ -183,11 +203,7 @@ ngx_http_batch_job_end(ngx_http_batch_chunk_t *c)
         return NGX_ERROR;
     }
 
-    /* the lines behind the context, in one block */
-
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_finalizing_t)
-                                + c->npending
-                                  * sizeof(ngx_http_batch_finalize_line_t),
+    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_finalizing_t),
                                       ngx_http_batch_job_finalize_run,
                                       ngx_http_batch_job_finalize_done);
     if (task == NULL) {
@@ -195,29 +211,20 @@ ngx_http_batch_job_end(ngx_http_batch_chunk_t *c)
         return NGX_ERROR;
     }
 
-    job->run = c->run;
+    job->run = run;
     job->kind = NGX_HTTP_BATCH_CLAIM_FINALIZE;
-    job->chunk = c;
+    job->handler = handler;
+    job->data = data;
     job->renewed = ngx_current_msec;
 
     f = task->ctx;
     f->job = job;
-    ngx_memcpy(f->f.id, c->run->id, BATCH_ID_LEN);
-    f->f.order = c->run->conf->output_order;
-    f->f.file_ttl = c->run->conf->file_ttl;
-    f->f.plan = &c->run->plan;
-    f->f.lines = (ngx_http_batch_finalize_line_t *) (f + 1);
-    f->f.nlines = c->npending;
-
-    for (q = ngx_queue_head(&c->pending), n = 0;
-         q != ngx_queue_sentinel(&c->pending);
-         q = ngx_queue_next(q), n++)
-    {
-        entry = ngx_queue_data(q, ngx_http_batch_entry_t, queue);
-
-        f->f.lines[n].record = &entry->record;
-        f->f.lines[n].line = entry->payload;
-    }
+    ngx_memcpy(f->f.id, run->id, BATCH_ID_LEN);
+    f->f.order = run->conf->output_order;
+    f->f.file_ttl = run->conf->file_ttl;
+    f->f.plan = &run->plan;
+    f->f.lines = lines;
+    f->f.nlines = n;
 
     if (ngx_http_batch_task_post(task) != NGX_OK) {
         ngx_http_batch_task_free(task);
@@ -226,9 +233,6 @@ ngx_http_batch_job_end(ngx_http_batch_chunk_t *c)
     }
 
     ngx_http_batch_job_insert(job);
-
-    c->busy = 1;
-    c->ending = 1;
 
     return NGX_OK;
 }
@@ -393,7 +397,7 @@ ngx_http_batch_job_validated(ngx_http_batch_validating_t *v)
         break;
 
     case NGX_HTTP_BATCH_UNROUTED:
-        ngx_http_batch_unrouted(job->run, &v->v.meta_text);
+        ngx_http_batch_routed_gone(job->run, &v->v.meta_text);
 
         /* fall through */
 
@@ -471,18 +475,20 @@ ngx_http_batch_job_finalize_done(void *ctx, ngx_log_t *log)
 {
     ngx_http_batch_finalizing_t *f = ctx;
 
-    ngx_http_batch_job_t    *job;
-    ngx_http_batch_chunk_t  *c;
+    void                       *data;
+    ngx_http_batch_job_t       *job;
+    ngx_http_batch_job_end_pt   handler;
 
     job = f->job;
     job->meta_text = f->f.meta_text;
     job->final = f->f.final;
-    c = job->chunk;
+    handler = job->handler;
+    data = job->data;
 
-    if (c && f->f.rc != NGX_HTTP_BATCH_FINAL_OK) {
+    if (handler && f->f.rc != NGX_HTTP_BATCH_FINAL_OK) {
         ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
         ngx_http_batch_job_free(job);
-        ngx_http_batch_chunk_whole(c, 0);
+        handler(data, 0);
         return;
     }
 
@@ -512,8 +518,8 @@ ngx_http_batch_job_finalize_done(void *ctx, ngx_log_t *log)
     job->life = NGX_HTTP_BATCH_JOB_TELLING;
     ngx_http_batch_job_tell(job);
 
-    if (c) {
-        ngx_http_batch_chunk_whole(c, 1);
+    if (handler) {
+        handler(data, 1);
     }
 }
 
@@ -555,7 +561,7 @@ ngx_http_batch_job_tell(ngx_http_batch_job_t *job)
         return;
     }
 
-    if (rc == NGX_ABORT || ngx_http_batch_dispatch_leaving()) {
+    if (rc == NGX_ABORT || ngx_http_batch_turn_leaving()) {
         /* what is on disk is found by the next owner of the lease */
         ngx_http_batch_job_free(job);
     }
@@ -633,7 +639,7 @@ ngx_http_batch_job_tell_final(ngx_http_batch_job_t *job)
     }
 
     rc = ngx_http_batch_index_batch_final(&meta, status, &job->final, output, error,
-                                    ngx_http_batch_hook_of(&meta.route),
+                                    ngx_http_batch_lookup_hook(&meta.route),
                                     ngx_http_batch_job_told, job);
 
     json_decref(final);
@@ -671,12 +677,12 @@ ngx_http_batch_job_told(void *data, ngx_int_t rc,
     job->telling = 0;
 
     if (rc == NGX_OK || rc == NGX_DECLINED
-        || ngx_http_batch_dispatch_leaving())
+        || ngx_http_batch_turn_leaving())
     {
         run = job->run;
 
         if (job->tell == NGX_HTTP_BATCH_TELL_FINAL && rc == NGX_OK) {
-            ngx_http_batch_run_over(run);
+            ngx_http_batch_runs_over(run);
 
         } else if (job->tell != NGX_HTTP_BATCH_TELL_NOTHING) {
             ngx_http_batch_run_hurry(run);
@@ -691,8 +697,7 @@ ngx_http_batch_job_told(void *data, ngx_int_t rc,
         }
 
         if (job->tell == NGX_HTTP_BATCH_TELL_FINAL) {
-            ngx_http_batch_hook_hurry();
-            ngx_http_batch_tidy_work(run->id);
+            ngx_http_batch_job_ended(run);
         }
 
         ngx_http_batch_job_free(job);
@@ -703,7 +708,7 @@ ngx_http_batch_job_told(void *data, ngx_int_t rc,
 
 
 void
-ngx_http_batch_job_tick(void)
+ngx_http_batch_job_beat(void)
 {
     ngx_queue_t           *q, *next;
     ngx_http_batch_job_t  *job;
@@ -767,5 +772,5 @@ ngx_http_batch_job_free(ngx_http_batch_job_t *job)
     ngx_free(job);
 
     ngx_http_batch_runs_feed(1);
-    ngx_http_batch_dispatch_wake();
+    ngx_http_batch_turn_wake();
 }

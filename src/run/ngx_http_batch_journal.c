@@ -16,13 +16,21 @@
  * and whoever claims it next reads what is there and runs the rest again.
  */
 
-#include "ngx_http_batch_run.h"
+#include "ngx_http_batch_chunk.h"
+#include "ngx_http_batch_line.h"
+#include "ngx_http_batch_slots.h"
 #include "ngx_http_batch_space.h"
+#include "ngx_http_batch_store.h"
+#include "ngx_http_batch_task.h"
+#include "ngx_http_batch_turn.h"
 
 #include <sys/uio.h>
 
 
-#define NGX_HTTP_BATCH_IOVS     128
+#define NGX_HTTP_BATCH_IOVS           128
+#define NGX_HTTP_BATCH_COMMIT_N       256       /* records */
+#define NGX_HTTP_BATCH_COMMIT_SIZE    (256 * 1024)
+#define NGX_HTTP_BATCH_COMMIT_MS      10
 
 
 typedef struct {
@@ -33,7 +41,7 @@ typedef struct {
     ngx_queue_t                entries;
     size_t                     size;
     ngx_int_t                  rc;
-} ngx_http_batch_write_t;
+} ngx_http_batch_journal_t;
 
 
 typedef struct {
@@ -44,9 +52,8 @@ typedef struct {
 } ngx_http_batch_sealing_t;
 
 
-static ngx_uint_t ngx_http_batch_journal_whole(ngx_http_batch_chunk_t *c);
 static void ngx_http_batch_journal_run(void *ctx, ngx_log_t *log);
-static ngx_int_t ngx_http_batch_journal_write(ngx_http_batch_write_t *w,
+static ngx_int_t ngx_http_batch_journal_write(ngx_http_batch_journal_t *w,
     ngx_log_t *log);
 static ngx_int_t ngx_http_batch_journal_writev(ngx_fd_t fd,
     struct iovec *iov, ngx_uint_t n, off_t *off, ngx_log_t *log);
@@ -60,7 +67,7 @@ static int ngx_libc_cdecl ngx_http_batch_journal_cmp(const void *one,
 
 
 void
-ngx_http_batch_entry_free(ngx_http_batch_entry_t *entry)
+ngx_http_batch_journal_free(ngx_http_batch_entry_t *entry)
 {
     ngx_http_batch_spool_free(entry->spool);
     ngx_free(entry);
@@ -75,8 +82,6 @@ ngx_http_batch_journal_append(ngx_http_batch_chunk_t *c,
 
     c->npending++;
     c->pending_size += BATCH_RECORD_HEADER + entry->record.len;
-
-    ngx_http_batch_journal_flush(c, 0);
 }
 
 
@@ -84,19 +89,9 @@ void
 ngx_http_batch_journal_flush(ngx_http_batch_chunk_t *c, ngx_uint_t force)
 {
     ngx_http_batch_task_t   *task;
-    ngx_http_batch_write_t  *w;
+    ngx_http_batch_journal_t  *w;
 
     if (c->writing || c->ending || c->npending == 0 || c->poisoned) {
-        return;
-    }
-
-    if (ngx_http_batch_journal_whole(c)
-        && ngx_http_batch_job_end(c) == NGX_OK)
-    {
-        if (c->flush.timer_set) {
-            ngx_del_timer(&c->flush);
-        }
-
         return;
     }
 
@@ -111,7 +106,7 @@ ngx_http_batch_journal_flush(ngx_http_batch_chunk_t *c, ngx_uint_t force)
         return;
     }
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_write_t),
+    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_journal_t),
                                       ngx_http_batch_journal_run,
                                       ngx_http_batch_journal_done);
 
@@ -155,7 +150,7 @@ ngx_http_batch_journal_flush(ngx_http_batch_chunk_t *c, ngx_uint_t force)
  * the last seconds are not for this.
  */
 
-static ngx_uint_t
+ngx_uint_t
 ngx_http_batch_journal_whole(ngx_http_batch_chunk_t *c)
 {
     ngx_queue_t             *q;
@@ -163,6 +158,10 @@ ngx_http_batch_journal_whole(ngx_http_batch_chunk_t *c)
 
     if (c->segment != NGX_INVALID_FILE
         || c->kept
+        || c->writing
+        || c->ending
+        || c->poisoned
+        || c->npending == 0
         || c->life != NGX_HTTP_BATCH_CHUNK_RUNNING
         || c->busy
         || c->lost
@@ -175,7 +174,7 @@ ngx_http_batch_journal_whole(ngx_http_batch_chunk_t *c)
         || (c->run->meta.expires_at
             && batch_clock_sec() + NGX_HTTP_BATCH_LEASE / 1000
                >= c->run->meta.expires_at)
-        || ngx_http_batch_dispatch_leaving())
+        || ngx_http_batch_turn_leaving())
     {
         return 0;
     }
@@ -200,7 +199,7 @@ ngx_http_batch_journal_whole(ngx_http_batch_chunk_t *c)
 static void
 ngx_http_batch_journal_run(void *ctx, ngx_log_t *log)
 {
-    ngx_http_batch_write_t *w = ctx;
+    ngx_http_batch_journal_t *w = ctx;
 
     if (w->fd == NGX_INVALID_FILE) {
         w->fd = ngx_http_batch_segment_create(w->chunk->run->id,
@@ -235,7 +234,7 @@ ngx_http_batch_journal_run(void *ctx, ngx_log_t *log)
 
 
 static ngx_int_t
-ngx_http_batch_journal_write(ngx_http_batch_write_t *w, ngx_log_t *log)
+ngx_http_batch_journal_write(ngx_http_batch_journal_t *w, ngx_log_t *log)
 {
     off_t                    off;
     ngx_uint_t               n;
@@ -330,7 +329,7 @@ ngx_http_batch_journal_writev(ngx_fd_t fd, struct iovec *iov, ngx_uint_t n,
 static void
 ngx_http_batch_journal_done(void *ctx, ngx_log_t *log)
 {
-    ngx_http_batch_write_t *w = ctx;
+    ngx_http_batch_journal_t *w = ctx;
 
     off_t                    off;
     ngx_queue_t             *q;
@@ -365,13 +364,13 @@ ngx_http_batch_journal_done(void *ctx, ngx_log_t *log)
 
         off += BATCH_RECORD_HEADER + entry->record.len;
 
-        ngx_http_batch_entry_free(entry);
+        ngx_http_batch_journal_free(entry);
     }
 
     ngx_http_batch_space_failed(w->rc == NGX_ERROR);
 
     if (w->rc == NGX_DECLINED) {
-        ngx_http_batch_chunk_used(c, c->epoch);
+        ngx_http_batch_open_used(c, c->epoch);
     }
 
     if (w->rc != NGX_OK) {
@@ -384,7 +383,7 @@ ngx_http_batch_journal_done(void *ctx, ngx_log_t *log)
 
     ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
 
-    ngx_http_batch_journal_flush(c, ngx_http_batch_chunk_dry(c));
+    ngx_http_batch_chunk_commit(c, ngx_http_batch_chunk_dry(c));
     ngx_http_batch_chunk_advance(c);
 }
 
@@ -428,7 +427,7 @@ ngx_http_batch_journal_discard(ngx_http_batch_chunk_t *c)
         ngx_queue_remove(q);
 
         entry = ngx_queue_data(q, ngx_http_batch_entry_t, queue);
-        ngx_http_batch_entry_free(entry);
+        ngx_http_batch_journal_free(entry);
     }
 
     c->npending = 0;

@@ -13,7 +13,10 @@
  * the start of its turn, calls ngx_http_batch_line_reap().
  */
 
-#include "ngx_http_batch_run.h"
+#include "ngx_http_batch_line.h"
+#include "ngx_http_batch_budget.h"
+#include "ngx_http_batch_slots.h"
+#include "ngx_http_batch_turn.h"
 
 
 static ngx_http_batch_line_t *ngx_http_batch_line_get(void);
@@ -21,6 +24,8 @@ static void ngx_http_batch_line_attempt(ngx_http_batch_line_t *line);
 static void ngx_http_batch_line_post(ngx_http_batch_attempt_t *at,
     ngx_int_t rc, ngx_uint_t cut);
 static void ngx_http_batch_line_answered(ngx_http_batch_attempt_t *at);
+static ngx_int_t ngx_http_batch_line_variable(ngx_http_batch_attempt_t *at,
+    ngx_http_request_t *r, ngx_http_batch_variable_e var, ngx_str_t *value);
 static u_char *ngx_http_batch_line_log(ngx_log_t *log, u_char *buf,
     size_t len);
 static void ngx_http_batch_line_cut(ngx_http_batch_line_t *line);
@@ -34,6 +39,8 @@ static void ngx_http_batch_line_timer(ngx_event_t *ev);
 
 #define NGX_HTTP_BATCH_BACKOFF        500       /* ms, doubled each time */
 #define NGX_HTTP_BATCH_BACKOFF_MAX    30000
+#define NGX_HTTP_BATCH_STALE_PAUSE    250       /* ms, until the lease is looked
+                                                   at again */
 #define NGX_HTTP_BATCH_FREE_LINES     1024
 #define NGX_HTTP_BATCH_POOL_SIZE      512
 
@@ -47,7 +54,8 @@ static ngx_http_batch_attempt_type_t  ngx_http_batch_line_type = {
     ngx_http_batch_line_log,
     "processing batch line",
     ngx_http_batch_line_post,
-    ngx_http_batch_line_answered
+    ngx_http_batch_line_answered,
+    ngx_http_batch_line_variable
 };
 
 
@@ -174,11 +182,7 @@ ngx_http_batch_line_start(ngx_http_batch_chunk_t *c, const u_char *p,
     ngx_queue_insert_tail(&c->lines, &line->queue);
     c->nlines++;
 
-    ngx_http_batch_slot->inflight[c->run->route]++;
-
-    if (c->run->jcf) {
-        ngx_http_batch_slot->inflight[c->run->job_lane]++;
-    }
+    ngx_http_batch_budget_enter(c->run);
 
     ngx_http_batch_line_attempt(line);
 
@@ -335,7 +339,7 @@ ngx_http_batch_line_verdict(ngx_http_batch_line_t *line)
 
     if (verdict >= NGX_HTTP_BATCH_ANSWER_RETRY
         && (run->stop || line->chunk->lost
-            || ngx_http_batch_dispatch_leaving()))
+            || ngx_http_batch_turn_leaving()))
     {
         /* another attempt was due, but not here, or not any more */
         ngx_http_batch_line_end(line, NULL);
@@ -372,7 +376,7 @@ ngx_http_batch_line_again(ngx_http_batch_line_t *line,
 
     run = line->chunk->run;
 
-    if (run->stop || line->chunk->lost || ngx_http_batch_dispatch_leaving()) {
+    if (run->stop || line->chunk->lost || ngx_http_batch_turn_leaving()) {
         return 0;
     }
 
@@ -430,7 +434,7 @@ ngx_http_batch_line_timer(ngx_event_t *ev)
             ngx_http_batch_line_end(line, NULL);
 
         } else if (ngx_http_batch_chunk_stale(line->chunk)) {
-            ngx_add_timer(ev, NGX_HTTP_BATCH_TELL);
+            ngx_add_timer(ev, NGX_HTTP_BATCH_STALE_PAUSE);
 
         } else {
             ngx_http_batch_line_attempt(line);
@@ -466,11 +470,7 @@ ngx_http_batch_line_end(ngx_http_batch_line_t *line,
     ngx_queue_remove(&line->queue);
     c->nlines--;
 
-    ngx_http_batch_slot->inflight[c->run->route]--;
-
-    if (c->run->jcf) {
-        ngx_http_batch_slot->inflight[c->run->job_lane]--;
-    }
+    ngx_http_batch_budget_leave(c->run);
 
     ngx_free(line->data);
     line->data = NULL;
@@ -486,6 +486,66 @@ ngx_http_batch_line_end(ngx_http_batch_line_t *line,
     ngx_queue_insert_tail(&ngx_http_batch_line_dead, &line->queue);
 
     ngx_http_batch_chunk_ended(c, entry);
+}
+
+
+static ngx_int_t
+ngx_http_batch_line_variable(ngx_http_batch_attempt_t *at,
+    ngx_http_request_t *r, ngx_http_batch_variable_e var, ngx_str_t *value)
+{
+    ngx_http_batch_run_t   *run;
+    ngx_http_batch_line_t  *line;
+
+    line = (ngx_http_batch_line_t *) at;
+
+    if (line->chunk == NULL) {
+        return NGX_DECLINED;
+    }
+
+    run = line->chunk->run;
+
+    switch (var) {
+
+    case NGX_HTTP_BATCH_VARIABLE_ID:
+        value->data = (u_char *) run->id;
+        value->len = ngx_strlen(run->id);
+        return NGX_OK;
+
+    case NGX_HTTP_BATCH_VARIABLE_CUSTOM_ID:
+        return ngx_http_batch_variable_token(r->pool, &line->parsed.custom_id,
+                                             value);
+
+    case NGX_HTTP_BATCH_VARIABLE_MODEL:
+
+        if (line->parsed.model.len || run->meta.model.len == 0) {
+            return ngx_http_batch_variable_token(r->pool, &line->parsed.model,
+                                                 value);
+        }
+
+        *value = run->meta.model;
+        return NGX_OK;
+
+    case NGX_HTTP_BATCH_VARIABLE_TENANT:
+        *value = run->meta.tenant;
+        return NGX_OK;
+
+    case NGX_HTTP_BATCH_VARIABLE_JOB:
+        *value = run->meta.job_id;
+        return NGX_OK;
+
+    default: /* NGX_HTTP_BATCH_VARIABLE_LINE, NGX_HTTP_BATCH_VARIABLE_ATTEMPT */
+
+        value->data = ngx_pnalloc(r->pool, NGX_INT64_LEN);
+        if (value->data == NULL) {
+            return NGX_ERROR;
+        }
+
+        value->len = ngx_sprintf(value->data, "%uL",
+                                 var == NGX_HTTP_BATCH_VARIABLE_LINE
+                                 ? line->number : (uint64_t) line->attempt)
+                     - value->data;
+        return NGX_OK;
+    }
 }
 
 

@@ -5,8 +5,15 @@
  * sent (CLAIM and SCAN of the protocol, on the node's side).
  */
 
-#include "ngx_http_batch_run.h"
+#include "ngx_http_batch_chunk.h"
+#include "ngx_http_batch_job.h"
+#include "ngx_http_batch_pick.h"
 #include "ngx_http_batch_scan.h"
+#include "ngx_http_batch_slots.h"
+#include "ngx_http_batch_store.h"
+#include "ngx_http_batch_task.h"
+#include "ngx_http_batch_turn.h"
+#include "ngx_http_batch_lookup.h"
 
 
 typedef enum {
@@ -43,28 +50,26 @@ typedef struct {
 } ngx_http_batch_open_t;
 
 
-static void ngx_http_batch_chunk_open_run(void *ctx, ngx_log_t *log);
-static ngx_http_batch_open_e ngx_http_batch_chunk_open_look(
+static void ngx_http_batch_open_run(void *ctx, ngx_log_t *log);
+static ngx_http_batch_open_e ngx_http_batch_open_look(
     ngx_http_batch_open_t *o, ngx_log_t *log);
-static ngx_http_batch_open_e ngx_http_batch_chunk_open_older(
+static ngx_http_batch_open_e ngx_http_batch_open_older(
     ngx_http_batch_open_t *o, ngx_log_t *log);
-static ngx_http_batch_open_e ngx_http_batch_chunk_open_files(
+static ngx_http_batch_open_e ngx_http_batch_open_files(
     ngx_http_batch_open_t *o, ngx_log_t *log);
-static ngx_int_t ngx_http_batch_chunk_load(ngx_http_batch_open_t *o,
+static ngx_int_t ngx_http_batch_open_load(ngx_http_batch_open_t *o,
     ngx_log_t *log);
-static ngx_int_t ngx_http_batch_chunk_sealed(ngx_http_batch_open_t *o,
+static ngx_int_t ngx_http_batch_open_sealed(ngx_http_batch_open_t *o,
     ngx_log_t *log);
-static void ngx_http_batch_chunk_open_done(void *ctx, ngx_log_t *log);
-static void ngx_http_batch_chunk_restored(void *data, ngx_int_t rc,
+static void ngx_http_batch_open_done(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_open_restored(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
-static ngx_int_t ngx_http_batch_chunk_adopt(ngx_http_batch_run_t *run,
-    ngx_http_batch_open_t *o);
-static ngx_int_t ngx_http_batch_chunk_ready(ngx_http_batch_chunk_t *c,
+static ngx_int_t ngx_http_batch_open_ready(ngx_http_batch_chunk_t *c,
     ngx_http_batch_open_t *o);
 
 
 void
-ngx_http_batch_chunk_open(ngx_http_batch_run_t *run, uint32_t chunk,
+ngx_http_batch_open(ngx_http_batch_run_t *run, uint32_t chunk,
     uint32_t epoch)
 {
     ngx_http_batch_open_t   *o;
@@ -79,8 +84,8 @@ ngx_http_batch_chunk_open(ngx_http_batch_run_t *run, uint32_t chunk,
     }
 
     task = ngx_http_batch_task_create(sizeof(ngx_http_batch_open_t),
-                                      ngx_http_batch_chunk_open_run,
-                                      ngx_http_batch_chunk_open_done);
+                                      ngx_http_batch_open_run,
+                                      ngx_http_batch_open_done);
     if (task == NULL) {
         ngx_free(c);
         return;
@@ -99,9 +104,8 @@ ngx_http_batch_chunk_open(ngx_http_batch_run_t *run, uint32_t chunk,
     ngx_queue_init(&c->pending);
     ngx_queue_init(&c->lines);
 
-    c->dummy.fd = (ngx_socket_t) -1;
     c->flush.handler = ngx_http_batch_chunk_flush;
-    c->flush.data = &c->dummy;
+    c->flush.data = &ngx_http_batch_turn_dummy;
     c->flush.log = ngx_cycle->log;
 
     o = task->ctx;
@@ -118,31 +122,35 @@ ngx_http_batch_chunk_open(ngx_http_batch_run_t *run, uint32_t chunk,
         return;
     }
 
+    if (run->nchunks++ == 0) {
+        ngx_http_batch_pick_add(run);
+    }
+
     run->refs++;
-    run->nchunks++;
     ngx_http_batch_slot->chunks++;
     ngx_http_batch_slot->claimed++;
 
     ngx_queue_insert_tail(&ngx_http_batch_chunks, &c->queue);
+    ngx_queue_insert_tail(&run->chunks, &c->sibling);
 }
 
 
 static void
-ngx_http_batch_chunk_open_run(void *ctx, ngx_log_t *log)
+ngx_http_batch_open_run(void *ctx, ngx_log_t *log)
 {
     ngx_http_batch_open_t *o = ctx;
 
     o->input = NGX_INVALID_FILE;
     o->segment = NGX_INVALID_FILE;
 
-    o->rc = ngx_http_batch_chunk_open_look(o, log);
+    o->rc = ngx_http_batch_open_look(o, log);
 
     if (o->rc == NGX_HTTP_BATCH_OPEN_OK) {
-        o->rc = ngx_http_batch_chunk_open_older(o, log);
+        o->rc = ngx_http_batch_open_older(o, log);
     }
 
     if (o->rc == NGX_HTTP_BATCH_OPEN_OK) {
-        o->rc = ngx_http_batch_chunk_open_files(o, log);
+        o->rc = ngx_http_batch_open_files(o, log);
     }
 }
 
@@ -150,7 +158,7 @@ ngx_http_batch_chunk_open_run(void *ctx, ngx_log_t *log)
 /* is there anything left to do? */
 
 static ngx_http_batch_open_e
-ngx_http_batch_chunk_open_look(ngx_http_batch_open_t *o, ngx_log_t *log)
+ngx_http_batch_open_look(ngx_http_batch_open_t *o, ngx_log_t *log)
 {
     ngx_int_t   rc;
     ngx_uint_t  route;
@@ -162,12 +170,12 @@ ngx_http_batch_chunk_open_look(ngx_http_batch_open_t *o, ngx_log_t *log)
     }
 
     if (rc == NGX_ERROR
-        || (o->load && ngx_http_batch_chunk_load(o, log) != NGX_OK))
+        || (o->load && ngx_http_batch_open_load(o, log) != NGX_OK))
     {
         return NGX_HTTP_BATCH_OPEN_ERROR;
     }
 
-    rc = ngx_http_batch_chunk_sealed(o, log);
+    rc = ngx_http_batch_open_sealed(o, log);
 
     if (rc != NGX_DECLINED) {
         return rc == NGX_OK ? NGX_HTTP_BATCH_OPEN_SEALED
@@ -175,7 +183,7 @@ ngx_http_batch_chunk_open_look(ngx_http_batch_open_t *o, ngx_log_t *log)
     }
 
     if (o->load) {
-        o->routed = (ngx_http_batch_route(&o->meta.route, &route) != NULL);
+        o->routed = (ngx_http_batch_lookup_route(&o->meta.route, &route) != NULL);
     }
 
     return o->routed ? NGX_HTTP_BATCH_OPEN_OK : NGX_HTTP_BATCH_OPEN_ROUTE;
@@ -185,7 +193,7 @@ ngx_http_batch_chunk_open_look(ngx_http_batch_open_t *o, ngx_log_t *log)
 /* what earlier owners have left */
 
 static ngx_http_batch_open_e
-ngx_http_batch_chunk_open_older(ngx_http_batch_open_t *o, ngx_log_t *log)
+ngx_http_batch_open_older(ngx_http_batch_open_t *o, ngx_log_t *log)
 {
     uint32_t   *epochs;
     ngx_int_t   n, rc;
@@ -216,7 +224,7 @@ ngx_http_batch_chunk_open_older(ngx_http_batch_open_t *o, ngx_log_t *log)
 
 
 static ngx_http_batch_open_e
-ngx_http_batch_chunk_open_files(ngx_http_batch_open_t *o, ngx_log_t *log)
+ngx_http_batch_open_files(ngx_http_batch_open_t *o, ngx_log_t *log)
 {
     o->input = ngx_http_batch_store_open(NGX_HTTP_BATCH_INPUT, o->id, log);
 
@@ -253,7 +261,7 @@ ngx_http_batch_chunk_open_files(ngx_http_batch_open_t *o, ngx_log_t *log)
 
 
 static ngx_int_t
-ngx_http_batch_chunk_load(ngx_http_batch_open_t *o, ngx_log_t *log)
+ngx_http_batch_open_load(ngx_http_batch_open_t *o, ngx_log_t *log)
 {
     ngx_int_t  rc;
     ngx_str_t  text;
@@ -282,7 +290,7 @@ ngx_http_batch_chunk_load(ngx_http_batch_open_t *o, ngx_log_t *log)
 
 
 static ngx_int_t
-ngx_http_batch_chunk_sealed(ngx_http_batch_open_t *o, ngx_log_t *log)
+ngx_http_batch_open_sealed(ngx_http_batch_open_t *o, ngx_log_t *log)
 {
     uint32_t      *epochs;
     ngx_int_t      i, n, rc;
@@ -315,7 +323,7 @@ ngx_http_batch_chunk_sealed(ngx_http_batch_open_t *o, ngx_log_t *log)
 
 
 static void
-ngx_http_batch_chunk_open_done(void *ctx, ngx_log_t *log)
+ngx_http_batch_open_done(void *ctx, ngx_log_t *log)
 {
     ngx_http_batch_open_t *o = ctx;
 
@@ -331,19 +339,19 @@ ngx_http_batch_chunk_open_done(void *ctx, ngx_log_t *log)
     c->segment = o->segment;
 
     if (o->root) {
-        (void) ngx_http_batch_chunk_adopt(c->run, o);
+        ngx_http_batch_run_adopt(c->run, o->root, &o->meta, &o->plan);
     }
 
     switch (o->rc) {
 
     case NGX_HTTP_BATCH_OPEN_OK:
 
-        if (c->run->conf && ngx_http_batch_chunk_ready(c, o) == NGX_OK) {
+        if (c->run->conf && ngx_http_batch_open_ready(c, o) == NGX_OK) {
             c->life = NGX_HTTP_BATCH_CHUNK_RUNNING;
             o->older = NULL;
             o->older_usage = NULL;
 
-            ngx_http_batch_dispatch_wake();
+            ngx_http_batch_turn_wake();
         }
 
         break;
@@ -357,7 +365,7 @@ ngx_http_batch_chunk_open_done(void *ctx, ngx_log_t *log)
 
     case NGX_HTTP_BATCH_OPEN_EPOCH:
 
-        ngx_http_batch_chunk_used(c, o->max_epoch);
+        ngx_http_batch_open_used(c, o->max_epoch);
         break;
 
     case NGX_HTTP_BATCH_OPEN_ENDED:
@@ -381,14 +389,14 @@ ngx_http_batch_chunk_open_done(void *ctx, ngx_log_t *log)
 /* raises its epoch, then claims anew */
 
 void
-ngx_http_batch_chunk_used(ngx_http_batch_chunk_t *c, uint32_t epoch)
+ngx_http_batch_open_used(ngx_http_batch_chunk_t *c, uint32_t epoch)
 {
     ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                   "batch: %s, chunk %uD: epoch %uD was used up to %uD",
                   c->run->id, c->chunk, c->epoch, epoch);
 
     if (ngx_http_batch_index_run_chunk_restore(c->run->id, c->chunk, epoch, 0, 0,
-                                           0, 0, ngx_http_batch_chunk_restored,
+                                           0, 0, ngx_http_batch_open_restored,
                                            NULL)
         != NGX_OK)
     {
@@ -400,69 +408,15 @@ ngx_http_batch_chunk_used(ngx_http_batch_chunk_t *c, uint32_t epoch)
 
 
 static void
-ngx_http_batch_chunk_restored(void *data, ngx_int_t rc,
+ngx_http_batch_open_restored(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
-    ngx_http_batch_dispatch_wake();
-}
-
-
-/* meta and plan of the first chunk become the run's; later ones are dropped */
-
-static ngx_int_t
-ngx_http_batch_chunk_adopt(ngx_http_batch_run_t *run, ngx_http_batch_open_t *o)
-{
-    u_char                     *p;
-    size_t                      len;
-    ngx_http_batch_loc_conf_t  *blcf;
-
-    if (run->loaded || o->plan.chunks == NULL) {
-        json_decref(o->root);
-        ngx_http_batch_plan_free(&o->plan);
-        return NGX_OK;
-    }
-
-    run->loaded = 1;
-    run->root = o->root;
-    run->meta = o->meta;
-    run->plan = o->plan;
-    run->planned = o->plan.nchunks;
-
-    blcf = ngx_http_batch_route(&run->meta.route, &run->route);
-
-    if (blcf == NULL) {
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "batch: %s came in by location \"%V\", which has no"
-                      " \"batch_api\" any more: it waits", run->id,
-                      &run->meta.route);
-        return NGX_DECLINED;
-    }
-
-    ngx_http_batch_budget_job(run, blcf);
-
-    len = run->pass.len + run->meta.endpoint.len;
-
-    p = ngx_alloc(2 * len + sizeof("POST  HTTP/1.1"), ngx_cycle->log);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    run->uri.data = p;
-    run->uri.len = len;
-    p = ngx_sprintf(p, "%V%V", &run->pass, &run->meta.endpoint);
-
-    run->request_line.data = p;
-    p = ngx_sprintf(p, "POST %V HTTP/1.1", &run->uri);
-    run->request_line.len = p - run->request_line.data;
-
-    run->conf = blcf;
-
-    return NGX_OK;
+    ngx_http_batch_turn_wake();
 }
 
 
 static ngx_int_t
-ngx_http_batch_chunk_ready(ngx_http_batch_chunk_t *c, ngx_http_batch_open_t *o)
+ngx_http_batch_open_ready(ngx_http_batch_chunk_t *c, ngx_http_batch_open_t *o)
 {
     ngx_http_batch_plan_chunk_t  *pc;
 

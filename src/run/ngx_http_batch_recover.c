@@ -37,6 +37,7 @@
 
 
 #include "ngx_http_batch_recover.h"
+#include "ngx_http_batch_turn.h"
 #include "ngx_http_batch_index.h"
 #include "ngx_http_batch_redis.h"
 #include "ngx_http_batch_refill.h"
@@ -128,10 +129,6 @@ static ngx_atomic_uint_t  ngx_http_batch_recover_era;
 static ngx_event_t        ngx_http_batch_recover_wait_ev;
 static ngx_event_t        ngx_http_batch_recover_renew_ev;
 
-/* nginx's debug log reads an fd behind the data of every timer */
-static ngx_connection_t   ngx_http_batch_recover_dumb = {
-    .fd = (ngx_socket_t) -1
-};
 
 
 void
@@ -142,14 +139,14 @@ ngx_http_batch_recover_start(ngx_log_t *log)
     ev = &ngx_http_batch_recover_wait_ev;
 
     ev->handler = ngx_http_batch_recover_waited;
-    ev->data = &ngx_http_batch_recover_dumb;
+    ev->data = &ngx_http_batch_turn_dummy;
     ev->log = log;
     ev->cancelable = 1;
 
     ev = &ngx_http_batch_recover_renew_ev;
 
     ev->handler = ngx_http_batch_recover_renew;
-    ev->data = &ngx_http_batch_recover_dumb;
+    ev->data = &ngx_http_batch_turn_dummy;
     ev->log = log;
     ev->cancelable = 1;
 

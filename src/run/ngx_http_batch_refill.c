@@ -5,6 +5,7 @@
 
 #include "ngx_http_batch_refill.h"
 #include "ngx_http_batch_hook.h"
+#include "ngx_http_batch_lookup.h"
 
 
 static ngx_int_t ngx_http_batch_refill_batch(ngx_http_batch_item_t *item,
@@ -42,7 +43,7 @@ ngx_http_batch_refill(ngx_http_batch_item_t *item, size_t *step,
                                  item->nfiles[0] ? &item->files[0] : NULL,
                                  item->nfiles[1] ? &item->files[1] : NULL,
                                  item->unheard
-                                 && ngx_http_batch_hook_of(&item->meta.route),
+                                 && ngx_http_batch_lookup_hook(&item->meta.route),
                                  sent, data);
     }
 }

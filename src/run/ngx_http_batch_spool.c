@@ -13,7 +13,13 @@
  * while a task is under way, the task's end frees it.
  */
 
-#include "ngx_http_batch_run.h"
+#include "ngx_http_batch_line.h"
+#include "batch_crc32c.h"
+#include "ngx_http_batch_store.h"
+#include "ngx_http_batch_task.h"
+
+
+#define NGX_HTTP_BATCH_SPOOL_COPY     (256 * 1024)    /* bytes at a time */
 
 
 typedef struct {
@@ -233,7 +239,7 @@ ngx_http_batch_spool_copy(ngx_http_batch_spool_t *s, ngx_fd_t fd, off_t *off,
     ssize_t    rc;
     ngx_int_t  ok;
 
-    buf = ngx_alloc(NGX_HTTP_BATCH_WINDOW, log);
+    buf = ngx_alloc(NGX_HTTP_BATCH_SPOOL_COPY, log);
     if (buf == NULL) {
         return NGX_ERROR;
     }
@@ -242,7 +248,7 @@ ngx_http_batch_spool_copy(ngx_http_batch_spool_t *s, ngx_fd_t fd, off_t *off,
 
     for (from = 0; from < s->size && ok == NGX_OK; from += rc) {
 
-        n = ngx_min(NGX_HTTP_BATCH_WINDOW, s->size - from);
+        n = ngx_min(NGX_HTTP_BATCH_SPOOL_COPY, s->size - from);
 
         rc = pread(s->fd, buf, n, from);
 

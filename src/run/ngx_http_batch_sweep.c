@@ -8,7 +8,12 @@
  * it; two nodes at once do no harm.
  */
 
-#include "ngx_http_batch_run.h"
+#include "ngx_http_batch_sweep.h"
+#include "ngx_http_batch_index.h"
+#include "ngx_http_batch_object.h"
+#include "ngx_http_batch_store.h"
+#include "ngx_http_batch_task.h"
+#include "ngx_http_batch_turn.h"
 #include "ngx_http_batch_uploads.h"
 
 
@@ -51,7 +56,6 @@ static void ngx_http_batch_sweep_told(void *data, ngx_int_t rc,
 
 
 static ngx_event_t       ngx_http_batch_sweep_event;
-static ngx_connection_t  ngx_http_batch_sweep_dummy;
 static ngx_msec_t        ngx_http_batch_sweep_uploads_at;
 static ngx_uint_t        ngx_http_batch_sweep_swept_uploads;
 
@@ -65,24 +69,20 @@ ngx_http_batch_sweep_init(ngx_cycle_t *cycle)
         return;
     }
 
-    ngx_http_batch_sweep_dummy.fd = (ngx_socket_t) -1;
-
     ev = &ngx_http_batch_sweep_event;
     ev->handler = ngx_http_batch_sweep_timer;
-    ev->data = &ngx_http_batch_sweep_dummy;
+    ev->data = &ngx_http_batch_turn_dummy;
     ev->log = cycle->log;
     ev->cancelable = 1;
 
     ngx_add_timer(ev, 1000);
-
-    ngx_http_batch_tidy_init(cycle);
 }
 
 
 static void
 ngx_http_batch_sweep_timer(ngx_event_t *ev)
 {
-    if (ngx_http_batch_dispatch_leaving()) {
+    if (ngx_http_batch_turn_leaving()) {
         return;
     }
 

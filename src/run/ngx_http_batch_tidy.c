@@ -9,7 +9,11 @@
  * has just ended.
  */
 
-#include "ngx_http_batch_run.h"
+#include "ngx_http_batch_tidy.h"
+#include "ngx_http_batch_store.h"
+#include "ngx_http_batch_sweep.h"
+#include "ngx_http_batch_task.h"
+#include "ngx_http_batch_turn.h"
 #include "ngx_http_batch_keys.h"
 #include "ngx_http_batch_text.h"
 
@@ -34,7 +38,6 @@ static void ngx_http_batch_tidy_work_done(void *ctx, ngx_log_t *log);
 
 
 static ngx_event_t                ngx_http_batch_tidy_event;
-static ngx_connection_t           ngx_http_batch_tidy_dummy;
 
 /* the walk under way, while no task has it */
 static ngx_http_batch_orphans_t  *ngx_http_batch_tidy_walk;
@@ -45,11 +48,13 @@ ngx_http_batch_tidy_init(ngx_cycle_t *cycle)
 {
     ngx_event_t  *ev;
 
-    ngx_http_batch_tidy_dummy.fd = (ngx_socket_t) -1;
+    if (ngx_process == NGX_PROCESS_WORKER && ngx_worker != 0) {
+        return;
+    }
 
     ev = &ngx_http_batch_tidy_event;
     ev->handler = ngx_http_batch_tidy_timer;
-    ev->data = &ngx_http_batch_tidy_dummy;
+    ev->data = &ngx_http_batch_turn_dummy;
     ev->log = cycle->log;
     ev->cancelable = 1;
 
@@ -63,7 +68,7 @@ ngx_http_batch_tidy_timer(ngx_event_t *ev)
     ngx_http_batch_tidy_t  *t;
     ngx_http_batch_task_t  *task;
 
-    if (ngx_http_batch_dispatch_leaving()) {
+    if (ngx_http_batch_turn_leaving()) {
         return;
     }
 
@@ -180,7 +185,7 @@ ngx_http_batch_tidy_done(void *ctx, ngx_log_t *log)
 
     ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
 
-    if (!ngx_http_batch_dispatch_leaving()) {
+    if (!ngx_http_batch_turn_leaving()) {
         ngx_add_timer(&ngx_http_batch_tidy_event,
                       done ? NGX_HTTP_BATCH_TIDY_EVERY
                            : NGX_HTTP_BATCH_TIDY_PAUSE);

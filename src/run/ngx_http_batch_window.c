@@ -5,7 +5,12 @@
  * walked line by line in the worker.
  */
 
-#include "ngx_http_batch_run.h"
+#include "ngx_http_batch_chunk.h"
+#include "ngx_http_batch_task.h"
+#include "ngx_http_batch_turn.h"
+
+
+#define NGX_HTTP_BATCH_WINDOW         (256 * 1024)    /* bytes */
 
 
 typedef struct {
@@ -194,5 +199,5 @@ ngx_http_batch_window_fill_done(void *ctx, ngx_log_t *log)
     ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
 
     ngx_http_batch_chunk_advance(c);
-    ngx_http_batch_dispatch_wake();
+    ngx_http_batch_turn_wake();
 }

@@ -5,11 +5,6 @@
 #include "ngx_http_batch_slots.h"
 
 
-/*
- * A gauge of a killed worker must not hold the node's limit down until a new
- * process happens to get its slot: a slot counts while its pid lives.  Asking
- * the kernel is a system call, so the answers are kept for this long.
- */
 #define NGX_HTTP_BATCH_SLOTS_CHECK  200     /* ms */
 
 #define NGX_HTTP_BATCH_SLOTS_ASLEEP 10000   /* ms, the length of a lease */
@@ -68,6 +63,7 @@ static ngx_uint_t ngx_http_batch_slots_lies(ngx_http_batch_grave_t *grave,
 
 
 ngx_http_batch_slot_t   *ngx_http_batch_slot;
+ngx_uint_t               ngx_http_batch_slots_workers;
 ngx_http_batch_clock_t  *ngx_http_batch_slots_clock;
 ngx_atomic_t            *ngx_http_batch_slots_news;
 
@@ -78,7 +74,6 @@ static ngx_atomic_uint_t       ngx_http_batch_slots_known;
 static ngx_uint_t              ngx_http_batch_slots_live[NGX_MAX_PROCESSES];
 static ngx_uint_t              ngx_http_batch_slots_nlive;
 static ngx_msec_t              ngx_http_batch_slots_looked;
-static ngx_uint_t              ngx_http_batch_slots_workers;
 static ngx_http_batch_grave_t  *ngx_http_batch_slots_graves;
 static ngx_atomic_t            *ngx_http_batch_slots_present;   /* era */
 
@@ -203,6 +198,11 @@ ngx_http_batch_slots_tell(void)
     (void) ngx_atomic_fetch_add(ngx_http_batch_slots_news, 1);
 }
 
+
+/*
+ * A gauge of a killed worker must not hold the node's limit down until a new
+ * process happens to get its slot: a slot counts while its pid lives.
+ */
 
 static void
 ngx_http_batch_slots_look(void)
@@ -398,63 +398,11 @@ ngx_http_batch_slots_buried(const char *owner)
 
 
 ngx_uint_t
-ngx_http_batch_slots_may_start(ngx_uint_t lane, ngx_uint_t limit)
+ngx_http_batch_slots_asleep(ngx_http_batch_slot_t *slot)
 {
-    ngx_uint_t              i, total, share, wanted;
-    ngx_http_batch_slot_t  *slot;
-
-    if (ngx_http_batch_slots_known != *ngx_http_batch_slots_births
-        || ngx_current_msec - ngx_http_batch_slots_looked
-           > NGX_HTTP_BATCH_SLOTS_CHECK)
-    {
-        ngx_http_batch_slots_look();
-    }
-
-    share = (limit + ngx_http_batch_slots_workers - 1)
-            / ngx_http_batch_slots_workers;
-
-    total = 0;
-    wanted = 0;
-
-    /* seen by all before they are looked at: of two, one stands back */
-
-    (void) ngx_atomic_fetch_add(&ngx_http_batch_slot->reserved[lane], 1);
-
-    for (i = 0; i < ngx_http_batch_slots_nlive; i++) {
-        slot = &ngx_http_batch_slots[ngx_http_batch_slots_live[i]];
-
-        if (slot != ngx_http_batch_slot
-            && (ngx_msec_int_t) (ngx_current_msec - (ngx_msec_t) slot->beat)
-               > NGX_HTTP_BATCH_SLOTS_ASLEEP)
-        {
-            continue;
-        }
-
-        total += slot->inflight[lane] + slot->reserved[lane];
-
-        if (slot != ngx_http_batch_slot
-            && slot->want[lane] && slot->inflight[lane] < share)
-        {
-            wanted = 1;
-        }
-    }
-
-    if (total > limit
-        || (wanted && ngx_http_batch_slot->inflight[lane] >= share))
-    {
-        ngx_http_batch_slots_started(lane);
-        return 0;
-    }
-
-    return 1;
-}
-
-
-void
-ngx_http_batch_slots_started(ngx_uint_t lane)
-{
-    ngx_memory_barrier();
-    ngx_http_batch_slot->reserved[lane] = 0;
+    return slot != ngx_http_batch_slot
+           && (ngx_msec_int_t) (ngx_current_msec - (ngx_msec_t) slot->beat)
+              > NGX_HTTP_BATCH_SLOTS_ASLEEP;
 }
 
 
@@ -537,6 +485,21 @@ ngx_http_batch_slot_t *
 ngx_http_batch_slots_next(ngx_uint_t *i)
 {
     if (*i == 0) {
+        ngx_http_batch_slots_look();
+    }
+
+    return ngx_http_batch_slots_recent(i);
+}
+
+
+ngx_http_batch_slot_t *
+ngx_http_batch_slots_recent(ngx_uint_t *i)
+{
+    if (*i == 0
+        && (ngx_http_batch_slots_known != *ngx_http_batch_slots_births
+            || ngx_current_msec - ngx_http_batch_slots_looked
+               > NGX_HTTP_BATCH_SLOTS_CHECK))
+    {
         ngx_http_batch_slots_look();
     }
 

@@ -72,16 +72,12 @@ void ngx_http_batch_slots_beat(void);
 /* this worker's slot; never NULL after init */
 extern ngx_http_batch_slot_t  *ngx_http_batch_slot;
 
-/*
- * May this worker start one more line of the lane?  The limit holds for the
- * node.  A worker above its fair share (limit / workers) also stands back while
- * another one below its share wants to start.  Who has not beaten for as long as a
- * lease lasts counts as nothing: others run its lines by then.  A yes is reserved, so that two
- * workers do not take the last place both: started() must follow when the line
- * is counted in inflight, or when there was none after all.
- */
-ngx_uint_t ngx_http_batch_slots_may_start(ngx_uint_t lane, ngx_uint_t limit);
-void ngx_http_batch_slots_started(ngx_uint_t lane);
+/* a worker that has not beaten for as long as a lease lasts counts as nothing:
+ * others run its lines by then */
+ngx_uint_t ngx_http_batch_slots_asleep(ngx_http_batch_slot_t *slot);
+
+/* worker processes of this node, as configured */
+extern ngx_uint_t  ngx_http_batch_slots_workers;
 
 /*
  * Workers that have died without a word: of this node, or any that dead() was
@@ -122,7 +118,12 @@ ngx_uint_t ngx_http_batch_slots_era_is(ngx_atomic_uint_t era, uint32_t name);
 /* how long ago it began, in ms; -1: it is the first one */
 int64_t ngx_http_batch_slots_era_age(ngx_atomic_uint_t era);
 
-/* all live slots in turn: NULL ends.  *i starts at 0 */
+/*
+ * All live slots in turn: NULL ends.  *i starts at 0.  Which are live costs a
+ * system call each; recent() asks again only after 200 ms, or if a process was
+ * born since.
+ */
 ngx_http_batch_slot_t *ngx_http_batch_slots_next(ngx_uint_t *i);
+ngx_http_batch_slot_t *ngx_http_batch_slots_recent(ngx_uint_t *i);
 
 #endif

@@ -3,6 +3,7 @@
  */
 
 #include "ngx_http_batch_task.h"
+#include "ngx_http_batch_turn.h"
 
 
 /* ms; any value does, the timer only has to be set */
@@ -13,9 +14,6 @@ static void ngx_http_batch_task_run(void *data, ngx_log_t *log);
 static void ngx_http_batch_task_done(ngx_event_t *ev);
 static void ngx_http_batch_task_guard(ngx_event_t *ev);
 
-
-/* nginx's debug log reads an fd behind the data of every timer */
-static ngx_connection_t  ngx_http_batch_task_dumb = { .fd = (ngx_socket_t) -1 };
 
 static ngx_uint_t  ngx_http_batch_task_closed;
 
@@ -48,7 +46,7 @@ ngx_http_batch_task_create(size_t size, ngx_http_batch_task_pt run,
     task->thread.event.handler = ngx_http_batch_task_done;
     task->thread.event.log = ngx_cycle->log;
 
-    task->guard.data = &ngx_http_batch_task_dumb;
+    task->guard.data = &ngx_http_batch_turn_dummy;
     task->guard.handler = ngx_http_batch_task_guard;
     task->guard.log = ngx_cycle->log;
 

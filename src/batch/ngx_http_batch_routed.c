@@ -1,11 +1,10 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
- *
- * The settings of the location that a batch came in by, where only batch.json
- * knows which that was: for jobs, which begin before a chunk was opened.
  */
 
-#include "ngx_http_batch_run.h"
+#include "ngx_http_batch_routed.h"
+#include "ngx_http_batch_lookup.h"
+#include "ngx_http_batch_store.h"
 
 
 ngx_http_batch_loc_conf_t *
@@ -29,7 +28,7 @@ ngx_http_batch_routed(const char *id, ngx_log_t *log)
     if (ngx_http_batch_meta_decode(&meta, text.data, text.len, &root)
         == NGX_OK)
     {
-        blcf = ngx_http_batch_route(&meta.route, &n);
+        blcf = ngx_http_batch_lookup_route(&meta.route, &n);
         json_decref(root);
     }
 
@@ -40,7 +39,7 @@ ngx_http_batch_routed(const char *id, ngx_log_t *log)
 
 
 void
-ngx_http_batch_unrouted(ngx_http_batch_run_t *run, const ngx_str_t *text)
+ngx_http_batch_routed_gone(ngx_http_batch_run_t *run, const ngx_str_t *text)
 {
     json_t                 *root;
     ngx_uint_t              n;
@@ -54,14 +53,8 @@ ngx_http_batch_unrouted(ngx_http_batch_run_t *run, const ngx_str_t *text)
 
     /* the location may be there, and batch.json was not readable just now */
 
-    if (!run->unrouted && ngx_http_batch_route(&meta.route, &n) == NULL) {
-
-        run->unrouted = 1;
-
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "batch: %s came in by location \"%V\", which has no"
-                      " \"batch_api\" any more: it waits", run->id,
-                      &meta.route);
+    if (ngx_http_batch_lookup_route(&meta.route, &n) == NULL) {
+        ngx_http_batch_run_unrouted(run, &meta.route);
     }
 
     json_decref(root);

@@ -12,53 +12,59 @@
  * others in turn, so that old ones that cannot run do not hide the rest.
  */
 
-#include "ngx_http_batch_run.h"
+#include "ngx_http_batch_runs.h"
+#include "ngx_http_batch_pick.h"
+#include "ngx_http_batch_slots.h"
+#include "ngx_http_batch_turn.h"
 
 
 #define NGX_HTTP_BATCH_POLL       200     /* ms */
 #define NGX_HTTP_BATCH_ACTIVE     128     /* batches looked at */
-#define NGX_HTTP_BATCH_PAUSE      200     /* ms after "nothing to claim" ... */
-#define NGX_HTTP_BATCH_PAUSES     2       /* ... doubled so many times */
 
 
 static void ngx_http_batch_runs_poll(void);
 static void ngx_http_batch_runs_polled(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_runs_changed(const char *id);
-static ngx_http_batch_run_t *ngx_http_batch_run_get(ngx_str_t *id);
-static void ngx_http_batch_run_free(ngx_http_batch_run_t *run);
+static ngx_http_batch_run_t *ngx_http_batch_runs_get(ngx_str_t *id);
+static void ngx_http_batch_runs_free(ngx_http_batch_run_t *run);
 
 
 ngx_queue_t  ngx_http_batch_runs;
 
-static ngx_uint_t         ngx_http_batch_polling;
-static ngx_msec_t         ngx_http_batch_polled_at;
-static ngx_uint_t         ngx_http_batch_turn;     /* of the window */
-static ngx_uint_t         ngx_http_batch_more;     /* than the window shows */
-static ngx_uint_t         ngx_http_batch_over;     /* since the last poll */
-static ngx_atomic_uint_t  ngx_http_batch_news;     /* as last seen */
+static const ngx_http_batch_runs_handlers_t  *ngx_http_batch_runs_handlers;
+
+static ngx_uint_t         ngx_http_batch_runs_polling;
+static ngx_msec_t         ngx_http_batch_runs_polled_at;
+static ngx_uint_t         ngx_http_batch_runs_turn;     /* of the window */
+static ngx_uint_t         ngx_http_batch_runs_more;     /* than the window shows */
+static ngx_uint_t         ngx_http_batch_runs_ended;     /* since the last poll */
+static ngx_atomic_uint_t  ngx_http_batch_runs_news;     /* as last seen */
 
 
 void
-ngx_http_batch_runs_init(void)
+ngx_http_batch_runs_init(const ngx_http_batch_runs_handlers_t *handlers)
 {
     ngx_queue_init(&ngx_http_batch_runs);
+    ngx_http_batch_pick_init();
 
-    ngx_http_batch_news = *ngx_http_batch_slots_news;
+    ngx_http_batch_runs_handlers = handlers;
+
+    ngx_http_batch_runs_news = *ngx_http_batch_slots_news;
     ngx_http_batch_index_on_change = ngx_http_batch_runs_changed;
 }
 
 
 void
-ngx_http_batch_runs_tick(void)
+ngx_http_batch_runs_beat(void)
 {
     ngx_msec_t             since;
     ngx_uint_t             news;
     ngx_queue_t           *q;
     ngx_http_batch_run_t  *run;
 
-    news = (ngx_http_batch_news != *ngx_http_batch_slots_news);
-    ngx_http_batch_news = *ngx_http_batch_slots_news;
+    news = (ngx_http_batch_runs_news != *ngx_http_batch_slots_news);
+    ngx_http_batch_runs_news = *ngx_http_batch_slots_news;
 
     for (q = ngx_queue_head(&ngx_http_batch_runs);
          q != ngx_queue_sentinel(&ngx_http_batch_runs);
@@ -74,11 +80,11 @@ ngx_http_batch_runs_tick(void)
         }
     }
 
-    since = ngx_current_msec - ngx_http_batch_polled_at;
+    since = ngx_current_msec - ngx_http_batch_runs_polled_at;
 
     if (since >= NGX_HTTP_BATCH_POLL
-        || (ngx_http_batch_more
-            && ngx_http_batch_over >= NGX_HTTP_BATCH_ACTIVE / 4))
+        || (ngx_http_batch_runs_more
+            && ngx_http_batch_runs_ended >= NGX_HTTP_BATCH_ACTIVE / 4))
     {
         ngx_http_batch_runs_poll();
     }
@@ -88,18 +94,18 @@ ngx_http_batch_runs_tick(void)
 static void
 ngx_http_batch_runs_poll(void)
 {
-    if (ngx_http_batch_polling || ngx_http_batch_dispatch_leaving()) {
+    if (ngx_http_batch_runs_polling || ngx_http_batch_turn_leaving()) {
         return;
     }
 
     if (ngx_http_batch_index_run_active(NGX_HTTP_BATCH_ACTIVE,
-                                    ngx_http_batch_turn++,
+                                    ngx_http_batch_runs_turn++,
                                     ngx_http_batch_runs_polled, NULL)
         == NGX_OK)
     {
-        ngx_http_batch_polling = 1;
-        ngx_http_batch_polled_at = ngx_current_msec;
-        ngx_http_batch_over = 0;
+        ngx_http_batch_runs_polling = 1;
+        ngx_http_batch_runs_polled_at = ngx_current_msec;
+        ngx_http_batch_runs_ended = 0;
     }
 }
 
@@ -113,18 +119,18 @@ ngx_http_batch_runs_polled(void *data, ngx_int_t rc,
     ngx_queue_t           *q, *next;
     ngx_http_batch_run_t  *run;
 
-    ngx_http_batch_polling = 0;
+    ngx_http_batch_runs_polling = 0;
 
     if (rc == NGX_BUSY) {
-        ngx_http_batch_evict(1, 0);
+        ngx_http_batch_runs_handlers->polled(1, 0);
     }
 
     if (rc != NGX_OK) {
         return;
     }
 
-    ngx_http_batch_more = (res->n >= NGX_HTTP_BATCH_ACTIVE);
-    whole = !ngx_http_batch_more;
+    ngx_http_batch_runs_more = (res->n >= NGX_HTTP_BATCH_ACTIVE);
+    whole = !ngx_http_batch_runs_more;
 
     for (q = ngx_queue_head(&ngx_http_batch_runs);
          q != ngx_queue_sentinel(&ngx_http_batch_runs);
@@ -135,7 +141,7 @@ ngx_http_batch_runs_polled(void *data, ngx_int_t rc,
     }
 
     for (i = 0; i < res->n; i++) {
-        run = ngx_http_batch_run_get(&res->items[i]);
+        run = ngx_http_batch_runs_get(&res->items[i]);
 
         if (run == NULL) {
             whole = 0;
@@ -155,17 +161,17 @@ ngx_http_batch_runs_polled(void *data, ngx_int_t rc,
         run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
 
         if (!run->seen && run->refs == 0 && !run->claiming) {
-            ngx_http_batch_run_free(run);
+            ngx_http_batch_runs_free(run);
         }
     }
 
-    ngx_http_batch_evict(0, whole);
-    ngx_http_batch_dispatch_wake();
+    ngx_http_batch_runs_handlers->polled(0, whole);
+    ngx_http_batch_turn_wake();
 }
 
 
 static ngx_http_batch_run_t *
-ngx_http_batch_run_get(ngx_str_t *id)
+ngx_http_batch_runs_get(ngx_str_t *id)
 {
     ngx_queue_t           *q;
     ngx_http_batch_run_t  *run;
@@ -194,6 +200,7 @@ ngx_http_batch_run_get(ngx_str_t *id)
 
     ngx_memcpy(run->id, id->data, id->len);
     run->claim_after = ngx_current_msec;
+    ngx_queue_init(&run->chunks);
 
     ngx_queue_insert_tail(&ngx_http_batch_runs, &run->queue);
 
@@ -202,7 +209,7 @@ ngx_http_batch_run_get(ngx_str_t *id)
 
 
 static void
-ngx_http_batch_run_free(ngx_http_batch_run_t *run)
+ngx_http_batch_runs_free(ngx_http_batch_run_t *run)
 {
     ngx_queue_remove(&run->queue);
 
@@ -223,14 +230,12 @@ ngx_http_batch_runs_changed(const char *id)
 {
     ngx_str_t                s;
     ngx_uint_t               known;
-    ngx_queue_t             *q, *next;
     ngx_http_batch_run_t    *run;
-    ngx_http_batch_chunk_t  *c;
 
     s.data = (u_char *) id;
     s.len = ngx_strlen(id);
 
-    run = ngx_http_batch_run_get(&s);
+    run = ngx_http_batch_runs_get(&s);
     if (run == NULL) {
         return;
     }
@@ -239,66 +244,12 @@ ngx_http_batch_runs_changed(const char *id)
     run->known = 1;
     run->seen = 1;
 
-    for (q = ngx_queue_head(&ngx_http_batch_chunks);
-         q != ngx_queue_sentinel(&ngx_http_batch_chunks);
-         q = next)
-    {
-        next = ngx_queue_next(q);
-
-        c = ngx_queue_data(q, ngx_http_batch_chunk_t, queue);
-
-        if (c->run == run) {
-            /* due to be told, and so to hear the status */
-            c->told_at = ngx_current_msec - NGX_HTTP_BATCH_LEASE;
-            ngx_http_batch_chunk_tick(c);
-        }
-    }
-
+    ngx_http_batch_runs_handlers->changed(run);
     ngx_http_batch_run_hurry(run);
 
     /* a batch that nobody knew has just been created */
 
     run->unplanned = !known;
-}
-
-
-void
-ngx_http_batch_run_hurry(ngx_http_batch_run_t *run)
-{
-    run->claim_after = ngx_current_msec;
-    run->pauses = 0;
-    run->starved = 0;
-    run->unplanned = 0;
-    run->hurried = run->claiming;
-
-    ngx_http_batch_dispatch_wake();
-}
-
-
-void
-ngx_http_batch_run_pause(ngx_http_batch_run_t *run)
-{
-    if (run->hurried) {
-        /* the claim was sent before there was something: it says nothing */
-        run->hurried = 0;
-        return;
-    }
-
-    run->claim_after = ngx_current_msec
-                       + ((ngx_msec_t) NGX_HTTP_BATCH_PAUSE << run->pauses);
-
-    if (run->pauses < NGX_HTTP_BATCH_PAUSES) {
-        run->pauses++;
-    }
-}
-
-
-void
-ngx_http_batch_run_over(ngx_http_batch_run_t *run)
-{
-    run->seen = 0;
-    ngx_http_batch_over++;
-    ngx_http_batch_run_pause(run);
 }
 
 
@@ -328,18 +279,32 @@ ngx_http_batch_runs_feed(ngx_uint_t n)
 
 
 void
-ngx_http_batch_run_status(ngx_http_batch_run_t *run,
-    ngx_http_batch_index_res_t *res)
+ngx_http_batch_runs_over(ngx_http_batch_run_t *run)
 {
-    if (run->stop) {
-        return;
+    run->seen = 0;
+    ngx_http_batch_runs_ended++;
+    ngx_http_batch_run_pause(run);
+}
+
+
+ngx_uint_t
+ngx_http_batch_runs_hold(void)
+{
+    ngx_queue_t           *q;
+    ngx_http_batch_run_t  *run;
+
+    for (q = ngx_queue_head(&ngx_http_batch_runs);
+         q != ngx_queue_sentinel(&ngx_http_batch_runs);
+         q = ngx_queue_next(q))
+    {
+        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
+
+        /* a nonce is kept until there is an answer to its claim */
+
+        if (run->claiming || run->nonce[0]) {
+            return 1;
+        }
     }
 
-    if (res->status == BATCH_CANCELLING
-        || batch_status_terminal(res->status)
-        || (res->status == BATCH_FINALIZING && res->expired))
-    {
-        run->stop = 1;
-        run->stop_at = ngx_current_msec;
-    }
+    return 0;
 }
