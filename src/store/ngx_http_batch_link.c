@@ -5,6 +5,7 @@
  */
 
 #include "ngx_http_batch_link_int.h"
+#include "ngx_http_batch_turn.h"
 
 
 #define NGX_HTTP_BATCH_LINK_BACKOFF      100     /* ms, the first */
@@ -37,9 +38,6 @@ static void ngx_http_batch_link_cleanup(void *data);
 
 ngx_http_batch_link_t  ngx_http_batch_link;
 
-/* nginx's debug log reads an fd behind the data of every timer */
-static ngx_connection_t  ngx_http_batch_link_dumb = { .fd = (ngx_socket_t) -1 };
-
 
 ngx_int_t
 ngx_http_batch_link_init(ngx_http_batch_redis_conf_t *conf,
@@ -56,14 +54,14 @@ ngx_http_batch_link_init(ngx_http_batch_redis_conf_t *conf,
     ngx_queue_init(&link->ops);
 
     link->timer.handler = ngx_http_batch_link_timer;
-    link->timer.data = &ngx_http_batch_link_dumb;
+    link->timer.data = &ngx_http_batch_turn_dummy;
     link->timer.log = log;
     link->timer.cancelable = 1;
 
     /* not cancelable: the worker waits for the answers to what it has sent */
 
     link->overdue.handler = ngx_http_batch_link_overdue;
-    link->overdue.data = &ngx_http_batch_link_dumb;
+    link->overdue.data = &ngx_http_batch_turn_dummy;
     link->overdue.log = log;
 
     ngx_http_batch_link_connect();
