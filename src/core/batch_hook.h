@@ -21,6 +21,10 @@
 #define BATCH_HOOK_ID         37       /* "evt_" and 32 hex digits */
 #define BATCH_HOOK_SIGNATURE  48       /* "v1," and 44 characters */
 
+/* seconds after the end of its batch in which a webhook is sent again; as long as
+ * OpenAI's service tries */
+#define BATCH_HOOK_LIFE       (72 * 3600)
+
 #define BATCH_HOOK_BODY       256      /* no body is longer, NUL included */
 
 /* "wh_" or "evt_" and a hash of batch and status.  BATCH_ERROR: libcrypto has

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 
-# The scripts of src/store on a private server: the state machine of a batch as
+# The scripts of the index on a private server: the state machine of a batch as
 # its index keeps it.  Needs redis-server (or valkey-server) and core Perl.
 
 use strict;

@@ -5,7 +5,7 @@
 
 
 #include "ngx_http_batch_restore.h"
-#include "ngx_http_batch_hook.h"
+#include "batch_hook.h"
 #include "ngx_http_batch_plan.h"
 #include "ngx_http_batch_scan.h"
 #include "ngx_http_batch_task.h"
@@ -252,7 +252,7 @@ ngx_http_batch_portion_final(ngx_http_batch_item_t *item, ngx_log_t *log)
                                               log);
     }
 
-    if (batch_clock_sec() - ended_at < NGX_HTTP_BATCH_HOOK_LIFE) {
+    if (batch_clock_sec() - ended_at < BATCH_HOOK_LIFE) {
 
         /* if that cannot be told, it is sent once more */
 

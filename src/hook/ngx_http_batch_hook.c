@@ -365,7 +365,7 @@ ngx_http_batch_hook_ended(ngx_http_batch_hook_task_t *t, ngx_log_t *log)
                        : NGX_HTTP_BATCH_HOOK_TROUBLE;
     }
 
-    if (batch_clock_sec() - t->ended_at >= NGX_HTTP_BATCH_HOOK_LIFE) {
+    if (batch_clock_sec() - t->ended_at >= BATCH_HOOK_LIFE) {
         return NGX_HTTP_BATCH_HOOK_LATE;
     }
 
@@ -543,7 +543,7 @@ ngx_http_batch_hook_pause(ngx_http_batch_hook_t *h)
     pause = ngx_min(pause, NGX_HTTP_BATCH_HOOK_LONGEST);
     pause = pause / 2 + ngx_random() % (pause / 2 + 1);
 
-    left = (int64_t) NGX_HTTP_BATCH_HOOK_LIFE * 1000 - age;
+    left = (int64_t) BATCH_HOOK_LIFE * 1000 - age;
 
     return left > 0 ? ngx_min(pause, left) : 0;
 }

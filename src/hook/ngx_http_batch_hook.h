@@ -14,9 +14,6 @@
 #include "ngx_http_batch_object.h"
 #include "batch_hook.h"
 
-#define NGX_HTTP_BATCH_HOOK_LIFE  (72 * 3600)     /* s: no attempt is made later
-                                                     behind the end */
-
 /* postconfiguration: adds the filters */
 ngx_int_t ngx_http_batch_hook_add(ngx_conf_t *cf);
 

@@ -4,7 +4,6 @@
  */
 
 #include "ngx_http_batch_refill.h"
-#include "ngx_http_batch_hook.h"
 #include "ngx_http_batch_lookup.h"
 
 
