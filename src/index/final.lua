@@ -1,0 +1,76 @@
+-- final.json is durable: terminal status, counts and files in one step.  A
+-- batch that is terminal already stays as it is, its files too: the client may
+-- have deleted them since.  An unknown batch (recovery) is made.
+-- in:  KEYS batch, list, active, chunks, leases, expiry list of files,
+--           use of files, use of batches, holds of batches, webhooks due,
+--           then per file: file, list, list of the purpose
+--      ARGV id, status, final, meta, created_us, expires_at, total, ok, failed,
+--           model, in_progress_at, finalizing_at, cancelling_at (0: null),
+--           1: its webhook is due, if it is not known to be later,
+--           then per file: id, manifest, created_us, expires_at (0: never),
+--           bytes
+-- out: {0, status}
+
+--#include int clock use unuse status
+
+local b = KEYS[1]
+local status = redis.call('HGET', b, 'status') or ''
+
+local kinds = {'hash', 'zset', 'zset', 'hash', 'zset', 'zset',
+               'hash', 'hash', 'zset', 'zset'}
+
+for i = 2, #KEYS do
+    local kind = redis.call('TYPE', KEYS[i]).ok
+
+    -- of a file's three keys the first is a string
+    if kind ~= 'none' and i ~= 4
+       and kind ~= (kinds[i] or i % 3 == 2 and 'string' or 'zset')
+    then
+        return redis.error_reply('WRONGTYPE key of the batch index')
+    end
+end
+
+-- first: a script that begins by freeing is let through when Redis is full
+redis.call('ZREM', KEYS[3], ARGV[1])
+redis.call('DEL', KEYS[4], KEYS[5])
+redis.call('ZREM', KEYS[9], ARGV[1])
+
+unuse(KEYS[8], ARGV[1])
+
+if ARGV[14] == '1' then
+    redis.call('ZADD', KEYS[10], 'NX', int(clock()), ARGV[1])
+end
+
+if terminal(status) then
+    return {0, status}
+end
+
+redis.call('HDEL', b, 'vepoch', 'vowner', 'vnonce', 'vuntil', 'fepoch',
+           'fowner', 'fnonce', 'funtil', 'next', 'done', 'chunks', 'sealed')
+
+for i = 0, (#KEYS - 10) / 3 - 1 do
+    local k, a = 11 + i * 3, 15 + i * 5
+
+    redis.call('SET', KEYS[k], ARGV[a + 1])
+    redis.call('ZADD', KEYS[k + 1], ARGV[a + 2], ARGV[a])
+    redis.call('ZADD', KEYS[k + 2], ARGV[a + 2], ARGV[a])
+
+    if ARGV[a + 3] ~= '0' then
+        redis.call('ZADD', KEYS[6], ARGV[a + 3], ARGV[a])
+    end
+
+    use(KEYS[7], ARGV[a], ARGV[a + 4])
+end
+
+for i, name in ipairs({'in_progress_at', 'finalizing_at', 'cancelling_at'}) do
+    if ARGV[10 + i] ~= '0' then
+        redis.call('HSET', b, name, ARGV[10 + i])
+    end
+end
+
+redis.call('HSET', b, 'meta', ARGV[4], 'expires_at', ARGV[6],
+           'total', ARGV[7], 'ok', ARGV[8], 'failed', ARGV[9],
+           'model', ARGV[10], 'final', ARGV[3])
+redis.call('ZADD', KEYS[2], ARGV[5], ARGV[1])
+
+return {0, finish(b, status, ARGV[2])}

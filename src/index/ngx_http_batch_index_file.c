@@ -1,0 +1,216 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * The index of files.
+ */
+
+#include "ngx_http_batch_index_int.h"
+
+
+#define NGX_HTTP_BATCH_SCAN  250    /* keys looked at by one call */
+
+
+static ngx_int_t ngx_http_batch_index_file_store(
+    const ngx_http_batch_file_t *f, const char *upload, const char *filler,
+    ngx_http_batch_index_pt cb, void *data);
+
+
+NGX_HTTP_BATCH_SCRIPT(file_put, NGX_HTTP_BATCH_LUA_FILE_PUT);
+NGX_HTTP_BATCH_SCRIPT(file_get, NGX_HTTP_BATCH_LUA_FILE_GET);
+NGX_HTTP_BATCH_SCRIPT(file_del, NGX_HTTP_BATCH_LUA_FILE_DEL);
+NGX_HTTP_BATCH_SCRIPT(file_list, NGX_HTTP_BATCH_LUA_FILE_LIST);
+NGX_HTTP_BATCH_SCRIPT(file_expired, NGX_HTTP_BATCH_LUA_FILE_EXPIRED);
+NGX_HTTP_BATCH_SCRIPT(file_scan, NGX_HTTP_BATCH_LUA_FILE_SCAN);
+
+
+ngx_int_t
+ngx_http_batch_index_file_put(const ngx_http_batch_file_t *f,
+    const char *upload, ngx_http_batch_index_pt cb, void *data)
+{
+    return ngx_http_batch_index_file_store(f, upload, "", cb, data);
+}
+
+
+ngx_int_t
+ngx_http_batch_index_file_restore(const ngx_http_batch_file_t *f,
+    ngx_http_batch_index_pt cb, void *data)
+{
+    return ngx_http_batch_index_file_store(f, NULL, ngx_http_batch_worker_id,
+                                           cb, data);
+}
+
+
+static ngx_int_t
+ngx_http_batch_index_file_store(const ngx_http_batch_file_t *f,
+    const char *upload, const char *filler, ngx_http_batch_index_pt cb,
+    void *data)
+{
+    char                   tenant[41];
+    ngx_int_t              rc;
+    ngx_str_t              manifest;
+    ngx_http_batch_args_t  a;
+
+    manifest = ngx_http_batch_file_encode(f);
+    if (manifest.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_batch_object_tenant_key(&f->tenant, tenant);
+
+    ngx_http_batch_args_init(&a, f->id);
+    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_key(&a, "f", f->id, NULL);
+    ngx_http_batch_args_key(&a, "fl", tenant, NULL);
+    ngx_http_batch_args_key(&a, "fl", tenant, &f->purpose);
+    ngx_http_batch_args_key(&a, "fx", NULL, NULL);
+    ngx_http_batch_args_key(&a, "uf", tenant, NULL);
+    ngx_http_batch_args_key(&a, "ufh", tenant, NULL);
+    ngx_http_batch_args_server(&a, "rebuild");
+    ngx_http_batch_args_key(&a, "fd", f->id, NULL);
+    ngx_http_batch_args_text(&a, filler);
+    ngx_http_batch_args_text(&a, f->id);
+    ngx_http_batch_args_str(&a, &manifest);
+    ngx_http_batch_args_int(&a, f->created_us);
+    ngx_http_batch_args_int(&a, f->expires_at);
+    ngx_http_batch_args_int(&a, f->bytes);
+    ngx_http_batch_args_text(&a, upload ? upload : "");
+
+    rc = ngx_http_batch_index_send(&ngx_http_batch_script_file_put, &a,
+                                   NGX_HTTP_BATCH_REPLY_CODE, 0, cb, data);
+    free(manifest.data);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_batch_index_file_get(const char *id, ngx_http_batch_index_pt cb,
+    void *data)
+{
+    ngx_http_batch_args_t  a;
+
+    ngx_http_batch_args_init(&a, id);
+    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_key(&a, "f", id, NULL);
+
+    return ngx_http_batch_index_send(&ngx_http_batch_script_file_get, &a,
+                                     NGX_HTTP_BATCH_REPLY_ITEMS, 0, cb,
+                                     data);
+}
+
+
+ngx_int_t
+ngx_http_batch_index_file_del(const ngx_http_batch_file_t *f, ngx_uint_t check,
+    ngx_uint_t deleted, ngx_http_batch_index_pt cb, void *data)
+{
+    char                   tenant[41];
+    ngx_http_batch_args_t  a;
+
+    ngx_http_batch_object_tenant_key(&f->tenant, tenant);
+
+    ngx_http_batch_args_init(&a, f->id);
+    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_key(&a, "f", f->id, NULL);
+    ngx_http_batch_args_key(&a, "fl", tenant, NULL);
+    ngx_http_batch_args_key(&a, "fl", tenant, &f->purpose);
+    ngx_http_batch_args_key(&a, "fx", NULL, NULL);
+    ngx_http_batch_args_key(&a, "uf", tenant, NULL);
+    ngx_http_batch_args_key(&a, "fd", f->id, NULL);
+    ngx_http_batch_args_text(&a, check ? "1" : "0");
+    ngx_http_batch_args_text(&a, f->id);
+    ngx_http_batch_args_text(&a, deleted ? "1" : "0");
+
+    return ngx_http_batch_index_send(&ngx_http_batch_script_file_del, &a,
+                                     NGX_HTTP_BATCH_REPLY_CODE, 0, cb,
+                                     data);
+}
+
+
+ngx_int_t
+ngx_http_batch_index_file_list(const ngx_str_t *tenant,
+    const ngx_str_t *purpose, const ngx_str_t *after, ngx_uint_t limit,
+    ngx_uint_t asc, ngx_http_batch_index_pt cb, void *data)
+{
+    char                   key[41];
+    ngx_http_batch_args_t  a;
+
+    ngx_http_batch_object_tenant_key(tenant, key);
+
+    ngx_http_batch_args_init(&a, NULL);
+    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_key(&a, "fl", key,
+                            purpose && purpose->len ? purpose : NULL);
+    ngx_http_batch_args_prefix(&a, "f");
+    ngx_http_batch_args_str(&a, after);
+    ngx_http_batch_args_int(&a, (int64_t) limit);
+    ngx_http_batch_args_text(&a, asc ? "asc" : "desc");
+
+    return ngx_http_batch_index_send(&ngx_http_batch_script_file_list, &a,
+                                     NGX_HTTP_BATCH_REPLY_ITEMS, 0, cb,
+                                     data);
+}
+
+
+ngx_int_t
+ngx_http_batch_index_file_expired(int64_t now, ngx_uint_t limit,
+    ngx_http_batch_index_pt cb, void *data)
+{
+    ngx_http_batch_args_t  a;
+
+    ngx_http_batch_args_init(&a, NULL);
+    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_key(&a, "fx", NULL, NULL);
+    ngx_http_batch_args_prefix(&a, "f");
+    ngx_http_batch_args_int(&a, now);
+    ngx_http_batch_args_int(&a, (int64_t) limit);
+
+    return ngx_http_batch_index_send(&ngx_http_batch_script_file_expired, &a,
+                                     NGX_HTTP_BATCH_REPLY_ITEMS, 0, cb,
+                                     data);
+}
+
+
+ngx_int_t
+ngx_http_batch_index_file_scan(int64_t cursor, ngx_http_batch_index_pt cb,
+    void *data)
+{
+    u_char                 *p;
+    size_t                  i;
+    ngx_int_t               rc;
+    ngx_str_t               pattern, *prefix;
+    ngx_http_batch_args_t   a;
+
+    prefix = &ngx_http_batch_conf->redis.prefix;
+
+    p = ngx_alloc(2 * prefix->len + sizeof("{}:f:*"), ngx_cycle->log);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    pattern.data = p;
+    *p++ = '{';
+
+    for (i = 0; i < prefix->len; i++) {
+
+        if (ngx_strchr("*?[]^-\\", prefix->data[i]) != NULL) {
+            *p++ = '\\';
+        }
+
+        *p++ = prefix->data[i];
+    }
+
+    p = ngx_cpymem(p, "}:f:*", sizeof("}:f:*") - 1);
+    pattern.len = p - pattern.data;
+
+    ngx_http_batch_args_init(&a, NULL);
+    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_int(&a, cursor);
+    ngx_http_batch_args_str(&a, &pattern);
+    ngx_http_batch_args_int(&a, NGX_HTTP_BATCH_SCAN);
+
+    rc = ngx_http_batch_index_send(&ngx_http_batch_script_file_scan, &a,
+                                   NGX_HTTP_BATCH_REPLY_ITEMS, 0, cb, data);
+    ngx_free(pattern.data);
+
+    return rc;
+}

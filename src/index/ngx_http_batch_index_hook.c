@@ -1,0 +1,47 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * The index of webhooks: when each is to be sent, again or for the first time.
+ */
+
+#include "ngx_http_batch_index_int.h"
+
+
+NGX_HTTP_BATCH_SCRIPT(hook_claim, NGX_HTTP_BATCH_LUA_HOOK_CLAIM);
+NGX_HTTP_BATCH_SCRIPT(hook_set, NGX_HTTP_BATCH_LUA_HOOK_SET);
+
+
+ngx_int_t
+ngx_http_batch_index_hook_claim(ngx_uint_t limit, ngx_msec_t lease,
+    ngx_msec_t longest, ngx_http_batch_index_pt cb, void *data)
+{
+    ngx_http_batch_args_t  a;
+
+    ngx_http_batch_args_init(&a, NULL);
+    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_key(&a, "hd", NULL, NULL);
+    ngx_http_batch_args_int(&a, (int64_t) limit);
+    ngx_http_batch_args_int(&a, (int64_t) lease);
+    ngx_http_batch_args_int(&a, (int64_t) longest);
+
+    return ngx_http_batch_index_send(&ngx_http_batch_script_hook_claim, &a,
+                                     NGX_HTTP_BATCH_REPLY_ITEMS, 0, cb,
+                                     data);
+}
+
+
+ngx_int_t
+ngx_http_batch_index_hook_set(const char *id, int64_t pause,
+    ngx_http_batch_index_pt cb, void *data)
+{
+    ngx_http_batch_args_t  a;
+
+    ngx_http_batch_args_init(&a, id);
+    ngx_http_batch_args_key(&a, "hd", NULL, NULL);
+    ngx_http_batch_args_text(&a, id);
+    ngx_http_batch_args_int(&a, pause);
+
+    return ngx_http_batch_index_send(&ngx_http_batch_script_hook_set, &a,
+                                     NGX_HTTP_BATCH_REPLY_CODE, 0, cb,
+                                     data);
+}

@@ -1,0 +1,75 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Private to ngx_http_batch_index*.c: how a call is sent, and its reply read.
+ *
+ * Every script answers {code, ...}: 0 done, 1 declined, 2 the index is being
+ * rebuilt; what follows is described at the top of its file.
+ */
+
+#ifndef _NGX_HTTP_BATCH_INDEX_INT_H_INCLUDED_
+#define _NGX_HTTP_BATCH_INDEX_INT_H_INCLUDED_
+
+#include "ngx_http_batch_index.h"
+#include "ngx_http_batch_args.h"
+#include "ngx_http_batch_redis.h"
+#include "ngx_http_batch_lua.h"
+
+
+typedef enum {
+    NGX_HTTP_BATCH_REPLY_CODE = 0,          /* {code} */
+    NGX_HTTP_BATCH_REPLY_STATUS,            /* {code, status} */
+    NGX_HTTP_BATCH_REPLY_ITEMS,             /* {code, has_more or cursor,
+                                                {string...}} */
+    NGX_HTTP_BATCH_REPLY_VIEW,              /* {code, view} */
+    NGX_HTTP_BATCH_REPLY_VIEWS,             /* {code, has_more, {view...}} */
+    NGX_HTTP_BATCH_REPLY_CLAIM,
+    NGX_HTTP_BATCH_REPLY_USE                /* {code, over, used} */
+} ngx_http_batch_reply_e;
+
+
+#define NGX_HTTP_BATCH_SCRIPT(name, text)                                     \
+    static ngx_http_batch_script_t  ngx_http_batch_script_##name =            \
+        { #name, text, "" }
+
+
+/* what a call wants besides its answer */
+
+#define NGX_HTTP_BATCH_INDEX_CHANGED  1     /* a batch: index_on_change() is
+                                               told when it has succeeded */
+#define NGX_HTTP_BATCH_INDEX_FILLED   2     /* nothing but BUSY, unless the
+                                               index is filled */
+
+
+/*
+ * Sends, and gives the arguments' memory back in any case; a new worker's call
+ * waits for its link first.
+ */
+ngx_int_t ngx_http_batch_index_send(ngx_http_batch_script_t *script,
+    ngx_http_batch_args_t *a, ngx_http_batch_reply_e kind, ngx_uint_t flags,
+    ngx_http_batch_index_pt cb, void *data);
+
+/* the claim's answer says that Redis has this time, ms */
+void ngx_http_batch_index_run_clock(int64_t ms);
+
+/* ERROR: it is not one */
+ngx_int_t ngx_http_batch_index_view_read(struct redisReply *reply,
+    ngx_http_batch_view_t *v);
+
+/* BATCH_STATUS_N: it is not one */
+batch_status_e ngx_http_batch_index_status_read(struct redisReply *reply);
+
+#if (NGX_DEBUG)
+
+/* What an answer says of a batch.  filled: the script knew the index to be
+ * filled, then an illegal step is an alert. */
+void ngx_http_batch_index_status_seen(const char *id, batch_status_e status,
+    ngx_uint_t filled);
+
+/* the link is another one, or the index is not filled */
+void ngx_http_batch_index_status_forget(void);
+
+#endif
+
+
+#endif /* _NGX_HTTP_BATCH_INDEX_INT_H_INCLUDED_ */
