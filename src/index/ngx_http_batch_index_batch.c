@@ -1,8 +1,6 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
- */
-
-/*
+ *
  * The index of batches: what clients see, and the end of a batch.
  */
 
@@ -10,14 +8,13 @@
 
 
 static ngx_int_t ngx_http_batch_index_batch_store(
-    const ngx_http_batch_meta_t *m, const char *check, const char *changed,
+    const ngx_http_batch_meta_t *m, ngx_uint_t flags,
     ngx_http_batch_index_pt cb, void *data);
-static ngx_int_t ngx_http_batch_index_cancel(const char *id, int64_t at,
-    const char *check, const char *changed, ngx_http_batch_index_pt cb,
-    void *data);
-static void ngx_http_batch_index_final_keys(ngx_http_batch_args_t *a,
+static ngx_int_t ngx_http_batch_index_batch_end(const char *id, int64_t at,
+    ngx_uint_t flags, ngx_http_batch_index_pt cb, void *data);
+static void ngx_http_batch_index_batch_final_keys(ngx_http_batch_args_t *a,
     const ngx_http_batch_meta_t *m, const ngx_http_batch_final_t *final);
-static void ngx_http_batch_index_final_args(ngx_http_batch_args_t *a,
+static void ngx_http_batch_index_batch_final_args(ngx_http_batch_args_t *a,
     const ngx_http_batch_meta_t *m, const ngx_http_batch_final_t *final,
     const ngx_str_t *meta, ngx_uint_t hook);
 
@@ -33,7 +30,9 @@ ngx_int_t
 ngx_http_batch_index_batch_put(const ngx_http_batch_meta_t *m,
     ngx_http_batch_index_pt cb, void *data)
 {
-    return ngx_http_batch_index_batch_store(m, "1", m->id, cb, data);
+    return ngx_http_batch_index_batch_store(m, NGX_HTTP_BATCH_INDEX_CHANGED
+                                            |NGX_HTTP_BATCH_INDEX_FILLED,
+                                            cb, data);
 }
 
 
@@ -41,14 +40,13 @@ ngx_int_t
 ngx_http_batch_index_batch_restore(const ngx_http_batch_meta_t *m,
     ngx_http_batch_index_pt cb, void *data)
 {
-    return ngx_http_batch_index_batch_store(m, "0", NULL, cb, data);
+    return ngx_http_batch_index_batch_store(m, 0, cb, data);
 }
 
 
 static ngx_int_t
 ngx_http_batch_index_batch_store(const ngx_http_batch_meta_t *m,
-    const char *check, const char *changed, ngx_http_batch_index_pt cb,
-    void *data)
+    ngx_uint_t flags, ngx_http_batch_index_pt cb, void *data)
 {
     char                   tenant[41];
     ngx_int_t              rc;
@@ -62,21 +60,22 @@ ngx_http_batch_index_batch_store(const ngx_http_batch_meta_t *m,
 
     ngx_http_batch_object_tenant_key(&m->tenant, tenant);
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, m->id);
     ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "b", m->id, NULL);
     ngx_http_batch_args_key(&a, "bl", tenant, NULL);
     ngx_http_batch_args_key(&a, "active", NULL, NULL);
     ngx_http_batch_args_key(&a, "ub", tenant, NULL);
     ngx_http_batch_args_key(&a, "ubh", tenant, NULL);
-    ngx_http_batch_args_text(&a, check);
+    ngx_http_batch_args_text(&a, flags & NGX_HTTP_BATCH_INDEX_FILLED ? "1"
+                                                                     : "0");
     ngx_http_batch_args_text(&a, m->id);
     ngx_http_batch_args_str(&a, &meta);
     ngx_http_batch_args_int(&a, m->created_us);
     ngx_http_batch_args_int(&a, m->expires_at);
 
     rc = ngx_http_batch_index_send(&ngx_http_batch_script_batch_put, &a,
-                                   NGX_HTTP_BATCH_REPLY_STATUS, changed, cb,
+                                   NGX_HTTP_BATCH_REPLY_STATUS, flags, cb,
                                    data);
     free(meta.data);
 
@@ -90,13 +89,13 @@ ngx_http_batch_index_batch_get(const char *id, ngx_http_batch_index_pt cb,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, id);
     ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "b", id, NULL);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_batch_get, &a,
-                                     NGX_HTTP_BATCH_REPLY_VIEW, NULL, cb,
-                                     data);
+                                     NGX_HTTP_BATCH_REPLY_VIEW,
+                                     NGX_HTTP_BATCH_INDEX_FILLED, cb, data);
 }
 
 
@@ -110,7 +109,7 @@ ngx_http_batch_index_batch_list(const ngx_str_t *tenant,
 
     ngx_http_batch_object_tenant_key(tenant, key);
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, NULL);
     ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "bl", key, NULL);
     ngx_http_batch_args_prefix(&a, "b");
@@ -118,8 +117,8 @@ ngx_http_batch_index_batch_list(const ngx_str_t *tenant,
     ngx_http_batch_args_int(&a, (int64_t) limit);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_batch_list, &a,
-                                     NGX_HTTP_BATCH_REPLY_VIEWS, NULL, cb,
-                                     data);
+                                     NGX_HTTP_BATCH_REPLY_VIEWS,
+                                     NGX_HTTP_BATCH_INDEX_FILLED, cb, data);
 }
 
 
@@ -127,7 +126,9 @@ ngx_int_t
 ngx_http_batch_index_batch_cancel(const char *id, int64_t at,
     ngx_http_batch_index_pt cb, void *data)
 {
-    return ngx_http_batch_index_cancel(id, at, "1", id, cb, data);
+    return ngx_http_batch_index_batch_end(id, at, NGX_HTTP_BATCH_INDEX_CHANGED
+                                          |NGX_HTTP_BATCH_INDEX_FILLED,
+                                          cb, data);
 }
 
 
@@ -135,24 +136,25 @@ ngx_int_t
 ngx_http_batch_index_batch_restore_end(const char *id, int64_t at,
     ngx_http_batch_index_pt cb, void *data)
 {
-    return ngx_http_batch_index_cancel(id, at, "0", NULL, cb, data);
+    return ngx_http_batch_index_batch_end(id, at, 0, cb, data);
 }
 
 
 static ngx_int_t
-ngx_http_batch_index_cancel(const char *id, int64_t at, const char *check,
-    const char *changed, ngx_http_batch_index_pt cb, void *data)
+ngx_http_batch_index_batch_end(const char *id, int64_t at, ngx_uint_t flags,
+    ngx_http_batch_index_pt cb, void *data)
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, id);
     ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "b", id, NULL);
-    ngx_http_batch_args_text(&a, check);
+    ngx_http_batch_args_text(&a, flags & NGX_HTTP_BATCH_INDEX_FILLED ? "1"
+                                                                     : "0");
     ngx_http_batch_args_int(&a, at);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_batch_cancel, &a,
-                                     NGX_HTTP_BATCH_REPLY_VIEW, changed, cb,
+                                     NGX_HTTP_BATCH_REPLY_VIEW, flags, cb,
                                      data);
 }
 
@@ -184,9 +186,9 @@ ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
     }
 
     if (rc == NGX_OK) {
-        ngx_http_batch_args_init(&a);
-        ngx_http_batch_index_final_keys(&a, m, final);
-        ngx_http_batch_index_final_args(&a, m, final, &meta, hook);
+        ngx_http_batch_args_init(&a, m->id);
+        ngx_http_batch_index_batch_final_keys(&a, m, final);
+        ngx_http_batch_index_batch_final_args(&a, m, final, &meta, hook);
 
         for (i = 0; i < 2; i++) {
             f = &final->files[i];
@@ -201,7 +203,7 @@ ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
         }
 
         rc = ngx_http_batch_index_send(&ngx_http_batch_script_final, &a,
-                                       NGX_HTTP_BATCH_REPLY_STATUS, NULL, cb,
+                                       NGX_HTTP_BATCH_REPLY_STATUS, 0, cb,
                                        data);
     }
 
@@ -214,7 +216,7 @@ ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
 
 
 static void
-ngx_http_batch_index_final_keys(ngx_http_batch_args_t *a,
+ngx_http_batch_index_batch_final_keys(ngx_http_batch_args_t *a,
     const ngx_http_batch_meta_t *m, const ngx_http_batch_final_t *final)
 {
     char                          tenant[41];
@@ -248,7 +250,7 @@ ngx_http_batch_index_final_keys(ngx_http_batch_args_t *a,
 
 
 static void
-ngx_http_batch_index_final_args(ngx_http_batch_args_t *a,
+ngx_http_batch_index_batch_final_args(ngx_http_batch_args_t *a,
     const ngx_http_batch_meta_t *m, const ngx_http_batch_final_t *final,
     const ngx_str_t *meta, ngx_uint_t hook)
 {
