@@ -94,28 +94,28 @@ static ngx_command_t  ngx_http_batch_commands[] = {
 
     { ngx_string("batch_api"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
-      ngx_http_batch_set_api,
+      ngx_http_batch_conf_set_api,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("batch_status"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
-      ngx_http_batch_set_status,
+      ngx_http_batch_conf_set_status,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("batch_store"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
-      ngx_http_batch_set_store,
+      ngx_http_batch_conf_set_store,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("batch_redis"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
-      ngx_http_batch_set_redis,
+      ngx_http_batch_conf_redis,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -129,7 +129,7 @@ static ngx_command_t  ngx_http_batch_commands[] = {
 
     { ngx_string("batch_job"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
-      ngx_http_batch_set_job,
+      ngx_http_batch_conf_job,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -143,7 +143,7 @@ static ngx_command_t  ngx_http_batch_commands[] = {
 
     { ngx_string("batch_pass"),
       NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_TAKE1,
-      ngx_http_batch_set_pass,
+      ngx_http_batch_conf_set_pass,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -178,14 +178,14 @@ static ngx_command_t  ngx_http_batch_commands[] = {
 
     { ngx_string("batch_endpoints"),
       NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_1MORE,
-      ngx_http_batch_set_endpoints,
+      ngx_http_batch_conf_set_endpoints,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("batch_windows"),
       NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_1MORE,
-      ngx_http_batch_set_windows,
+      ngx_http_batch_conf_set_windows,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -220,28 +220,28 @@ static ngx_command_t  ngx_http_batch_commands[] = {
 
     { ngx_string("batch_body_rate"),
       NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_TAKE123,
-      ngx_http_batch_set_body_rate,
+      ngx_http_batch_conf_client_body_rate,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("batch_quota"),
       NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_TAKE1234,
-      ngx_http_batch_set_quota,
+      ngx_http_batch_conf_client_quota,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("batch_webhook"),
       NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_TAKE12,
-      ngx_http_batch_set_webhook,
+      ngx_http_batch_conf_hook,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("batch_cors"),
       NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_1MORE,
-      ngx_http_batch_set_cors,
+      ngx_http_batch_conf_client_cors,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -323,7 +323,7 @@ ngx_http_batch_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    if (ngx_http_batch_hook_add(cf) != NGX_OK) {
+    if (ngx_http_batch_hook_send_add(cf) != NGX_OK) {
         return NGX_ERROR;
     }
 

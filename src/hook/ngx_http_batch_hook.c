@@ -130,7 +130,7 @@ ngx_http_batch_hook_init(void)
             return NGX_ERROR;
         }
 
-        ngx_http_batch_hook_sender(h);
+        ngx_http_batch_hook_send_init(h);
     }
 
     ngx_http_batch_hook_ask_at = ngx_current_msec;
@@ -603,7 +603,7 @@ ngx_http_batch_hook_leave(ngx_uint_t cut)
         h = &ngx_http_batch_hooks[i];
 
         if (h->life == NGX_HTTP_BATCH_HOOK_FLYING) {
-            ngx_http_batch_hook_cut(h);
+            ngx_http_batch_hook_send_cut(h);
         }
     }
 }

@@ -8,14 +8,15 @@
 #include "ngx_http_batch_api.h"
 
 
-static ngx_int_t ngx_http_batch_route_key(ngx_conf_t *cf,
+static ngx_int_t ngx_http_batch_conf_route_key(ngx_conf_t *cf,
     ngx_http_batch_main_conf_t *bmcf, ngx_uint_t n);
-static ngx_int_t ngx_http_batch_check_pass(ngx_conf_t *cf,
+static ngx_int_t ngx_http_batch_conf_route_endpoint(ngx_conf_t *cf,
     ngx_http_batch_loc_conf_t *blcf, ngx_str_t *pass, const char *directive,
     ngx_str_t *endpoint);
-static ngx_int_t ngx_http_batch_check_target(ngx_conf_t *cf, ngx_str_t *pass,
+static ngx_int_t ngx_http_batch_conf_route_target(ngx_conf_t *cf,
+    ngx_str_t *pass,
     const char *directive, ngx_http_core_loc_conf_t *clcf);
-static ngx_http_core_loc_conf_t *ngx_http_batch_find_location(
+static ngx_http_core_loc_conf_t *ngx_http_batch_conf_route_find(
     ngx_http_core_loc_conf_t *pclcf, u_char *uri, size_t len);
 
 
@@ -23,7 +24,8 @@ extern ngx_module_t  ngx_http_proxy_module;
 
 
 ngx_int_t
-ngx_http_batch_route_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
+ngx_http_batch_conf_route_check(ngx_conf_t *cf,
+    ngx_http_batch_main_conf_t *bmcf,
     ngx_uint_t n)
 {
     ngx_str_t                    none = ngx_null_string;
@@ -34,7 +36,7 @@ ngx_http_batch_route_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
     routes = bmcf->routes.elts;
     blcf = routes[n];
 
-    if (ngx_http_batch_route_key(cf, bmcf, n) != NGX_OK) {
+    if (ngx_http_batch_conf_route_key(cf, bmcf, n) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -47,14 +49,14 @@ ngx_http_batch_route_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
         return NGX_ERROR;
     }
 
-    if (ngx_http_batch_pass_check(cf, blcf, &blcf->pass, "batch_pass ")
+    if (ngx_http_batch_conf_route_pass(cf, blcf, &blcf->pass, "batch_pass ")
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     if (blcf->hook
-        && ngx_http_batch_check_pass(cf, blcf, &blcf->hook->uri,
+        && ngx_http_batch_conf_route_endpoint(cf, blcf, &blcf->hook->uri,
                                      "batch_webhook ", &none)
            != NGX_OK)
     {
@@ -67,7 +69,7 @@ ngx_http_batch_route_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
 
     for (i = 0; i < bmcf->jobs.nelts; i++) {
         if (job[i].pass.len
-            && ngx_http_batch_pass_check(cf, blcf, &job[i].pass,
+            && ngx_http_batch_conf_route_pass(cf, blcf, &job[i].pass,
                                          "batch_job ... pass=")
                != NGX_OK)
         {
@@ -80,7 +82,7 @@ ngx_http_batch_route_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
 
 
 ngx_int_t
-ngx_http_batch_pass_check(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
+ngx_http_batch_conf_route_pass(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
     ngx_str_t *pass, const char *directive)
 {
     ngx_str_t   *endpoint;
@@ -89,7 +91,8 @@ ngx_http_batch_pass_check(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
     endpoint = blcf->endpoints->elts;
 
     for (i = 0; i < blcf->endpoints->nelts; i++) {
-        if (ngx_http_batch_check_pass(cf, blcf, pass, directive, &endpoint[i])
+        if (ngx_http_batch_conf_route_endpoint(cf, blcf, pass, directive,
+            &endpoint[i])
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -106,7 +109,7 @@ ngx_http_batch_pass_check(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
  */
 
 static ngx_int_t
-ngx_http_batch_route_key(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
+ngx_http_batch_conf_route_key(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
     ngx_uint_t n)
 {
     u_char                      *p;
@@ -156,7 +159,8 @@ ngx_http_batch_route_key(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
 /* endpoint: what comes behind pass, of a webhook nothing */
 
 static ngx_int_t
-ngx_http_batch_check_pass(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
+ngx_http_batch_conf_route_endpoint(ngx_conf_t *cf,
+    ngx_http_batch_loc_conf_t *blcf,
     ngx_str_t *pass, const char *directive, ngx_str_t *endpoint)
 {
     u_char                     uri[NGX_MAX_PATH + 1], *p;
@@ -168,10 +172,10 @@ ngx_http_batch_check_pass(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
 
     p = ngx_snprintf(uri, NGX_MAX_PATH, "%V%V", pass, endpoint);
 
-    clcf = ngx_http_batch_find_location(pclcf, uri, p - uri);
+    clcf = ngx_http_batch_conf_route_find(pclcf, uri, p - uri);
 
     if (clcf) {
-        return ngx_http_batch_check_target(cf, pass, directive, clcf);
+        return ngx_http_batch_conf_route_target(cf, pass, directive, clcf);
     }
 
 #if (NGX_PCRE)
@@ -198,7 +202,7 @@ ngx_http_batch_check_pass(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
 
 
 static ngx_int_t
-ngx_http_batch_check_target(ngx_conf_t *cf, ngx_str_t *pass,
+ngx_http_batch_conf_route_target(ngx_conf_t *cf, ngx_str_t *pass,
     const char *directive, ngx_http_core_loc_conf_t *clcf)
 {
     ngx_uint_t                 bits;
@@ -248,7 +252,7 @@ ngx_http_batch_check_target(ngx_conf_t *cf, ngx_str_t *pass,
 /* as ngx_http_core_find_static_location(), which is private to nginx */
 
 static ngx_http_core_loc_conf_t *
-ngx_http_batch_find_location(ngx_http_core_loc_conf_t *pclcf, u_char *uri,
+ngx_http_batch_conf_route_find(ngx_http_core_loc_conf_t *pclcf, u_char *uri,
     size_t len)
 {
     size_t                         n;
