@@ -257,7 +257,7 @@ ngx_http_batch_hook_send_header_filter(ngx_http_request_t *r)
 }
 
 
-/* what the receiver says besides is of no interest, and need not end */
+/* the body does not matter, and need not end */
 
 static ngx_int_t
 ngx_http_batch_hook_send_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
