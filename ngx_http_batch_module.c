@@ -1,7 +1,8 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * Directives, configuration, start and stop of a worker.  Nothing else.
+ * The directives, and one list each of what starts, beats, leaves and ends with
+ * a worker.  Everything else is in src.
  */
 
 #include "ngx_http_batch.h"
@@ -52,7 +53,7 @@ static const ngx_http_batch_turn_t  ngx_http_batch_turns = {
     ngx_http_batch_idle
 };
 
-/* of the configuration that is being read */
+/* the configuration that is being read */
 static ngx_cycle_t                 *ngx_http_batch_new_cycle;
 static ngx_http_batch_main_conf_t  *ngx_http_batch_new_conf;
 
@@ -504,7 +505,7 @@ ngx_http_batch_init_process(ngx_cycle_t *cycle)
 }
 
 
-/* one room after the other, the lower ones first */
+/* what a worker starts with */
 
 static ngx_int_t
 ngx_http_batch_init(ngx_cycle_t *cycle)
@@ -537,6 +538,8 @@ ngx_http_batch_init(ngx_cycle_t *cycle)
 }
 
 
+/* every 50 ms, and while a worker that leaves still holds something */
+
 static void
 ngx_http_batch_beat(void)
 {
@@ -549,6 +552,8 @@ ngx_http_batch_beat(void)
     ngx_http_batch_turn_wake();
 }
 
+
+/* the worker quits gracefully; cut = 1: worker_shutdown_timeout is over */
 
 static void
 ngx_http_batch_leave(ngx_uint_t cut)
@@ -569,8 +574,8 @@ ngx_http_batch_idle(void)
 
 
 /*
- * Leases that are left are taken over, or run out; what is in memory and not on
- * disk is done again by the next owner.
+ * Another worker takes over the leases that are left, or they run out.  What is
+ * in memory and not on disk, their next owner does again.
  */
 
 static void

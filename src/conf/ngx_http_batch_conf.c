@@ -27,7 +27,7 @@ static ngx_str_t  ngx_http_batch_default_endpoints[] = {
 };
 
 
-/* by dialect; the first one serves everybody */
+/* by dialect */
 
 static ngx_http_batch_window_t  ngx_http_batch_default_windows[3][3] = {
 
@@ -479,8 +479,8 @@ ngx_http_batch_conf_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf)
 
 
 /*
- * Called when the whole configuration is read: "user" and "master_process" may
- * stand behind the http block.
+ * Called once the whole configuration is read, since "user" and "master_process"
+ * may follow the http block.
  */
 
 ngx_int_t
@@ -500,7 +500,7 @@ ngx_http_batch_conf_store(ngx_cycle_t *cycle,
 }
 
 
-/* whom the store must belong to */
+/* the owner that the store must have */
 
 static ngx_uid_t
 ngx_http_batch_conf_worker_uid(ngx_cycle_t *cycle)
@@ -509,7 +509,7 @@ ngx_http_batch_conf_worker_uid(ngx_cycle_t *cycle)
 
     ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
 
-    /* a single process stays who it is */
+    /* a single process does not change its user */
 
     return geteuid() == 0 && ccf->master ? ccf->user : geteuid();
 }

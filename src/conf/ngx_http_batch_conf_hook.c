@@ -101,7 +101,7 @@ ngx_http_batch_conf_hook_secret(ngx_conf_t *cf, ngx_str_t *value,
         return NGX_CONF_OK;
     }
 
-    /* it may be the secret itself: it is not repeated */
+    /* the parameter may be the secret itself, so it is not logged */
 
     return "has an unknown parameter: expected is secret_file=<path> or"
            " secret=<text>";
@@ -109,8 +109,8 @@ ngx_http_batch_conf_hook_secret(ngx_conf_t *cf, ngx_str_t *value,
 
 
 /*
- * As the SDKs do it: "whsec_" and base64, else the bytes as they are.  What a
- * receiver might read in another way is refused.
+ * A secret is "whsec_" and base64, or else the bytes as they are, as OpenAI's SDKs
+ * read it.  A secret that a receiver might read in another way is refused.
  */
 
 static ngx_int_t

@@ -136,7 +136,7 @@ ngx_http_batch_conf_job_option(ngx_conf_t *cf, ngx_http_batch_job_conf_t *job,
 }
 
 
-/* at most six digits behind the point: a millionth of a dollar */
+/* at most six decimal places: a millionth of a dollar */
 
 static char *
 ngx_http_batch_conf_job_price(ngx_http_batch_job_conf_t *job, ngx_str_t *value)
@@ -155,7 +155,7 @@ ngx_http_batch_conf_job_price(ngx_http_batch_job_conf_t *job, ngx_str_t *value)
 }
 
 
-/* as batch_pass takes it */
+/* the same rule as that of batch_pass */
 
 static char *
 ngx_http_batch_conf_job_pass(ngx_http_batch_job_conf_t *job, ngx_str_t *value)

@@ -49,8 +49,8 @@ ngx_http_batch_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 /*
- * An address or a unix socket; a name is resolved once, at configuration time,
- * as "server" in upstream{} is: the resolver of hiredis would block a worker.
+ * An address or a unix socket.  A name is resolved once, at configuration time,
+ * as that of a "server" in upstream{} is: the resolver of hiredis blocks.
  */
 
 static char *

@@ -104,8 +104,8 @@ ngx_http_batch_conf_route_pass(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
 
 
 /*
- * A batch remembers the route that it came in by; its key must survive reloads
- * and restarts, so it is made of what the operator wrote.
+ * A batch remembers the key of its route.  The key must survive reloads and
+ * restarts, so it is made of what the operator wrote.
  */
 
 static ngx_int_t
@@ -156,7 +156,7 @@ ngx_http_batch_conf_route_key(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
 }
 
 
-/* endpoint: what comes behind pass, of a webhook nothing */
+/* endpoint follows pass; a webhook has none */
 
 static ngx_int_t
 ngx_http_batch_conf_route_endpoint(ngx_conf_t *cf,
@@ -181,7 +181,7 @@ ngx_http_batch_conf_route_endpoint(ngx_conf_t *cf,
 #if (NGX_PCRE)
     if (pclcf->regex_locations) {
 
-        /* one of them may match: only a request can tell */
+        /* one of them may match, which only a request can tell */
 
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                       "\"%s%V\" seems to lead to a location given by"
@@ -233,7 +233,7 @@ ngx_http_batch_conf_route_target(ngx_conf_t *cf, ngx_str_t *pass,
     ucf = clcf->loc_conf[ngx_http_proxy_module.ctx_index];
 
     if ((ucf->ignore_headers & bits) == bits) {
-        /* looked at before, for another endpoint */
+        /* another endpoint has led here already */
         return NGX_OK;
     }
 
@@ -250,7 +250,7 @@ ngx_http_batch_conf_route_target(ngx_conf_t *cf, ngx_str_t *pass,
 }
 
 
-/* as ngx_http_core_find_static_location(), which is private to nginx */
+/* ngx_http_core_find_static_location(), which nginx keeps private */
 
 static ngx_http_core_loc_conf_t *
 ngx_http_batch_conf_route_find(ngx_http_core_loc_conf_t *pclcf, u_char *uri,
