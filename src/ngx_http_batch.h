@@ -16,12 +16,14 @@
 #include "batch_clock.h"
 #include "batch_id.h"
 #include "batch_status.h"
+#include "batch_utf8.h"
 #include "batch_text.h"
 #include "batch_token.h"
 #include "batch_escape.h"
 #include "batch_jsonl.h"
 #include "batch_json.h"
 #include "batch_record.h"
+#include "batch_seal.h"
 
 #if !(NGX_THREADS)
 #error the batch module needs nginx built --with-threads

@@ -7,6 +7,7 @@
 
 #include "batch_json_read.h"
 #include "batch_scan.h"
+#include "batch_utf8.h"
 
 #include <string.h>
 

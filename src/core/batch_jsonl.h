@@ -70,11 +70,4 @@ int batch_jsonl_blank(const unsigned char *p, size_t len);
  * an empty one). */
 int batch_jsonl_object(const unsigned char *p, size_t len, int whole);
 
-/*
- * Makes what batch_token_decode() wrote into UTF-8 that may be shown and stored,
- * in place: a lone surrogate becomes U+FFFD; NUL, which a JSON library may not
- * take, and what the end of the buffer has cut become '?'.
- */
-void batch_utf8_repair(unsigned char *p, size_t len);
-
-#endif
+#endif /* _BATCH_JSONL_H_INCLUDED_ */

@@ -3,6 +3,7 @@
  */
 
 #include "batch_scan.h"
+#include "batch_utf8.h"
 
 #include <string.h>
 

@@ -129,50 +129,6 @@ batch_scan_plain(const unsigned char *p, const unsigned char *last)
 }
 
 
-/*
- * Length of the UTF-8 character at p (n > 0 bytes are there): 1..4, 0 if it is
- * none (overlong, a surrogate, above U+10FFFF, broken), -1 if n bytes are a
- * beginning of one.
- */
-
-static inline int
-batch_utf8_length(const unsigned char *p, size_t n)
-{
-    int            i, len;
-    unsigned char  lo, hi;
-
-    if (p[0] < 0x80) {
-        return 1;
-    }
-
-    if (p[0] < 0xc2 || p[0] > 0xf4) {
-        return 0;
-    }
-
-    len = (p[0] < 0xe0) ? 2 : (p[0] < 0xf0) ? 3 : 4;
-
-    /* only the second byte's range depends on the first */
-
-    lo = (p[0] == 0xe0) ? 0xa0 : (p[0] == 0xf0) ? 0x90 : 0x80;
-    hi = (p[0] == 0xed) ? 0x9f : (p[0] == 0xf4) ? 0x8f : 0xbf;
-
-    for (i = 1; i < len; i++) {
-        if ((size_t) i == n) {
-            return -1;
-        }
-
-        if (p[i] < lo || p[i] > hi) {
-            return 0;
-        }
-
-        lo = 0x80;
-        hi = 0xbf;
-    }
-
-    return len;
-}
-
-
 static inline int
 batch_scan_hex(unsigned char c)
 {

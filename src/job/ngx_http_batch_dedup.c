@@ -7,8 +7,7 @@
 #include "ngx_http_batch_dedup.h"
 #include "ngx_http_batch_store.h"
 #include "ngx_http_batch_task.h"
-
-#include <sys/random.h>
+#include "batch_siphash.h"
 
 
 /* bytes of all runs held while merging, and of one of them */
@@ -18,16 +17,6 @@
 
 /* different ids of one hash: with a keyed hash even two never happen */
 #define NGX_HTTP_BATCH_DEDUP_SAME   4
-
-#define ngx_http_batch_rotl(x, b)  (((x) << (b)) | ((x) >> (64 - (b))))
-
-#define ngx_http_batch_sipround(v)                                           \
-    v[0] += v[1]; v[1] = ngx_http_batch_rotl(v[1], 13); v[1] ^= v[0];         \
-    v[0] = ngx_http_batch_rotl(v[0], 32);                                     \
-    v[2] += v[3]; v[3] = ngx_http_batch_rotl(v[3], 16); v[3] ^= v[2];         \
-    v[0] += v[3]; v[3] = ngx_http_batch_rotl(v[3], 21); v[3] ^= v[0];         \
-    v[2] += v[1]; v[1] = ngx_http_batch_rotl(v[1], 17); v[1] ^= v[2];         \
-    v[2] = ngx_http_batch_rotl(v[2], 32)
 
 
 typedef struct {
@@ -59,46 +48,6 @@ typedef struct {
 size_t  ngx_http_batch_dedup_max = 256 * 1024;
 
 
-/* SipHash-1-3: ids are a stranger's, who must not choose our collisions */
-
-static uint64_t
-ngx_http_batch_dedup_hash(const uint64_t key[2], const u_char *p, size_t len)
-{
-    size_t     i, left;
-    uint64_t   m, v[4];
-
-    v[0] = key[0] ^ 0x736f6d6570736575ULL;
-    v[1] = key[1] ^ 0x646f72616e646f6dULL;
-    v[2] = key[0] ^ 0x6c7967656e657261ULL;
-    v[3] = key[1] ^ 0x7465646279746573ULL;
-
-    for (left = len; left >= 8; left -= 8, p += 8) {
-        ngx_memcpy(&m, p, 8);
-        v[3] ^= m;
-        ngx_http_batch_sipround(v);
-        v[0] ^= m;
-    }
-
-    m = (uint64_t) len << 56;
-
-    for (i = 0; i < left; i++) {
-        m |= (uint64_t) p[i] << (8 * i);
-    }
-
-    v[3] ^= m;
-    ngx_http_batch_sipround(v);
-    v[0] ^= m;
-
-    v[2] ^= 0xff;
-
-    for (i = 0; i < 3; i++) {
-        ngx_http_batch_sipround(v);
-    }
-
-    return v[0] ^ v[1] ^ v[2] ^ v[3];
-}
-
-
 ngx_int_t
 ngx_http_batch_dedup_init(ngx_http_batch_dedup_t *d, ngx_fd_t input,
     ngx_log_t *log)
@@ -109,8 +58,9 @@ ngx_http_batch_dedup_init(ngx_http_batch_dedup_t *d, ngx_fd_t input,
     d->input = input;
     d->spill = NGX_INVALID_FILE;
 
-    if (getrandom(d->key, sizeof(d->key), 0) != sizeof(d->key)) {
-        ngx_log_error(NGX_LOG_CRIT, log, ngx_errno, "getrandom() failed");
+    if (batch_id_random(d->key, sizeof(d->key)) != BATCH_OK) {
+        ngx_log_error(NGX_LOG_CRIT, log, ngx_errno,
+                      "batch: no random bytes for the hash of custom_ids");
         return NGX_ERROR;
     }
 
@@ -239,7 +189,7 @@ ngx_http_batch_dedup_add(ngx_http_batch_dedup_t *d, const batch_str_t *token,
 
     e = &d->entries[d->n++];
 
-    e->hash = ngx_http_batch_dedup_hash(d->key, p, len);
+    e->hash = batch_siphash(d->key, p, len);
     e->line = line * 2 + (bad ? 1 : 0);
     e->offset = offset;
 

@@ -12,6 +12,7 @@
 #include "batch_scan.h"
 #include "batch_status.h"
 #include "batch_token.h"
+#include "batch_utf8.h"
 #include "fuzz.h"
 
 #include <regex.h>

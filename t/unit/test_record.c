@@ -4,6 +4,7 @@
 
 #include "batch_crc32c.h"
 #include "batch_record.h"
+#include "batch_seal.h"
 #include "test.h"
 
 
