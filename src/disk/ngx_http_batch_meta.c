@@ -8,6 +8,7 @@
 
 #include "ngx_http_batch_object.h"
 #include "ngx_http_batch_object_int.h"
+#include "ngx_http_batch_store.h"
 
 
 static ngx_int_t ngx_http_batch_meta_from_json(ngx_http_batch_meta_t *m,
@@ -104,4 +105,41 @@ ngx_http_batch_meta_from_json(ngx_http_batch_meta_t *m, json_t *o)
     m->metadata = json_is_object(md) ? md : NULL;
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_batch_meta_read(const char *id, ngx_http_batch_meta_t *meta,
+    json_t **root, ngx_log_t *log)
+{
+    ngx_err_t  err;
+    ngx_int_t  rc;
+    ngx_str_t  text;
+
+    *root = NULL;
+
+    rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_META, id,
+                                   NGX_HTTP_BATCH_MANIFEST_MAX, &text, log);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_batch_meta_decode(meta, text.data, text.len, root);
+
+    if (rc == NGX_OK && ngx_strcmp(meta->id, id) != 0) {
+        json_decref(*root);
+        *root = NULL;
+        ngx_set_errno(EBADMSG);
+        rc = NGX_ERROR;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_http_batch_object_damaged(id, "batch.json", log);
+    }
+
+    err = ngx_errno;
+    ngx_free(text.data);
+    ngx_set_errno(err);
+
+    return rc;
 }

@@ -34,4 +34,9 @@ ngx_int_t ngx_http_batch_object_id(json_t *object, batch_id_kind_e kind,
     char id[BATCH_ID_LEN]);
 int64_t ngx_http_batch_object_int(json_t *object, const char *key);
 
+/* after an error: the object could be read and not be used, if errno says so
+ * (store_damaged()), which stays */
+void ngx_http_batch_object_damaged(const char *id, const char *name,
+    ngx_log_t *log);
+
 #endif

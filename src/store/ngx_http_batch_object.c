@@ -8,6 +8,7 @@
 
 #include "ngx_http_batch_object.h"
 #include "ngx_http_batch_object_int.h"
+#include "ngx_http_batch_store.h"
 
 #include <ngx_sha1.h>
 
@@ -125,6 +126,24 @@ ngx_http_batch_object_dump(json_t *object)
     }
 
     return s;
+}
+
+
+void
+ngx_http_batch_object_damaged(const char *id, const char *name,
+    ngx_log_t *log)
+{
+    ngx_err_t  err;
+
+    err = ngx_errno;
+
+    if (ngx_http_batch_store_damaged()) {
+        ngx_log_error(NGX_LOG_ALERT, log, 0, "batch: %s: %s is damaged", id,
+                      name);
+        err = EBADMSG;
+    }
+
+    ngx_set_errno(err);
 }
 
 

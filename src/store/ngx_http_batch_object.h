@@ -129,6 +129,11 @@ ngx_int_t ngx_http_batch_file_from_json(ngx_http_batch_file_t *f,
     json_t *object);
 ngx_int_t ngx_http_batch_meta_decode(ngx_http_batch_meta_t *m,
     const u_char *data, size_t len, json_t **root);
+/* The batch's batch.json.  NGX_OK: its strings are in *root, which is to be
+ * json_decref()ed; NGX_DECLINED: there is none; NGX_ERROR: it cannot be read or
+ * used, which was logged (see ngx_http_batch_store_damaged()).  In a task. */
+ngx_int_t ngx_http_batch_meta_read(const char *id, ngx_http_batch_meta_t *meta,
+    json_t **root, ngx_log_t *log);
 ngx_int_t ngx_http_batch_uploads_decode(ngx_http_batch_upload_t *u,
     const u_char *data, size_t len, json_t **root);
 /* of an end.json: its status; f and *parts are filled if it is completed */
