@@ -1,8 +1,6 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
- */
-
-/*
+ *
  * The index of batches: what clients see, and the end of a batch.
  */
 
@@ -10,15 +8,14 @@
 
 
 static ngx_int_t ngx_http_batch_index_batch_store(
-    const ngx_http_batch_meta_t *m, const char *check, const char *changed,
+    const ngx_http_batch_meta_t *m, ngx_uint_t flags,
     ngx_http_batch_index_pt cb, void *data);
-static ngx_int_t ngx_http_batch_index_cancel(const char *id, int64_t at,
-    const char *check, const char *changed, ngx_http_batch_index_pt cb,
-    void *data);
-static void ngx_http_batch_index_final_keys(ngx_http_batch_args_t *a,
+static ngx_int_t ngx_http_batch_index_batch_end(const char *id, int64_t at,
+    ngx_uint_t flags, ngx_http_batch_index_pt cb, void *data);
+static void ngx_http_batch_index_batch_final_keys(ngx_http_batch_args_t *a,
     const ngx_http_batch_meta_t *m, const ngx_http_batch_file_t **file);
-static ngx_int_t ngx_http_batch_index_final_args(ngx_http_batch_args_t *a,
-    const ngx_str_t *final);
+static ngx_int_t ngx_http_batch_index_batch_final_args(
+    ngx_http_batch_args_t *a, const ngx_str_t *final);
 
 
 NGX_HTTP_BATCH_SCRIPT(batch_put, NGX_HTTP_BATCH_LUA_BATCH_PUT);
@@ -32,7 +29,9 @@ ngx_int_t
 ngx_http_batch_index_batch_put(const ngx_http_batch_meta_t *m,
     ngx_http_batch_index_pt cb, void *data)
 {
-    return ngx_http_batch_index_batch_store(m, "1", m->id, cb, data);
+    return ngx_http_batch_index_batch_store(m, NGX_HTTP_BATCH_INDEX_CHANGED
+                                            |NGX_HTTP_BATCH_INDEX_FILLED,
+                                            cb, data);
 }
 
 
@@ -40,14 +39,13 @@ ngx_int_t
 ngx_http_batch_index_batch_restore(const ngx_http_batch_meta_t *m,
     ngx_http_batch_index_pt cb, void *data)
 {
-    return ngx_http_batch_index_batch_store(m, "0", NULL, cb, data);
+    return ngx_http_batch_index_batch_store(m, 0, cb, data);
 }
 
 
 static ngx_int_t
 ngx_http_batch_index_batch_store(const ngx_http_batch_meta_t *m,
-    const char *check, const char *changed, ngx_http_batch_index_pt cb,
-    void *data)
+    ngx_uint_t flags, ngx_http_batch_index_pt cb, void *data)
 {
     char                   tenant[41];
     ngx_int_t              rc;
@@ -61,21 +59,22 @@ ngx_http_batch_index_batch_store(const ngx_http_batch_meta_t *m,
 
     ngx_http_batch_object_tenant_key(&m->tenant, tenant);
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, m->id);
     ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "b", m->id, NULL);
     ngx_http_batch_args_key(&a, "bl", tenant, NULL);
     ngx_http_batch_args_key(&a, "active", NULL, NULL);
     ngx_http_batch_args_key(&a, "ub", tenant, NULL);
     ngx_http_batch_args_key(&a, "ubh", tenant, NULL);
-    ngx_http_batch_args_text(&a, check);
+    ngx_http_batch_args_text(&a, flags & NGX_HTTP_BATCH_INDEX_FILLED ? "1"
+                                                                     : "0");
     ngx_http_batch_args_text(&a, m->id);
     ngx_http_batch_args_str(&a, &meta);
     ngx_http_batch_args_int(&a, m->created_us);
     ngx_http_batch_args_int(&a, m->expires_at);
 
     rc = ngx_http_batch_index_send(&ngx_http_batch_script_batch_put, &a,
-                                   NGX_HTTP_BATCH_REPLY_STATUS, changed, cb,
+                                   NGX_HTTP_BATCH_REPLY_STATUS, flags, cb,
                                    data);
     free(meta.data);
 
@@ -89,13 +88,13 @@ ngx_http_batch_index_batch_get(const char *id, ngx_http_batch_index_pt cb,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, id);
     ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "b", id, NULL);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_batch_get, &a,
-                                     NGX_HTTP_BATCH_REPLY_VIEW, NULL, cb,
-                                     data);
+                                     NGX_HTTP_BATCH_REPLY_VIEW,
+                                     NGX_HTTP_BATCH_INDEX_FILLED, cb, data);
 }
 
 
@@ -109,7 +108,7 @@ ngx_http_batch_index_batch_list(const ngx_str_t *tenant,
 
     ngx_http_batch_object_tenant_key(tenant, key);
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, NULL);
     ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "bl", key, NULL);
     ngx_http_batch_args_prefix(&a, "b");
@@ -117,8 +116,8 @@ ngx_http_batch_index_batch_list(const ngx_str_t *tenant,
     ngx_http_batch_args_int(&a, (int64_t) limit);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_batch_list, &a,
-                                     NGX_HTTP_BATCH_REPLY_VIEWS, NULL, cb,
-                                     data);
+                                     NGX_HTTP_BATCH_REPLY_VIEWS,
+                                     NGX_HTTP_BATCH_INDEX_FILLED, cb, data);
 }
 
 
@@ -126,7 +125,9 @@ ngx_int_t
 ngx_http_batch_index_batch_cancel(const char *id, int64_t at,
     ngx_http_batch_index_pt cb, void *data)
 {
-    return ngx_http_batch_index_cancel(id, at, "1", id, cb, data);
+    return ngx_http_batch_index_batch_end(id, at, NGX_HTTP_BATCH_INDEX_CHANGED
+                                          |NGX_HTTP_BATCH_INDEX_FILLED,
+                                          cb, data);
 }
 
 
@@ -134,24 +135,25 @@ ngx_int_t
 ngx_http_batch_index_batch_restore_end(const char *id, int64_t at,
     ngx_http_batch_index_pt cb, void *data)
 {
-    return ngx_http_batch_index_cancel(id, at, "0", NULL, cb, data);
+    return ngx_http_batch_index_batch_end(id, at, 0, cb, data);
 }
 
 
 static ngx_int_t
-ngx_http_batch_index_cancel(const char *id, int64_t at, const char *check,
-    const char *changed, ngx_http_batch_index_pt cb, void *data)
+ngx_http_batch_index_batch_end(const char *id, int64_t at, ngx_uint_t flags,
+    ngx_http_batch_index_pt cb, void *data)
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, id);
     ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "b", id, NULL);
-    ngx_http_batch_args_text(&a, check);
+    ngx_http_batch_args_text(&a, flags & NGX_HTTP_BATCH_INDEX_FILLED ? "1"
+                                                                     : "0");
     ngx_http_batch_args_int(&a, at);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_batch_cancel, &a,
-                                     NGX_HTTP_BATCH_REPLY_VIEW, changed, cb,
+                                     NGX_HTTP_BATCH_REPLY_VIEW, flags, cb,
                                      data);
 }
 
@@ -187,8 +189,8 @@ ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
     }
 
     if (rc == NGX_OK) {
-        ngx_http_batch_args_init(&a);
-        ngx_http_batch_index_final_keys(&a, m, file);
+        ngx_http_batch_args_init(&a, m->id);
+        ngx_http_batch_index_batch_final_keys(&a, m, file);
 
         ngx_http_batch_args_text(&a, m->id);
         ngx_http_batch_args_text(&a, batch_status_name(status));
@@ -199,7 +201,7 @@ ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
 
         /* it has been parsed before: if that fails, there is no memory */
 
-        if (ngx_http_batch_index_final_args(&a, final) != NGX_OK) {
+        if (ngx_http_batch_index_batch_final_args(&a, final) != NGX_OK) {
             a.failed = 1;
         }
 
@@ -216,7 +218,7 @@ ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
         }
 
         rc = ngx_http_batch_index_send(&ngx_http_batch_script_final, &a,
-                                       NGX_HTTP_BATCH_REPLY_STATUS, NULL, cb,
+                                       NGX_HTTP_BATCH_REPLY_STATUS, 0, cb,
                                        data);
     }
 
@@ -229,7 +231,7 @@ ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
 
 
 static void
-ngx_http_batch_index_final_keys(ngx_http_batch_args_t *a,
+ngx_http_batch_index_batch_final_keys(ngx_http_batch_args_t *a,
     const ngx_http_batch_meta_t *m, const ngx_http_batch_file_t **file)
 {
     char        tenant[41];
@@ -262,7 +264,7 @@ ngx_http_batch_index_final_keys(ngx_http_batch_args_t *a,
 /* counts, model and times as final.json has them; the model is copied */
 
 static ngx_int_t
-ngx_http_batch_index_final_args(ngx_http_batch_args_t *a,
+ngx_http_batch_index_batch_final_args(ngx_http_batch_args_t *a,
     const ngx_str_t *final)
 {
     json_t      *root, *v;
