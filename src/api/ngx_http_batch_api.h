@@ -373,20 +373,20 @@ typedef struct {
 } ngx_http_batch_write_t;
 
 /* as it is */
-void ngx_http_batch_write(ngx_http_batch_write_t *w, const char *p,
+void batch_text_append(ngx_http_batch_write_t *w, const char *p,
     size_t len);
-#define ngx_http_batch_write_text(w, literal)                                 \
-    ngx_http_batch_write(w, literal, sizeof(literal) - 1)
+#define batch_text_literal(w, literal)                                 \
+    batch_text_append(w, literal, sizeof(literal) - 1)
 /* values, as jansson writes them with NGX_HTTP_BATCH_API_DUMP; NULL is null */
-void ngx_http_batch_write_int(ngx_http_batch_write_t *w, int64_t n);
-void ngx_http_batch_write_real(ngx_http_batch_write_t *w, double x);
-void ngx_http_batch_write_str(ngx_http_batch_write_t *w, const char *s,
+void batch_text_int(ngx_http_batch_write_t *w, int64_t n);
+void ngx_http_batch_write_real(batch_text_t *w, double x);
+void ngx_http_batch_write_str(batch_text_t *w, const char *s,
     size_t len);
 #define ngx_http_batch_write_nstr(w, s)                                       \
     ngx_http_batch_write_str(w, (char *) (s)->data, (s)->len)
-void ngx_http_batch_write_json(ngx_http_batch_write_t *w, json_t *value);
+void ngx_http_batch_write_json(batch_text_t *w, json_t *value);
 /* the text, the caller's to free(); NULL after an error */
-char *ngx_http_batch_write_end(ngx_http_batch_write_t *w);
+char *batch_text_end(ngx_http_batch_write_t *w);
 
 /* ngx_http_batch_render.c: may be called in threads; NULL on error */
 json_t *ngx_http_batch_render_file(const ngx_http_batch_file_t *f);
@@ -395,11 +395,11 @@ json_t *ngx_http_batch_render_upload(const ngx_http_batch_upload_t *u,
     ngx_http_batch_upload_status_e status, const ngx_http_batch_file_t *f);
 /* appends the object, and fills id.  NGX_ERROR: no batch of ours, nothing was
  * written */
-ngx_int_t ngx_http_batch_render_batch(ngx_http_batch_write_t *w,
+ngx_int_t ngx_http_batch_render_batch(batch_text_t *w,
     const ngx_http_batch_view_t *v, ngx_uint_t dialect, char id[BATCH_ID_LEN]);
 /* {"object":"list","data":[ - and its end; first "": an empty page */
-void ngx_http_batch_render_list(ngx_http_batch_write_t *w);
-void ngx_http_batch_render_list_end(ngx_http_batch_write_t *w,
+void ngx_http_batch_render_list(batch_text_t *w);
+void ngx_http_batch_render_list_end(batch_text_t *w,
     const char *first, const char *last, ngx_uint_t has_more);
 /* answers the op with the batch, or with 500 */
 void ngx_http_batch_op_batch(ngx_http_batch_op_t *op,

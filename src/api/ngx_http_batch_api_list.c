@@ -48,7 +48,7 @@ static ngx_int_t ngx_http_batch_api_list_str(ngx_pool_t *pool, ngx_str_t *dst,
 static void ngx_http_batch_api_list_run(ngx_http_batch_op_t *op,
     ngx_log_t *log);
 static ngx_int_t ngx_http_batch_api_list_item(ngx_http_batch_api_list_t *list,
-    size_t i, ngx_http_batch_write_t *w, char id[BATCH_ID_LEN]);
+    size_t i, batch_text_t *w, char id[BATCH_ID_LEN]);
 static void ngx_http_batch_api_list_done(ngx_http_batch_op_t *op);
 
 
@@ -362,11 +362,11 @@ ngx_http_batch_api_list_run(ngx_http_batch_op_t *op, ngx_log_t *log)
     size_t                      i, before;
     ngx_int_t                   rc;
     ngx_http_batch_api_list_t  *list;
-    ngx_http_batch_write_t      w;
+    batch_text_t                w;
 
     list = op->data;
 
-    ngx_memzero(&w, sizeof(ngx_http_batch_write_t));
+    ngx_memzero(&w, sizeof(batch_text_t));
     first[0] = '\0';
     last[0] = '\0';
 
@@ -377,7 +377,7 @@ ngx_http_batch_api_list_run(ngx_http_batch_op_t *op, ngx_log_t *log)
         before = w.len;
 
         if (first[0]) {
-            ngx_http_batch_write(&w, ",", 1);
+            batch_text_append(&w, ",", 1);
         }
 
         rc = ngx_http_batch_api_list_item(list, i, &w, last);
@@ -410,7 +410,7 @@ ngx_http_batch_api_list_run(ngx_http_batch_op_t *op, ngx_log_t *log)
 
     ngx_http_batch_render_list_end(&w, first, last, list->has_more);
 
-    op->text = ngx_http_batch_write_end(&w);
+    op->text = batch_text_end(&w);
 }
 
 
@@ -419,7 +419,7 @@ ngx_http_batch_api_list_run(ngx_http_batch_op_t *op, ngx_log_t *log)
 
 static ngx_int_t
 ngx_http_batch_api_list_item(ngx_http_batch_api_list_t *list, size_t i,
-    ngx_http_batch_write_t *w, char id[BATCH_ID_LEN])
+    batch_text_t *w, char id[BATCH_ID_LEN])
 {
     json_t                 *root, *item;
     ngx_int_t               rc;

@@ -8,16 +8,16 @@
 #include "ngx_http_batch_api.h"
 
 
-static u_char *ngx_http_batch_write_room(ngx_http_batch_write_t *w,
+static u_char *ngx_http_batch_write_room(batch_text_t *w,
     size_t len);
-static void ngx_http_batch_write_dump(ngx_http_batch_write_t *w,
+static void ngx_http_batch_write_dump(batch_text_t *w,
     json_t *value);
 
 
 /* room for len bytes and a NUL */
 
 static u_char *
-ngx_http_batch_write_room(ngx_http_batch_write_t *w, size_t len)
+ngx_http_batch_write_room(batch_text_t *w, size_t len)
 {
     char    *p;
     size_t   size;
@@ -50,7 +50,7 @@ ngx_http_batch_write_room(ngx_http_batch_write_t *w, size_t len)
 
 
 void
-ngx_http_batch_write(ngx_http_batch_write_t *w, const char *p, size_t len)
+batch_text_append(ngx_http_batch_write_t *w, const char *p, size_t len)
 {
     u_char  *dst;
 
@@ -64,23 +64,23 @@ ngx_http_batch_write(ngx_http_batch_write_t *w, const char *p, size_t len)
 
 
 void
-ngx_http_batch_write_int(ngx_http_batch_write_t *w, int64_t n)
+batch_text_int(ngx_http_batch_write_t *w, int64_t n)
 {
     u_char  *p, buf[NGX_INT64_LEN];
 
     p = ngx_sprintf(buf, "%L", n);
 
-    ngx_http_batch_write(w, (char *) buf, p - buf);
+    batch_text_append(w, (char *) buf, p - buf);
 }
 
 
 void
-ngx_http_batch_write_real(ngx_http_batch_write_t *w, double x)
+ngx_http_batch_write_real(batch_text_t *w, double x)
 {
     json_t  *value;
 
     if (x == 0) {
-        ngx_http_batch_write_text(w, "0.0");
+        batch_text_literal(w, "0.0");
         return;
     }
 
@@ -91,7 +91,7 @@ ngx_http_batch_write_real(ngx_http_batch_write_t *w, double x)
 
 
 void
-ngx_http_batch_write_str(ngx_http_batch_write_t *w, const char *s, size_t len)
+ngx_http_batch_write_str(batch_text_t *w, const char *s, size_t len)
 {
     size_t   i;
     json_t  *value;
@@ -108,20 +108,20 @@ ngx_http_batch_write_str(ngx_http_batch_write_t *w, const char *s, size_t len)
         }
     }
 
-    ngx_http_batch_write(w, "\"", 1);
-    ngx_http_batch_write(w, s, len);
-    ngx_http_batch_write(w, "\"", 1);
+    batch_text_append(w, "\"", 1);
+    batch_text_append(w, s, len);
+    batch_text_append(w, "\"", 1);
 }
 
 
 void
-ngx_http_batch_write_json(ngx_http_batch_write_t *w, json_t *value)
+ngx_http_batch_write_json(batch_text_t *w, json_t *value)
 {
     if (value == NULL || json_is_null(value)) {
-        ngx_http_batch_write_text(w, "null");
+        batch_text_literal(w, "null");
 
     } else if (json_is_integer(value)) {
-        ngx_http_batch_write_int(w, json_integer_value(value));
+        batch_text_int(w, json_integer_value(value));
 
     } else if (json_is_string(value)) {
         ngx_http_batch_write_str(w, json_string_value(value),
@@ -134,7 +134,7 @@ ngx_http_batch_write_json(ngx_http_batch_write_t *w, json_t *value)
 
 
 static void
-ngx_http_batch_write_dump(ngx_http_batch_write_t *w, json_t *value)
+ngx_http_batch_write_dump(batch_text_t *w, json_t *value)
 {
     size_t   len;
     u_char  *p;
@@ -156,7 +156,7 @@ ngx_http_batch_write_dump(ngx_http_batch_write_t *w, json_t *value)
 
 
 char *
-ngx_http_batch_write_end(ngx_http_batch_write_t *w)
+batch_text_end(ngx_http_batch_write_t *w)
 {
     if (w->failed) {
         free(w->text);

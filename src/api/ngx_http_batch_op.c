@@ -213,12 +213,12 @@ ngx_http_batch_op_batch(ngx_http_batch_op_t *op,
     const ngx_http_batch_view_t *v)
 {
     char                    id[BATCH_ID_LEN];
-    ngx_http_batch_write_t  w;
+    batch_text_t            w;
 
-    ngx_memzero(&w, sizeof(ngx_http_batch_write_t));
+    ngx_memzero(&w, sizeof(batch_text_t));
 
     if (ngx_http_batch_render_batch(&w, v, op->conf->dialect, id) == NGX_OK) {
-        op->text = ngx_http_batch_write_end(&w);
+        op->text = batch_text_end(&w);
     }
 
     if (op->text == NULL) {

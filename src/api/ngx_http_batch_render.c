@@ -13,19 +13,19 @@ static ngx_int_t ngx_http_batch_render_set(json_t *o, const char *key,
     json_t *value);
 static json_t *ngx_http_batch_render_str(const ngx_str_t *s);
 static json_t *ngx_http_batch_render_time(int64_t t);
-static void ngx_http_batch_render_errors(ngx_http_batch_write_t *w,
+static void ngx_http_batch_render_errors(batch_text_t *w,
     json_t *final);
-static void ngx_http_batch_render_counts(ngx_http_batch_write_t *w,
+static void ngx_http_batch_render_counts(batch_text_t *w,
     const ngx_http_batch_view_t *v, json_t *final);
-static void ngx_http_batch_render_usage(ngx_http_batch_write_t *w,
+static void ngx_http_batch_render_usage(batch_text_t *w,
     json_t *usage);
-static void ngx_http_batch_render_stamps(ngx_http_batch_write_t *w,
+static void ngx_http_batch_render_stamps(batch_text_t *w,
     const ngx_http_batch_view_t *v, const ngx_http_batch_meta_t *m,
     json_t *final);
-static void ngx_http_batch_render_model(ngx_http_batch_write_t *w,
+static void ngx_http_batch_render_model(batch_text_t *w,
     const ngx_http_batch_view_t *v, const ngx_http_batch_meta_t *m,
     json_t *final, ngx_uint_t dialect);
-static void ngx_http_batch_render_object(ngx_http_batch_write_t *w,
+static void ngx_http_batch_render_object(batch_text_t *w,
     const ngx_http_batch_view_t *v, const ngx_http_batch_meta_t *m,
     json_t *final, ngx_uint_t dialect);
 
@@ -124,21 +124,21 @@ ngx_http_batch_render_upload(const ngx_http_batch_upload_t *u,
 
 
 #define ngx_http_batch_render_key(w, key)                                     \
-    ngx_http_batch_write_text(w, ",\"" key "\":")
+    batch_text_literal(w, ",\"" key "\":")
 
 
 void
-ngx_http_batch_render_list(ngx_http_batch_write_t *w)
+ngx_http_batch_render_list(batch_text_t *w)
 {
-    ngx_http_batch_write_text(w, "{\"object\":\"list\",\"data\":[");
+    batch_text_literal(w, "{\"object\":\"list\",\"data\":[");
 }
 
 
 void
-ngx_http_batch_render_list_end(ngx_http_batch_write_t *w, const char *first,
+ngx_http_batch_render_list_end(batch_text_t *w, const char *first,
     const char *last, ngx_uint_t has_more)
 {
-    ngx_http_batch_write_text(w, "],\"first_id\":");
+    batch_text_literal(w, "],\"first_id\":");
 
     if (first[0]) {
         ngx_http_batch_write_str(w, first, ngx_strlen(first));
@@ -146,22 +146,22 @@ ngx_http_batch_render_list_end(ngx_http_batch_write_t *w, const char *first,
         ngx_http_batch_write_str(w, last, ngx_strlen(last));
 
     } else {
-        ngx_http_batch_write_text(w, "null,\"last_id\":null");
+        batch_text_literal(w, "null,\"last_id\":null");
     }
 
     ngx_http_batch_render_key(w, "has_more");
 
     if (has_more) {
-        ngx_http_batch_write_text(w, "true}");
+        batch_text_literal(w, "true}");
 
     } else {
-        ngx_http_batch_write_text(w, "false}");
+        batch_text_literal(w, "false}");
     }
 }
 
 
 ngx_int_t
-ngx_http_batch_render_batch(ngx_http_batch_write_t *w,
+ngx_http_batch_render_batch(batch_text_t *w,
     const ngx_http_batch_view_t *v, ngx_uint_t dialect, char id[BATCH_ID_LEN])
 {
     json_t                 *root, *final;
@@ -197,7 +197,7 @@ ngx_http_batch_render_batch(ngx_http_batch_write_t *w,
 
 
 static void
-ngx_http_batch_render_errors(ngx_http_batch_write_t *w, json_t *final)
+ngx_http_batch_render_errors(batch_text_t *w, json_t *final)
 {
     size_t   i;
     json_t  *src, *e;
@@ -205,7 +205,7 @@ ngx_http_batch_render_errors(ngx_http_batch_write_t *w, json_t *final)
     src = json_object_get(final, "errors");
 
     if (!json_is_array(src)) {
-        ngx_http_batch_write_text(w, "null");
+        batch_text_literal(w, "null");
         return;
     }
 
@@ -215,10 +215,10 @@ ngx_http_batch_render_errors(ngx_http_batch_write_t *w, json_t *final)
         e = json_array_get(src, i);
 
         if (i) {
-            ngx_http_batch_write(w, ",", 1);
+            batch_text_append(w, ",", 1);
         }
 
-        ngx_http_batch_write_text(w, "{\"code\":");
+        batch_text_literal(w, "{\"code\":");
         ngx_http_batch_write_json(w, json_object_get(e, "code"));
         ngx_http_batch_render_key(w, "line");
         ngx_http_batch_write_json(w, json_object_get(e, "line"));
@@ -226,15 +226,15 @@ ngx_http_batch_render_errors(ngx_http_batch_write_t *w, json_t *final)
         ngx_http_batch_write_json(w, json_object_get(e, "message"));
         ngx_http_batch_render_key(w, "param");
         ngx_http_batch_write_json(w, json_object_get(e, "param"));
-        ngx_http_batch_write(w, "}", 1);
+        batch_text_append(w, "}", 1);
     }
 
-    ngx_http_batch_write_text(w, "]}");
+    batch_text_literal(w, "]}");
 }
 
 
 static void
-ngx_http_batch_render_counts(ngx_http_batch_write_t *w,
+ngx_http_batch_render_counts(batch_text_t *w,
     const ngx_http_batch_view_t *v, json_t *final)
 {
     int64_t  total, ok, failed;
@@ -250,51 +250,51 @@ ngx_http_batch_render_counts(ngx_http_batch_write_t *w,
         failed = (int64_t) v->failed;
     }
 
-    ngx_http_batch_write_text(w, "{\"total\":");
-    ngx_http_batch_write_int(w, total);
+    batch_text_literal(w, "{\"total\":");
+    batch_text_int(w, total);
     ngx_http_batch_render_key(w, "completed");
-    ngx_http_batch_write_int(w, ok);
+    batch_text_int(w, ok);
     ngx_http_batch_render_key(w, "failed");
-    ngx_http_batch_write_int(w, failed);
-    ngx_http_batch_write(w, "}", 1);
+    batch_text_int(w, failed);
+    batch_text_append(w, "}", 1);
 }
 
 
 /* both families of names: input_tokens, ... and prompt_tokens, ... */
 
 static void
-ngx_http_batch_render_usage(ngx_http_batch_write_t *w, json_t *usage)
+ngx_http_batch_render_usage(batch_text_t *w, json_t *usage)
 {
     int64_t  input, output;
 
     input = json_integer_value(json_object_get(usage, "input"));
     output = json_integer_value(json_object_get(usage, "output"));
 
-    ngx_http_batch_write_text(w, "{\"input_tokens\":");
-    ngx_http_batch_write_int(w, input);
+    batch_text_literal(w, "{\"input_tokens\":");
+    batch_text_int(w, input);
     ngx_http_batch_render_key(w, "output_tokens");
-    ngx_http_batch_write_int(w, output);
+    batch_text_int(w, output);
     ngx_http_batch_render_key(w, "total_tokens");
-    ngx_http_batch_write_int(w, json_integer_value(
+    batch_text_int(w, json_integer_value(
                                          json_object_get(usage, "total")));
-    ngx_http_batch_write_text(w, ",\"input_tokens_details\":"
+    batch_text_literal(w, ",\"input_tokens_details\":"
                                  "{\"cached_tokens\":");
-    ngx_http_batch_write_int(w, json_integer_value(
+    batch_text_int(w, json_integer_value(
                                          json_object_get(usage, "cached")));
-    ngx_http_batch_write_text(w, "},\"output_tokens_details\":"
+    batch_text_literal(w, "},\"output_tokens_details\":"
                                  "{\"reasoning_tokens\":");
-    ngx_http_batch_write_int(w, json_integer_value(
+    batch_text_int(w, json_integer_value(
                                       json_object_get(usage, "reasoning")));
-    ngx_http_batch_write_text(w, "},\"prompt_tokens\":");
-    ngx_http_batch_write_int(w, input);
+    batch_text_literal(w, "},\"prompt_tokens\":");
+    batch_text_int(w, input);
     ngx_http_batch_render_key(w, "completion_tokens");
-    ngx_http_batch_write_int(w, output);
-    ngx_http_batch_write(w, "}", 1);
+    batch_text_int(w, output);
+    batch_text_append(w, "}", 1);
 }
 
 
 static void
-ngx_http_batch_render_stamps(ngx_http_batch_write_t *w,
+ngx_http_batch_render_stamps(batch_text_t *w,
     const ngx_http_batch_view_t *v, const ngx_http_batch_meta_t *m,
     json_t *final)
 {
@@ -307,9 +307,9 @@ ngx_http_batch_render_stamps(ngx_http_batch_write_t *w,
     };
 
     for (i = 0; names[i]; i++) {
-        ngx_http_batch_write(w, ",\"", 2);
-        ngx_http_batch_write(w, names[i], ngx_strlen(names[i]));
-        ngx_http_batch_write(w, "\":", 2);
+        batch_text_append(w, ",\"", 2);
+        batch_text_append(w, names[i], ngx_strlen(names[i]));
+        batch_text_append(w, "\":", 2);
 
         if (i != 1 && final) {
             ngx_http_batch_write_json(w, json_object_get(final, names[i]));
@@ -322,10 +322,10 @@ ngx_http_batch_render_stamps(ngx_http_batch_write_t *w,
             : (i == 6) ? v->cancelling_at : 0;
 
         if (t) {
-            ngx_http_batch_write_int(w, t);
+            batch_text_int(w, t);
 
         } else {
-            ngx_http_batch_write_text(w, "null");
+            batch_text_literal(w, "null");
         }
     }
 }
@@ -334,7 +334,7 @@ ngx_http_batch_render_stamps(ngx_http_batch_write_t *w,
 /* the job's model, or else that of the lines */
 
 static void
-ngx_http_batch_render_model(ngx_http_batch_write_t *w,
+ngx_http_batch_render_model(batch_text_t *w,
     const ngx_http_batch_view_t *v, const ngx_http_batch_meta_t *m,
     json_t *final, ngx_uint_t dialect)
 {
@@ -352,16 +352,16 @@ ngx_http_batch_render_model(ngx_http_batch_write_t *w,
         ngx_http_batch_write_nstr(w, &v->model);
 
     } else if (ngx_http_batch_render_no_null(m, dialect)) {
-        ngx_http_batch_write_text(w, "\"\"");
+        batch_text_literal(w, "\"\"");
 
     } else {
-        ngx_http_batch_write_text(w, "null");
+        batch_text_literal(w, "null");
     }
 }
 
 
 static void
-ngx_http_batch_render_object(ngx_http_batch_write_t *w,
+ngx_http_batch_render_object(batch_text_t *w,
     const ngx_http_batch_view_t *v, const ngx_http_batch_meta_t *m,
     json_t *final, ngx_uint_t dialect)
 {
@@ -371,9 +371,9 @@ ngx_http_batch_render_object(ngx_http_batch_write_t *w,
     usage = json_object_get(final, "usage");
     status = batch_status_name(v->status);
 
-    ngx_http_batch_write_text(w, "{\"id\":");
+    batch_text_literal(w, "{\"id\":");
     ngx_http_batch_write_str(w, m->id, ngx_strlen(m->id));
-    ngx_http_batch_write_text(w, ",\"object\":\"batch\",\"endpoint\":");
+    batch_text_literal(w, ",\"object\":\"batch\",\"endpoint\":");
     ngx_http_batch_write_nstr(w, &m->endpoint);
     ngx_http_batch_render_key(w, "model");
     ngx_http_batch_render_model(w, v, m, final, dialect);
@@ -399,7 +399,7 @@ ngx_http_batch_render_object(ngx_http_batch_write_t *w,
     ngx_http_batch_write_json(w, json_object_get(json_object_get(final,
                                                          "error"), "id"));
     ngx_http_batch_render_key(w, "created_at");
-    ngx_http_batch_write_int(w, m->created_us / 1000000);
+    batch_text_int(w, m->created_us / 1000000);
 
     ngx_http_batch_render_stamps(w, v, m, final);
 
@@ -410,7 +410,7 @@ ngx_http_batch_render_object(ngx_http_batch_write_t *w,
     ngx_http_batch_render_key(w, "metadata");
 
     if (m->metadata == NULL && ngx_http_batch_render_no_null(m, dialect)) {
-        ngx_http_batch_write_text(w, "{}");
+        batch_text_literal(w, "{}");
 
     } else {
         ngx_http_batch_write_json(w, m->metadata);
@@ -424,5 +424,5 @@ ngx_http_batch_render_object(ngx_http_batch_write_t *w,
     ngx_http_batch_write_real(w, json_integer_value(json_object_get(usage,
                                                                     "total"))
                                  * m->price / 1000000.0);
-    ngx_http_batch_write(w, "}", 1);
+    batch_text_append(w, "}", 1);
 }

@@ -14,30 +14,30 @@
 
 
 static void
-ngx_http_batch_defects_object(ngx_http_batch_text_t *t, const char *code,
+ngx_http_batch_defects_object(batch_text_t *t, const char *code,
     uint64_t line, const char *param, const u_char *message, size_t len)
 {
     if (t->len) {
-        ngx_http_batch_text_append(t, ",", 1);
+        batch_text_append(t, ",", 1);
     }
 
-    ngx_http_batch_text_printf(t, "{\"code\":\"%s\",\"line\":", code);
+    batch_text_printf(t, "{\"code\":\"%s\",\"line\":", code);
 
     if (line) {
-        ngx_http_batch_text_printf(t, "%uL", line);
+        batch_text_printf(t, "%uL", line);
 
     } else {
-        ngx_http_batch_text_append(t, "null", 4);
+        batch_text_append(t, "null", 4);
     }
 
-    ngx_http_batch_text_printf(t, ",\"message\":");
-    ngx_http_batch_text_string(t, message, len);
+    batch_text_printf(t, ",\"message\":");
+    batch_text_string(t, message, len);
 
     if (param) {
-        ngx_http_batch_text_printf(t, ",\"param\":\"%s\"}", param);
+        batch_text_printf(t, ",\"param\":\"%s\"}", param);
 
     } else {
-        ngx_http_batch_text_printf(t, ",\"param\":null}");
+        batch_text_printf(t, ",\"param\":null}");
     }
 }
 
@@ -141,7 +141,7 @@ ngx_http_batch_defects_dup(ngx_http_batch_defects_t *d, uint64_t line,
 
 
 static ngx_int_t
-ngx_http_batch_defects_dup_text(ngx_http_batch_text_t *t,
+ngx_http_batch_defects_dup_text(batch_text_t *t,
     ngx_http_batch_dup_t *dup, ngx_fd_t input, ngx_log_t *log)
 {
     size_t   len;
@@ -171,7 +171,7 @@ ngx_http_batch_defects_dup_text(ngx_http_batch_text_t *t,
 
 ngx_int_t
 ngx_http_batch_defects_text(ngx_http_batch_defects_t *d, ngx_fd_t input,
-    ngx_http_batch_text_t *t, ngx_log_t *log)
+    batch_text_t *t, ngx_log_t *log)
 {
     size_t                    i, j, n;
     u_char                   *p, buf[128];
@@ -180,7 +180,7 @@ ngx_http_batch_defects_text(ngx_http_batch_defects_t *d, ngx_fd_t input,
 
     ngx_http_batch_defects_cut(d);
 
-    ngx_http_batch_text_append(t, d->whole.data, d->whole.len);
+    batch_text_append(t, d->whole.data, d->whole.len);
 
     for (i = 0, j = 0, n = 0; n < NGX_HTTP_BATCH_ERRORS_MAX; n++) {
 
@@ -230,7 +230,7 @@ ngx_http_batch_defects_free(ngx_http_batch_defects_t *d)
 {
     size_t  i;
 
-    ngx_http_batch_text_free(&d->whole);
+    batch_text_free(&d->whole);
 
     for (i = 0; i < d->nlines; i++) {
         free(d->lines[i].message.data);

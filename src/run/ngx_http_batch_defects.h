@@ -22,7 +22,7 @@ typedef struct {
 
 /* a zeroed one is empty */
 typedef struct {
-    ngx_http_batch_text_t      whole;      /* about no line: JSON objects */
+    batch_text_t               whole;      /* about no line: JSON objects */
     ngx_uint_t                 nwhole;
     ngx_http_batch_defect_t   *lines;      /* the first ones, ascending */
     size_t                     nlines;
@@ -51,7 +51,7 @@ void ngx_http_batch_defects_dup(ngx_http_batch_defects_t *d, uint64_t line,
 /* JSON objects with commas between; reads the duplicates' ids from the input.
  * NGX_ERROR: trouble. */
 ngx_int_t ngx_http_batch_defects_text(ngx_http_batch_defects_t *d,
-    ngx_fd_t input, ngx_http_batch_text_t *t, ngx_log_t *log);
+    ngx_fd_t input, batch_text_t *t, ngx_log_t *log);
 
 void ngx_http_batch_defects_free(ngx_http_batch_defects_t *d);
 

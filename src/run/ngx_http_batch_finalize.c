@@ -53,9 +53,9 @@ static ngx_http_batch_finalize_e ngx_http_batch_finalize_publish(
 static ngx_int_t ngx_http_batch_finalize_blob(ngx_http_batch_finalizer_t *z,
     ngx_uint_t sink);
 static void ngx_http_batch_finalize_text(ngx_http_batch_finalizer_t *z,
-    ngx_http_batch_text_t *text, int64_t begun);
+    batch_text_t *text, int64_t begun);
 static ngx_http_batch_finalize_e ngx_http_batch_finalize_commit(
-    ngx_http_batch_finalizer_t *z, ngx_http_batch_text_t *text, ngx_int_t rc);
+    ngx_http_batch_finalizer_t *z, batch_text_t *text, ngx_int_t rc);
 static void ngx_http_batch_finalize_drop(ngx_http_batch_finalizer_t *z);
 
 
@@ -459,7 +459,7 @@ ngx_http_batch_finalize_publish(ngx_http_batch_finalizer_t *z)
     int64_t                     begun;
     ngx_int_t                   rc;
     ngx_uint_t                  i, decide;
-    ngx_http_batch_text_t       text;
+    batch_text_t                text;
     ngx_http_batch_finalize_e   e;
 
     begun = batch_clock_sec();
@@ -481,7 +481,7 @@ ngx_http_batch_finalize_publish(ngx_http_batch_finalizer_t *z)
     decide = (z->target != BATCH_CANCELLED);
 
     for ( ;; ) {
-        ngx_memzero(&text, sizeof(ngx_http_batch_text_t));
+        ngx_memzero(&text, sizeof(batch_text_t));
 
         ngx_http_batch_finalize_text(z, &text, begun);
 
@@ -500,7 +500,7 @@ ngx_http_batch_finalize_publish(ngx_http_batch_finalizer_t *z)
             break;
         }
 
-        ngx_http_batch_text_free(&text);
+        batch_text_free(&text);
         decide = 0;
 
         rc = ngx_http_batch_cancel_read(z->f->id, &z->cancelling_at, z->log);
@@ -515,7 +515,7 @@ ngx_http_batch_finalize_publish(ngx_http_batch_finalizer_t *z)
         }
     }
 
-    ngx_http_batch_text_free(&text);
+    batch_text_free(&text);
 
     return e;
 }
@@ -571,7 +571,7 @@ ngx_http_batch_finalize_blob(ngx_http_batch_finalizer_t *z, ngx_uint_t sink)
 
 static void
 ngx_http_batch_finalize_text(ngx_http_batch_finalizer_t *z,
-    ngx_http_batch_text_t *text, int64_t begun)
+    batch_text_t *text, int64_t begun)
 {
     int64_t                  last;
     ngx_http_batch_final_t   final;
@@ -625,7 +625,7 @@ ngx_http_batch_finalize_text(ngx_http_batch_finalizer_t *z,
 
 static ngx_http_batch_finalize_e
 ngx_http_batch_finalize_commit(ngx_http_batch_finalizer_t *z,
-    ngx_http_batch_text_t *text, ngx_int_t rc)
+    batch_text_t *text, ngx_int_t rc)
 {
     ngx_uint_t                  i;
     ngx_http_batch_finalize_t  *f;

@@ -154,26 +154,26 @@ ngx_http_batch_plan_publish(const char *batch_id,
 {
     uint32_t                            i;
     ngx_int_t                           rc;
-    ngx_http_batch_text_t               t;
+    batch_text_t                        t;
     const ngx_http_batch_plan_chunk_t  *c;
 
-    ngx_memzero(&t, sizeof(ngx_http_batch_text_t));
+    ngx_memzero(&t, sizeof(batch_text_t));
 
-    ngx_http_batch_text_printf(&t, "{\"v\":%d,\"total\":%uL,\"model\":",
+    batch_text_printf(&t, "{\"v\":%d,\"total\":%uL,\"model\":",
                                NGX_HTTP_BATCH_FORMAT, plan->total);
-    ngx_http_batch_text_string(&t, plan->model.data, plan->model.len);
-    ngx_http_batch_text_printf(&t, ",\"in_progress_at\":%L,\"chunks\":[",
+    batch_text_string(&t, plan->model.data, plan->model.len);
+    batch_text_printf(&t, ",\"in_progress_at\":%L,\"chunks\":[",
                                plan->in_progress_at);
 
     for (i = 0; i < plan->nchunks; i++) {
         c = &plan->chunks[i];
 
-        ngx_http_batch_text_printf(&t, "%s[%O,%O,%uL,%uD]", i ? "," : "",
+        batch_text_printf(&t, "%s[%O,%O,%uL,%uD]", i ? "," : "",
                                    c->offset, c->length, c->first_line,
                                    c->count);
     }
 
-    ngx_http_batch_text_append(&t, "]}", 2);
+    batch_text_append(&t, "]}", 2);
 
     if (t.failed) {
         ngx_log_error(NGX_LOG_EMERG, log, NGX_ENOMEM,
@@ -185,7 +185,7 @@ ngx_http_batch_plan_publish(const char *batch_id,
                                           t.data, t.len, log);
     }
 
-    ngx_http_batch_text_free(&t);
+    batch_text_free(&t);
 
     return rc;
 }

@@ -8,16 +8,16 @@
 #include "ngx_http_batch_store.h"
 
 
-static void ngx_http_batch_text_stamp(ngx_http_batch_text_t *t,
+static void ngx_http_batch_text_stamp(batch_text_t *t,
     const char *name, int64_t at);
-static void ngx_http_batch_text_file(ngx_http_batch_text_t *t,
+static void ngx_http_batch_text_file(batch_text_t *t,
     const char *name, const ngx_http_batch_file_t *f);
 static ngx_int_t ngx_http_batch_final_file(const char *batch_id,
     ngx_http_batch_file_t *f, ngx_log_t *log);
 
 
 static u_char *
-ngx_http_batch_text_room(ngx_http_batch_text_t *t, size_t len)
+ngx_http_batch_text_room(batch_text_t *t, size_t len)
 {
     size_t   size;
     u_char  *p;
@@ -49,7 +49,7 @@ ngx_http_batch_text_room(ngx_http_batch_text_t *t, size_t len)
 
 
 void
-ngx_http_batch_text_printf(ngx_http_batch_text_t *t, const char *fmt, ...)
+batch_text_printf(batch_text_t *t, const char *fmt, ...)
 {
     u_char   *p;
     va_list   args;
@@ -68,7 +68,7 @@ ngx_http_batch_text_printf(ngx_http_batch_text_t *t, const char *fmt, ...)
 
 
 void
-ngx_http_batch_text_append(ngx_http_batch_text_t *t, const void *src,
+batch_text_append(batch_text_t *t, const void *src,
     size_t len)
 {
     u_char  *p;
@@ -83,7 +83,7 @@ ngx_http_batch_text_append(ngx_http_batch_text_t *t, const void *src,
 
 
 void
-ngx_http_batch_text_string(ngx_http_batch_text_t *t, const void *src,
+batch_text_string(batch_text_t *t, const void *src,
     size_t len)
 {
     u_char  *p;
@@ -102,18 +102,18 @@ ngx_http_batch_text_string(ngx_http_batch_text_t *t, const void *src,
 
 
 void
-ngx_http_batch_text_free(ngx_http_batch_text_t *t)
+batch_text_free(batch_text_t *t)
 {
     if (t->data) {
         ngx_free(t->data);
     }
 
-    ngx_memzero(t, sizeof(ngx_http_batch_text_t));
+    ngx_memzero(t, sizeof(batch_text_t));
 }
 
 
 void
-ngx_http_batch_final_encode(ngx_http_batch_text_t *t,
+ngx_http_batch_final_encode(batch_text_t *t,
     const ngx_http_batch_final_t *final)
 {
     ngx_uint_t                   i;
@@ -121,7 +121,7 @@ ngx_http_batch_final_encode(ngx_http_batch_text_t *t,
         BATCH_COMPLETED, BATCH_FAILED, BATCH_EXPIRED, BATCH_CANCELLED
     };
 
-    ngx_http_batch_text_printf(t, "{\"v\":%d,\"id\":\"%s\",\"status\":\"%s\"",
+    batch_text_printf(t, "{\"v\":%d,\"id\":\"%s\",\"status\":\"%s\"",
                                NGX_HTTP_BATCH_FORMAT, final->id,
                                batch_status_name(final->status));
 
@@ -135,18 +135,18 @@ ngx_http_batch_final_encode(ngx_http_batch_text_t *t,
                                                            : 0);
     }
 
-    ngx_http_batch_text_printf(t, ",\"total\":%uL,\"completed\":%uL,"
+    batch_text_printf(t, ",\"total\":%uL,\"completed\":%uL,"
                                "\"failed\":%uL,\"model\":",
                                final->total, final->completed, final->failed);
 
     if (final->model.len) {
-        ngx_http_batch_text_string(t, final->model.data, final->model.len);
+        batch_text_string(t, final->model.data, final->model.len);
 
     } else {
-        ngx_http_batch_text_append(t, "null", 4);
+        batch_text_append(t, "null", 4);
     }
 
-    ngx_http_batch_text_printf(t, ",\"usage\":{\"input\":%uL,\"output\":%uL,"
+    batch_text_printf(t, ",\"usage\":{\"input\":%uL,\"output\":%uL,"
                                "\"cached\":%uL,\"reasoning\":%uL,"
                                "\"total\":%uL}",
                                final->usage.input, final->usage.output,
@@ -157,42 +157,42 @@ ngx_http_batch_final_encode(ngx_http_batch_text_t *t,
     ngx_http_batch_text_file(t, "error", final->error);
 
     if (final->errors) {
-        ngx_http_batch_text_printf(t, ",\"errors\":[");
-        ngx_http_batch_text_append(t, final->errors->data,
+        batch_text_printf(t, ",\"errors\":[");
+        batch_text_append(t, final->errors->data,
                                    final->errors->len);
-        ngx_http_batch_text_printf(t, "]}");
+        batch_text_printf(t, "]}");
 
         if (final->errors->failed) {
             t->failed = 1;
         }
 
     } else {
-        ngx_http_batch_text_printf(t, ",\"errors\":null}");
+        batch_text_printf(t, ",\"errors\":null}");
     }
 }
 
 
 static void
-ngx_http_batch_text_stamp(ngx_http_batch_text_t *t, const char *name,
+ngx_http_batch_text_stamp(batch_text_t *t, const char *name,
     int64_t at)
 {
     if (at) {
-        ngx_http_batch_text_printf(t, ",\"%s\":%L", name, at);
+        batch_text_printf(t, ",\"%s\":%L", name, at);
 
     } else {
-        ngx_http_batch_text_printf(t, ",\"%s\":null", name);
+        batch_text_printf(t, ",\"%s\":null", name);
     }
 }
 
 
 static void
-ngx_http_batch_text_file(ngx_http_batch_text_t *t, const char *name,
+ngx_http_batch_text_file(batch_text_t *t, const char *name,
     const ngx_http_batch_file_t *f)
 {
     ngx_str_t  s;
 
     if (f == NULL) {
-        ngx_http_batch_text_printf(t, ",\"%s\":null", name);
+        batch_text_printf(t, ",\"%s\":null", name);
         return;
     }
 
@@ -203,8 +203,8 @@ ngx_http_batch_text_file(ngx_http_batch_text_t *t, const char *name,
         return;
     }
 
-    ngx_http_batch_text_printf(t, ",\"%s\":", name);
-    ngx_http_batch_text_append(t, s.data, s.len);
+    batch_text_printf(t, ",\"%s\":", name);
+    batch_text_append(t, s.data, s.len);
 
     free(s.data);
 }

@@ -18,17 +18,17 @@ typedef struct {
     size_t        len;
     size_t        size;
     ngx_uint_t    failed;        /* there was no memory: do not use it */
-} ngx_http_batch_text_t;
+} batch_text_t;
 
 /* up to 1 KB, ngx_sprintf()'s formats */
-void ngx_http_batch_text_printf(ngx_http_batch_text_t *t, const char *fmt,
+void batch_text_printf(batch_text_t *t, const char *fmt,
     ...);
-void ngx_http_batch_text_append(ngx_http_batch_text_t *t, const void *p,
+void batch_text_append(batch_text_t *t, const void *p,
     size_t len);
 /* as a JSON string with its quotes; invalid UTF-8 becomes U+FFFD */
-void ngx_http_batch_text_string(ngx_http_batch_text_t *t, const void *p,
+void batch_text_string(batch_text_t *t, const void *p,
     size_t len);
-void ngx_http_batch_text_free(ngx_http_batch_text_t *t);
+void batch_text_free(batch_text_t *t);
 
 /* what ngx_http_batch_object.h says final.json holds */
 typedef struct {
@@ -45,11 +45,11 @@ typedef struct {
     batch_usage_t                  usage;
     const ngx_http_batch_file_t   *output;        /* NULL = null */
     const ngx_http_batch_file_t   *error;
-    const ngx_http_batch_text_t   *errors;        /* JSON objects with commas
+    const batch_text_t            *errors;        /* JSON objects with commas
                                                      between, NULL = null */
 } ngx_http_batch_final_t;
 
-void ngx_http_batch_final_encode(ngx_http_batch_text_t *t,
+void ngx_http_batch_final_encode(batch_text_t *t,
     const ngx_http_batch_final_t *final);
 
 /* text of the batch's final.json -> its status, and its own stamp (seconds);

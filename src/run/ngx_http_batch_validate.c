@@ -408,12 +408,12 @@ ngx_http_batch_validate_failed(ngx_http_batch_validate_t *v,
 {
     int64_t                     at;
     ngx_int_t                   rc;
-    ngx_http_batch_text_t       text, errors;
+    batch_text_t                text, errors;
     ngx_http_batch_final_t      final;
     ngx_http_batch_validate_e   e;
 
-    ngx_memzero(&text, sizeof(ngx_http_batch_text_t));
-    ngx_memzero(&errors, sizeof(ngx_http_batch_text_t));
+    ngx_memzero(&text, sizeof(batch_text_t));
+    ngx_memzero(&errors, sizeof(batch_text_t));
     ngx_memzero(&final, sizeof(ngx_http_batch_final_t));
 
     e = NGX_HTTP_BATCH_TROUBLE;
@@ -468,8 +468,8 @@ ngx_http_batch_validate_failed(ngx_http_batch_validate_t *v,
 
 done:
 
-    ngx_http_batch_text_free(&text);
-    ngx_http_batch_text_free(&errors);
+    batch_text_free(&text);
+    batch_text_free(&errors);
 
     return e;
 }
