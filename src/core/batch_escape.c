@@ -1,10 +1,10 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * Any bytes -> the inside of a JSON string.  Declared in batch_json.h.
+ * Any bytes -> the inside of a JSON string.
  */
 
-#include "batch_json.h"
+#include "batch_escape.h"
 #include "batch_scan.h"
 
 #include <string.h>

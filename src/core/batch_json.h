@@ -64,12 +64,4 @@ unsigned char *batch_json_feed(batch_json_t *j, const unsigned char *in,
 /* BATCH_OK if exactly one complete JSON value was fed */
 int batch_json_finish(batch_json_t *j);
 
-/*
- * Writes p[0..len) as the inside of a JSON string (no quotes): quotes,
- * backslashes, control bytes and the three line separators escaped, invalid
- * UTF-8 replaced by U+FFFD.  At most 6 * len bytes; returns the end.
- */
-unsigned char *batch_escape_string(unsigned char *out, const unsigned char *p,
-    size_t len);
-
-#endif
+#endif /* _BATCH_JSON_H_INCLUDED_ */

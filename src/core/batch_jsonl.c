@@ -5,7 +5,9 @@
  * the known keys are, then the checks, in a fixed order.
  */
 
+#include "batch_jsonl.h"
 #include "batch_scan.h"
+#include "batch_token.h"
 
 #include <stdio.h>
 #include <string.h>

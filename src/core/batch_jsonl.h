@@ -71,23 +71,10 @@ int batch_jsonl_blank(const unsigned char *p, size_t len);
 int batch_jsonl_object(const unsigned char *p, size_t len, int whole);
 
 /*
- * Decodes a JSON string token (quotes included) that batch_jsonl_parse() or
- * another strict scanner has accepted.  Writes at most cap bytes to out and
- * returns the decoded length (which may exceed cap: then out is cut).  A lone
- * escaped surrogate decodes to its three-byte WTF-8 form, so distinct tokens
- * of distinct strings stay distinct.
- */
-size_t batch_token_decode(const batch_str_t *token, unsigned char *out,
-    size_t cap);
-
-/*
  * Makes what batch_token_decode() wrote into UTF-8 that may be shown and stored,
  * in place: a lone surrogate becomes U+FFFD; NUL, which a JSON library may not
  * take, and what the end of the buffer has cut become '?'.
  */
 void batch_utf8_repair(unsigned char *p, size_t len);
-
-/* 1 if both tokens decode to the same string */
-int batch_token_eq(const batch_str_t *a, const batch_str_t *b);
 
 #endif

@@ -1,10 +1,10 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * JSON string tokens that a strict scanner has accepted -> the bytes they
- * stand for.  Declared in batch_jsonl.h.
+ * JSON string tokens -> the bytes they stand for.
  */
 
+#include "batch_token.h"
 #include "batch_scan.h"
 
 #include <string.h>

@@ -18,26 +18,26 @@ ngx_http_batch_defects_object(batch_text_t *t, const char *code,
     uint64_t line, const char *param, const u_char *message, size_t len)
 {
     if (t->len) {
-        batch_text_append(t, ",", 1);
+        batch_text_literal(t, ",");
     }
 
     batch_text_printf(t, "{\"code\":\"%s\",\"line\":", code);
 
     if (line) {
-        batch_text_printf(t, "%uL", line);
+        batch_text_printf(t, "%" PRIu64, line);
 
     } else {
-        batch_text_append(t, "null", 4);
+        batch_text_literal(t, "null");
     }
 
-    batch_text_printf(t, ",\"message\":");
+    batch_text_literal(t, ",\"message\":");
     batch_text_string(t, message, len);
 
     if (param) {
         batch_text_printf(t, ",\"param\":\"%s\"}", param);
 
     } else {
-        batch_text_printf(t, ",\"param\":null}");
+        batch_text_literal(t, ",\"param\":null}");
     }
 }
 

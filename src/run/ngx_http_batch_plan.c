@@ -159,21 +159,22 @@ ngx_http_batch_plan_publish(const char *batch_id,
 
     ngx_memzero(&t, sizeof(batch_text_t));
 
-    batch_text_printf(&t, "{\"v\":%d,\"total\":%uL,\"model\":",
-                               NGX_HTTP_BATCH_FORMAT, plan->total);
+    batch_text_printf(&t, "{\"v\":%d,\"total\":%" PRIu64 ",\"model\":",
+                      NGX_HTTP_BATCH_FORMAT, plan->total);
     batch_text_string(&t, plan->model.data, plan->model.len);
-    batch_text_printf(&t, ",\"in_progress_at\":%L,\"chunks\":[",
-                               plan->in_progress_at);
+    batch_text_printf(&t, ",\"in_progress_at\":%" PRId64 ",\"chunks\":[",
+                      plan->in_progress_at);
 
     for (i = 0; i < plan->nchunks; i++) {
         c = &plan->chunks[i];
 
-        batch_text_printf(&t, "%s[%O,%O,%uL,%uD]", i ? "," : "",
-                                   c->offset, c->length, c->first_line,
-                                   c->count);
+        batch_text_printf(&t, "%s[%" PRId64 ",%" PRId64 ",%" PRIu64
+                          ",%" PRIu32 "]", i ? "," : "",
+                          (int64_t) c->offset, (int64_t) c->length,
+                          c->first_line, c->count);
     }
 
-    batch_text_append(&t, "]}", 2);
+    batch_text_literal(&t, "]}");
 
     if (t.failed) {
         ngx_log_error(NGX_LOG_EMERG, log, NGX_ENOMEM,

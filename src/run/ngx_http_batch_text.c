@@ -16,102 +16,6 @@ static ngx_int_t ngx_http_batch_final_file(const char *batch_id,
     ngx_http_batch_file_t *f, ngx_log_t *log);
 
 
-static u_char *
-ngx_http_batch_text_room(batch_text_t *t, size_t len)
-{
-    size_t   size;
-    u_char  *p;
-
-    if (t->failed) {
-        return NULL;
-    }
-
-    if (t->size - t->len < len) {
-
-        size = t->size ? t->size : 4096;
-
-        while (size - t->len < len) {
-            size *= 2;
-        }
-
-        p = realloc(t->data, size);
-        if (p == NULL) {
-            t->failed = 1;
-            return NULL;
-        }
-
-        t->data = p;
-        t->size = size;
-    }
-
-    return t->data + t->len;
-}
-
-
-void
-batch_text_printf(batch_text_t *t, const char *fmt, ...)
-{
-    u_char   *p;
-    va_list   args;
-
-    p = ngx_http_batch_text_room(t, 1024);
-    if (p == NULL) {
-        return;
-    }
-
-    va_start(args, fmt);
-    p = ngx_vslprintf(p, p + 1024, fmt, args);
-    va_end(args);
-
-    t->len = p - t->data;
-}
-
-
-void
-batch_text_append(batch_text_t *t, const void *src,
-    size_t len)
-{
-    u_char  *p;
-
-    p = ngx_http_batch_text_room(t, len);
-
-    if (p && len) {
-        ngx_memcpy(p, src, len);
-        t->len += len;
-    }
-}
-
-
-void
-batch_text_string(batch_text_t *t, const void *src,
-    size_t len)
-{
-    u_char  *p;
-
-    p = ngx_http_batch_text_room(t, 6 * len + 2);
-    if (p == NULL) {
-        return;
-    }
-
-    *p++ = '"';
-    p = batch_escape_string(p, src, len);
-    *p++ = '"';
-
-    t->len = p - t->data;
-}
-
-
-void
-batch_text_free(batch_text_t *t)
-{
-    if (t->data) {
-        ngx_free(t->data);
-    }
-
-    ngx_memzero(t, sizeof(batch_text_t));
-}
-
-
 void
 ngx_http_batch_final_encode(batch_text_t *t,
     const ngx_http_batch_final_t *final)
@@ -122,8 +26,8 @@ ngx_http_batch_final_encode(batch_text_t *t,
     };
 
     batch_text_printf(t, "{\"v\":%d,\"id\":\"%s\",\"status\":\"%s\"",
-                               NGX_HTTP_BATCH_FORMAT, final->id,
-                               batch_status_name(final->status));
+                      NGX_HTTP_BATCH_FORMAT, final->id,
+                      batch_status_name(final->status));
 
     ngx_http_batch_text_stamp(t, "in_progress_at", final->in_progress_at);
     ngx_http_batch_text_stamp(t, "finalizing_at", final->finalizing_at);
@@ -135,39 +39,38 @@ ngx_http_batch_final_encode(batch_text_t *t,
                                                            : 0);
     }
 
-    batch_text_printf(t, ",\"total\":%uL,\"completed\":%uL,"
-                               "\"failed\":%uL,\"model\":",
-                               final->total, final->completed, final->failed);
+    batch_text_printf(t, ",\"total\":%" PRIu64 ",\"completed\":%" PRIu64
+                      ",\"failed\":%" PRIu64 ",\"model\":",
+                      final->total, final->completed, final->failed);
 
     if (final->model.len) {
         batch_text_string(t, final->model.data, final->model.len);
 
     } else {
-        batch_text_append(t, "null", 4);
+        batch_text_literal(t, "null");
     }
 
-    batch_text_printf(t, ",\"usage\":{\"input\":%uL,\"output\":%uL,"
-                               "\"cached\":%uL,\"reasoning\":%uL,"
-                               "\"total\":%uL}",
-                               final->usage.input, final->usage.output,
-                               final->usage.cached, final->usage.reasoning,
-                               final->usage.total);
+    batch_text_printf(t, ",\"usage\":{\"input\":%" PRIu64
+                      ",\"output\":%" PRIu64 ",\"cached\":%" PRIu64
+                      ",\"reasoning\":%" PRIu64 ",\"total\":%" PRIu64 "}",
+                      final->usage.input, final->usage.output,
+                      final->usage.cached, final->usage.reasoning,
+                      final->usage.total);
 
     ngx_http_batch_text_file(t, "output", final->output);
     ngx_http_batch_text_file(t, "error", final->error);
 
     if (final->errors) {
-        batch_text_printf(t, ",\"errors\":[");
-        batch_text_append(t, final->errors->data,
-                                   final->errors->len);
-        batch_text_printf(t, "]}");
+        batch_text_literal(t, ",\"errors\":[");
+        batch_text_append(t, final->errors->data, final->errors->len);
+        batch_text_literal(t, "]}");
 
         if (final->errors->failed) {
             t->failed = 1;
         }
 
     } else {
-        batch_text_printf(t, ",\"errors\":null}");
+        batch_text_literal(t, ",\"errors\":null}");
     }
 }
 
@@ -177,7 +80,7 @@ ngx_http_batch_text_stamp(batch_text_t *t, const char *name,
     int64_t at)
 {
     if (at) {
-        batch_text_printf(t, ",\"%s\":%L", name, at);
+        batch_text_printf(t, ",\"%s\":%" PRId64, name, at);
 
     } else {
         batch_text_printf(t, ",\"%s\":null", name);

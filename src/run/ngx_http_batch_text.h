@@ -1,5 +1,7 @@
 /*
- * Text of unknown length, and final.json made of it.  In a thread.
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * final.json, written and read.  In a thread.
  */
 
 #ifndef _NGX_HTTP_BATCH_TEXT_H_INCLUDED_
@@ -11,24 +13,6 @@
 
 #define NGX_HTTP_BATCH_MANIFEST_MAX  (4 * 1024 * 1024)    /* bytes */
 #define NGX_HTTP_BATCH_FINAL_MAX     (64 * 1024 * 1024)   /* bytes */
-
-/* a zeroed one is empty; data from malloc() */
-typedef struct {
-    u_char       *data;
-    size_t        len;
-    size_t        size;
-    ngx_uint_t    failed;        /* there was no memory: do not use it */
-} batch_text_t;
-
-/* up to 1 KB, ngx_sprintf()'s formats */
-void batch_text_printf(batch_text_t *t, const char *fmt,
-    ...);
-void batch_text_append(batch_text_t *t, const void *p,
-    size_t len);
-/* as a JSON string with its quotes; invalid UTF-8 becomes U+FFFD */
-void batch_text_string(batch_text_t *t, const void *p,
-    size_t len);
-void batch_text_free(batch_text_t *t);
 
 /* what ngx_http_batch_object.h says final.json holds */
 typedef struct {

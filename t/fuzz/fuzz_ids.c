@@ -6,10 +6,12 @@
  * JSON and back.
  */
 
+#include "batch_escape.h"
 #include "batch_id.h"
 #include "batch_json.h"
 #include "batch_scan.h"
 #include "batch_status.h"
+#include "batch_token.h"
 #include "fuzz.h"
 
 #include <regex.h>

@@ -7,6 +7,7 @@
  */
 
 #include "batch_jsonl.h"
+#include "batch_token.h"
 #include "batch_json.h"
 #include "fuzz.h"
 

@@ -4,6 +4,7 @@
  * The compactor, against the table, against the scanner, and at every split.
  */
 
+#include "batch_escape.h"
 #include "batch_json.h"
 #include "batch_scan.h"
 #include "json_table.h"

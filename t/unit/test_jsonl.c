@@ -3,6 +3,7 @@
  */
 
 #include "batch_jsonl.h"
+#include "batch_token.h"
 #include "json_table.h"
 #include "test.h"
 
