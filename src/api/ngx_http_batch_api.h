@@ -361,32 +361,15 @@ void ngx_http_batch_quota_release(ngx_http_batch_op_t *op);
 ngx_str_t ngx_http_batch_api_path(ngx_http_request_t *r);
 
 /*
- * ngx_http_batch_api_write.c: JSON text that grows; zeroed to begin with.  May be
- * used in threads.  After an error nothing is added, and there is no text.
+ * ngx_http_batch_write.c: values as jansson writes them with
+ * NGX_HTTP_BATCH_API_DUMP; NULL is null.  May be used in threads.
  */
 
-typedef struct {
-    char        *text;           /* malloc()ed, NUL-terminated */
-    size_t       len;
-    size_t       size;
-    ngx_uint_t   failed;
-} ngx_http_batch_write_t;
-
-/* as it is */
-void batch_text_append(ngx_http_batch_write_t *w, const char *p,
-    size_t len);
-#define batch_text_literal(w, literal)                                 \
-    batch_text_append(w, literal, sizeof(literal) - 1)
-/* values, as jansson writes them with NGX_HTTP_BATCH_API_DUMP; NULL is null */
-void batch_text_int(ngx_http_batch_write_t *w, int64_t n);
-void ngx_http_batch_write_real(batch_text_t *w, double x);
-void ngx_http_batch_write_str(batch_text_t *w, const char *s,
-    size_t len);
-#define ngx_http_batch_write_nstr(w, s)                                       \
-    ngx_http_batch_write_str(w, (char *) (s)->data, (s)->len)
-void ngx_http_batch_write_json(batch_text_t *w, json_t *value);
-/* the text, the caller's to free(); NULL after an error */
-char *batch_text_end(ngx_http_batch_write_t *w);
+void ngx_http_batch_write_real(batch_text_t *t, double x);
+void ngx_http_batch_write_str(batch_text_t *t, const char *s, size_t len);
+#define ngx_http_batch_write_nstr(t, s)                                       \
+    ngx_http_batch_write_str(t, (char *) (s)->data, (s)->len)
+void ngx_http_batch_write_json(batch_text_t *t, json_t *value);
 
 /* ngx_http_batch_render.c: may be called in threads; NULL on error */
 json_t *ngx_http_batch_render_file(const ngx_http_batch_file_t *f);

@@ -377,7 +377,7 @@ ngx_http_batch_api_list_run(ngx_http_batch_op_t *op, ngx_log_t *log)
         before = w.len;
 
         if (first[0]) {
-            batch_text_append(&w, ",", 1);
+            batch_text_literal(&w, ",");
         }
 
         rc = ngx_http_batch_api_list_item(list, i, &w, last);

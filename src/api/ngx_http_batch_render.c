@@ -13,12 +13,10 @@ static ngx_int_t ngx_http_batch_render_set(json_t *o, const char *key,
     json_t *value);
 static json_t *ngx_http_batch_render_str(const ngx_str_t *s);
 static json_t *ngx_http_batch_render_time(int64_t t);
-static void ngx_http_batch_render_errors(batch_text_t *w,
-    json_t *final);
+static void ngx_http_batch_render_errors(batch_text_t *w, json_t *final);
 static void ngx_http_batch_render_counts(batch_text_t *w,
     const ngx_http_batch_view_t *v, json_t *final);
-static void ngx_http_batch_render_usage(batch_text_t *w,
-    json_t *usage);
+static void ngx_http_batch_render_usage(batch_text_t *w, json_t *usage);
 static void ngx_http_batch_render_stamps(batch_text_t *w,
     const ngx_http_batch_view_t *v, const ngx_http_batch_meta_t *m,
     json_t *final);
@@ -215,7 +213,7 @@ ngx_http_batch_render_errors(batch_text_t *w, json_t *final)
         e = json_array_get(src, i);
 
         if (i) {
-            batch_text_append(w, ",", 1);
+            batch_text_literal(w, ",");
         }
 
         batch_text_literal(w, "{\"code\":");
@@ -226,7 +224,7 @@ ngx_http_batch_render_errors(batch_text_t *w, json_t *final)
         ngx_http_batch_write_json(w, json_object_get(e, "message"));
         ngx_http_batch_render_key(w, "param");
         ngx_http_batch_write_json(w, json_object_get(e, "param"));
-        batch_text_append(w, "}", 1);
+        batch_text_literal(w, "}");
     }
 
     batch_text_literal(w, "]}");
@@ -256,7 +254,7 @@ ngx_http_batch_render_counts(batch_text_t *w,
     batch_text_int(w, ok);
     ngx_http_batch_render_key(w, "failed");
     batch_text_int(w, failed);
-    batch_text_append(w, "}", 1);
+    batch_text_literal(w, "}");
 }
 
 
@@ -275,21 +273,18 @@ ngx_http_batch_render_usage(batch_text_t *w, json_t *usage)
     ngx_http_batch_render_key(w, "output_tokens");
     batch_text_int(w, output);
     ngx_http_batch_render_key(w, "total_tokens");
-    batch_text_int(w, json_integer_value(
-                                         json_object_get(usage, "total")));
-    batch_text_literal(w, ",\"input_tokens_details\":"
-                                 "{\"cached_tokens\":");
-    batch_text_int(w, json_integer_value(
-                                         json_object_get(usage, "cached")));
+    batch_text_int(w, json_integer_value(json_object_get(usage, "total")));
+    batch_text_literal(w, ",\"input_tokens_details\":{\"cached_tokens\":");
+    batch_text_int(w, json_integer_value(json_object_get(usage, "cached")));
     batch_text_literal(w, "},\"output_tokens_details\":"
-                                 "{\"reasoning_tokens\":");
-    batch_text_int(w, json_integer_value(
-                                      json_object_get(usage, "reasoning")));
+                       "{\"reasoning_tokens\":");
+    batch_text_int(w, json_integer_value(json_object_get(usage,
+                                                         "reasoning")));
     batch_text_literal(w, "},\"prompt_tokens\":");
     batch_text_int(w, input);
     ngx_http_batch_render_key(w, "completion_tokens");
     batch_text_int(w, output);
-    batch_text_append(w, "}", 1);
+    batch_text_literal(w, "}");
 }
 
 
@@ -307,9 +302,9 @@ ngx_http_batch_render_stamps(batch_text_t *w,
     };
 
     for (i = 0; names[i]; i++) {
-        batch_text_append(w, ",\"", 2);
+        batch_text_literal(w, ",\"");
         batch_text_append(w, names[i], ngx_strlen(names[i]));
-        batch_text_append(w, "\":", 2);
+        batch_text_literal(w, "\":");
 
         if (i != 1 && final) {
             ngx_http_batch_write_json(w, json_object_get(final, names[i]));
@@ -424,5 +419,5 @@ ngx_http_batch_render_object(batch_text_t *w,
     ngx_http_batch_write_real(w, json_integer_value(json_object_get(usage,
                                                                     "total"))
                                  * m->price / 1000000.0);
-    batch_text_append(w, "}", 1);
+    batch_text_literal(w, "}");
 }
