@@ -7,6 +7,8 @@
 #include "ngx_http_batch.h"
 #include "ngx_http_batch_alive.h"
 #include "ngx_http_batch_api.h"
+#include "ngx_http_batch_cors.h"
+#include "ngx_http_batch_page.h"
 #include "ngx_http_batch_conf.h"
 #include "ngx_http_batch_hook.h"
 #include "ngx_http_batch_recover.h"
