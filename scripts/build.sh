@@ -28,7 +28,7 @@ jobs=$(nproc 2> /dev/null || echo 2)
 stamp() {
     (
         cd "$ROOT"
-        ls -d src/*.[ch] src/*/*.[ch] src/*/*.lua 2> /dev/null || true
+        ls -d *.c src/*.h src/*/*.[ch] src/*/*.lua 2> /dev/null || true
         cat config config.make
         "${CC%% *}" --version
         printf '%s\n' "$CC" "${EXTRA_CC:-}" "${EXTRA_LD:-}" "$@"

@@ -14,11 +14,13 @@
 #     model     spec: small configurations of the models, and all their mutants
 #     guard     what a line costs, in instructions and Redis commands
 #
+#     times     no test: what t/times is made of (scripts/test.sh times > t/times)
+#
 # Each stage's output is in build/test/STAGE.log.  The last line counts the
 # tests of all stages; a stage that fails without naming a test counts as one.
 # Whatever a stage leaves running or mounted is a failure, too.
 #
-#     T=t/01.t      only these files in the stages nginx and asan
+#     T=t/01_files.t  only these files in the stages nginx and asan, "T=a b"
 #     JOBS=n        files at a time there (4: they wait more than they work)
 #     FUZZ=n        seconds for each fuzz target (20)
 
@@ -119,35 +121,66 @@ test_nginx() {
 }
 
 
+# The files of t/, those first that took longest the last time, or one of them
+# runs alone at the end; one that was not run yet comes before them all.  What a
+# stage has measured here counts more than t/times.
+
+in_order() {
+    cd "$ROOT/t" && printf '%s\n' [0-9]*.t | awk -v state="$1" '
+        BEGIN {
+            while ((getline line < "times") > 0) {
+                split(line, f)
+                took[f[2]] = f[1]
+            }
+
+            while ((getline line < state) > 0) {
+                if (line ~ /^  [^ ].*\.t:$/) {
+                    file = line
+                    sub(/.*[\/ ]/, "", file)
+                    sub(/:$/, "", file)
+
+                } else if (line ~ /^    elapsed: /) {
+                    split(line, f)
+                    took[file] = f[2]
+                }
+            }
+        }
+
+        { print ($1 in took) ? took[$1] : 1000000, "t/" $1 }' \
+        | sort -k1,1rn -k2,2 | cut -d" " -f2
+}
+
+
+# The seconds of the last run of each file, as t/times has them: to be
+# committed when it is far from what is true, it only helps the first run.
+
+run_times() {
+    awk '/^  [^ ].*\.t:$/ { sub(/.*[\/ ]/, ""); sub(/:$/, ""); file = $0 }
+         /^    elapsed: / { printf "%d %s\n", $2 + 0.5, file }' \
+        "$logs/nginx.state" | sort -k1,1rn -k2,2
+}
+
+
 prove_all() {
-    local f files=(${T:-})
+    local double files=(${T:-}) state=$logs/$1.state
 
-    # the slow ones first, or one of them runs alone at the end
+    double=$(cd "$ROOT/t" && printf '%s\n' [0-9]*.t | cut -d_ -f1 | uniq -d)
+    [ -z "$double" ] || die "two files have the number" $double
 
-    if [ ${#files[@]} = 0 ]; then
-        for f in "$ROOT"/t/{65,17,46,47,55,64,36,08,43,60}_*.t \
-                 "$ROOT"/t/{37,29,73,14,63,45,66,62}_*.t "$ROOT"/t/*.t
-        do
-            case " ${files[*]:-} " in
-                *" $f "*) ;;
-                *) files+=("$f") ;;
-            esac
-        done
-    fi
-
-    [ -e "${files[0]}" ] || die "no test files"
+    [ ${#files[@]} != 0 ] || files=($(in_order "$state"))
 
     rm -rf "$BATCH_TEST_DIR"
     mkdir -p "$BATCH_TEST_DIR"
 
-    cd "$ROOT" && prove -v -j"${JOBS:-4}" "${files[@]}"
+    cd "$ROOT" && prove -v -j"${JOBS:-4}" --state=save --statefile="$state" \
+        "${files[@]}"
 }
 
 
 run_nginx() {
     test_nginx || return 1
     export BATCH_TEST_DIR=$BUILD/t/n
-    prove_all
+    prove_all nginx
 }
 
 
@@ -175,7 +208,7 @@ run_asan() {
     export ASAN_OPTIONS="detect_odr_violation=0,detect_leaks=0,log_path=$reports/asan"
     export UBSAN_OPTIONS="print_stacktrace=1,log_path=$reports/ubsan"
 
-    prove_all || rc=$?
+    prove_all asan || rc=$?
 
     if [ -n "$(find "$reports" -type f -size +0)" ]; then
         find "$reports" -type f -size +0 | while read -r f; do
@@ -391,6 +424,11 @@ if [ "${1:-}" = --run ]; then
         leftovers) leftovers ;;
         *) run_"$2" ;;
     esac
+    exit
+fi
+
+if [ "${1:-}" = times ]; then
+    run_times
     exit
 fi
 

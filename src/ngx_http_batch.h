@@ -16,12 +16,14 @@
 #include "batch_clock.h"
 #include "batch_id.h"
 #include "batch_status.h"
+#include "batch_utf8.h"
 #include "batch_text.h"
 #include "batch_token.h"
 #include "batch_escape.h"
 #include "batch_jsonl.h"
 #include "batch_json.h"
 #include "batch_record.h"
+#include "batch_seal.h"
 
 #if !(NGX_THREADS)
 #error the batch module needs nginx built --with-threads
@@ -182,15 +184,6 @@ extern ngx_module_t  ngx_http_batch_module;
 
 /* the cycle's main conf; set in init_process, the worker's for its life */
 extern ngx_http_batch_main_conf_t  *ngx_http_batch_conf;
-
-/* The route of that key and its number in routes; the only route there is stands
- * in for one that was renamed.  NULL: none.  For threads, too. */
-ngx_http_batch_loc_conf_t *ngx_http_batch_route(ngx_str_t *key,
-    ngx_uint_t *n);
-
-/* The job of that id and its number in jobs.  NULL: none.  For threads, too. */
-ngx_http_batch_job_conf_t *ngx_http_batch_job_named(const ngx_str_t *id,
-    ngx_uint_t *n);
 
 /* unique among all workers of all nodes, for leases: random hex, made in
  * init_process; NUL-terminated */

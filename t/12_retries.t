@@ -1,7 +1,9 @@
-# Attempts after the first.
+# Attempts after the first.  How long the pauses between them are, and what
+# limits them, is in t/77_backoff.t.
 
 use lib 't/lib';
 use BatchTest;
+use List::Util qw(min);
 use Test::Nginx::Socket 'no_plan';
 
 # the mock's times of a line's attempts, ms
@@ -30,24 +32,30 @@ cmp_ok($t[1] - $t[0], '>=', 1990, 'two seconds between them');
 
 === TEST 2: Retry-After as a date
 --- flow
-my $when = POSIX::strftime('%a, %d %b %Y %H:%M:%S GMT', gmtime(time() + 3));
+my $at = time() + 3;
+my $when = POSIX::strftime('%a, %d %b %Y %H:%M:%S GMT', gmtime($at));
 my $b = run_batch(jsonl(1, mock => "status=503;retry_after=$when;times=1"));
 is($b->{request_counts}{completed}, 1, 'succeeds');
 my @t = main::times(1);
-cmp_ok($t[1] - $t[0], '>=', 1000, 'not before its time');
+cmp_ok($t[1], '>=', $at * 1000 - 10, 'not before its time');
 
 
 === TEST 3: 500 twice, then good
 --- flow
-my $b = run_batch(jsonl(3, mock => sub {
-    $_[0] == 2 ? 'status=500;times=2' : '' }));
-is_deeply($b->{request_counts}, { total => 3, completed => 3, failed => 0 },
+my $n = 20;
+my $b = run_batch(jsonl($n, mock => 'status=500;times=2'));
+is_deeply($b->{request_counts}, { total => $n, completed => $n, failed => 0 },
           'all succeed');
-my @t = main::times(2);
-is(scalar @t, 3, 'three attempts');
-cmp_ok($t[1] - $t[0], '>=', 10, 'a pause');
-cmp_ok($t[2] - $t[0], '>=', 30, 'another');
 is($b->{error_file_id}, undef, 'no error file');
+
+# half of 500 ms at least, then half of 1000
+
+my @t = map { [main::times($_)] } 1 .. $n;
+is(scalar(grep { @$_ == 3 } @t), $n, 'three attempts each');
+cmp_ok(min(map { $_->[1] - $_->[0] } @t), '>=', 240,
+       'the shortest pause before the second');
+cmp_ok(min(map { $_->[2] - $_->[1] } @t), '>=', 490,
+       'the shortest pause before the third');
 
 
 === TEST 4: the connection closed twice, then good
@@ -116,7 +124,7 @@ is($l->{response}{status_code}, 500, 'with the last answer');
 cmp_ok(mock_stats()->{requests}, '>', 1, 'after some attempts');
 
 
-=== TEST 10: an upstream that is away for a while eats no lines
+=== TEST 10: an upstream that is away costs no more lines than it takes to see it
 --- api_config
     batch_retries 2;
 --- concurrency
@@ -133,11 +141,17 @@ my $b = create_batch($f->{json}{id})->{json};
 
 ok(wait_until(sub { error_log_text() =~ /attempts in a row failed/ }, 20),
    'the breaker opens');
-my $now = wait_batch($b->{id}, until => qr/in_progress/);
-cmp_ok($now->{request_counts}{failed}, '<', 50, 'few lines are lost');
+wait_batch($b->{id}, until => qr/in_progress/);
 
 mock_start();
 $b = wait_batch($b->{id}, timeout => 40);
 is($b->{status}, 'completed', 'completed');
-cmp_ok($b->{request_counts}{completed}, '>', 150, 'the others succeed');
+
+# A worker sees it when 16 attempts in a row have failed.  15 of them counted,
+# that is five lines with three each; there are two workers.  That none is lost
+# where one worker has enough lines in flight: t/25_single.t.
+
+my $c = $b->{request_counts};
+cmp_ok($c->{failed}, '<=', 10, 'lines lost');
+is($c->{completed}, 200 - $c->{failed}, 'the others succeed');
 like(error_log_text(), qr/answers again/, 'the breaker closes');

@@ -58,3 +58,39 @@ is(http(GET => '/v1/batches')->{status}, 503, 'without Redis');
 redis_start();
 
 is(wait_batch($batch->{id})->{status}, 'completed', 'completed');
+
+
+
+=== TEST 4: an upstream that is away for a while eats no lines
+--- api_config
+    batch_retries 2;
+--- concurrency
+8
+--- no_error_log
+[alert]
+[emerg]
+exited on signal
+runtime error:
+--- flow
+# Eight lines in flight: the second attempt of the last of them is the 16th
+# failure in a row.  From then on failures do not count, and no line has had three.
+
+mock_stop();
+my $f = upload(jsonl(200));
+my $b = create_batch($f->{json}{id})->{json};
+
+ok(wait_until(sub { error_log_text() =~ /attempts in a row failed/ }, 20),
+   'the breaker opens');
+
+# longer than the attempts of a line would take: 0.5 s and 1 s
+
+sleep 3;
+is(get_batch($b->{id})->{request_counts}{failed}, 0, 'nothing is lost');
+
+mock_start();
+$b = wait_batch($b->{id}, timeout => 40);
+is($b->{status}, 'completed', 'completed');
+is_deeply($b->{request_counts}, { total => 200, completed => 200, failed => 0 },
+          'all lines succeed');
+is($b->{error_file_id}, undef, 'no error file');
+like(error_log_text(), qr/answers again/, 'the breaker closes');

@@ -174,21 +174,72 @@ my $b = create_batch($f->{json}{id})->{json};
 ok(wait_until(sub { get_batch($b->{id})->{request_counts}{completed} == 299 },
               30), 'all but one');
 
-fault(n => 1, sticky => 1, action => 'slow', ms => 1200);
+# after the seal nothing is published until it is let go: the result cannot be
+# there earlier
+
+fault(n => 2, sticky => 1, call => 'linkat', where => 'threads',
+      action => 'hold');
 my $was = wait_batch($b->{id}, until => qr/^(finalizing|completed)$/);
 is($was->{status}, 'finalizing', 'the result is being made');
+ok(wait_until(sub { fault_met() }, 30), 'and the disk holds it up');
 kill 'KILL', nginx_workers();
 redis('FLUSHALL');
-Time::HiRes::sleep(2.1);
+Time::HiRes::sleep(2.1);              # another time would be another second
 
 my $now;
 ok(wait_until(sub { my $r = api('GET', "/v1/batches/$b->{id}");
-                    $now = $r->{json} if $r->{status} == 200; $now }, 60),
+                    $now = $r->{json} if $r->{status} == 200; $now }, 40),
    'the index is filled');
-cmp_ok(fault_off(), '>', 0, 'the disk was slow');
-is($now->{status}, 'finalizing', 'the first answer: it is still finalizing');
+is($now->{status}, 'finalizing', 'it is still finalizing');
 is($now->{finalizing_at}, $was->{finalizing_at}, 'since then');
+fault_off();
 my $end = wait_batch($b->{id}, timeout => 60);
 is($end->{status}, 'completed', 'completed');
 is($end->{finalizing_at}, $was->{finalizing_at}, 'finalizing_at');
 is($end->{request_counts}{completed}, 300, 'with all lines');
+
+
+=== TEST 6: a batch is cancelled while its lines are being read
+--- flow
+# the validator is stopped at an open of a file, creation has made two before
+
+my $f = upload(jsonl(40))->{json}{id};
+fault(n => 6, class => 'reads', call => 'openat64', where => 'threads',
+      action => 'hold');
+my $b = create_batch($f)->{json};
+ok(wait_until(sub { fault_met() }, 20), 'the validator is stopped');
+is(get_batch($b->{id})->{status}, 'validating', 'validating');
+my $r = cancel_batch($b->{id});
+is($r->{status}, 200, 'cancel answers 200');
+is($r->{json}{status}, 'cancelling', 'cancelling');
+fault_off();
+
+$b = wait_batch($b->{id});
+is($b->{status}, 'cancelled', 'cancelled');
+is($b->{cancelling_at}, $r->{json}{cancelling_at}, 'since then');
+is($b->{$_}, undef, $_) for qw(in_progress_at finalizing_at completed_at
+                               failed_at errors output_file_id error_file_id);
+is_deeply($b->{request_counts}, { total => 0, completed => 0, failed => 0 },
+          'no line is counted');
+is(mock_stats()->{requests}, 0, 'none was sent');
+
+
+=== TEST 7: a batch is cancelled when its lines are read, and the plan is not there
+--- flow
+my $f = upload(jsonl(40))->{json}{id};
+fault(n => 3, call => 'linkat', where => 'threads', action => 'hold');
+my $b = create_batch($f)->{json};
+ok(wait_until(sub { fault_met() }, 20), 'the plan is held up');
+is(get_batch($b->{id})->{status}, 'validating', 'validating');
+is(cancel_batch($b->{id})->{json}{status}, 'cancelling', 'cancelling');
+fault_off();
+
+$b = wait_batch($b->{id});
+is($b->{status}, 'cancelled', 'cancelled');
+is($b->{$_}, undef, $_) for qw(finalizing_at completed_at failed_at errors
+                               output_file_id);
+is_deeply($b->{request_counts}, { total => 40, completed => 0, failed => 0 },
+          'all lines are counted');
+is(scalar(grep { ($_->{error}{code} // '') eq 'batch_cancelled' }
+          error_lines($b)), 40, 'each is in the error file');
+is(mock_stats()->{requests}, 0, 'none was sent');

@@ -6,6 +6,7 @@
 
 #include "batch_escape.h"
 #include "batch_scan.h"
+#include "batch_utf8.h"
 
 #include <string.h>
 

@@ -1,5 +1,7 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
+ *
+ * The keys of an answer that are known, and their values.
  */
 
 #include "batch_json_read.h"
@@ -8,7 +10,7 @@
 #include <string.h>
 
 
-/* known keys: what path[depth] holds */
+/* the known keys, as path[depth] holds them */
 enum {
     BATCH_JSON_K_NONE = 0,
     BATCH_JSON_K_MODEL,
@@ -28,47 +30,47 @@ typedef struct {
     unsigned char         depth;
     unsigned char         parent;
     unsigned char         key;
-} batch_json_name_t;
+} batch_json_read_name_t;
 
 
-#define batch_json_name(name, depth, parent, key)                             \
+#define batch_json_read_name(name, depth, parent, key)                        \
     { name, sizeof(name) - 1, depth, BATCH_JSON_K_##parent,                   \
       BATCH_JSON_K_##key }
 
-/* by depth */
+/* sorted by depth */
 
-static const batch_json_name_t  batch_json_names[] = {
-    batch_json_name("model", 1, NONE, MODEL),
-    batch_json_name("usage", 1, NONE, USAGE),
-    batch_json_name("prompt_tokens", 2, USAGE, INPUT),
-    batch_json_name("input_tokens", 2, USAGE, INPUT),
-    batch_json_name("completion_tokens", 2, USAGE, OUTPUT),
-    batch_json_name("output_tokens", 2, USAGE, OUTPUT),
-    batch_json_name("total_tokens", 2, USAGE, TOTAL),
-    batch_json_name("prompt_tokens_details", 2, USAGE, DETAILS),
-    batch_json_name("input_tokens_details", 2, USAGE, DETAILS),
-    batch_json_name("completion_tokens_details", 2, USAGE, DETAILS),
-    batch_json_name("output_tokens_details", 2, USAGE, DETAILS),
-    batch_json_name("cached_tokens", 3, DETAILS, CACHED),
-    batch_json_name("reasoning_tokens", 3, DETAILS, REASONING),
+static const batch_json_read_name_t  batch_json_read_names[] = {
+    batch_json_read_name("model", 1, NONE, MODEL),
+    batch_json_read_name("usage", 1, NONE, USAGE),
+    batch_json_read_name("prompt_tokens", 2, USAGE, INPUT),
+    batch_json_read_name("input_tokens", 2, USAGE, INPUT),
+    batch_json_read_name("completion_tokens", 2, USAGE, OUTPUT),
+    batch_json_read_name("output_tokens", 2, USAGE, OUTPUT),
+    batch_json_read_name("total_tokens", 2, USAGE, TOTAL),
+    batch_json_read_name("prompt_tokens_details", 2, USAGE, DETAILS),
+    batch_json_read_name("input_tokens_details", 2, USAGE, DETAILS),
+    batch_json_read_name("completion_tokens_details", 2, USAGE, DETAILS),
+    batch_json_read_name("output_tokens_details", 2, USAGE, DETAILS),
+    batch_json_read_name("cached_tokens", 3, DETAILS, CACHED),
+    batch_json_read_name("reasoning_tokens", 3, DETAILS, REASONING),
     { NULL, 0, UCHAR_MAX, 0, 0 }
 };
 
 
-/* which of the known keys the value that begins or ends here belongs to */
+/* the known key whose value begins or ends here */
 
 static unsigned
-batch_json_known(const batch_json_t *j)
+batch_json_read_known(const batch_json_t *j)
 {
     return (j->depth >= 1 && j->depth <= 3) ? j->path[j->depth]
                                             : BATCH_JSON_K_NONE;
 }
 
 
-/* most keys are nowhere near a known one, and need not be kept or compared */
+/* 1 if a known key may be here; most keys need not be kept or compared */
 
 static int
-batch_json_may_know(const batch_json_t *j)
+batch_json_read_may_know(const batch_json_t *j)
 {
     return j->depth == 1
            || (j->depth <= 3 && j->path[j->depth - 1] != BATCH_JSON_K_NONE);
@@ -85,11 +87,11 @@ batch_json_read_begin(batch_json_t *j, int key)
         j->flags |= BATCH_JSON_IN_KEY;
         j->nkey = 0;
 
-        if (batch_json_may_know(j)) {
+        if (batch_json_read_may_know(j)) {
             j->flags |= BATCH_JSON_KEEP_KEY;
         }
 
-    } else if (batch_json_known(j) == BATCH_JSON_K_MODEL) {
+    } else if (batch_json_read_known(j) == BATCH_JSON_K_MODEL) {
         j->flags |= BATCH_JSON_KEEP_MODEL;
         j->model_len = 0;
     }
@@ -127,7 +129,7 @@ batch_json_read_string(batch_json_t *j, const unsigned char *p, size_t n)
 void
 batch_json_read_key(batch_json_t *j)
 {
-    const batch_json_name_t  *name;
+    const batch_json_read_name_t  *name;
 
     if (j->depth > 3) {
         return;
@@ -139,7 +141,7 @@ batch_json_read_key(batch_json_t *j)
         return;
     }
 
-    for (name = batch_json_names; name->depth <= j->depth; name++) {
+    for (name = batch_json_read_names; name->depth <= j->depth; name++) {
 
         if (name->len == j->nkey && name->depth == j->depth
             && name->parent == j->path[j->depth - 1]
@@ -164,7 +166,7 @@ batch_json_read_open(batch_json_t *j)
 void
 batch_json_read_number(batch_json_t *j, uint64_t n)
 {
-    switch (batch_json_known(j)) {
+    switch (batch_json_read_known(j)) {
 
     case BATCH_JSON_K_INPUT:
         j->usage.input = n;
@@ -194,7 +196,7 @@ batch_json_read_number(batch_json_t *j, uint64_t n)
 
 
 static uint64_t
-batch_json_sum(uint64_t a, uint64_t b)
+batch_json_read_sum(uint64_t a, uint64_t b)
 {
     return (a > UINT64_MAX - b) ? UINT64_MAX : a + b;
 }
@@ -204,6 +206,6 @@ void
 batch_json_read_end(batch_json_t *j)
 {
     if (!(j->flags & BATCH_JSON_TOTAL)) {
-        j->usage.total = batch_json_sum(j->usage.input, j->usage.output);
+        j->usage.total = batch_json_read_sum(j->usage.input, j->usage.output);
     }
 }

@@ -13,21 +13,21 @@
 #include <string.h>
 
 
-#define BATCH_LINE_SHOWN  64         /* bytes of the client's in a message */
+#define BATCH_JSONL_SHOWN  64        /* bytes of a client's value in messages */
 
 
 typedef enum {
-    BATCH_LINE_CUSTOM_ID = 0,
-    BATCH_LINE_METHOD,
-    BATCH_LINE_URL,
-    BATCH_LINE_BODY,
-    BATCH_LINE_MODEL,                /* from here on: keys of the body */
-    BATCH_LINE_STREAM,
-    BATCH_LINE_MESSAGES,
-    BATCH_LINE_INPUT,
-    BATCH_LINE_NKEYS,
-    BATCH_LINE_OTHER = BATCH_LINE_NKEYS
-} batch_line_key_e;
+    BATCH_JSONL_CUSTOM_ID = 0,
+    BATCH_JSONL_METHOD,
+    BATCH_JSONL_URL,
+    BATCH_JSONL_BODY,
+    BATCH_JSONL_MODEL,               /* from here on: keys of the body */
+    BATCH_JSONL_STREAM,
+    BATCH_JSONL_MESSAGES,
+    BATCH_JSONL_INPUT,
+    BATCH_JSONL_NKEYS,
+    BATCH_JSONL_OTHER = BATCH_JSONL_NKEYS
+} batch_jsonl_key_e;
 
 
 typedef struct {
@@ -35,19 +35,19 @@ typedef struct {
     size_t                 len;
     const char            *param;
     const char            *duplicate;
-} batch_line_name_t;
+} batch_jsonl_name_t;
 
 
 typedef struct {
     batch_scan_t           scan;
-    batch_str_t            value[BATCH_LINE_NKEYS];
+    batch_str_t            value[BATCH_JSONL_NKEYS];
     uint64_t               inputs;
     const batch_str_t     *endpoint;
     batch_line_error_t    *err;
-} batch_line_ctx_t;
+} batch_jsonl_ctx_t;
 
 
-static const batch_line_name_t  batch_line_names[BATCH_LINE_NKEYS] = {
+static const batch_jsonl_name_t  batch_jsonl_names[BATCH_JSONL_NKEYS] = {
     { "custom_id", 9, "custom_id", "Duplicate key 'custom_id'" },
     { "method", 6, "method", "Duplicate key 'method'" },
     { "url", 3, "url", "Duplicate key 'url'" },
@@ -59,10 +59,10 @@ static const batch_line_name_t  batch_line_names[BATCH_LINE_NKEYS] = {
 };
 
 
-/* which of the keys from..to - 1 the raw token is */
+/* the key that the raw token is, of those from..to - 1 */
 
 static unsigned
-batch_line_known(const batch_str_t *token, unsigned from, unsigned to)
+batch_jsonl_known(const batch_str_t *token, unsigned from, unsigned to)
 {
     size_t                len;
     unsigned              i;
@@ -78,24 +78,24 @@ batch_line_known(const batch_str_t *token, unsigned from, unsigned to)
     }
 
     for (i = from; i < to; i++) {
-        if (batch_line_names[i].len == len
-            && memcmp(batch_line_names[i].name, p, len) == 0)
+        if (batch_jsonl_names[i].len == len
+            && memcmp(batch_jsonl_names[i].name, p, len) == 0)
         {
             return i;
         }
     }
 
-    return BATCH_LINE_OTHER;
+    return BATCH_JSONL_OTHER;
 }
 
 
 /*
- * Reads a key; if it is a known one, notes where its value begins (space has
- * been skipped) and refuses a second one.
+ * Reads a key and the white space after its colon.  Of a known key it notes
+ * where the value begins, and refuses a second one.
  */
 
 static int
-batch_line_key(batch_line_ctx_t *ctx, unsigned from, unsigned to, unsigned *k)
+batch_jsonl_key(batch_jsonl_ctx_t *ctx, unsigned from, unsigned to, unsigned *k)
 {
     batch_str_t    key;
     batch_scan_t  *s;
@@ -108,14 +108,14 @@ batch_line_key(batch_line_ctx_t *ctx, unsigned from, unsigned to, unsigned *k)
 
     batch_scan_space(s);
 
-    *k = batch_line_known(&key, from, to);
+    *k = batch_jsonl_known(&key, from, to);
 
-    if (*k == BATCH_LINE_OTHER) {
+    if (*k == BATCH_JSONL_OTHER) {
         return BATCH_OK;
     }
 
     if (ctx->value[*k].data) {
-        return batch_scan_fail(s, key.data, batch_line_names[*k].duplicate);
+        return batch_scan_fail(s, key.data, batch_jsonl_names[*k].duplicate);
     }
 
     ctx->value[*k].data = s->p;
@@ -124,10 +124,10 @@ batch_line_key(batch_line_ctx_t *ctx, unsigned from, unsigned to, unsigned *k)
 }
 
 
-/* body.input: an array of numbers is one input, a text as token ids */
+/* body.input: an array of numbers is one input, a text given as token ids */
 
 static int
-batch_line_input(batch_line_ctx_t *ctx)
+batch_jsonl_input(batch_jsonl_ctx_t *ctx)
 {
     int            rc;
     uint64_t       n, numbers;
@@ -166,7 +166,7 @@ batch_line_input(batch_line_ctx_t *ctx)
 
 
 static int
-batch_line_body(batch_line_ctx_t *ctx)
+batch_jsonl_body(batch_jsonl_ctx_t *ctx)
 {
     int            rc, first;
     unsigned       k;
@@ -187,20 +187,20 @@ batch_line_body(batch_line_ctx_t *ctx)
             return (rc == BATCH_AGAIN) ? BATCH_OK : BATCH_ERROR;
         }
 
-        if (batch_line_key(ctx, BATCH_LINE_MODEL, BATCH_LINE_NKEYS, &k)
+        if (batch_jsonl_key(ctx, BATCH_JSONL_MODEL, BATCH_JSONL_NKEYS, &k)
             != BATCH_OK)
         {
             return BATCH_ERROR;
         }
 
-        rc = (k == BATCH_LINE_INPUT) ? batch_line_input(ctx)
-                                     : batch_scan_value(s, 2);
+        rc = (k == BATCH_JSONL_INPUT) ? batch_jsonl_input(ctx)
+                                      : batch_scan_value(s, 2);
 
         if (rc != BATCH_OK) {
             return BATCH_ERROR;
         }
 
-        if (k != BATCH_LINE_OTHER) {
+        if (k != BATCH_JSONL_OTHER) {
             ctx->value[k].len = (size_t) (s->p - ctx->value[k].data);
         }
     }
@@ -208,7 +208,7 @@ batch_line_body(batch_line_ctx_t *ctx)
 
 
 static int
-batch_line_object(batch_line_ctx_t *ctx)
+batch_jsonl_members(batch_jsonl_ctx_t *ctx)
 {
     int            rc, first;
     unsigned       k;
@@ -235,18 +235,18 @@ batch_line_object(batch_line_ctx_t *ctx)
             break;
         }
 
-        if (batch_line_key(ctx, 0, BATCH_LINE_MODEL, &k) != BATCH_OK) {
+        if (batch_jsonl_key(ctx, 0, BATCH_JSONL_MODEL, &k) != BATCH_OK) {
             return BATCH_ERROR;
         }
 
-        rc = (k == BATCH_LINE_BODY) ? batch_line_body(ctx)
-                                    : batch_scan_value(s, 1);
+        rc = (k == BATCH_JSONL_BODY) ? batch_jsonl_body(ctx)
+                                     : batch_scan_value(s, 1);
 
         if (rc != BATCH_OK) {
             return BATCH_ERROR;
         }
 
-        if (k != BATCH_LINE_OTHER) {
+        if (k != BATCH_JSONL_OTHER) {
             ctx->value[k].len = (size_t) (s->p - ctx->value[k].data);
         }
     }
@@ -266,12 +266,12 @@ batch_line_object(batch_line_ctx_t *ctx)
 
 
 /*
- * Copies what a client wrote into a message: printable ASCII as it is, '?' for
- * every other character, cut after BATCH_LINE_SHOWN bytes.
+ * Copies a client's value into a message: printable ASCII as it is, '?' for any
+ * other character, cut after BATCH_JSONL_SHOWN bytes.
  */
 
 static void
-batch_line_show(const batch_str_t *token, char *buf)
+batch_jsonl_show(const batch_str_t *token, char *buf)
 {
     size_t  i, n;
 
@@ -279,7 +279,7 @@ batch_line_show(const batch_str_t *token, char *buf)
 
     for (i = 1; i + 1 < token->len; i++) {
 
-        if (n == BATCH_LINE_SHOWN) {
+        if (n == BATCH_JSONL_SHOWN) {
             memcpy(&buf[n], "...", 3);
             n += 3;
             break;
@@ -298,7 +298,7 @@ batch_line_show(const batch_str_t *token, char *buf)
 
 
 static const char *
-batch_line_type(const batch_str_t *token)
+batch_jsonl_type(const batch_str_t *token)
 {
     switch (token->data[0]) {
     case '"':
@@ -318,17 +318,17 @@ batch_line_type(const batch_str_t *token)
 }
 
 
-/* a required value of the type whose first byte is open */
+/* requires a value of the type whose first byte is open */
 
 static int
-batch_line_require(batch_line_ctx_t *ctx, unsigned k, unsigned char open,
+batch_jsonl_require(batch_jsonl_ctx_t *ctx, unsigned k, unsigned char open,
     const char *expected)
 {
     batch_line_error_t       *err;
-    const batch_line_name_t  *name;
+    const batch_jsonl_name_t  *name;
 
     err = ctx->err;
-    name = &batch_line_names[k];
+    name = &batch_jsonl_names[k];
 
     if (ctx->value[k].len && ctx->value[k].data[0] == open) {
         return BATCH_OK;
@@ -347,26 +347,26 @@ batch_line_require(batch_line_ctx_t *ctx, unsigned k, unsigned char open,
     (void) snprintf(err->message, sizeof(err->message),
                     "Invalid type for '%s': expected %s, "
                     "but got %s instead.",
-                    name->name, expected, batch_line_type(&ctx->value[k]));
+                    name->name, expected, batch_jsonl_type(&ctx->value[k]));
 
     return BATCH_ERROR;
 }
 
 
 static int
-batch_line_check_custom_id(batch_line_ctx_t *ctx)
+batch_jsonl_check_custom_id(batch_jsonl_ctx_t *ctx)
 {
     size_t               len;
     batch_str_t         *id;
     batch_line_error_t  *err;
 
-    if (batch_line_require(ctx, BATCH_LINE_CUSTOM_ID, '"', "a string")
+    if (batch_jsonl_require(ctx, BATCH_JSONL_CUSTOM_ID, '"', "a string")
         != BATCH_OK)
     {
         return BATCH_ERROR;
     }
 
-    id = &ctx->value[BATCH_LINE_CUSTOM_ID];
+    id = &ctx->value[BATCH_JSONL_CUSTOM_ID];
     len = id->len - 2;
 
     /* an escape is longer than what it stands for */
@@ -400,25 +400,25 @@ batch_line_check_custom_id(batch_line_ctx_t *ctx)
 
 
 static int
-batch_line_check_method(batch_line_ctx_t *ctx)
+batch_jsonl_check_method(batch_jsonl_ctx_t *ctx)
 {
-    char                      shown[BATCH_LINE_SHOWN + 4];
+    char                      shown[BATCH_JSONL_SHOWN + 4];
     batch_str_t              *method;
     static const batch_str_t  post = batch_string("\"POST\"");
 
-    if (batch_line_require(ctx, BATCH_LINE_METHOD, '"', "a string")
+    if (batch_jsonl_require(ctx, BATCH_JSONL_METHOD, '"', "a string")
         != BATCH_OK)
     {
         return BATCH_ERROR;
     }
 
-    method = &ctx->value[BATCH_LINE_METHOD];
+    method = &ctx->value[BATCH_JSONL_METHOD];
 
     if (batch_token_eq(method, &post)) {
         return BATCH_OK;
     }
 
-    batch_line_show(method, shown);
+    batch_jsonl_show(method, shown);
 
     ctx->err->code = "invalid_method";
     ctx->err->param = "method";
@@ -431,18 +431,20 @@ batch_line_check_method(batch_line_ctx_t *ctx)
 
 
 static int
-batch_line_check_url(batch_line_ctx_t *ctx)
+batch_jsonl_check_url(batch_jsonl_ctx_t *ctx)
 {
     size_t              len;
     unsigned char       buf[256];
     batch_str_t        *url;
     const batch_str_t  *endpoint;
 
-    if (batch_line_require(ctx, BATCH_LINE_URL, '"', "a string") != BATCH_OK) {
+    if (batch_jsonl_require(ctx, BATCH_JSONL_URL, '"', "a string")
+        != BATCH_OK)
+    {
         return BATCH_ERROR;
     }
 
-    url = &ctx->value[BATCH_LINE_URL];
+    url = &ctx->value[BATCH_JSONL_URL];
     endpoint = ctx->endpoint;
 
     if (url->len - 2 == endpoint->len
@@ -473,7 +475,7 @@ batch_line_check_url(batch_line_ctx_t *ctx)
 
 
 static int
-batch_line_ends(const batch_str_t *s, const char *tail)
+batch_jsonl_ends(const batch_str_t *s, const char *tail)
 {
     size_t  n;
 
@@ -484,12 +486,12 @@ batch_line_ends(const batch_str_t *s, const char *tail)
 
 
 static int
-batch_line_check_stream(batch_line_ctx_t *ctx, int chat)
+batch_jsonl_check_stream(batch_jsonl_ctx_t *ctx, int chat)
 {
     batch_str_t         *stream;
     batch_line_error_t  *err;
 
-    stream = &ctx->value[BATCH_LINE_STREAM];
+    stream = &ctx->value[BATCH_JSONL_STREAM];
 
     /* the API allows null for "not set" */
 
@@ -500,7 +502,7 @@ batch_line_check_stream(batch_line_ctx_t *ctx, int chat)
     err = ctx->err;
 
     if (stream->data[0] != 't') {
-        return batch_line_require(ctx, BATCH_LINE_STREAM, 't', "a boolean");
+        return batch_jsonl_require(ctx, BATCH_JSONL_STREAM, 't', "a boolean");
     }
 
     err->code = "streaming_unsupported";
@@ -514,44 +516,44 @@ batch_line_check_stream(batch_line_ctx_t *ctx, int chat)
 
 
 static int
-batch_line_check_body(batch_line_ctx_t *ctx, int model_optional)
+batch_jsonl_check_body(batch_jsonl_ctx_t *ctx, int model_optional)
 {
     int           chat;
     batch_str_t  *input;
 
-    if (batch_line_require(ctx, BATCH_LINE_BODY, '{', "an object")
+    if (batch_jsonl_require(ctx, BATCH_JSONL_BODY, '{', "an object")
         != BATCH_OK)
     {
         return BATCH_ERROR;
     }
 
-    if ((ctx->value[BATCH_LINE_MODEL].len || !model_optional)
-        && batch_line_require(ctx, BATCH_LINE_MODEL, '"', "a string")
+    if ((ctx->value[BATCH_JSONL_MODEL].len || !model_optional)
+        && batch_jsonl_require(ctx, BATCH_JSONL_MODEL, '"', "a string")
            != BATCH_OK)
     {
         return BATCH_ERROR;
     }
 
-    chat = batch_line_ends(ctx->endpoint, "/chat/completions");
+    chat = batch_jsonl_ends(ctx->endpoint, "/chat/completions");
 
-    if (batch_line_check_stream(ctx, chat) != BATCH_OK) {
+    if (batch_jsonl_check_stream(ctx, chat) != BATCH_OK) {
         return BATCH_ERROR;
     }
 
     if (chat) {
         ctx->inputs = 0;
-        return batch_line_require(ctx, BATCH_LINE_MESSAGES, '[', "an array");
+        return batch_jsonl_require(ctx, BATCH_JSONL_MESSAGES, '[', "an array");
     }
 
-    if (batch_line_ends(ctx->endpoint, "/embeddings")) {
-        input = &ctx->value[BATCH_LINE_INPUT];
+    if (batch_jsonl_ends(ctx->endpoint, "/embeddings")) {
+        input = &ctx->value[BATCH_JSONL_INPUT];
 
         if (input->len && input->data[0] == '"') {
             return BATCH_OK;
         }
 
-        return batch_line_require(ctx, BATCH_LINE_INPUT, '[',
-                                  "a string or an array");
+        return batch_jsonl_require(ctx, BATCH_JSONL_INPUT, '[',
+                                   "a string or an array");
     }
 
     ctx->inputs = 0;
@@ -565,7 +567,7 @@ batch_jsonl_parse(const unsigned char *p, size_t len,
     const batch_str_t *endpoint, int model_optional, batch_line_t *line,
     batch_line_error_t *err)
 {
-    batch_line_ctx_t  ctx;
+    batch_jsonl_ctx_t  ctx;
 
     memset(&ctx, 0, sizeof(ctx));
     ctx.scan.p = p;
@@ -577,7 +579,7 @@ batch_jsonl_parse(const unsigned char *p, size_t len,
     err->param = NULL;
     err->message[0] = '\0';
 
-    if (batch_line_object(&ctx) != BATCH_OK) {
+    if (batch_jsonl_members(&ctx) != BATCH_OK) {
         memset(line, 0, sizeof(batch_line_t));
         err->code = "invalid_json_line";
         (void) snprintf(err->message, sizeof(err->message),
@@ -587,16 +589,16 @@ batch_jsonl_parse(const unsigned char *p, size_t len,
         return BATCH_ERROR;
     }
 
-    line->custom_id = ctx.value[BATCH_LINE_CUSTOM_ID];
-    line->method = ctx.value[BATCH_LINE_METHOD];
-    line->url = ctx.value[BATCH_LINE_URL];
-    line->body = ctx.value[BATCH_LINE_BODY];
-    line->model = ctx.value[BATCH_LINE_MODEL];
+    line->custom_id = ctx.value[BATCH_JSONL_CUSTOM_ID];
+    line->method = ctx.value[BATCH_JSONL_METHOD];
+    line->url = ctx.value[BATCH_JSONL_URL];
+    line->body = ctx.value[BATCH_JSONL_BODY];
+    line->model = ctx.value[BATCH_JSONL_MODEL];
 
-    if (batch_line_check_custom_id(&ctx) != BATCH_OK
-        || batch_line_check_method(&ctx) != BATCH_OK
-        || batch_line_check_url(&ctx) != BATCH_OK
-        || batch_line_check_body(&ctx, model_optional) != BATCH_OK)
+    if (batch_jsonl_check_custom_id(&ctx) != BATCH_OK
+        || batch_jsonl_check_method(&ctx) != BATCH_OK
+        || batch_jsonl_check_url(&ctx) != BATCH_OK
+        || batch_jsonl_check_body(&ctx, model_optional) != BATCH_OK)
     {
         line->inputs = 0;
         return BATCH_ERROR;

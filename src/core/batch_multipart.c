@@ -6,6 +6,7 @@
  */
 
 #include "batch_multipart.h"
+#include "batch_params.h"
 #include "batch_part.h"
 
 #include <string.h>
@@ -21,10 +22,10 @@
 
 enum {
     BATCH_MP_PREAMBLE = 0,
-    BATCH_MP_DELIM,                  /* behind --boundary */
-    BATCH_MP_DASH,                   /* behind --boundary- */
-    BATCH_MP_PADDING,                /* white space behind it */
-    BATCH_MP_CR,                     /* its CR */
+    BATCH_MP_DELIM,                  /* after --boundary */
+    BATCH_MP_DASH,                   /* after --boundary- */
+    BATCH_MP_PADDING,                /* white space after --boundary */
+    BATCH_MP_CR,                     /* the CR of its line */
     BATCH_MP_HEADERS,
     BATCH_MP_BODY,
     BATCH_MP_EPILOGUE,
@@ -33,7 +34,7 @@ enum {
 
 
 static int
-batch_mp_fail(batch_multipart_t *mp, const char *error)
+batch_multipart_fail(batch_multipart_t *mp, const char *error)
 {
     mp->state = BATCH_MP_FAILED;
     mp->error = error;
@@ -43,7 +44,7 @@ batch_mp_fail(batch_multipart_t *mp, const char *error)
 
 
 static int
-batch_mp_boundary_char(unsigned char c)
+batch_multipart_boundary_char(unsigned char c)
 {
     return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z')
            || (c >= 'a' && c <= 'z')
@@ -52,7 +53,8 @@ batch_mp_boundary_char(unsigned char c)
 
 
 static int
-batch_mp_boundary(batch_multipart_t *mp, const batch_str_t *value, int quoted)
+batch_multipart_boundary(batch_multipart_t *mp, const batch_str_t *value,
+    int quoted)
 {
     size_t         i, len;
     unsigned char  buf[2 * BATCH_MP_MAX_BOUNDARY];
@@ -79,7 +81,7 @@ batch_mp_boundary(batch_multipart_t *mp, const batch_str_t *value, int quoted)
     }
 
     for (i = 0; i < len; i++) {
-        if (!batch_mp_boundary_char(buf[i])) {
+        if (!batch_multipart_boundary_char(buf[i])) {
             mp->error = "The boundary in Content-Type has an invalid "
                         "character.";
             return BATCH_ERROR;
@@ -130,7 +132,7 @@ batch_multipart_init(batch_multipart_t *mp, const unsigned char *type,
         }
 
         if (batch_params_is(&name, "boundary")
-            && batch_mp_boundary(mp, &value, quoted) != BATCH_OK)
+            && batch_multipart_boundary(mp, &value, quoted) != BATCH_OK)
         {
             return BATCH_ERROR;
         }
@@ -141,7 +143,7 @@ batch_multipart_init(batch_multipart_t *mp, const unsigned char *type,
         return BATCH_ERROR;
     }
 
-    /* the body's first line may be a delimiter: as if CRLF had gone before */
+    /* the body's first line may be a delimiter: as if a CRLF preceded it */
 
     mp->state = BATCH_MP_PREAMBLE;
     mp->lead = 2;
@@ -151,10 +153,11 @@ batch_multipart_init(batch_multipart_t *mp, const unsigned char *type,
 }
 
 
-/* may the n bytes at p, which begin like a delimiter, be one: a quick look */
+/* a quick look at n bytes that begin like a delimiter: 0 if they are not one */
 
 static inline int
-batch_mp_maybe(const batch_multipart_t *mp, const unsigned char *p, size_t n)
+batch_multipart_maybe(const batch_multipart_t *mp, const unsigned char *p,
+    size_t n)
 {
     if (n < 8 || mp->delim_len < 8) {
         return 1;
@@ -165,13 +168,13 @@ batch_mp_maybe(const batch_multipart_t *mp, const unsigned char *p, size_t n)
 
 
 /*
- * The first byte from which on the input may be a delimiter, or a beginning of
- * one that the end cuts off; else last.  "\r\n--" is compared at once: a search
- * for CR alone crawls through a body of nothing but CRs.
+ * The first byte at which a delimiter, or the beginning of one that the end of
+ * the input cuts, may be; else last.  "\r\n--" is compared at once: a search
+ * for CR alone would crawl through a body of nothing but CRs.
  */
 
 static const unsigned char *
-batch_mp_find(const batch_multipart_t *mp, const unsigned char *p,
+batch_multipart_find(const batch_multipart_t *mp, const unsigned char *p,
     const unsigned char *last)
 {
     size_t                n;
@@ -186,19 +189,19 @@ batch_mp_find(const batch_multipart_t *mp, const unsigned char *p,
     const __m128i  lf = _mm_set1_epi8('\n');
     const __m128i  dash = _mm_set1_epi8('-');
 
-#define batch_mp_load(i)  _mm_loadu_si128((const __m128i *) (p + (i)))
+#define batch_multipart_load(i)  _mm_loadu_si128((const __m128i *) (p + (i)))
 
     while (last - p >= 16 + 3) {
-        hit = _mm_and_si128(_mm_cmpeq_epi8(batch_mp_load(0), cr),
-                            _mm_cmpeq_epi8(batch_mp_load(1), lf));
-        hit = _mm_and_si128(hit, _mm_cmpeq_epi8(batch_mp_load(2), dash));
-        hit = _mm_and_si128(hit, _mm_cmpeq_epi8(batch_mp_load(3), dash));
+        hit = _mm_and_si128(_mm_cmpeq_epi8(batch_multipart_load(0), cr),
+                            _mm_cmpeq_epi8(batch_multipart_load(1), lf));
+        hit = _mm_and_si128(hit, _mm_cmpeq_epi8(batch_multipart_load(2), dash));
+        hit = _mm_and_si128(hit, _mm_cmpeq_epi8(batch_multipart_load(3), dash));
         mask = _mm_movemask_epi8(hit);
 
         for ( /* void */ ; mask; mask &= mask - 1) {
             q = p + __builtin_ctz((unsigned) mask);
 
-            if (batch_mp_maybe(mp, q, (size_t) (last - q))) {
+            if (batch_multipart_maybe(mp, q, (size_t) (last - q))) {
                 return q;
             }
         }
@@ -221,7 +224,7 @@ batch_mp_find(const batch_multipart_t *mp, const unsigned char *p,
         n = (size_t) (last - p);
 
         if (memcmp(p, "\r\n--", n < 4 ? n : 4) == 0
-            && batch_mp_maybe(mp, p, n))
+            && batch_multipart_maybe(mp, p, n))
         {
             return p;
         }
@@ -233,11 +236,11 @@ batch_mp_find(const batch_multipart_t *mp, const unsigned char *p,
 
 /*
  * Goes on with a delimiter that has begun.  1: it is complete; 0: the input is
- * used up; -1: it was none, mp->matched bytes of it are data.
+ * used up; -1: it was not a delimiter, mp->matched bytes of it are data.
  */
 
 static int
-batch_mp_match(batch_multipart_t *mp, const unsigned char **pos,
+batch_multipart_match(batch_multipart_t *mp, const unsigned char **pos,
     const unsigned char *last)
 {
     while (mp->matched < mp->delim_len) {
@@ -260,12 +263,12 @@ batch_mp_match(batch_multipart_t *mp, const unsigned char **pos,
 
 /*
  * Data up to the next delimiter: DATA, AGAIN, or CONTINUE if the delimiter has
- * been passed.  CR stands only at a delimiter's start, so one that failed can
- * not hide another in its matched bytes.
+ * been passed.  Only the first byte of a delimiter is a CR, so one that failed
+ * cannot hide another in its matched bytes.
  */
 
 static int
-batch_mp_data(batch_multipart_t *mp, const unsigned char **pos,
+batch_multipart_data(batch_multipart_t *mp, const unsigned char **pos,
     const unsigned char *last)
 {
     int                   rc;
@@ -273,7 +276,7 @@ batch_mp_data(batch_multipart_t *mp, const unsigned char **pos,
     const unsigned char  *p;
 
     while (mp->matched) {
-        rc = batch_mp_match(mp, pos, last);
+        rc = batch_multipart_match(mp, pos, last);
 
         if (rc >= 0) {
             return rc ? BATCH_MP_CONTINUE : BATCH_MP_AGAIN;
@@ -290,7 +293,7 @@ batch_mp_data(batch_multipart_t *mp, const unsigned char **pos,
     }
 
     for (p = *pos; /* void */; p++) {
-        p = batch_mp_find(mp, p, last);
+        p = batch_multipart_find(mp, p, last);
         n = (size_t) (last - p);
         n = (n < mp->delim_len) ? n : mp->delim_len;
 
@@ -312,19 +315,19 @@ batch_mp_data(batch_multipart_t *mp, const unsigned char **pos,
 }
 
 
-/* bytes that nobody wants, before the first and behind the last delimiter */
+/* bytes before the first and after the last delimiter: they are thrown away */
 
 static int
-batch_mp_discard(batch_multipart_t *mp, size_t n)
+batch_multipart_discard(batch_multipart_t *mp, size_t n)
 {
     mp->preamble += n;
 
     if (mp->preamble > BATCH_MP_MAX_PREAMBLE) {
-        return batch_mp_fail(mp, mp->state == BATCH_MP_EPILOGUE
-                             ? "Too much data behind the last part of the "
-                               "multipart body."
-                             : "Too much data before the first part of the "
-                               "multipart body.");
+        return batch_multipart_fail(mp, mp->state == BATCH_MP_EPILOGUE
+                                    ? "Too much data after the last part of "
+                                      "the multipart body."
+                                    : "Too much data before the first part "
+                                      "of the multipart body.");
     }
 
     return BATCH_MP_CONTINUE;
@@ -332,15 +335,15 @@ batch_mp_discard(batch_multipart_t *mp, size_t n)
 
 
 static int
-batch_mp_preamble(batch_multipart_t *mp, const unsigned char **pos,
+batch_multipart_preamble(batch_multipart_t *mp, const unsigned char **pos,
     const unsigned char *last)
 {
     int  event;
 
-    event = batch_mp_data(mp, pos, last);
+    event = batch_multipart_data(mp, pos, last);
 
     if (event == BATCH_MP_DATA) {
-        return batch_mp_discard(mp, mp->data.len);
+        return batch_multipart_discard(mp, mp->data.len);
     }
 
     if (event == BATCH_MP_CONTINUE) {
@@ -352,12 +355,12 @@ batch_mp_preamble(batch_multipart_t *mp, const unsigned char **pos,
 
 
 static int
-batch_mp_body(batch_multipart_t *mp, const unsigned char **pos,
+batch_multipart_body(batch_multipart_t *mp, const unsigned char **pos,
     const unsigned char *last)
 {
     int  event;
 
-    event = batch_mp_data(mp, pos, last);
+    event = batch_multipart_data(mp, pos, last);
 
     if (event != BATCH_MP_CONTINUE) {
         return event;
@@ -369,10 +372,10 @@ batch_mp_body(batch_multipart_t *mp, const unsigned char **pos,
 }
 
 
-/* the rest of a delimiter's line */
+/* a byte of the rest of a delimiter's line */
 
 static int
-batch_mp_delim(batch_multipart_t *mp, unsigned char c)
+batch_multipart_delim(batch_multipart_t *mp, unsigned char c)
 {
     switch (mp->state) {
 
@@ -391,7 +394,8 @@ batch_mp_delim(batch_multipart_t *mp, unsigned char c)
         }
 
         if (++mp->parts > BATCH_MP_MAX_PARTS) {
-            return batch_mp_fail(mp, "The multipart body has too many parts.");
+            return batch_multipart_fail(mp, "The multipart body has too many "
+                                        "parts.");
         }
 
         batch_part_reset(mp);
@@ -416,14 +420,15 @@ batch_mp_delim(batch_multipart_t *mp, unsigned char c)
         }
     }
 
-    return batch_mp_fail(mp, "Text behind a boundary in the multipart body.");
+    return batch_multipart_fail(mp, "Text after a boundary in the multipart "
+                                "body.");
 }
 
 
 /* a header line is complete, CRLF included; an empty one ends the headers */
 
 static int
-batch_mp_line(batch_multipart_t *mp)
+batch_multipart_line(batch_multipart_t *mp)
 {
     size_t          len;
     unsigned char  *line;
@@ -435,10 +440,10 @@ batch_mp_line(batch_multipart_t *mp)
     if (len == 0) {
 
         if (batch_part_ready(mp) != BATCH_OK) {
-            return batch_mp_fail(mp, mp->error);
+            return batch_multipart_fail(mp, mp->error);
         }
 
-        /* an empty part's delimiter may use the CRLF of the empty line */
+        /* the delimiter of an empty part may share the empty line's CRLF */
 
         mp->state = BATCH_MP_BODY;
         mp->lead = 2;
@@ -448,12 +453,12 @@ batch_mp_line(batch_multipart_t *mp)
     }
 
     if (++mp->headers > BATCH_MP_MAX_HEADERS) {
-        return batch_mp_fail(mp, "A part of the multipart body has too many "
-                             "headers.");
+        return batch_multipart_fail(mp, "A part of the multipart body has "
+                                    "too many headers.");
     }
 
     if (batch_part_header(mp, line, len) != BATCH_OK) {
-        return batch_mp_fail(mp, mp->error);
+        return batch_multipart_fail(mp, mp->error);
     }
 
     return BATCH_MP_CONTINUE;
@@ -461,30 +466,30 @@ batch_mp_line(batch_multipart_t *mp)
 
 
 static int
-batch_mp_headers(batch_multipart_t *mp, unsigned char c)
+batch_multipart_headers(batch_multipart_t *mp, unsigned char c)
 {
     int  cr;
 
     if (c == '\0') {
-        return batch_mp_fail(mp, "NUL in a header of a part of the multipart "
-                             "body.");
+        return batch_multipart_fail(mp, "NUL in a header of a part of the "
+                                    "multipart body.");
     }
 
     cr = mp->header_len > mp->line && mp->header[mp->header_len - 1] == '\r';
 
     if (cr != (c == '\n')) {
-        return batch_mp_fail(mp, "A header line of a part of the multipart "
-                             "body does not end with CRLF.");
+        return batch_multipart_fail(mp, "A header line of a part of the "
+                                    "multipart body does not end with CRLF.");
     }
 
     if (mp->header_len == BATCH_MP_HEADER_SIZE) {
-        return batch_mp_fail(mp, "The headers of a part of the multipart body "
-                             "are too large.");
+        return batch_multipart_fail(mp, "The headers of a part of the "
+                                    "multipart body are too large.");
     }
 
     mp->header[mp->header_len++] = c;
 
-    return (c == '\n') ? batch_mp_line(mp) : BATCH_MP_CONTINUE;
+    return (c == '\n') ? batch_multipart_line(mp) : BATCH_MP_CONTINUE;
 }
 
 
@@ -502,7 +507,7 @@ batch_multipart_next(batch_multipart_t *mp, const unsigned char **pos,
 
         if (*pos == last) {
 
-            /* an end of a part may be due without more input */
+            /* the end of a part may be due without more input */
 
             if (mp->state != BATCH_MP_BODY || mp->matched != mp->delim_len) {
                 return BATCH_MP_AGAIN;
@@ -512,24 +517,24 @@ batch_multipart_next(batch_multipart_t *mp, const unsigned char **pos,
         switch (mp->state) {
 
         case BATCH_MP_PREAMBLE:
-            event = batch_mp_preamble(mp, pos, last);
+            event = batch_multipart_preamble(mp, pos, last);
             break;
 
         case BATCH_MP_BODY:
-            event = batch_mp_body(mp, pos, last);
+            event = batch_multipart_body(mp, pos, last);
             break;
 
         case BATCH_MP_HEADERS:
-            event = batch_mp_headers(mp, *(*pos)++);
+            event = batch_multipart_headers(mp, *(*pos)++);
             break;
 
         case BATCH_MP_EPILOGUE:
-            event = batch_mp_discard(mp, (size_t) (last - *pos));
+            event = batch_multipart_discard(mp, (size_t) (last - *pos));
             *pos = last;
             break;
 
         default:
-            event = batch_mp_delim(mp, *(*pos)++);
+            event = batch_multipart_delim(mp, *(*pos)++);
             break;
         }
 
@@ -547,8 +552,8 @@ batch_multipart_finish(batch_multipart_t *mp)
     }
 
     if (mp->state != BATCH_MP_FAILED) {
-        (void) batch_mp_fail(mp, "The multipart body ends before its closing "
-                             "boundary.");
+        (void) batch_multipart_fail(mp, "The multipart body ends before its "
+                                    "closing boundary.");
     }
 
     return BATCH_ERROR;

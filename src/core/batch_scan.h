@@ -1,11 +1,11 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * Strict JSON (RFC 8259, valid UTF-8) in a buffer: a cursor that is moved over
- * tokens and values.  Nothing is built, nothing is allocated.  The parts that
- * the streaming compactor needs too are inline functions here.
+ * Strict JSON (RFC 8259, valid UTF-8) in a buffer: a cursor that moves over
+ * tokens and values.  Nothing is built, nothing is allocated.  What the
+ * streaming compactor needs as well is an inline function here.
  *
- * -DBATCH_NO_SIMD takes the portable way on every machine (for tests).
+ * -DBATCH_NO_SIMD selects the portable code on every machine (for tests).
  */
 
 #ifndef _BATCH_SCAN_H_INCLUDED_
@@ -33,20 +33,20 @@
 #define BATCH_SCAN_TEXT       "Text after the value"
 
 /* classes of the bytes inside a string */
-#define BATCH_SCAN_STOP       1      /* not to be taken over as it is */
-#define BATCH_SCAN_ESCAPED    2      /* may follow a backslash (u apart) */
+#define BATCH_SCAN_STOP       1      /* not to be copied as it is */
+#define BATCH_SCAN_ESCAPED    2      /* may follow a backslash (except u) */
 
 typedef struct {
     const unsigned char  *p;         /* cursor */
     const unsigned char  *last;
     const unsigned char  *at;        /* where the defect is */
     const char           *error;     /* what it is; static */
-    int                   cut;       /* it is only that the input ended */
+    int                   cut;       /* the only defect: the input ended */
 } batch_scan_t;
 
 extern const unsigned char  batch_scan_class[256];
 
-/* remembers the defect; always BATCH_ERROR */
+/* remembers the defect; always returns BATCH_ERROR */
 int batch_scan_fail(batch_scan_t *s, const unsigned char *at,
     const char *error);
 
@@ -54,8 +54,8 @@ int batch_scan_fail(batch_scan_t *s, const unsigned char *at,
 int batch_scan_cut(batch_scan_t *s);
 
 /*
- * Skips white space and one value of any type.  depth: arrays and objects that
- * are open around it, 0..BATCH_JSON_MAX_DEPTH.
+ * Skips white space and one value of any type.  depth: how many arrays and
+ * objects are open around it, 0..BATCH_JSON_MAX_DEPTH.
  */
 int batch_scan_value(batch_scan_t *s, unsigned depth);
 
@@ -63,11 +63,11 @@ int batch_scan_value(batch_scan_t *s, unsigned depth);
  * Goes through an array or an object whose opening bracket has been passed:
  * first is 1 at the first call, then 0.  BATCH_OK: an element or a key follows
  * (white space has been skipped, the byte was not looked at); BATCH_AGAIN: it
- * was closed, the cursor is behind close (']' or '}'); BATCH_ERROR.
+ * was closed, the cursor is after close (']' or '}'); BATCH_ERROR.
  */
 int batch_scan_next(batch_scan_t *s, int first, unsigned char close);
 
-/* cursor on a key's opening quote -> behind the colon; the raw key into key */
+/* moves from a key's opening quote to after the colon; key: the raw token */
 int batch_scan_key(batch_scan_t *s, batch_str_t *key);
 
 
@@ -88,7 +88,7 @@ batch_scan_space(batch_scan_t *s)
 }
 
 
-/* the first byte that a string may not take over as it is, or last */
+/* the first byte that may not be in a string as it is, or last */
 
 static inline const unsigned char *
 batch_scan_plain(const unsigned char *p, const unsigned char *last)
@@ -126,50 +126,6 @@ batch_scan_plain(const unsigned char *p, const unsigned char *last)
     }
 
     return p;
-}
-
-
-/*
- * Length of the UTF-8 character at p (n > 0 bytes are there): 1..4, 0 if it is
- * none (overlong, a surrogate, above U+10FFFF, broken), -1 if n bytes are a
- * beginning of one.
- */
-
-static inline int
-batch_utf8_length(const unsigned char *p, size_t n)
-{
-    int            i, len;
-    unsigned char  lo, hi;
-
-    if (p[0] < 0x80) {
-        return 1;
-    }
-
-    if (p[0] < 0xc2 || p[0] > 0xf4) {
-        return 0;
-    }
-
-    len = (p[0] < 0xe0) ? 2 : (p[0] < 0xf0) ? 3 : 4;
-
-    /* only the second byte's range depends on the first */
-
-    lo = (p[0] == 0xe0) ? 0xa0 : (p[0] == 0xf0) ? 0x90 : 0x80;
-    hi = (p[0] == 0xed) ? 0x9f : (p[0] == 0xf4) ? 0x8f : 0xbf;
-
-    for (i = 1; i < len; i++) {
-        if ((size_t) i == n) {
-            return -1;
-        }
-
-        if (p[i] < lo || p[i] > hi) {
-            return 0;
-        }
-
-        lo = 0x80;
-        hi = 0xbf;
-    }
-
-    return len;
 }
 
 

@@ -29,7 +29,7 @@ batch_token_init(batch_token_t *t, const batch_str_t *token)
 }
 
 
-/* p is behind "\u" */
+/* p is after "\u" */
 
 static uint32_t
 batch_token_hex4(const unsigned char *p)
@@ -186,42 +186,6 @@ batch_token_decode(const batch_str_t *token, unsigned char *out, size_t cap)
     }
 
     return n;
-}
-
-
-void
-batch_utf8_repair(unsigned char *p, size_t len)
-{
-    int             n;
-    unsigned char  *last;
-
-    for (last = p + len; p < last; p += n) {
-
-        if (*p < 0x80) {
-            n = 1;
-
-            if (*p == 0) {
-                *p = '?';
-            }
-
-            continue;
-        }
-
-        n = batch_utf8_length(p, (size_t) (last - p));
-
-        if (n > 0) {
-            continue;
-        }
-
-        if (last - p >= 3 && p[0] == 0xed && p[1] >= 0xa0) {
-            memcpy(p, "\xef\xbf\xbd", 3);
-            n = 3;
-
-        } else {
-            *p = '?';
-            n = 1;
-        }
-    }
 }
 
 

@@ -6,6 +6,7 @@
  */
 
 #include "batch_record.h"
+#include "batch_seal.h"
 #include "batch_crc32c.h"
 #include "fuzz.h"
 

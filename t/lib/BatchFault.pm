@@ -30,11 +30,11 @@ use Errno ();
 use Exporter qw(import);
 use Test::More ();
 
-our @EXPORT = qw(fault fault_off fault_count fault_name fault_resynced
+our @EXPORT = qw(fault fault_off fault_count fault_met fault_name fault_resynced
                  fault_space soak leftovers);
 
 our %Action = (fail => 1, short => 2, kill_before => 3, kill_after => 4,
-               slow => 5);
+               slow => 5, hold => 6);
 our %Class = (changes => 1, reads => 2, disk => 3, memory => 4, opens => 16,
               workers => 32);
 
@@ -74,9 +74,10 @@ sub word {
 
 
 # n: which call, 0 only counts; action: fail, short, kill_before, kill_after,
-# slow; errno of a failure, EIO; ms that a slow call takes longer; class: changes
-# (of the disk), reads, disk (both), memory, opens (of files and sockets), workers
-# (who of them lives, and each lock); sticky => 1: also every later one; where:
+# slow, hold (it waits for the next order, or fault_off(); a minute at most);
+# errno of a failure, EIO; ms that a slow call takes longer; class: changes (of
+# the disk), reads, disk (both), memory, opens (of files and sockets), workers
+# (which of them live, and each lock); sticky => 1: also every later one; where:
 # threads or events, only their calls count; call: only those of this name.
 
 sub fault {
@@ -101,6 +102,7 @@ sub fault_off {
 
 
 sub fault_count    { return word(5) }
+sub fault_met      { return word(6) }       # how often, so far
 sub fault_resynced { return word(7) }
 
 

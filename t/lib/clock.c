@@ -1,10 +1,12 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * LD_PRELOAD for tests of what happens in an hour or a month: the wall clock of
- * a process is off by as many seconds as the file BATCH_CLOCK says (8 bytes, a
- * signed integer of the host's order), which may change at any time.  The
- * monotonic clock, and with it every timer, goes on as it does.
+ * LD_PRELOAD for tests of what happens in an hour or a month.  The file
+ * BATCH_CLOCK has two signed integers of 8 bytes, in the host's order, which may
+ * change at any time: by so many seconds the process' wall clock is off, and by
+ * so many milliseconds its monotonic clock, and with it each of nginx's timers,
+ * is ahead.  A timer that is due by that is seen when the process wakes up the
+ * next time.
  *
  *     cc -shared -fPIC -o clock.so clock.c
  *
@@ -25,7 +27,7 @@
 #include <unistd.h>
 
 
-static const volatile int64_t  *offset;        /* s */
+static const volatile int64_t  *offset;        /* s, ms */
 
 
 __attribute__((constructor))
@@ -43,7 +45,7 @@ begin(void)
         return;
     }
 
-    map = mmap(NULL, sizeof(int64_t), PROT_READ, MAP_SHARED, fd, 0);
+    map = mmap(NULL, 2 * sizeof(int64_t), PROT_READ, MAP_SHARED, fd, 0);
 
     if (map != MAP_FAILED) {
         offset = map;
@@ -56,14 +58,22 @@ begin(void)
 int
 clock_gettime(clockid_t id, struct timespec *ts)
 {
-    int  rc;
+    int      rc;
+    int64_t  ns;
 
     rc = syscall(SYS_clock_gettime, id, ts);
 
-    if (rc == 0 && offset
-        && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE))
-    {
-        ts->tv_sec += *offset;
+    if (rc != 0 || offset == NULL) {
+        return rc;
+    }
+
+    if (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE) {
+        ts->tv_sec += offset[0];
+
+    } else if (id == CLOCK_MONOTONIC || id == CLOCK_MONOTONIC_COARSE) {
+        ns = ts->tv_nsec + offset[1] % 1000 * 1000000;
+        ts->tv_sec += offset[1] / 1000 + ns / 1000000000;
+        ts->tv_nsec = ns % 1000000000;
     }
 
     return rc;

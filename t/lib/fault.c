@@ -13,13 +13,14 @@
  * deleting there, and flock() are a class of their own and of no other: they
  * go by the clock, and other calls shall have the same numbers each time.
  *
- * The file FAULT_FILE is mapped by all processes; whoever writes to it (see
- * t/lib/BatchFault.pm) gives orders while they run.  It is made of 64-bit words:
+ * The file FAULT_FILE is mapped by all processes; a test writes orders to it while
+ * they run (see t/lib/BatchFault.pm).  It is made of 64-bit words:
  *
  *      0  classes of calls that count; 0: nothing happens.  To be set last
  *      1  n: which one, from 1; 0: only count
  *      2  what happens: 1 it fails, 2 it moves about half of the bytes,
- *         3 the process is killed before it, 4 after it, 5 it takes longer
+ *         3 the process is killed before it, 4 after it, 5 it takes longer,
+ *         6 it waits until the orders are withdrawn, a minute at most
  *      3  errno of a failure, or ms that it takes longer
  *      4  1: also with every later one
  *      5  calls so far
@@ -72,6 +73,7 @@
 #define KILL_BEFORE  3
 #define KILL_AFTER   4
 #define SLOW         5
+#define HOLD         6
 
 #define FDS          4096
 #define IOVS         1024
@@ -111,6 +113,17 @@ die(void)
 
     for ( ;; ) {
         pause();
+    }
+}
+
+
+static void
+hold(void)
+{
+    int  i;
+
+    for (i = 0; ctl->armed && ctl->action == HOLD && i < 6000; i++) {
+        usleep(10000);
     }
 }
 
@@ -163,6 +176,11 @@ hit(unsigned class, const char *name)
 
     if (action == SLOW) {
         usleep((useconds_t) (ctl->err * 1000));
+        return 0;
+    }
+
+    if (action == HOLD) {
+        hold();
         return 0;
     }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 
-# The scripts of src/store on a private server: the state machine of a batch as
+# The scripts of the index on a private server: the state machine of a batch as
 # its index keeps it.  Needs redis-server (or valkey-server) and core Perl.
 
 use strict;
@@ -19,7 +19,7 @@ my ($server) = grep { -x } map { my $d = $_; map { "$d/$_" }
 plan skip_all => 'no redis-server' unless $server;
 
 my $dir = tempdir('batch-lua-XXXXXX', TMPDIR => 1, CLEANUP => 1);
-my $store = dirname(abs_path($0)) . '/../../src/store';
+my $store = dirname(abs_path($0)) . '/../../src/*';
 my $owner = $$;
 my ($pid, $sock);
 

@@ -6,7 +6,9 @@
 #include "batch_id.h"
 #include "test.h"
 
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #define NIDS  100000
 
@@ -131,6 +133,47 @@ id_spread(void)
 }
 
 
+/* a child of fork() must not draw what its parent draws */
+
+static void
+id_random(void)
+{
+    int            fd[2], status;
+    pid_t          pid;
+    ssize_t        n;
+    unsigned char  ours[16], theirs[16], most[BATCH_ID_RANDOM_MAX + 1];
+
+    most[BATCH_ID_RANDOM_MAX] = 'x';
+    ok(batch_id_random(most, BATCH_ID_RANDOM_MAX) == BATCH_OK, "the most");
+    ok(most[BATCH_ID_RANDOM_MAX] == 'x', "not one more");
+    ok(batch_id_random(ours, 0) == BATCH_OK, "none");
+
+    /* so that there is something in store */
+
+    ok(batch_id_random(ours, 1) == BATCH_OK, "one");
+
+    if (pipe(fd) == -1) {
+        abort();
+    }
+
+    pid = fork();
+
+    if (pid == 0) {
+        n = (batch_id_random(theirs, 16) == BATCH_OK)
+            ? write(fd[1], theirs, 16) : -1;
+        _exit(n != 16);
+    }
+
+    ok(batch_id_random(ours, 16) == BATCH_OK, "in the parent");
+    ok(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0, "a child");
+    ok(read(fd[0], theirs, 16) == 16, "in the child");
+    ok(memcmp(ours, theirs, 16) != 0, "the child draws its own");
+
+    close(fd[0]);
+    close(fd[1]);
+}
+
+
 static int64_t
 clock_fixed(void)
 {
@@ -163,11 +206,13 @@ main(void)
 
     memset(hex, 'x', sizeof(hex));
     ok(batch_id_random_hex(hex, 100) == BATCH_OK, "hex");
-    ok(hex[200] == 'x', "no NUL, nothing behind");
+    ok(hex[200] == 'x', "no NUL, nothing after it");
 
     for (i = 0; i < 200; i++) {
         ok(strchr("0123456789abcdef", hex[i]) != NULL, "digit %c", hex[i]);
     }
+
+    id_random();
 
     ok(llabs(batch_clock_sec() - (long long) time(NULL)) <= 2, "real time");
     batch_clock = clock_fixed;

@@ -1,0 +1,317 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ */
+
+#include "ngx_http_batch_budget.h"
+#include "ngx_http_batch_slots.h"
+#include "ngx_http_batch_space.h"
+#include "ngx_http_batch_turn.h"
+
+
+#define NGX_HTTP_BATCH_SPARE          16       /* connections left to clients */
+#define NGX_HTTP_BATCH_DEAD           16       /* failures in a row */
+#define NGX_HTTP_BATCH_PAUSE_FLYING   20       /* ms; own lines are in flight */
+#define NGX_HTTP_BATCH_PAUSE_IDLE     2        /* ms; none is */
+
+
+/* what is known of a lane's upstream */
+
+typedef struct {
+    ngx_uint_t      dead;              /* failures in a row */
+    ngx_uint_t      open;
+} ngx_http_batch_breaker_t;
+
+
+static ngx_uint_t ngx_http_batch_budget_look(ngx_http_batch_run_t *run,
+    ngx_uint_t *lane);
+static ngx_uint_t ngx_http_batch_budget_connections(void);
+static ngx_uint_t ngx_http_batch_budget_place(ngx_uint_t lane,
+    ngx_uint_t limit);
+static void ngx_http_batch_budget_unreserve(ngx_uint_t lane);
+static ngx_uint_t ngx_http_batch_budget_fair(ngx_uint_t limit);
+
+
+static ngx_http_batch_breaker_t  ngx_http_batch_budget_breakers[
+                                                       NGX_HTTP_BATCH_LANES];
+
+static ngx_msec_t  ngx_http_batch_budget_wait;      /* of this turn */
+
+
+ngx_uint_t
+ngx_http_batch_budget_turn(void)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_BATCH_LANES; i++) {
+        ngx_http_batch_slot->want[i] = 0;
+    }
+
+    ngx_http_batch_budget_wait = 0;
+
+    return !ngx_http_batch_space_paused();
+}
+
+
+ngx_uint_t
+ngx_http_batch_budget_refused(ngx_http_batch_run_t *run)
+{
+    return ngx_http_batch_slot->want[run->route]
+           || (run->jcf && ngx_http_batch_slot->want[run->job_lane]);
+}
+
+
+ngx_uint_t
+ngx_http_batch_budget_reserve(ngx_http_batch_run_t *run)
+{
+    ngx_uint_t  lane;
+
+    if (ngx_http_batch_budget_look(run, &lane)) {
+        return 1;
+    }
+
+    ngx_http_batch_slot->want[lane] = 1;
+
+    /*
+     * Other workers hold the places, and do not tell when one is free.  Own
+     * lines that end wake the pump anyway.
+     */
+
+    if (ngx_http_batch_slot->inflight[lane] == 0) {
+        ngx_http_batch_budget_wait = NGX_HTTP_BATCH_PAUSE_IDLE;
+
+    } else if (ngx_http_batch_budget_wait == 0) {
+        ngx_http_batch_budget_wait = NGX_HTTP_BATCH_PAUSE_FLYING;
+    }
+
+    return 0;
+}
+
+
+/* 0: *lane is the one that is full */
+
+static ngx_uint_t
+ngx_http_batch_budget_look(ngx_http_batch_run_t *run, ngx_uint_t *lane)
+{
+    ngx_uint_t  capped;
+
+    *lane = run->route;
+
+    if (ngx_http_batch_turn_leaving() || run->stop || run->conf == NULL) {
+        return 0;
+    }
+
+    if (ngx_http_batch_budget_breakers[run->lane].open
+        && ngx_http_batch_slot->inflight[run->lane])
+    {
+        /* the lines that wait for their next attempt are the probes */
+        *lane = run->lane;
+        return 0;
+    }
+
+    if (!ngx_http_batch_budget_connections()) {
+        return 0;
+    }
+
+    capped = run->jcf && run->jcf->concurrency;
+
+    if (capped && !ngx_http_batch_budget_place(run->job_lane,
+                                               run->jcf->concurrency))
+    {
+        *lane = run->job_lane;
+        return 0;
+    }
+
+    if (ngx_http_batch_budget_place(run->route, run->conf->concurrency)) {
+        return 1;
+    }
+
+    if (capped) {
+        ngx_http_batch_budget_unreserve(run->job_lane);
+    }
+
+    return 0;
+}
+
+
+/*
+ * Connections are for clients first.  Those to the upstream that lines have used
+ * stay open when they end (keepalive), so with few left, as many lines may fly
+ * as did before: they need no new ones.
+ */
+
+static ngx_uint_t
+ngx_http_batch_budget_connections(void)
+{
+    ngx_uint_t         i, left;
+    ngx_atomic_uint_t  n;
+
+    static ngx_atomic_uint_t  peak;
+
+    for (n = 0, i = 0; i < ngx_http_batch_conf->routes.nelts; i++) {
+        n += ngx_http_batch_slot->inflight[i];
+    }
+
+    left = ngx_cycle->free_connection_n + ngx_cycle->reusable_connections_n;
+
+    if (left >= NGX_HTTP_BATCH_SPARE) {
+        peak = n + 1;
+        return 1;
+    }
+
+    return n < peak && left >= NGX_HTTP_BATCH_SPARE / 4;
+}
+
+
+/*
+ * The limit holds for the node.  A worker above its fair share also stands back
+ * while another one below its share wants to start.  A yes is reserved, so that
+ * two workers do not both take the last place.
+ */
+
+static ngx_uint_t
+ngx_http_batch_budget_place(ngx_uint_t lane, ngx_uint_t limit)
+{
+    ngx_uint_t              i, total, share, wanted;
+    ngx_http_batch_slot_t  *slot;
+
+    share = ngx_http_batch_budget_fair(limit);
+    total = 0;
+    wanted = 0;
+    i = 0;
+
+    /* seen by all before they are looked at: of two, one stands back */
+
+    (void) ngx_atomic_fetch_add(&ngx_http_batch_slot->reserved[lane], 1);
+
+    while ((slot = ngx_http_batch_slots_recent(&i)) != NULL) {
+
+        if (ngx_http_batch_slots_asleep(slot)) {
+            continue;
+        }
+
+        total += slot->inflight[lane] + slot->reserved[lane];
+
+        if (slot != ngx_http_batch_slot
+            && slot->want[lane] && slot->inflight[lane] < share)
+        {
+            wanted = 1;
+        }
+    }
+
+    if (total > limit
+        || (wanted && ngx_http_batch_slot->inflight[lane] >= share))
+    {
+        ngx_http_batch_budget_unreserve(lane);
+        return 0;
+    }
+
+    return 1;
+}
+
+
+static void
+ngx_http_batch_budget_unreserve(ngx_uint_t lane)
+{
+    ngx_memory_barrier();
+    ngx_http_batch_slot->reserved[lane] = 0;
+}
+
+
+void
+ngx_http_batch_budget_settle(ngx_http_batch_run_t *run)
+{
+    ngx_http_batch_budget_unreserve(run->route);
+
+    if (run->jcf && run->jcf->concurrency) {
+        ngx_http_batch_budget_unreserve(run->job_lane);
+    }
+}
+
+
+ngx_msec_t
+ngx_http_batch_budget_pause(void)
+{
+    return ngx_http_batch_budget_wait;
+}
+
+
+void
+ngx_http_batch_budget_enter(ngx_http_batch_run_t *run)
+{
+    ngx_http_batch_slot->inflight[run->route]++;
+
+    if (run->jcf) {
+        ngx_http_batch_slot->inflight[run->job_lane]++;
+    }
+}
+
+
+void
+ngx_http_batch_budget_leave(ngx_http_batch_run_t *run)
+{
+    ngx_http_batch_slot->inflight[run->route]--;
+
+    if (run->jcf) {
+        ngx_http_batch_slot->inflight[run->job_lane]--;
+    }
+}
+
+
+void
+ngx_http_batch_budget_outcome(ngx_http_batch_run_t *run, ngx_uint_t dead)
+{
+    ngx_http_batch_breaker_t  *b;
+
+    b = &ngx_http_batch_budget_breakers[run->lane];
+
+    if (dead) {
+        if (++b->dead == NGX_HTTP_BATCH_DEAD && !b->open) {
+            b->open = 1;
+
+            ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                          "batch: %d attempts in a row failed through \"%V\","
+                          " lines are held back until one succeeds",
+                          NGX_HTTP_BATCH_DEAD, &run->pass);
+        }
+
+        return;
+    }
+
+    if (b->open) {
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "batch: \"%V\" answers again", &run->pass);
+    }
+
+    b->dead = 0;
+    b->open = 0;
+}
+
+
+ngx_uint_t
+ngx_http_batch_budget_broken(ngx_http_batch_run_t *run)
+{
+    return ngx_http_batch_budget_breakers[run->lane].open;
+}
+
+
+ngx_uint_t
+ngx_http_batch_budget_share(ngx_http_batch_run_t *run)
+{
+    ngx_uint_t  limit;
+
+    limit = run->conf->concurrency;
+
+    if (run->jcf && run->jcf->concurrency) {
+        limit = ngx_min(run->jcf->concurrency, limit);
+    }
+
+    return ngx_http_batch_budget_fair(limit);
+}
+
+
+static ngx_uint_t
+ngx_http_batch_budget_fair(ngx_uint_t limit)
+{
+    return (limit + ngx_http_batch_slots_workers - 1)
+           / ngx_http_batch_slots_workers;
+}

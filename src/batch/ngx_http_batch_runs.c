@@ -1,0 +1,310 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * WHAT: per worker: the batches that are not over.
+ *
+ * DESIGN: the index is polled, as it is the only thing that workers of all
+ * nodes share.  An API call served by this worker names its batch at once; a
+ * plan that other workers of the node may share in is told by a counter in
+ * shared memory, which the tick looks at.
+ *
+ * Of very many batches a window is looked at: the oldest ones, and as many
+ * others in turn, so that old ones that cannot run do not hide the rest.
+ */
+
+#include "ngx_http_batch_runs.h"
+#include "ngx_http_batch_pick.h"
+#include "ngx_http_batch_slots.h"
+#include "ngx_http_batch_turn.h"
+
+
+#define NGX_HTTP_BATCH_POLL       200     /* ms */
+#define NGX_HTTP_BATCH_ACTIVE     128     /* batches looked at */
+
+
+static void ngx_http_batch_runs_poll(void);
+static void ngx_http_batch_runs_polled(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_runs_changed(const char *id);
+static ngx_http_batch_run_t *ngx_http_batch_runs_get(ngx_str_t *id);
+static void ngx_http_batch_runs_free(ngx_http_batch_run_t *run);
+
+
+ngx_queue_t  ngx_http_batch_runs;
+
+static const ngx_http_batch_runs_handlers_t  *ngx_http_batch_runs_handlers;
+
+static ngx_uint_t         ngx_http_batch_runs_polling;
+static ngx_msec_t         ngx_http_batch_runs_polled_at;
+static ngx_uint_t         ngx_http_batch_runs_turn;     /* of the window */
+static ngx_uint_t         ngx_http_batch_runs_more;     /* than the window shows */
+static ngx_uint_t         ngx_http_batch_runs_ended;     /* since the last poll */
+static ngx_atomic_uint_t  ngx_http_batch_runs_news;     /* as last seen */
+
+
+void
+ngx_http_batch_runs_init(const ngx_http_batch_runs_handlers_t *handlers)
+{
+    ngx_queue_init(&ngx_http_batch_runs);
+    ngx_http_batch_pick_init();
+
+    ngx_http_batch_runs_handlers = handlers;
+
+    ngx_http_batch_runs_news = *ngx_http_batch_slots_news;
+    ngx_http_batch_index_on_change = ngx_http_batch_runs_changed;
+}
+
+
+void
+ngx_http_batch_runs_beat(void)
+{
+    ngx_msec_t             since;
+    ngx_uint_t             news;
+    ngx_queue_t           *q;
+    ngx_http_batch_run_t  *run;
+
+    news = (ngx_http_batch_runs_news != *ngx_http_batch_slots_news);
+    ngx_http_batch_runs_news = *ngx_http_batch_slots_news;
+
+    for (q = ngx_queue_head(&ngx_http_batch_runs);
+         q != ngx_queue_sentinel(&ngx_http_batch_runs);
+         q = ngx_queue_next(q))
+    {
+        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
+
+        run->pace = run->starts;
+        run->starts = 0;
+
+        if (news && run->pauses) {
+            ngx_http_batch_run_hurry(run);
+        }
+    }
+
+    since = ngx_current_msec - ngx_http_batch_runs_polled_at;
+
+    if (since >= NGX_HTTP_BATCH_POLL
+        || (ngx_http_batch_runs_more
+            && ngx_http_batch_runs_ended >= NGX_HTTP_BATCH_ACTIVE / 4))
+    {
+        ngx_http_batch_runs_poll();
+    }
+}
+
+
+static void
+ngx_http_batch_runs_poll(void)
+{
+    if (ngx_http_batch_runs_polling || ngx_http_batch_turn_leaving()) {
+        return;
+    }
+
+    if (ngx_http_batch_index_run_active(NGX_HTTP_BATCH_ACTIVE,
+                                    ngx_http_batch_runs_turn++,
+                                    ngx_http_batch_runs_polled, NULL)
+        == NGX_OK)
+    {
+        ngx_http_batch_runs_polling = 1;
+        ngx_http_batch_runs_polled_at = ngx_current_msec;
+        ngx_http_batch_runs_ended = 0;
+    }
+}
+
+
+static void
+ngx_http_batch_runs_polled(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    size_t                 i;
+    ngx_uint_t             whole;
+    ngx_queue_t           *q, *next;
+    ngx_http_batch_run_t  *run;
+
+    ngx_http_batch_runs_polling = 0;
+
+    if (rc == NGX_BUSY) {
+        ngx_http_batch_runs_handlers->polled(1, 0);
+    }
+
+    if (rc != NGX_OK) {
+        return;
+    }
+
+    ngx_http_batch_runs_more = (res->n >= NGX_HTTP_BATCH_ACTIVE);
+    whole = !ngx_http_batch_runs_more;
+
+    for (q = ngx_queue_head(&ngx_http_batch_runs);
+         q != ngx_queue_sentinel(&ngx_http_batch_runs);
+         q = ngx_queue_next(q))
+    {
+        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
+        run->seen = 0;
+    }
+
+    for (i = 0; i < res->n; i++) {
+        run = ngx_http_batch_runs_get(&res->items[i]);
+
+        if (run == NULL) {
+            whole = 0;
+            continue;
+        }
+
+        run->seen = 1;
+        run->known = 1;
+    }
+
+    for (q = ngx_queue_head(&ngx_http_batch_runs);
+         q != ngx_queue_sentinel(&ngx_http_batch_runs);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+
+        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
+
+        if (!run->seen && run->refs == 0 && !run->claiming) {
+            ngx_http_batch_runs_free(run);
+        }
+    }
+
+    ngx_http_batch_runs_handlers->polled(0, whole);
+    ngx_http_batch_turn_wake();
+}
+
+
+static ngx_http_batch_run_t *
+ngx_http_batch_runs_get(ngx_str_t *id)
+{
+    ngx_queue_t           *q;
+    ngx_http_batch_run_t  *run;
+
+    for (q = ngx_queue_head(&ngx_http_batch_runs);
+         q != ngx_queue_sentinel(&ngx_http_batch_runs);
+         q = ngx_queue_next(q))
+    {
+        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
+
+        if (ngx_strncmp(run->id, id->data, id->len) == 0
+            && run->id[id->len] == '\0')
+        {
+            return run;
+        }
+    }
+
+    if (!batch_id_check(BATCH_ID_BATCH, id->data, id->len)) {
+        return NULL;
+    }
+
+    run = ngx_calloc(sizeof(ngx_http_batch_run_t), ngx_cycle->log);
+    if (run == NULL) {
+        return NULL;
+    }
+
+    ngx_memcpy(run->id, id->data, id->len);
+    run->claim_after = ngx_current_msec;
+    ngx_queue_init(&run->chunks);
+
+    ngx_queue_insert_tail(&ngx_http_batch_runs, &run->queue);
+
+    return run;
+}
+
+
+static void
+ngx_http_batch_runs_free(ngx_http_batch_run_t *run)
+{
+    ngx_queue_remove(&run->queue);
+
+    if (run->root) {
+        json_decref(run->root);
+    }
+
+    ngx_http_batch_plan_free(&run->plan);
+    ngx_free(run->uri.data);
+    ngx_free(run);
+}
+
+
+/* a batch was created or cancelled through this worker */
+
+static void
+ngx_http_batch_runs_changed(const char *id)
+{
+    ngx_str_t                s;
+    ngx_uint_t               known;
+    ngx_http_batch_run_t    *run;
+
+    s.data = (u_char *) id;
+    s.len = ngx_strlen(id);
+
+    run = ngx_http_batch_runs_get(&s);
+    if (run == NULL) {
+        return;
+    }
+
+    known = run->known;
+    run->known = 1;
+    run->seen = 1;
+
+    ngx_http_batch_runs_handlers->changed(run);
+    ngx_http_batch_run_hurry(run);
+
+    /* a batch that nobody knew has just been created */
+
+    run->unplanned = !known;
+}
+
+
+void
+ngx_http_batch_runs_feed(ngx_uint_t n)
+{
+    ngx_uint_t             unplanned;
+    ngx_queue_t           *q;
+    ngx_http_batch_run_t  *run;
+
+    for (q = ngx_queue_head(&ngx_http_batch_runs);
+         q != ngx_queue_sentinel(&ngx_http_batch_runs) && n;
+         q = ngx_queue_next(q))
+    {
+        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
+
+        if (run->starved) {
+            unplanned = run->unplanned;
+
+            ngx_http_batch_run_hurry(run);
+
+            run->unplanned = unplanned;
+            n--;
+        }
+    }
+}
+
+
+void
+ngx_http_batch_runs_over(ngx_http_batch_run_t *run)
+{
+    run->seen = 0;
+    ngx_http_batch_runs_ended++;
+    ngx_http_batch_run_pause(run);
+}
+
+
+ngx_uint_t
+ngx_http_batch_runs_hold(void)
+{
+    ngx_queue_t           *q;
+    ngx_http_batch_run_t  *run;
+
+    for (q = ngx_queue_head(&ngx_http_batch_runs);
+         q != ngx_queue_sentinel(&ngx_http_batch_runs);
+         q = ngx_queue_next(q))
+    {
+        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
+
+        /* a nonce is kept until there is an answer to its claim */
+
+        if (run->claiming || run->nonce[0]) {
+            return 1;
+        }
+    }
+
+    return 0;
+}

@@ -1,0 +1,331 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Files whose time has passed are deleted as a client's DELETE would do it
+ * (tombstone first).
+ * So do the parts of uploads whose time has passed; a completed upload whose
+ * worker died before there was a file gets its file.  One worker of a node does
+ * it; two nodes at once do no harm.
+ */
+
+#include "ngx_http_batch_sweep.h"
+#include "ngx_http_batch_index.h"
+#include "ngx_http_batch_object.h"
+#include "ngx_http_batch_store.h"
+#include "ngx_http_batch_task.h"
+#include "ngx_http_batch_turn.h"
+#include "ngx_http_batch_uploads.h"
+
+
+#define NGX_HTTP_BATCH_SWEEP_EVERY    10000          /* ms */
+#define NGX_HTTP_BATCH_SWEEP_FILES    64             /* at once */
+#define NGX_HTTP_BATCH_UPLOADS_EVERY  300000         /* ms */
+#define NGX_HTTP_BATCH_UPLOADS_GRACE  600            /* s: a complete call that
+                                                        came in time may still
+                                                        be at work */
+#define NGX_HTTP_BATCH_UPLOADS_KEEP   (24 * 3600)    /* s: how long an upload
+                                                        says how it ended */
+
+
+typedef struct {
+    ngx_uint_t              uploads;   /* also look into uploads/ */
+    int64_t                 now;       /* s */
+    ngx_uint_t              nmade;     /* files made of completed uploads */
+    ngx_str_t               made[NGX_HTTP_BATCH_SWEEP_FILES];
+    char                    from[NGX_HTTP_BATCH_SWEEP_FILES][BATCH_ID_LEN];
+    ngx_uint_t              n;
+    char                    ids[NGX_HTTP_BATCH_SWEEP_FILES][BATCH_ID_LEN];
+    ngx_int_t               rc[NGX_HTTP_BATCH_SWEEP_FILES];
+    ngx_str_t               text[NGX_HTTP_BATCH_SWEEP_FILES];
+} ngx_http_batch_sweep_t;
+
+
+static void ngx_http_batch_sweep_timer(ngx_event_t *ev);
+static void ngx_http_batch_sweep_expired(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_sweep_add(ngx_http_batch_sweep_t *s,
+    ngx_str_t *manifest);
+static ngx_int_t ngx_http_batch_sweep_upload(void *ctx, const char *id,
+    ngx_log_t *log);
+static void ngx_http_batch_sweep_finish(ngx_http_batch_sweep_t *s,
+    const char *id, ngx_http_batch_upload_state_t *st, ngx_log_t *log);
+static void ngx_http_batch_sweep_run(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_sweep_done(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_sweep_told(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+
+
+static ngx_event_t       ngx_http_batch_sweep_event;
+static ngx_msec_t        ngx_http_batch_sweep_uploads_at;
+static ngx_uint_t        ngx_http_batch_sweep_swept_uploads;
+
+
+void
+ngx_http_batch_sweep_init(ngx_cycle_t *cycle)
+{
+    ngx_event_t  *ev;
+
+    if (ngx_process == NGX_PROCESS_WORKER && ngx_worker != 0) {
+        return;
+    }
+
+    ev = &ngx_http_batch_sweep_event;
+    ev->handler = ngx_http_batch_sweep_timer;
+    ev->data = &ngx_http_batch_turn_dummy;
+    ev->log = cycle->log;
+    ev->cancelable = 1;
+
+    ngx_add_timer(ev, 1000);
+}
+
+
+static void
+ngx_http_batch_sweep_timer(ngx_event_t *ev)
+{
+    if (ngx_http_batch_turn_leaving()) {
+        return;
+    }
+
+    ngx_add_timer(ev, NGX_HTTP_BATCH_SWEEP_EVERY);
+
+    (void) ngx_http_batch_index_file_expired(batch_clock_sec(),
+                                             NGX_HTTP_BATCH_SWEEP_FILES,
+                                             ngx_http_batch_sweep_expired,
+                                             NULL);
+}
+
+
+static void
+ngx_http_batch_sweep_expired(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    size_t                   i;
+    ngx_uint_t               uploads;
+    ngx_http_batch_task_t   *task;
+    ngx_http_batch_sweep_t  *s;
+
+    if (rc != NGX_OK) {
+        return;
+    }
+
+    uploads = !ngx_http_batch_sweep_swept_uploads
+              || ngx_current_msec - ngx_http_batch_sweep_uploads_at
+                 > NGX_HTTP_BATCH_UPLOADS_EVERY;
+
+    if (res->n == 0 && !uploads) {
+        return;
+    }
+
+    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_sweep_t),
+                                      ngx_http_batch_sweep_run,
+                                      ngx_http_batch_sweep_done);
+    if (task == NULL) {
+        return;
+    }
+
+    s = task->ctx;
+    s->uploads = uploads;
+    s->now = batch_clock_sec();
+
+    for (i = 0; i < res->n && i < NGX_HTTP_BATCH_SWEEP_FILES; i++) {
+        ngx_http_batch_sweep_add(s, &res->items[i]);
+    }
+
+    if (ngx_http_batch_task_post(task) != NGX_OK) {
+        ngx_http_batch_sweep_done(s, ngx_cycle->log);
+        return;
+    }
+
+    if (uploads) {
+        ngx_http_batch_sweep_swept_uploads = 1;
+        ngx_http_batch_sweep_uploads_at = ngx_current_msec;
+    }
+}
+
+
+static void
+ngx_http_batch_sweep_add(ngx_http_batch_sweep_t *s, ngx_str_t *manifest)
+{
+    json_t                 *root;
+    ngx_http_batch_file_t   f;
+
+    if (ngx_http_batch_file_decode(&f, manifest->data, manifest->len, &root)
+        != NGX_OK)
+    {
+        return;
+    }
+
+    s->text[s->n].data = ngx_alloc(manifest->len, ngx_cycle->log);
+
+    if (s->text[s->n].data) {
+        ngx_memcpy(s->text[s->n].data, manifest->data, manifest->len);
+        s->text[s->n].len = manifest->len;
+
+        ngx_memcpy(s->ids[s->n], f.id, BATCH_ID_LEN);
+        s->rc[s->n] = NGX_ERROR;
+        s->n++;
+    }
+
+    json_decref(root);
+}
+
+
+static void
+ngx_http_batch_sweep_run(void *ctx, ngx_log_t *log)
+{
+    ngx_http_batch_sweep_t *s = ctx;
+
+    ngx_uint_t  i;
+
+    for (i = 0; i < s->n && !ngx_http_batch_task_quit(); i++) {
+        s->rc[i] = ngx_http_batch_delete_file(s->ids[i], log);
+    }
+
+    if (s->uploads) {
+        (void) ngx_http_batch_walk(BATCH_ID_UPLOAD,
+                                         ngx_http_batch_sweep_upload, s, log);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_batch_sweep_upload(void *ctx, const char *id, ngx_log_t *log)
+{
+    ngx_http_batch_sweep_t *s = ctx;
+
+    ngx_int_t                       rc;
+    ngx_http_batch_upload_state_t   st;
+
+    if (ngx_http_batch_task_quit()) {
+        return NGX_ABORT;
+    }
+
+    rc = ngx_http_batch_uploads_load(id, s->now, &st, log);
+
+    if (rc == NGX_DECLINED) {
+
+        /* never created, or not quite deleted */
+
+        if (ngx_http_batch_uploads_old(id, NGX_HTTP_BATCH_TMP_AGE, log)) {
+            ngx_http_batch_uploads_delete(id, log);
+        }
+
+        return NGX_OK;
+    }
+
+    if (rc != NGX_OK) {
+        return NGX_OK;
+    }
+
+    if (st.end) {
+        ngx_http_batch_sweep_finish(s, id, &st, log);
+
+    } else if (st.upload.expires_at + NGX_HTTP_BATCH_UPLOADS_GRACE <= s->now
+               && ngx_http_batch_uploads_end(id,
+                                              NGX_HTTP_BATCH_UPLOAD_EXPIRED,
+                                              NULL, NULL, log)
+                  == NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_INFO, log, 0, "batch: %s has expired", id);
+        ngx_http_batch_uploads_clean(id, log);
+    }
+
+    ngx_http_batch_uploads_free(&st);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_sweep_finish(ngx_http_batch_sweep_t *s, const char *id,
+    ngx_http_batch_upload_state_t *st, ngx_log_t *log)
+{
+    ngx_str_t   text;
+    ngx_uint_t  made;
+
+    if (st->status == NGX_HTTP_BATCH_UPLOAD_COMPLETED) {
+
+        if (s->nmade == NGX_HTTP_BATCH_SWEEP_FILES
+            || ngx_http_batch_uploads_finish(id, &st->file, &made, log)
+               == NGX_ERROR)
+        {
+            return;
+        }
+
+        if (made) {
+            text = ngx_http_batch_file_encode(&st->file);
+
+            if (text.data) {
+                (void) ngx_cpystrn((u_char *) s->from[s->nmade],
+                                   (u_char *) id, BATCH_ID_LEN);
+                s->made[s->nmade++] = text;
+            }
+        }
+    }
+
+    if (st->upload.expires_at + NGX_HTTP_BATCH_UPLOADS_KEEP <= s->now) {
+        ngx_http_batch_uploads_delete(id, log);
+        return;
+    }
+
+    /* also a part that came while the upload ended */
+
+    ngx_http_batch_uploads_clean(id, log);
+}
+
+
+static void
+ngx_http_batch_sweep_done(void *ctx, ngx_log_t *log)
+{
+    ngx_http_batch_sweep_t *s = ctx;
+
+    json_t                 *root;
+    ngx_uint_t              i;
+    ngx_http_batch_file_t   f;
+
+    for (i = 0; i < s->n; i++) {
+
+        if (s->rc[i] != NGX_ERROR
+            && ngx_http_batch_file_decode(&f, s->text[i].data, s->text[i].len,
+                                          &root)
+               == NGX_OK)
+        {
+            ngx_log_error(NGX_LOG_INFO, log, 0, "batch: %s has expired",
+                          s->ids[i]);
+
+            (void) ngx_http_batch_index_file_del(&f, 0, 1,
+                                                 ngx_http_batch_sweep_told,
+                                                 NULL);
+            json_decref(root);
+        }
+
+        ngx_free(s->text[i].data);
+    }
+
+    for (i = 0; i < s->nmade; i++) {
+
+        if (ngx_http_batch_file_decode(&f, s->made[i].data, s->made[i].len,
+                                       &root)
+            == NGX_OK)
+        {
+            /* the upload's place in the quota becomes the file's */
+
+            (void) ngx_http_batch_index_file_put(&f, s->from[i],
+                                                 ngx_http_batch_sweep_told,
+                                                 NULL);
+            json_decref(root);
+        }
+
+        free(s->made[i].data);
+    }
+
+    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+}
+
+
+static void
+ngx_http_batch_sweep_told(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    /* if the index did not hear it, the next sweep deletes it again */
+}

@@ -1,0 +1,233 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * What crashes have left in the store, looked for every hour in one walk, a
+ * thousand names a second: files in tmp/, records of old keys, results that
+ * nobody settled, work files of batches that have ended, blobs and directories
+ * that never became anything, tombstones that nobody needs any more.  One worker
+ * of a node does it; two nodes at once do no harm.  And what a batch leaves that
+ * has just ended.
+ */
+
+#include "ngx_http_batch_tidy.h"
+#include "ngx_http_batch_store.h"
+#include "ngx_http_batch_sweep.h"
+#include "ngx_http_batch_task.h"
+#include "ngx_http_batch_turn.h"
+#include "ngx_http_batch_keys.h"
+#include "ngx_http_batch_text.h"
+
+
+#define NGX_HTTP_BATCH_TIDY_EVERY    3600000        /* ms between walks */
+#define NGX_HTTP_BATCH_TIDY_PAUSE    1000           /* ms between portions */
+#define NGX_HTTP_BATCH_TIDY_PORTION  1000           /* names */
+
+
+typedef struct {
+    ngx_http_batch_orphans_t  *orphans;
+    ngx_uint_t                 done;
+} ngx_http_batch_tidy_t;
+
+
+static void ngx_http_batch_tidy_timer(ngx_event_t *ev);
+static void ngx_http_batch_tidy_run(void *ctx, ngx_log_t *log);
+static ngx_int_t ngx_http_batch_tidy_batch(const char *id, ngx_log_t *log);
+static void ngx_http_batch_tidy_done(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_tidy_work_run(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_tidy_work_done(void *ctx, ngx_log_t *log);
+
+
+static ngx_event_t                ngx_http_batch_tidy_event;
+
+/* the walk under way, while no task has it */
+static ngx_http_batch_orphans_t  *ngx_http_batch_tidy_walk;
+
+
+void
+ngx_http_batch_tidy_init(ngx_cycle_t *cycle)
+{
+    ngx_event_t  *ev;
+
+    if (ngx_process == NGX_PROCESS_WORKER && ngx_worker != 0) {
+        return;
+    }
+
+    ev = &ngx_http_batch_tidy_event;
+    ev->handler = ngx_http_batch_tidy_timer;
+    ev->data = &ngx_http_batch_turn_dummy;
+    ev->log = cycle->log;
+    ev->cancelable = 1;
+
+    ngx_add_timer(ev, NGX_HTTP_BATCH_TIDY_PAUSE);
+}
+
+
+static void
+ngx_http_batch_tidy_timer(ngx_event_t *ev)
+{
+    ngx_http_batch_tidy_t  *t;
+    ngx_http_batch_task_t  *task;
+
+    if (ngx_http_batch_turn_leaving()) {
+        return;
+    }
+
+    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_tidy_t),
+                                      ngx_http_batch_tidy_run,
+                                      ngx_http_batch_tidy_done);
+    if (task) {
+        t = task->ctx;
+        t->orphans = ngx_http_batch_tidy_walk;
+
+        if (ngx_http_batch_task_post(task) == NGX_OK) {
+            ngx_http_batch_tidy_walk = NULL;
+            return;
+        }
+
+        ngx_http_batch_task_free(task);
+    }
+
+    ngx_add_timer(ev, NGX_HTTP_BATCH_TIDY_PAUSE);
+}
+
+
+static void
+ngx_http_batch_tidy_run(void *ctx, ngx_log_t *log)
+{
+    ngx_http_batch_tidy_t *t = ctx;
+
+    char        id[BATCH_ID_LEN];
+    ngx_int_t   rc;
+    ngx_uint_t  n;
+
+    if (t->orphans == NULL) {
+
+        /* first: a blob has a second name while its tmp file is there */
+
+        ngx_http_batch_store_sweep_tmp(NGX_HTTP_BATCH_TMP_AGE, log);
+        ngx_http_batch_keys_sweep(log);
+
+        t->orphans = ngx_http_batch_orphan_open(log);
+
+        if (t->orphans == NULL) {
+            t->done = 1;
+            return;
+        }
+    }
+
+    for (n = 0; n < NGX_HTTP_BATCH_TIDY_PORTION; n++) {
+
+        if (ngx_http_batch_task_quit()) {
+            break;
+        }
+
+        rc = ngx_http_batch_orphan_next(t->orphans, id, log);
+
+        if (rc == NGX_AGAIN) {
+            continue;
+        }
+
+        if (rc != NGX_OK) {
+            t->done = 1;
+            ngx_http_batch_orphan_close(t->orphans);
+            return;
+        }
+
+        if (ngx_http_batch_tidy_batch(id, log) != NGX_OK) {
+            ngx_http_batch_orphan_unsure(t->orphans);
+        }
+    }
+}
+
+
+/*
+ * It has ended; whoever ended it may not have come to its end itself, and after
+ * a power cut the manifests, which are not synced, may be missing.
+ */
+
+static ngx_int_t
+ngx_http_batch_tidy_batch(const char *id, ngx_log_t *log)
+{
+    ngx_int_t  rc;
+    ngx_str_t  text;
+
+    if (ngx_http_batch_store_read(NGX_HTTP_BATCH_FINAL, id,
+                                  NGX_HTTP_BATCH_FINAL_MAX, &text, log)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_batch_final_settle(id, &text, log);
+
+    if (rc == NGX_OK) {
+        (void) ngx_http_batch_delete_work(id, log);
+    }
+
+    ngx_free(text.data);
+
+    return rc;
+}
+
+
+static void
+ngx_http_batch_tidy_done(void *ctx, ngx_log_t *log)
+{
+    ngx_http_batch_tidy_t *t = ctx;
+
+    ngx_uint_t  done;
+
+    done = t->done;
+
+    if (!done) {
+        ngx_http_batch_tidy_walk = t->orphans;
+    }
+
+    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+
+    if (!ngx_http_batch_turn_leaving()) {
+        ngx_add_timer(&ngx_http_batch_tidy_event,
+                      done ? NGX_HTTP_BATCH_TIDY_EVERY
+                           : NGX_HTTP_BATCH_TIDY_PAUSE);
+    }
+}
+
+
+/*
+ * Hundreds of unlink() take longer than the commit does, and nobody waits for
+ * them: so the index hears of the end first.  What is not deleted here is found
+ * by the walk.
+ */
+
+void
+ngx_http_batch_tidy_work(const char *id)
+{
+    ngx_http_batch_task_t  *task;
+
+    task = ngx_http_batch_task_create(BATCH_ID_LEN,
+                                      ngx_http_batch_tidy_work_run,
+                                      ngx_http_batch_tidy_work_done);
+    if (task == NULL) {
+        return;
+    }
+
+    ngx_memcpy(task->ctx, id, BATCH_ID_LEN);
+
+    if (ngx_http_batch_task_post(task) != NGX_OK) {
+        ngx_http_batch_task_free(task);
+    }
+}
+
+
+static void
+ngx_http_batch_tidy_work_run(void *ctx, ngx_log_t *log)
+{
+    (void) ngx_http_batch_delete_work(ctx, log);
+}
+
+
+static void
+ngx_http_batch_tidy_work_done(void *ctx, ngx_log_t *log)
+{
+    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+}

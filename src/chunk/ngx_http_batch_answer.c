@@ -1,0 +1,731 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * An answer becomes a line of the output or of the error file.
+ *
+ * The body is compacted as it comes in, straight into the entry that the
+ * journal will write: what is in front of it (id, custom_id, status,
+ * request_id) is known with the header.  Only when the body turns out to be no
+ * JSON is the entry made again, from the first bytes that are kept for that.
+ *
+ * Shapes (OpenAI's):
+ *   {"id": "batch_req_..", "custom_id": "..", "response": {"status_code": 200,
+ *    "request_id": "..", "body": {..}}, "error": null}
+ *   {"id": "batch_req_..", "custom_id": "..", "response": null,
+ *    "error": {"code": "..", "message": ".."}}
+ */
+
+#include "ngx_http_batch_line.h"
+#include "batch_crc32c.h"
+
+
+static ngx_int_t ngx_http_batch_answer_room(ngx_http_batch_line_t *line,
+    size_t n);
+static void ngx_http_batch_answer_begin(ngx_http_batch_line_t *line);
+static size_t ngx_http_batch_answer_front(ngx_http_batch_line_t *line,
+    u_char *p);
+static ngx_http_batch_entry_t *ngx_http_batch_answer_response(
+    ngx_http_batch_line_t *line, ngx_http_batch_answer_e verdict);
+static ngx_http_batch_entry_t *ngx_http_batch_answer_wrapped(
+    ngx_http_batch_line_t *line);
+static ngx_int_t ngx_http_batch_answer_beyond(ngx_http_batch_line_t *line);
+static void ngx_http_batch_answer_unspool(ngx_http_batch_line_t *line);
+static ngx_http_batch_entry_t *ngx_http_batch_answer_none(
+    ngx_http_batch_line_t *line, const char *code, const char *message);
+static ngx_http_batch_entry_t *ngx_http_batch_answer_seal(
+    ngx_http_batch_line_t *line, ngx_uint_t kind, ngx_uint_t status);
+static const char *ngx_http_batch_answer_trouble(ngx_http_batch_line_t *line,
+    u_char *buf, size_t size, const char **code);
+static void ngx_http_batch_answer_request_id(ngx_http_batch_line_t *line,
+    ngx_str_t *value);
+static ngx_msec_t ngx_http_batch_answer_retry_after(ngx_str_t *value);
+
+
+#define NGX_HTTP_BATCH_ENTRY_SIZE     4096
+
+/* Retry-After is a wish: an upstream cannot park a line for a day */
+#define NGX_HTTP_BATCH_RETRY_MAX      300000    /* ms */
+
+/* front without custom_id, and tail */
+#define NGX_HTTP_BATCH_FRAME_MAX      512
+
+
+/* before an attempt */
+
+void
+ngx_http_batch_answer_reset(ngx_http_batch_line_t *line)
+{
+    line->status = 0;
+    line->rc = 0;
+    line->retry_after = 0;
+    line->len = 0;
+    line->nraw = 0;
+    line->received = 0;
+    line->request_id_len = 0;
+
+    line->header = 0;
+    line->last = 0;
+    line->bad_json = 0;
+    line->encoded = 0;
+    line->garbled = 0;
+    line->too_large = 0;
+    line->no_memory = 0;
+
+    ngx_http_batch_spool_free(line->spool);
+    line->spool = NULL;
+}
+
+
+/*
+ * Called by the header filter; after an error_page redirect it may be called
+ * for the second answer, which then is the one that counts.
+ */
+
+ngx_int_t
+ngx_http_batch_answer_header(ngx_http_batch_line_t *line,
+    ngx_http_request_t *sr)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    ngx_http_batch_answer_reset(line);
+
+    line->header = 1;
+    line->status = sr->headers_out.status;
+
+    part = &sr->headers_out.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].hash == 0) {
+            continue;
+        }
+
+        if (h[i].key.len == sizeof("Retry-After") - 1
+            && ngx_strncasecmp(h[i].key.data, (u_char *) "Retry-After",
+                               h[i].key.len) == 0)
+        {
+            line->retry_after = ngx_http_batch_answer_retry_after(&h[i].value);
+
+        } else if (h[i].key.len == sizeof("X-Request-Id") - 1
+                   && ngx_strncasecmp(h[i].key.data,
+                                      (u_char *) "X-Request-Id",
+                                      h[i].key.len) == 0)
+        {
+            ngx_http_batch_answer_request_id(line, &h[i].value);
+
+        } else if (h[i].key.len == sizeof("Content-Encoding") - 1
+                   && ngx_strncasecmp(h[i].key.data,
+                                      (u_char *) "Content-Encoding",
+                                      h[i].key.len) == 0)
+        {
+            /* not asked for: the line has no Accept-Encoding */
+            line->encoded = !(h[i].value.len == 8
+                              && ngx_strncasecmp(h[i].value.data,
+                                                 (u_char *) "identity", 8)
+                                 == 0);
+        }
+    }
+
+    if (line->request_id_len == 0
+        && batch_id_random_hex((char *) line->request_id, 16) == BATCH_OK)
+    {
+        line->request_id_len = 32;
+    }
+
+    if (sr->headers_out.content_length_n > (off_t) NGX_HTTP_BATCH_ANSWER_MAX) {
+        return ngx_http_batch_answer_beyond(line);
+    }
+
+    ngx_http_batch_answer_begin(line);
+
+    return NGX_OK;
+}
+
+
+/* an id of the upstream is kept if it is safe inside a JSON string */
+
+static void
+ngx_http_batch_answer_request_id(ngx_http_batch_line_t *line,
+    ngx_str_t *value)
+{
+    size_t  i;
+    u_char  ch;
+
+    if (value->len == 0 || value->len > sizeof(line->request_id)) {
+        return;
+    }
+
+    for (i = 0; i < value->len; i++) {
+        ch = value->data[i];
+
+        if (!((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z')
+              || (ch >= '0' && ch <= '9')
+              || ch == '-' || ch == '_' || ch == '.' || ch == ':'))
+        {
+            return;
+        }
+    }
+
+    ngx_memcpy(line->request_id, value->data, value->len);
+    line->request_id_len = value->len;
+}
+
+
+static ngx_msec_t
+ngx_http_batch_answer_retry_after(ngx_str_t *value)
+{
+    time_t     when;
+    ngx_int_t  n;
+
+    n = ngx_atoi(value->data, value->len);
+
+    if (n == NGX_ERROR) {
+
+        if (value->len && value->data[0] >= '0' && value->data[0] <= '9') {
+            /* an integer too large for us, or a fraction */
+            n = ngx_atofp(value->data, value->len, 0);
+            return n == NGX_ERROR ? NGX_HTTP_BATCH_RETRY_MAX : 1000;
+        }
+
+        when = ngx_parse_http_time(value->data, value->len);
+
+        if (when == NGX_ERROR || when <= ngx_time()) {
+            return 0;
+        }
+
+        n = when - ngx_time();
+    }
+
+    return ngx_min((ngx_msec_t) n, NGX_HTTP_BATCH_RETRY_MAX / 1000) * 1000;
+}
+
+
+static ngx_int_t
+ngx_http_batch_answer_room(ngx_http_batch_line_t *line, size_t n)
+{
+    size_t                   size;
+    ngx_http_batch_entry_t  *entry;
+
+    size = line->entry ? line->entry->size : 0;
+
+    if (line->len + n <= size) {
+        return NGX_OK;
+    }
+
+    size = ngx_max(ngx_max(size * 2, line->len + n),
+                   NGX_HTTP_BATCH_ENTRY_SIZE);
+
+    entry = ngx_alloc(offsetof(ngx_http_batch_entry_t, payload) + size,
+                      ngx_cycle->log);
+    if (entry == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (line->entry) {
+        ngx_memcpy(entry->payload, line->entry->payload, line->len);
+        ngx_free(line->entry);
+    }
+
+    entry->size = size;
+    entry->spool = NULL;
+    line->entry = entry;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_answer_begin(ngx_http_batch_line_t *line)
+{
+    u_char  *p;
+
+    if (ngx_http_batch_answer_room(line, NGX_HTTP_BATCH_FRAME_MAX
+                                   + batch_json_bound(
+                                                  line->parsed.custom_id.len))
+        != NGX_OK)
+    {
+        line->no_memory = 1;
+        return;
+    }
+
+    p = line->entry->payload + ngx_http_batch_answer_front(line,
+                                                      line->entry->payload);
+
+    p = ngx_sprintf(p, "{\"status_code\": %ui, \"request_id\": \"%*s\", "
+                    "\"body\": ", line->status, line->request_id_len,
+                    line->request_id);
+
+    line->len = p - line->entry->payload;
+
+    batch_json_init(&line->json);
+}
+
+
+/* {"id": .., "custom_id": .., "response":_ ; the token of custom_id is written
+ * as the client wrote it, but for characters that break lines */
+
+static size_t
+ngx_http_batch_answer_front(ngx_http_batch_line_t *line, u_char *start)
+{
+    u_char        *p;
+    batch_json_t   json;
+
+    p = ngx_cpymem(start, "{\"id\": \"batch_req_",
+                   sizeof("{\"id\": \"batch_req_") - 1);
+
+    if (batch_id_random_hex((char *) p, 16) != BATCH_OK) {
+        ngx_memset(p, '0', 32);
+    }
+
+    p += 32;
+    p = ngx_cpymem(p, "\", \"custom_id\": ", sizeof("\", \"custom_id\": ") - 1);
+
+    batch_json_init(&json);
+    p = batch_json_feed(&json, line->parsed.custom_id.data,
+                        line->parsed.custom_id.len, p);
+
+    p = ngx_cpymem(p, ", \"response\": ", sizeof(", \"response\": ") - 1);
+
+    return p - start;
+}
+
+
+ngx_int_t
+ngx_http_batch_answer_body(ngx_http_batch_line_t *line, const u_char *data,
+    size_t len)
+{
+    size_t   n;
+    u_char  *p;
+
+    if (line->nraw < NGX_HTTP_BATCH_HEAD_MAX) {
+        n = ngx_min(len, NGX_HTTP_BATCH_HEAD_MAX - line->nraw);
+        ngx_memcpy(line->raw + line->nraw, data, n);
+        line->nraw += n;
+    }
+
+    line->received += len;
+
+    if (line->no_memory || line->too_large
+        || (line->spool && line->spool->failed))
+    {
+        return NGX_ERROR;
+    }
+
+    /* escapes may make it larger than it came */
+
+    if (line->received > NGX_HTTP_BATCH_ANSWER_MAX
+        || (line->spool && line->spool->size > NGX_HTTP_BATCH_ANSWER_MAX))
+    {
+        return ngx_http_batch_answer_beyond(line);
+    }
+
+    if (line->bad_json) {
+        return NGX_OK;
+    }
+
+    /* two thirds of the bound are for characters that hardly ever occur, but
+     * the room has to be there */
+
+    while (len) {
+        n = ngx_min(len, 16384);
+
+        if (ngx_http_batch_answer_room(line, batch_json_bound(n)
+                                       + NGX_HTTP_BATCH_FRAME_MAX)
+            != NGX_OK)
+        {
+            line->no_memory = 1;
+            return NGX_ERROR;
+        }
+
+        p = batch_json_feed(&line->json, data, n,
+                            line->entry->payload + line->len);
+
+        if (p == NULL) {
+            line->bad_json = 1;
+            return NGX_OK;
+        }
+
+        line->len = p - line->entry->payload;
+
+        data += n;
+        len -= n;
+
+        if (line->len >= NGX_HTTP_BATCH_SPOOL_SIZE) {
+            ngx_http_batch_spool_push(line);
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* nothing of it is kept, and its disk space is given back at once */
+
+static ngx_int_t
+ngx_http_batch_answer_beyond(ngx_http_batch_line_t *line)
+{
+    line->too_large = 1;
+
+    ngx_http_batch_answer_unspool(line);
+
+    return NGX_ERROR;
+}
+
+
+/*
+ * The attempt has ended.  rc: nginx itself made the answer (upstream not
+ * reached, timed out, refused by a limit of the location).
+ */
+
+ngx_http_batch_answer_e
+ngx_http_batch_answer_judge(ngx_http_batch_line_t *line)
+{
+    ngx_uint_t  status;
+
+    if (line->timedout) {
+        return NGX_HTTP_BATCH_ANSWER_FINAL;
+    }
+
+    switch (line->rc) {
+
+    case 0:
+        break;
+
+    case NGX_HTTP_BAD_GATEWAY:
+        return line->garbled ? NGX_HTTP_BATCH_ANSWER_RETRY
+                             : NGX_HTTP_BATCH_ANSWER_DEAD;
+
+    case NGX_HTTP_SERVICE_UNAVAILABLE:
+    case NGX_HTTP_TOO_MANY_REQUESTS:
+        return NGX_HTTP_BATCH_ANSWER_DEAD;
+
+    case NGX_HTTP_GATEWAY_TIME_OUT:
+    case NGX_HTTP_INTERNAL_SERVER_ERROR:
+    case NGX_ERROR:
+        return NGX_HTTP_BATCH_ANSWER_RETRY;
+
+    default:
+        return NGX_HTTP_BATCH_ANSWER_FINAL;
+    }
+
+    if (!line->header || (!line->last && !line->too_large)
+        || line->status < 200)
+    {
+        /* nothing, cut in the middle, or no HTTP */
+        return NGX_HTTP_BATCH_ANSWER_RETRY;
+    }
+
+    if (line->no_memory || (line->spool && line->spool->failed)) {
+        return NGX_HTTP_BATCH_ANSWER_RETRY;
+    }
+
+    status = line->status;
+
+    if (status == NGX_HTTP_TOO_MANY_REQUESTS
+        || status == NGX_HTTP_BAD_GATEWAY
+        || status == NGX_HTTP_SERVICE_UNAVAILABLE)
+    {
+        return NGX_HTTP_BATCH_ANSWER_DEAD;
+    }
+
+    if (status == NGX_HTTP_REQUEST_TIME_OUT || status >= 500) {
+        return NGX_HTTP_BATCH_ANSWER_RETRY;
+    }
+
+    if (line->too_large) {
+        return NGX_HTTP_BATCH_ANSWER_FINAL;
+    }
+
+    if (!line->bad_json && batch_json_finish(&line->json) != BATCH_OK) {
+        line->bad_json = 1;
+    }
+
+    if (status < 300 && !line->bad_json && !line->encoded) {
+        return NGX_HTTP_BATCH_ANSWER_OK;
+    }
+
+    return NGX_HTTP_BATCH_ANSWER_FINAL;
+}
+
+
+ngx_http_batch_entry_t *
+ngx_http_batch_answer_finish(ngx_http_batch_line_t *line,
+    ngx_http_batch_answer_e verdict)
+{
+    u_char       buf[NGX_HTTP_BATCH_HEAD_MAX * 6 + 512];
+    const char  *code, *message;
+
+    if (line->spool && line->spool->failed) {
+        return NULL;
+    }
+
+    if (verdict == NGX_HTTP_BATCH_ANSWER_OK) {
+        return ngx_http_batch_answer_response(line, verdict);
+    }
+
+    /* an HTTP answer other than 2xx is told as it came */
+
+    if (!line->timedout && line->rc == 0 && line->header && line->last
+        && line->status >= 300 && !line->too_large && !line->no_memory)
+    {
+        if (!line->bad_json && batch_json_finish(&line->json) != BATCH_OK) {
+            line->bad_json = 1;
+        }
+
+        if (line->bad_json || line->encoded) {
+            return ngx_http_batch_answer_wrapped(line);
+        }
+
+        return ngx_http_batch_answer_response(line, verdict);
+    }
+
+    message = ngx_http_batch_answer_trouble(line, buf, sizeof(buf), &code);
+
+    return ngx_http_batch_answer_none(line, code, message);
+}
+
+
+static ngx_http_batch_entry_t *
+ngx_http_batch_answer_response(ngx_http_batch_line_t *line,
+    ngx_http_batch_answer_e verdict)
+{
+    static const u_char  tail[] = "}, \"error\": null}\n";
+
+    if (ngx_http_batch_answer_room(line, sizeof(tail) - 1) != NGX_OK) {
+        return NULL;
+    }
+
+    ngx_memcpy(line->entry->payload + line->len, tail, sizeof(tail) - 1);
+    line->len += sizeof(tail) - 1;
+
+    return ngx_http_batch_answer_seal(line,
+                                      verdict == NGX_HTTP_BATCH_ANSWER_OK
+                                      ? BATCH_KIND_OUTPUT : BATCH_KIND_ERROR,
+                                      line->status);
+}
+
+
+/* an error page that is no JSON: its text becomes the message of an error */
+
+static ngx_http_batch_entry_t *
+ngx_http_batch_answer_wrapped(ngx_http_batch_line_t *line)
+{
+    u_char  *p;
+
+    ngx_http_batch_answer_unspool(line);
+    ngx_http_batch_answer_begin(line);
+
+    if (line->no_memory
+        || ngx_http_batch_answer_room(line, 6 * line->nraw + 512) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    p = line->entry->payload + line->len;
+
+    p = ngx_sprintf(p, "{\"error\": {\"message\": \"");
+
+    if (line->encoded) {
+        p = ngx_sprintf(p, "The upstream answered %ui with a Content-Encoding"
+                        " that was not asked for.", line->status);
+
+    } else if (line->nraw == 0) {
+        p = ngx_sprintf(p, "The upstream answered %ui with an empty body.",
+                        line->status);
+
+    } else {
+        p = batch_escape_string(p, line->raw, line->nraw);
+
+        if (line->received > line->nraw) {
+            p = ngx_sprintf(p, " [cut: %uL bytes in all]", line->received);
+        }
+    }
+
+    p = ngx_sprintf(p, "\", \"type\": \"upstream_error\", \"param\": null,"
+                    " \"code\": null}}");
+
+    line->len = p - line->entry->payload;
+
+    return ngx_http_batch_answer_response(line, NGX_HTTP_BATCH_ANSWER_FINAL);
+}
+
+
+/* why there is no answer to show: a code for programs, a message for people */
+
+static const char *
+ngx_http_batch_answer_trouble(ngx_http_batch_line_t *line, u_char *buf,
+    size_t size, const char **code)
+{
+    u_char  *p, *last;
+
+    last = buf + size - 1;
+
+    *code = "upstream_error";
+
+    if (line->timedout) {
+        *code = "request_timeout";
+        p = ngx_slprintf(buf, last, "The request was not answered within the"
+                         " %M ms that a line has (attempt %ui).",
+                         line->chunk->run->conf->timeout, line->attempt);
+
+    } else if (line->rc == NGX_HTTP_GATEWAY_TIME_OUT) {
+        *code = "request_timeout";
+        p = ngx_slprintf(buf, last, "The upstream did not answer in time"
+                         " (%ui attempts).", line->attempt);
+
+    } else if (line->rc == NGX_HTTP_BAD_GATEWAY && line->garbled) {
+        *code = "upstream_invalid_response";
+        p = ngx_slprintf(buf, last, "The upstream's answer was no HTTP"
+                         " response, or its header did not end (%ui"
+                         " attempts).", line->attempt);
+
+    } else if (line->rc == NGX_HTTP_BAD_GATEWAY) {
+        p = ngx_slprintf(buf, last, "No connection to the upstream, or it"
+                         " closed it without an answer (%ui attempts).",
+                         line->attempt);
+
+    } else if (line->rc > 0) {
+        p = ngx_slprintf(buf, last, "The request was refused by nginx with"
+                         " status %i (%ui attempts).", line->rc,
+                         line->attempt);
+
+    } else if (line->too_large) {
+        *code = "upstream_invalid_response";
+        p = ngx_slprintf(buf, last, "The upstream's answer is larger than the"
+                         " %uz bytes that are kept.",
+                         (size_t) NGX_HTTP_BATCH_ANSWER_MAX);
+
+    } else if (line->no_memory) {
+        *code = "server_error";
+        p = ngx_slprintf(buf, last, "There was no memory for the answer.");
+
+    } else if (!line->header || line->status < 200) {
+        *code = "upstream_invalid_response";
+        p = ngx_slprintf(buf, last, "The upstream's answer was no HTTP"
+                         " response (%ui attempts).", line->attempt);
+
+    } else if (!line->last) {
+        p = ngx_slprintf(buf, last, "The upstream closed the connection in the"
+                         " middle of its answer, after %uL bytes"
+                         " (%ui attempts).", line->received, line->attempt);
+
+    } else if (line->encoded) {
+        *code = "upstream_invalid_response";
+        p = ngx_slprintf(buf, last, "The upstream answered %ui with a"
+                         " Content-Encoding that was not asked for.",
+                         line->status);
+
+    } else if (line->received == 0) {
+        *code = "upstream_invalid_response";
+        p = ngx_slprintf(buf, last, "The upstream answered %ui with an empty"
+                         " body.", line->status);
+
+    } else {
+        *code = "upstream_invalid_response";
+        p = ngx_slprintf(buf, last, "The upstream answered %ui with a body of"
+                         " %uL bytes that is not JSON: ", line->status,
+                         line->received);
+        p = batch_escape_string(p, line->raw, line->nraw);
+    }
+
+    *p = '\0';
+
+    return (char *) buf;
+}
+
+
+/* what came in is not used after all */
+
+static void
+ngx_http_batch_answer_unspool(ngx_http_batch_line_t *line)
+{
+    ngx_http_batch_spool_free(line->spool);
+
+    line->spool = NULL;
+    line->len = 0;
+}
+
+
+/* message: inside of a JSON string already */
+
+static ngx_http_batch_entry_t *
+ngx_http_batch_answer_none(ngx_http_batch_line_t *line, const char *code,
+    const char *message)
+{
+    u_char  *p;
+
+    ngx_http_batch_answer_unspool(line);
+
+    if (ngx_http_batch_answer_room(line, NGX_HTTP_BATCH_FRAME_MAX
+                                   + batch_json_bound(
+                                                  line->parsed.custom_id.len)
+                                   + ngx_strlen(message))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    p = line->entry->payload + ngx_http_batch_answer_front(line,
+                                                      line->entry->payload);
+
+    p = ngx_sprintf(p, "null, \"error\": {\"code\": \"%s\", \"message\": \"",
+                    code);
+    p = ngx_cpymem(p, message, ngx_strlen(message));
+    p = ngx_cpymem(p, "\"}}\n", 4);
+
+    line->len = p - line->entry->payload;
+
+    return ngx_http_batch_answer_seal(line, BATCH_KIND_ERROR, 0);
+}
+
+
+static ngx_http_batch_entry_t *
+ngx_http_batch_answer_seal(ngx_http_batch_line_t *line, ngx_uint_t kind,
+    ngx_uint_t status)
+{
+    batch_record_t          *r;
+    ngx_http_batch_entry_t  *entry;
+
+    entry = line->entry;
+    entry->tail = line->len;
+    entry->spool = line->spool;
+
+    line->entry = NULL;
+    line->spool = NULL;
+
+    r = &entry->record;
+
+    ngx_memzero(r, sizeof(batch_record_t));
+
+    r->line = line->number;
+    r->len = line->len;
+
+    if (entry->spool) {
+        entry->spool->line = NULL;
+        r->len += entry->spool->size;
+        r->crc = entry->spool->crc;
+    }
+
+    r->crc = batch_crc32c(r->crc, entry->payload, line->len);
+    r->kind = kind;
+    r->status = status;
+
+    if (kind == BATCH_KIND_OUTPUT) {
+        r->usage = line->json.usage;
+    }
+
+    return entry;
+}

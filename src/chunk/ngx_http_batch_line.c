@@ -1,0 +1,587 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * A line under way: its attempts, its deadline, its end.
+ *
+ * From outside (deadline, cancel, shutdown) an attempt is ended by
+ * ngx_http_batch_line_cut(), which waits while the request is blocked by an aio
+ * or thread operation.
+ *
+ * The struct itself is only used again from the next turn of the event loop on:
+ * ngx_http_run_posted_requests() further up the stack still looks at the
+ * connection's "destroyed".  So ended lines are dead until the dispatcher, at
+ * the start of its turn, calls ngx_http_batch_line_reap().
+ */
+
+#include "ngx_http_batch_line.h"
+#include "ngx_http_batch_budget.h"
+#include "ngx_http_batch_slots.h"
+#include "ngx_http_batch_turn.h"
+
+
+static ngx_http_batch_line_t *ngx_http_batch_line_get(void);
+static void ngx_http_batch_line_attempt(ngx_http_batch_line_t *line);
+static void ngx_http_batch_line_post(ngx_http_batch_attempt_t *at,
+    ngx_int_t rc, ngx_uint_t cut);
+static void ngx_http_batch_line_answered(ngx_http_batch_attempt_t *at);
+static ngx_int_t ngx_http_batch_line_variable(ngx_http_batch_attempt_t *at,
+    ngx_http_request_t *r, ngx_http_batch_variable_e var, ngx_str_t *value);
+static u_char *ngx_http_batch_line_log(ngx_log_t *log, u_char *buf,
+    size_t len);
+static void ngx_http_batch_line_cut(ngx_http_batch_line_t *line);
+static void ngx_http_batch_line_verdict(ngx_http_batch_line_t *line);
+static void ngx_http_batch_line_end(ngx_http_batch_line_t *line,
+    ngx_http_batch_entry_t *entry);
+static ngx_uint_t ngx_http_batch_line_again(ngx_http_batch_line_t *line,
+    ngx_http_batch_answer_e verdict);
+static void ngx_http_batch_line_timer(ngx_event_t *ev);
+
+
+#define NGX_HTTP_BATCH_BACKOFF        500       /* ms, doubled each time */
+#define NGX_HTTP_BATCH_BACKOFF_MAX    30000
+#define NGX_HTTP_BATCH_STALE_PAUSE    250       /* ms, until the lease is looked
+                                                   at again */
+#define NGX_HTTP_BATCH_FREE_LINES     1024
+#define NGX_HTTP_BATCH_POOL_SIZE      512
+
+
+static ngx_queue_t         ngx_http_batch_line_free;
+static ngx_queue_t         ngx_http_batch_line_dead;
+static ngx_uint_t          ngx_http_batch_line_nfree;
+
+
+static ngx_http_batch_attempt_type_t  ngx_http_batch_line_type = {
+    ngx_http_batch_line_log,
+    "processing batch line",
+    ngx_http_batch_line_post,
+    ngx_http_batch_line_answered,
+    ngx_http_batch_line_variable
+};
+
+
+void
+ngx_http_batch_line_init(void)
+{
+    ngx_queue_init(&ngx_http_batch_line_free);
+    ngx_queue_init(&ngx_http_batch_line_dead);
+
+    ngx_http_batch_attempt_init();
+}
+
+
+void
+ngx_http_batch_line_reap(void)
+{
+    ngx_queue_t            *q;
+    ngx_http_batch_line_t  *line;
+
+    while (!ngx_queue_empty(&ngx_http_batch_line_dead)) {
+        q = ngx_queue_head(&ngx_http_batch_line_dead);
+        ngx_queue_remove(q);
+
+        line = ngx_queue_data(q, ngx_http_batch_line_t, queue);
+
+        if (ngx_http_batch_line_nfree >= NGX_HTTP_BATCH_FREE_LINES) {
+            ngx_destroy_pool(line->at.c.pool);
+            ngx_free(line);
+            continue;
+        }
+
+        ngx_queue_insert_head(&ngx_http_batch_line_free, q);
+        ngx_http_batch_line_nfree++;
+    }
+}
+
+
+static ngx_http_batch_line_t *
+ngx_http_batch_line_get(void)
+{
+    ngx_queue_t            *q;
+    ngx_http_batch_line_t  *line;
+
+    if (!ngx_queue_empty(&ngx_http_batch_line_free)) {
+        q = ngx_queue_head(&ngx_http_batch_line_free);
+        ngx_queue_remove(q);
+        ngx_http_batch_line_nfree--;
+
+        return ngx_queue_data(q, ngx_http_batch_line_t, queue);
+    }
+
+    line = ngx_calloc(sizeof(ngx_http_batch_line_t), ngx_cycle->log);
+    if (line == NULL) {
+        return NULL;
+    }
+
+    line->at.c.pool = ngx_create_pool(NGX_HTTP_BATCH_POOL_SIZE, ngx_cycle->log);
+    if (line->at.c.pool == NULL) {
+        ngx_free(line);
+        return NULL;
+    }
+
+    line->at.kind = NGX_HTTP_BATCH_CTX_LINE;
+    line->at.type = &ngx_http_batch_line_type;
+    line->timer.handler = ngx_http_batch_line_timer;
+    line->timer.data = &line->at.c;
+    line->timer.log = ngx_cycle->log;
+
+    return line;
+}
+
+
+/* takes a copy of the line p[0..len), parses it and sends it */
+
+ngx_int_t
+ngx_http_batch_line_start(ngx_http_batch_chunk_t *c, const u_char *p,
+    size_t len, uint64_t number)
+{
+    batch_str_t             endpoint;
+    batch_line_error_t      err;
+    ngx_http_batch_line_t  *line;
+
+    line = ngx_http_batch_line_get();
+    if (line == NULL) {
+        return NGX_ERROR;
+    }
+
+    line->data = ngx_alloc(len ? len : 1, ngx_cycle->log);
+    if (line->data == NULL) {
+        ngx_queue_insert_tail(&ngx_http_batch_line_dead, &line->queue);
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(line->data, p, len);
+
+    line->chunk = c;
+    line->number = number;
+    line->attempt = 0;
+    line->free_attempts = 0;
+    line->timedout = 0;
+    line->aborted = 0;
+    line->deadline = ngx_current_msec + c->run->conf->timeout;
+
+    endpoint.len = c->run->meta.endpoint.len;
+    endpoint.data = c->run->meta.endpoint.data;
+
+    if (batch_jsonl_parse(line->data, len, &endpoint, 1, &line->parsed, &err)
+        != BATCH_OK)
+    {
+        /* the validation has accepted it: the input has changed under us */
+
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                      "batch: %s, line %uL is not what was validated: %s",
+                      c->run->id, number, err.code);
+
+        ngx_free(line->data);
+        line->data = NULL;
+        ngx_queue_insert_tail(&ngx_http_batch_line_dead, &line->queue);
+
+        c->poisoned = 1;
+        return NGX_ERROR;
+    }
+
+    ngx_queue_insert_tail(&c->lines, &line->queue);
+    c->nlines++;
+
+    ngx_http_batch_budget_enter(c->run);
+
+    ngx_http_batch_line_attempt(line);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_line_attempt(ngx_http_batch_line_t *line)
+{
+    ngx_msec_t             left;
+    ngx_http_batch_run_t  *run;
+
+    run = line->chunk->run;
+
+    line->at.conf = run->conf->ctx;
+    line->at.uri = run->uri;
+    line->at.request_line = run->request_line;
+    line->at.body.data = (u_char *) line->parsed.body.data;
+    line->at.body.len = line->parsed.body.len;
+
+    line->attempt++;
+    line->life = NGX_HTTP_BATCH_LINE_FLYING;
+    line->made = 0;
+
+    ngx_http_batch_answer_reset(line);
+
+    ngx_http_batch_slot->started++;
+
+    if (line->attempt > 1) {
+        ngx_http_batch_slot->retried++;
+    }
+
+    left = line->deadline - ngx_current_msec;
+    ngx_add_timer(&line->timer, (ngx_msec_int_t) left > 0 ? left : 1);
+
+    if (ngx_http_batch_attempt_send(&line->at) != NGX_OK) {
+        ngx_http_batch_attempt_teardown(&line->at);
+        line->rc = NGX_ERROR;
+        ngx_http_batch_line_verdict(line);
+        return;
+    }
+
+    ngx_http_run_posted_requests(&line->at.c);
+}
+
+
+static void
+ngx_http_batch_line_post(ngx_http_batch_attempt_t *at, ngx_int_t rc,
+    ngx_uint_t cut)
+{
+    ngx_http_batch_line_t  *line;
+
+    line = (ngx_http_batch_line_t *) at;
+
+    if (cut) {
+
+        if (!line->header) {
+            line->rc = (rc == NGX_ERROR) ? NGX_ERROR
+                                         : NGX_HTTP_GATEWAY_TIME_OUT;
+        }
+
+    } else if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+        line->made = rc;
+        line->rc = rc;
+    }
+}
+
+
+/* the attempt has ended by itself */
+
+static void
+ngx_http_batch_line_answered(ngx_http_batch_attempt_t *at)
+{
+    ngx_http_batch_line_t  *line;
+
+    line = (ngx_http_batch_line_t *) at;
+
+    if (ngx_http_batch_spool_busy(line->spool)) {
+        line->life = NGX_HTTP_BATCH_LINE_SPOOLING;
+        return;
+    }
+
+    ngx_http_batch_line_verdict(line);
+}
+
+
+void
+ngx_http_batch_line_spooled(ngx_http_batch_line_t *line)
+{
+    if (line->life == NGX_HTTP_BATCH_LINE_SPOOLING) {
+        ngx_http_batch_line_verdict(line);
+    }
+}
+
+
+/* ends an attempt from outside */
+
+static void
+ngx_http_batch_line_cut(ngx_http_batch_line_t *line)
+{
+    if (line->life == NGX_HTTP_BATCH_LINE_FLYING) {
+
+        if (line->at.r->blocked) {
+            /* an aio or thread operation still points to the request */
+            ngx_add_timer(&line->timer, 10);
+            return;
+        }
+
+        ngx_http_batch_attempt_teardown(&line->at);
+    }
+
+    ngx_http_batch_line_verdict(line);
+}
+
+
+void
+ngx_http_batch_line_abort(ngx_http_batch_line_t *line)
+{
+    line->aborted = 1;
+    ngx_http_batch_line_cut(line);
+}
+
+
+static void
+ngx_http_batch_line_verdict(ngx_http_batch_line_t *line)
+{
+    ngx_http_batch_run_t     *run;
+    ngx_http_batch_entry_t   *entry;
+    ngx_http_batch_answer_e   verdict;
+
+    if (line->timer.timer_set) {
+        ngx_del_timer(&line->timer);
+    }
+
+    if (line->aborted) {
+        ngx_http_batch_line_end(line, NULL);
+        return;
+    }
+
+    run = line->chunk->run;
+    verdict = ngx_http_batch_answer_judge(line);
+
+    if (!line->timedout) {
+        ngx_http_batch_budget_outcome(run,
+                                       verdict == NGX_HTTP_BATCH_ANSWER_DEAD);
+    }
+
+    if (verdict >= NGX_HTTP_BATCH_ANSWER_RETRY
+        && ngx_http_batch_line_again(line, verdict))
+    {
+        return;
+    }
+
+    if (verdict >= NGX_HTTP_BATCH_ANSWER_RETRY
+        && (run->stop || line->chunk->lost
+            || ngx_http_batch_turn_leaving()))
+    {
+        /* another attempt was due, but not here, or not any more */
+        ngx_http_batch_line_end(line, NULL);
+        return;
+    }
+
+    entry = ngx_http_batch_answer_finish(line, verdict);
+
+    if (entry == NULL) {
+        ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
+                      "batch: %s, line %uL: no memory for the answer, the"
+                      " chunk will be run again", run->id, line->number);
+        line->chunk->poisoned = 1;
+    }
+
+    ngx_http_batch_line_end(line, entry);
+}
+
+
+/*
+ * Exponential backoff with jitter; Retry-After is a lower bound.  While the
+ * upstream is taken for dead its failures are nobody's fault: they do not
+ * count, and only the line's deadline ends the waiting.  A waiting line keeps
+ * its slot: that is what holds the other lines back.
+ */
+
+static ngx_uint_t
+ngx_http_batch_line_again(ngx_http_batch_line_t *line,
+    ngx_http_batch_answer_e verdict)
+{
+    ngx_uint_t             n;
+    ngx_msec_t             delay;
+    ngx_http_batch_run_t  *run;
+
+    run = line->chunk->run;
+
+    if (run->stop || line->chunk->lost || ngx_http_batch_turn_leaving()) {
+        return 0;
+    }
+
+    if (verdict == NGX_HTTP_BATCH_ANSWER_DEAD
+        && ngx_http_batch_budget_broken(run))
+    {
+        line->free_attempts++;
+    }
+
+    n = line->attempt - line->free_attempts;
+
+    if (n > run->conf->retries) {
+        return 0;
+    }
+
+    delay = NGX_HTTP_BATCH_BACKOFF << ngx_min(line->attempt - 1, 10);
+    delay = ngx_min(delay, NGX_HTTP_BATCH_BACKOFF_MAX);
+    delay = delay / 2 + ngx_random() % (delay / 2 + 1);
+
+    if (line->retry_after > delay) {
+        delay = line->retry_after + ngx_random() % (line->retry_after / 10 + 1);
+    }
+
+    if ((ngx_msec_int_t) (line->deadline - ngx_current_msec)
+        <= (ngx_msec_int_t) delay)
+    {
+        return 0;
+    }
+
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s, line %uL: attempt %ui failed, next in %M ms",
+                   run->id, line->number, line->attempt, delay);
+
+    line->life = NGX_HTTP_BATCH_LINE_WAITING;
+    ngx_add_timer(&line->timer, delay);
+
+    return 1;
+}
+
+
+static void
+ngx_http_batch_line_timer(ngx_event_t *ev)
+{
+    ngx_connection_t       *c;
+    ngx_http_batch_line_t  *line;
+
+    c = ev->data;
+    line = (ngx_http_batch_line_t *)
+               ((u_char *) c - offsetof(ngx_http_batch_line_t, at.c));
+
+    if (line->life == NGX_HTTP_BATCH_LINE_WAITING) {
+
+        if (line->chunk->lost) {
+            /* another attempt is due, but it is the new owner's */
+            ngx_http_batch_line_end(line, NULL);
+
+        } else if (ngx_http_batch_chunk_stale(line->chunk)) {
+            ngx_add_timer(ev, NGX_HTTP_BATCH_STALE_PAUSE);
+
+        } else {
+            ngx_http_batch_line_attempt(line);
+        }
+
+        return;
+    }
+
+    if (line->life == NGX_HTTP_BATCH_LINE_SPOOLING) {
+        /* the answer is there: it was in time */
+        return;
+    }
+
+    if (!line->aborted) {
+        line->timedout = 1;
+    }
+
+    ngx_http_batch_line_cut(line);
+}
+
+
+static void
+ngx_http_batch_line_end(ngx_http_batch_line_t *line,
+    ngx_http_batch_entry_t *entry)
+{
+    ngx_http_batch_chunk_t  *c;
+
+    c = line->chunk;
+
+    line->life = NGX_HTTP_BATCH_LINE_ENDED;
+    line->chunk = NULL;
+
+    ngx_queue_remove(&line->queue);
+    c->nlines--;
+
+    ngx_http_batch_budget_leave(c->run);
+
+    ngx_free(line->data);
+    line->data = NULL;
+
+    if (line->entry) {
+        ngx_free(line->entry);
+        line->entry = NULL;
+    }
+
+    ngx_http_batch_spool_free(line->spool);
+    line->spool = NULL;
+
+    ngx_queue_insert_tail(&ngx_http_batch_line_dead, &line->queue);
+
+    ngx_http_batch_chunk_ended(c, entry);
+}
+
+
+static ngx_int_t
+ngx_http_batch_line_variable(ngx_http_batch_attempt_t *at,
+    ngx_http_request_t *r, ngx_http_batch_variable_e var, ngx_str_t *value)
+{
+    ngx_http_batch_run_t   *run;
+    ngx_http_batch_line_t  *line;
+
+    line = (ngx_http_batch_line_t *) at;
+
+    if (line->chunk == NULL) {
+        return NGX_DECLINED;
+    }
+
+    run = line->chunk->run;
+
+    switch (var) {
+
+    case NGX_HTTP_BATCH_VARIABLE_ID:
+        value->data = (u_char *) run->id;
+        value->len = ngx_strlen(run->id);
+        return NGX_OK;
+
+    case NGX_HTTP_BATCH_VARIABLE_CUSTOM_ID:
+        return ngx_http_batch_variable_token(r->pool, &line->parsed.custom_id,
+                                             value);
+
+    case NGX_HTTP_BATCH_VARIABLE_MODEL:
+
+        if (line->parsed.model.len || run->meta.model.len == 0) {
+            return ngx_http_batch_variable_token(r->pool, &line->parsed.model,
+                                                 value);
+        }
+
+        *value = run->meta.model;
+        return NGX_OK;
+
+    case NGX_HTTP_BATCH_VARIABLE_TENANT:
+        *value = run->meta.tenant;
+        return NGX_OK;
+
+    case NGX_HTTP_BATCH_VARIABLE_JOB:
+        *value = run->meta.job_id;
+        return NGX_OK;
+
+    default: /* NGX_HTTP_BATCH_VARIABLE_LINE, NGX_HTTP_BATCH_VARIABLE_ATTEMPT */
+
+        value->data = ngx_pnalloc(r->pool, NGX_INT64_LEN);
+        if (value->data == NULL) {
+            return NGX_ERROR;
+        }
+
+        value->len = ngx_sprintf(value->data, "%uL",
+                                 var == NGX_HTTP_BATCH_VARIABLE_LINE
+                                 ? line->number : (uint64_t) line->attempt)
+                     - value->data;
+        return NGX_OK;
+    }
+}
+
+
+static u_char *
+ngx_http_batch_line_log(ngx_log_t *log, u_char *buf, size_t len)
+{
+    u_char                 *p;
+    ngx_http_request_t     *r;
+    ngx_http_log_ctx_t     *ctx;
+    ngx_http_batch_line_t  *line;
+
+    ctx = log->data;
+    line = (ngx_http_batch_line_t *)
+               ((u_char *) ctx - offsetof(ngx_http_batch_line_t, at.log_ctx));
+
+    if (line->chunk == NULL) {
+        return buf;
+    }
+
+    p = ngx_snprintf(buf, len, ", batch: %s, line: %uL, attempt: %ui",
+                     line->chunk->run->id, line->number, line->attempt);
+    len -= p - buf;
+
+    r = ctx->request;
+
+    if (r) {
+        return r->log_handler(r, ctx->current_request, p, len);
+    }
+
+    return p;
+}
+
+
+ngx_http_batch_line_t *
+ngx_http_batch_line_of(ngx_http_request_t *r)
+{
+    return (ngx_http_batch_line_t *)
+               ngx_http_batch_attempt_of(r, NGX_HTTP_BATCH_CTX_LINE);
+}

@@ -1,0 +1,62 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * What is not UTF-8: found, or made showable.
+ */
+
+#include "batch_utf8.h"
+
+#include <string.h>
+
+
+int
+batch_utf8_valid(const unsigned char *p, size_t len)
+{
+    int                   n;
+    const unsigned char  *last;
+
+    for (last = p + len; p < last; p += n) {
+        n = batch_utf8_length(p, (size_t) (last - p));
+
+        if (n <= 0 || *p == '\0') {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+/* 1 if p begins with a surrogate in three bytes, as a decoded \ud800 is */
+
+static int
+batch_utf8_surrogate(const unsigned char *p, size_t n)
+{
+    return n >= 3 && p[0] == 0xed && p[1] >= 0xa0 && p[1] <= 0xbf
+           && p[2] >= 0x80 && p[2] <= 0xbf;
+}
+
+
+void
+batch_utf8_repair(unsigned char *p, size_t len)
+{
+    int             n;
+    unsigned char  *last;
+
+    for (last = p + len; p < last; p += n) {
+        n = batch_utf8_length(p, (size_t) (last - p));
+
+        if (n > 0 && *p != '\0') {
+            continue;
+        }
+
+        if (batch_utf8_surrogate(p, (size_t) (last - p))) {
+            memcpy(p, "\xef\xbf\xbd", 3);
+            n = 3;
+
+        } else {
+            *p = '?';
+            n = 1;
+        }
+    }
+}

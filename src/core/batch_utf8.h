@@ -1,0 +1,73 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing above U+10FFFF.
+ * The module has this check only, and one policy for what fails it:
+ *
+ * - What is parsed, or tells tenants apart, is refused: input lines, bodies of
+ *   requests and answers by the scanners, a tenant by batch_utf8_valid().
+ * - What is only shown is kept and made valid: batch_escape_string() does it
+ *   where bytes become the inside of a JSON string, batch_utf8_repair() in
+ *   place where a decoded text is kept.
+ * - In names of files and parts '_' stands for each broken byte, as for each
+ *   control character (batch_part.c).
+ */
+
+#ifndef _BATCH_UTF8_H_INCLUDED_
+#define _BATCH_UTF8_H_INCLUDED_
+
+#include "batch_core.h"
+
+/* 1 if p[0..len) is UTF-8 without NUL, which a JSON library may not take */
+int batch_utf8_valid(const unsigned char *p, size_t len);
+
+/*
+ * Makes p[0..len) valid in that sense, in place: a surrogate becomes U+FFFD,
+ * which is as long, every other broken byte and NUL become '?'.
+ */
+void batch_utf8_repair(unsigned char *p, size_t len);
+
+
+/*
+ * Length of the character at p (n > 0 bytes are there): 1..4, 0 if it is not
+ * UTF-8, -1 if the n bytes are the beginning of a character.
+ */
+
+static inline int
+batch_utf8_length(const unsigned char *p, size_t n)
+{
+    int            i, len;
+    unsigned char  lo, hi;
+
+    if (p[0] < 0x80) {
+        return 1;
+    }
+
+    if (p[0] < 0xc2 || p[0] > 0xf4) {
+        return 0;
+    }
+
+    len = (p[0] < 0xe0) ? 2 : (p[0] < 0xf0) ? 3 : 4;
+
+    /* only the second byte's range depends on the first */
+
+    lo = (p[0] == 0xe0) ? 0xa0 : (p[0] == 0xf0) ? 0x90 : 0x80;
+    hi = (p[0] == 0xed) ? 0x9f : (p[0] == 0xf4) ? 0x8f : 0xbf;
+
+    for (i = 1; i < len; i++) {
+        if ((size_t) i == n) {
+            return -1;
+        }
+
+        if (p[i] < lo || p[i] > hi) {
+            return 0;
+        }
+
+        lo = 0x80;
+        hi = 0xbf;
+    }
+
+    return len;
+}
+
+#endif /* _BATCH_UTF8_H_INCLUDED_ */

@@ -1,0 +1,616 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Webhooks that are due: claimed, sent, sent again.
+ *
+ *   state     means                                      goes to
+ *   FREE      nothing                                    READING
+ *   READING   task: is it still due, what is to be sent  FLYING, TELLING
+ *   FLYING    an attempt is with the receiver            MARKING, TELLING
+ *   MARKING   task: publish hook.json, a 2xx was had     TELLING
+ *   TELLING   the index: delivered, or when the next     FREE
+ *             attempt is due
+ *
+ * The structs are never freed.  A struct is used again by a claim's answer
+ * only, which has a stack of its own: see ngx_http_batch_line.c.
+ *
+ * The pause before the next attempt grows with the time since the batch's end,
+ * so nobody has to remember how many there were.  A receiver that fails gets one
+ * attempt at a time, so that others' do not wait for its time-outs.
+ */
+
+#include "ngx_http_batch_hook.h"
+#include "ngx_http_batch_index.h"
+#include "ngx_http_batch_slots.h"
+#include "ngx_http_batch_store.h"
+#include "ngx_http_batch_task.h"
+#include "ngx_http_batch_turn.h"
+#include "ngx_http_batch_text.h"
+#include "ngx_http_batch_lookup.h"
+
+
+#define NGX_HTTP_BATCH_HOOKS         8          /* at once, per worker */
+#define NGX_HTTP_BATCH_HOOKS_ROUTE   4          /* of these, to one receiver */
+#define NGX_HTTP_BATCH_HOOK_POLL     1000       /* ms */
+#define NGX_HTTP_BATCH_HOOK_LEASE    15000      /* ms, longer than an
+                                                   attempt takes */
+#define NGX_HTTP_BATCH_HOOK_PAUSE    1000       /* ms, the shortest ... */
+#define NGX_HTTP_BATCH_HOOK_LONGEST  3600000    /* ... and the longest one */
+#define NGX_HTTP_BATCH_HOOK_GONE     -1
+
+
+typedef enum {
+    NGX_HTTP_BATCH_HOOK_DUE = 0,
+    NGX_HTTP_BATCH_HOOK_OVER,          /* delivered, deleted, not wanted */
+    NGX_HTTP_BATCH_HOOK_LATE,          /* 72 hours are over */
+    NGX_HTTP_BATCH_HOOK_TROUBLE        /* not known now */
+} ngx_http_batch_hook_due_e;
+
+
+/* context of both tasks */
+
+typedef struct {
+    ngx_http_batch_hook_t       *hook;
+    char                         id[BATCH_ID_LEN];
+    ngx_http_batch_hook_due_e    due;
+    json_t                      *root;
+    ngx_str_t                    tenant;
+    ngx_uint_t                   route;
+    batch_status_e               status;
+    int64_t                      ended_at;
+    ngx_int_t                    rc;             /* of publishing */
+} ngx_http_batch_hook_task_t;
+
+
+static void ngx_http_batch_hook_claimed(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+static ngx_http_batch_hook_t *ngx_http_batch_hook_get(void);
+static ngx_int_t ngx_http_batch_hook_post(ngx_http_batch_hook_t *h,
+    ngx_http_batch_task_pt run, ngx_http_batch_task_pt done);
+static void ngx_http_batch_hook_read(void *ctx, ngx_log_t *log);
+static ngx_http_batch_hook_due_e ngx_http_batch_hook_due(
+    ngx_http_batch_hook_task_t *t, ngx_log_t *log);
+static ngx_http_batch_hook_due_e ngx_http_batch_hook_ended(
+    ngx_http_batch_hook_task_t *t, ngx_log_t *log);
+static void ngx_http_batch_hook_have(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_hook_mark(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_hook_marked(void *ctx, ngx_log_t *log);
+static int64_t ngx_http_batch_hook_pause(ngx_http_batch_hook_t *h);
+static void ngx_http_batch_hook_tell(ngx_http_batch_hook_t *h, int64_t pause);
+static void ngx_http_batch_hook_told(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_hook_free(ngx_http_batch_hook_t *h);
+
+
+static ngx_http_batch_hook_t  *ngx_http_batch_hooks;    /* NULL: no route has
+                                                           one */
+static ngx_uint_t              ngx_http_batch_hooks_busy;
+static ngx_uint_t              ngx_http_batch_hook_asking;
+static ngx_uint_t              ngx_http_batch_hook_hurried;   /* meanwhile */
+static ngx_uint_t              ngx_http_batch_hook_more;      /* are due */
+static ngx_msec_t              ngx_http_batch_hook_ask_at;
+
+/* by route: attempts under way; the last one has failed */
+static ngx_uint_t  ngx_http_batch_hook_flying[NGX_HTTP_BATCH_ROUTES];
+static ngx_uint_t  ngx_http_batch_hook_failing[NGX_HTTP_BATCH_ROUTES];
+
+
+ngx_int_t
+ngx_http_batch_hook_init(void)
+{
+    ngx_uint_t                    i, wanted;
+    ngx_http_batch_hook_t        *h;
+    ngx_http_batch_loc_conf_t   **routes;
+
+    wanted = 0;
+    routes = ngx_http_batch_conf->routes.elts;
+
+    for (i = 0; i < ngx_http_batch_conf->routes.nelts; i++) {
+        if (routes[i]->hook) {
+            wanted = 1;
+        }
+    }
+
+    if (!wanted) {
+        return NGX_OK;
+    }
+
+    ngx_http_batch_hooks = ngx_calloc(NGX_HTTP_BATCH_HOOKS
+                                      * sizeof(ngx_http_batch_hook_t),
+                                      ngx_cycle->log);
+    if (ngx_http_batch_hooks == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < NGX_HTTP_BATCH_HOOKS; i++) {
+        h = &ngx_http_batch_hooks[i];
+
+        h->at.c.pool = ngx_create_pool(1024, ngx_cycle->log);
+        if (h->at.c.pool == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_http_batch_hook_sender(h);
+    }
+
+    ngx_http_batch_hook_ask_at = ngx_current_msec;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_batch_hook_beat(void)
+{
+    ngx_uint_t  n;
+
+    if (ngx_http_batch_hooks == NULL
+        || ngx_http_batch_hook_asking
+        || ngx_http_batch_turn_leaving()
+        || (ngx_msec_int_t) (ngx_current_msec - ngx_http_batch_hook_ask_at)
+           < 0)
+    {
+        return;
+    }
+
+    n = NGX_HTTP_BATCH_HOOKS - ngx_http_batch_hooks_busy;
+
+    if (n == 0) {
+        return;
+    }
+
+    ngx_http_batch_hook_ask_at = ngx_current_msec + NGX_HTTP_BATCH_HOOK_POLL;
+
+    if (ngx_http_batch_index_hook_claim(n, NGX_HTTP_BATCH_HOOK_LEASE,
+                                        2 * NGX_HTTP_BATCH_HOOK_LONGEST,
+                                        ngx_http_batch_hook_claimed,
+                                        (void *) n)
+        == NGX_OK)
+    {
+        ngx_http_batch_hook_asking = 1;
+        ngx_http_batch_hook_hurried = 0;
+    }
+}
+
+
+void
+ngx_http_batch_hook_hurry(void)
+{
+    ngx_http_batch_hook_hurried = 1;
+    ngx_http_batch_hook_ask_at = ngx_current_msec;
+    ngx_http_batch_hook_beat();
+}
+
+
+static void
+ngx_http_batch_hook_claimed(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    size_t                  i;
+    ngx_str_t              *item;
+    ngx_http_batch_hook_t  *h;
+
+    ngx_http_batch_hook_asking = 0;
+
+    if (ngx_http_batch_hook_hurried) {
+        ngx_http_batch_hook_ask_at = ngx_current_msec;
+    }
+
+    if (rc != NGX_OK) {
+        return;
+    }
+
+    ngx_http_batch_slot->hooks_pending = (ngx_atomic_uint_t) res->cursor;
+    ngx_http_batch_hook_more = (res->n == (uintptr_t) data);
+
+    for (i = 0; i < res->n; i++) {
+        item = &res->items[i];
+
+        if (!batch_id_check(BATCH_ID_BATCH, item->data, item->len)) {
+            /* not of our making; hiredis' strings end with a NUL */
+            (void) ngx_http_batch_index_hook_set((char *) item->data,
+                                                 NGX_HTTP_BATCH_HOOK_GONE,
+                                                 NULL, NULL);
+            continue;
+        }
+
+        h = ngx_http_batch_hook_get();
+
+        if (h == NULL) {
+            /* for whoever asks when the lease is over */
+            return;
+        }
+
+        ngx_memcpy(h->id, item->data, item->len);
+        h->id[item->len] = '\0';
+        h->ended_at = batch_clock_sec();
+
+        if (ngx_http_batch_turn_leaving()) {
+            ngx_http_batch_hook_tell(h, 0);
+
+        } else if (ngx_http_batch_hook_post(h, ngx_http_batch_hook_read,
+                                            ngx_http_batch_hook_have)
+                   != NGX_OK)
+        {
+            ngx_http_batch_hook_tell(h, NGX_HTTP_BATCH_HOOK_PAUSE);
+        }
+    }
+}
+
+
+static ngx_http_batch_hook_t *
+ngx_http_batch_hook_get(void)
+{
+    ngx_uint_t              i;
+    ngx_http_batch_hook_t  *h;
+
+    for (i = 0; i < NGX_HTTP_BATCH_HOOKS; i++) {
+        h = &ngx_http_batch_hooks[i];
+
+        if (h->life == NGX_HTTP_BATCH_HOOK_FREE) {
+            h->life = NGX_HTTP_BATCH_HOOK_READING;
+            ngx_http_batch_hooks_busy++;
+            return h;
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_int_t
+ngx_http_batch_hook_post(ngx_http_batch_hook_t *h, ngx_http_batch_task_pt run,
+    ngx_http_batch_task_pt done)
+{
+    ngx_http_batch_task_t       *task;
+    ngx_http_batch_hook_task_t  *t;
+
+    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_hook_task_t),
+                                      run, done);
+    if (task == NULL) {
+        return NGX_ERROR;
+    }
+
+    t = task->ctx;
+    t->hook = h;
+    ngx_memcpy(t->id, h->id, BATCH_ID_LEN);
+
+    if (ngx_http_batch_task_post(task) != NGX_OK) {
+        ngx_http_batch_task_free(task);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* in a thread */
+
+static void
+ngx_http_batch_hook_read(void *ctx, ngx_log_t *log)
+{
+    ngx_http_batch_hook_task_t  *t = ctx;
+
+    t->due = ngx_http_batch_hook_due(t, log);
+}
+
+
+static ngx_http_batch_hook_due_e
+ngx_http_batch_hook_due(ngx_http_batch_hook_task_t *t, ngx_log_t *log)
+{
+    ngx_int_t                   rc;
+    ngx_str_t                   text;
+    ngx_uint_t                  damaged;
+    ngx_http_batch_meta_t       meta;
+    ngx_http_batch_loc_conf_t  *blcf;
+
+    rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_HOOK, t->id, log);
+
+    if (rc != 0) {
+        return rc == 1 ? NGX_HTTP_BATCH_HOOK_OVER
+                       : NGX_HTTP_BATCH_HOOK_TROUBLE;
+    }
+
+    rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_META, t->id,
+                                   NGX_HTTP_BATCH_MANIFEST_MAX, &text, log);
+    if (rc != NGX_OK) {
+        return (rc == NGX_DECLINED || ngx_http_batch_store_damaged())
+               ? NGX_HTTP_BATCH_HOOK_OVER : NGX_HTTP_BATCH_HOOK_TROUBLE;
+    }
+
+    rc = ngx_http_batch_meta_decode(&meta, text.data, text.len, &t->root);
+    damaged = ngx_http_batch_store_damaged();
+
+    ngx_free(text.data);
+
+    if (rc != NGX_OK) {
+        /* recovery says so, too, and leaves it out */
+        return damaged ? NGX_HTTP_BATCH_HOOK_OVER
+                       : NGX_HTTP_BATCH_HOOK_TROUBLE;
+    }
+
+    t->tenant = meta.tenant;
+
+    blcf = ngx_http_batch_lookup_route(&meta.route, &t->route);
+
+    if (blcf == NULL || blcf->hook == NULL) {
+        return NGX_HTTP_BATCH_HOOK_OVER;
+    }
+
+    return ngx_http_batch_hook_ended(t, log);
+}
+
+
+static ngx_http_batch_hook_due_e
+ngx_http_batch_hook_ended(ngx_http_batch_hook_task_t *t, ngx_log_t *log)
+{
+    ngx_int_t   rc;
+    ngx_str_t   text;
+    ngx_uint_t  damaged;
+
+    rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_FINAL, t->id,
+                                   NGX_HTTP_BATCH_FINAL_MAX, &text, log);
+    if (rc != NGX_OK) {
+        return (rc == NGX_DECLINED || ngx_http_batch_store_damaged())
+               ? NGX_HTTP_BATCH_HOOK_OVER : NGX_HTTP_BATCH_HOOK_TROUBLE;
+    }
+
+    rc = ngx_http_batch_final_status(&text, t->id, &t->status, &t->ended_at);
+    damaged = ngx_http_batch_store_damaged();
+
+    ngx_free(text.data);
+
+    if (rc != NGX_OK) {
+        return damaged ? NGX_HTTP_BATCH_HOOK_OVER
+                       : NGX_HTTP_BATCH_HOOK_TROUBLE;
+    }
+
+    if (batch_clock_sec() - t->ended_at >= BATCH_HOOK_LIFE) {
+        return NGX_HTTP_BATCH_HOOK_LATE;
+    }
+
+    return NGX_HTTP_BATCH_HOOK_DUE;
+}
+
+
+static void
+ngx_http_batch_hook_have(void *ctx, ngx_log_t *log)
+{
+    ngx_uint_t                   limit;
+    ngx_http_batch_hook_t       *h;
+    ngx_http_batch_hook_due_e    due;
+    ngx_http_batch_hook_task_t  *t = ctx;
+
+    h = t->hook;
+    due = t->due;
+
+    h->root = t->root;
+    h->tenant = t->tenant;
+    h->route = t->route;
+    h->status = t->status;
+
+    if (due == NGX_HTTP_BATCH_HOOK_DUE) {
+        h->ended_at = t->ended_at;
+    }
+
+    ngx_http_batch_task_free(ngx_http_batch_task_of(t));
+
+    switch (due) {
+
+    case NGX_HTTP_BATCH_HOOK_OVER:
+        ngx_http_batch_hook_tell(h, NGX_HTTP_BATCH_HOOK_GONE);
+        return;
+
+    case NGX_HTTP_BATCH_HOOK_LATE:
+        ngx_http_batch_slot->hooks_given_up++;
+
+        ngx_log_error(NGX_LOG_ERR, log, 0, "batch: %s: its webhook could not"
+                      " be delivered for 72 hours, it is given up", h->id);
+
+        ngx_http_batch_hook_tell(h, NGX_HTTP_BATCH_HOOK_GONE);
+        return;
+
+    case NGX_HTTP_BATCH_HOOK_TROUBLE:
+        ngx_http_batch_hook_tell(h, NGX_HTTP_BATCH_HOOK_LEASE);
+        return;
+
+    default: /* NGX_HTTP_BATCH_HOOK_DUE */
+        break;
+    }
+
+    if (ngx_http_batch_turn_leaving()) {
+        ngx_http_batch_hook_tell(h, 0);
+        return;
+    }
+
+    limit = ngx_http_batch_hook_failing[h->route] ? 1
+                                              : NGX_HTTP_BATCH_HOOKS_ROUTE;
+
+    if (ngx_http_batch_hook_flying[h->route] >= limit) {
+        ngx_http_batch_hook_tell(h, limit == 1 ? ngx_http_batch_hook_pause(h)
+                                               : NGX_HTTP_BATCH_HOOK_PAUSE);
+        return;
+    }
+
+    h->life = NGX_HTTP_BATCH_HOOK_FLYING;
+    ngx_http_batch_hook_flying[h->route]++;
+
+    ngx_http_batch_hook_send(h);
+}
+
+
+void
+ngx_http_batch_hook_verdict(ngx_http_batch_hook_t *h)
+{
+    int64_t     pause;
+    ngx_uint_t  good;
+
+    if (h->timer.timer_set) {
+        ngx_del_timer(&h->timer);
+    }
+
+    good = (h->answer >= 200 && h->answer < 300);
+
+    ngx_http_batch_hook_flying[h->route]--;
+    ngx_http_batch_hook_failing[h->route] = !good;
+
+    pause = ngx_http_batch_hook_pause(h);
+
+    if (good) {
+        h->life = NGX_HTTP_BATCH_HOOK_MARKING;
+        ngx_http_batch_slot->hooks_delivered++;
+
+        if (ngx_http_batch_hook_post(h, ngx_http_batch_hook_mark,
+                                     ngx_http_batch_hook_marked)
+            != NGX_OK)
+        {
+            /* at least once: it is delivered again */
+            ngx_http_batch_hook_tell(h, pause);
+        }
+
+        return;
+    }
+
+    if (ngx_http_batch_turn_leaving() && h->answer == 0) {
+        ngx_http_batch_hook_tell(h, 0);
+        return;
+    }
+
+    ngx_http_batch_slot->hooks_failed++;
+
+    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                  "batch: %s: its webhook was answered %ui, next attempt in"
+                  " %L ms", h->id, h->answer, pause);
+
+    ngx_http_batch_hook_tell(h, pause);
+}
+
+
+/* in a thread */
+
+static void
+ngx_http_batch_hook_mark(void *ctx, ngx_log_t *log)
+{
+    ngx_str_t                    text;
+    ngx_http_batch_hook_task_t  *t = ctx;
+
+    t->rc = NGX_ERROR;
+
+    text = ngx_http_batch_object_hook(t->id, batch_clock_sec());
+
+    if (text.data) {
+        t->rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_HOOK, t->id,
+                                             text.data, text.len, log);
+        free(text.data);
+    }
+}
+
+
+static void
+ngx_http_batch_hook_marked(void *ctx, ngx_log_t *log)
+{
+    ngx_int_t                    rc;
+    ngx_http_batch_hook_t       *h;
+    ngx_http_batch_hook_task_t  *t = ctx;
+
+    h = t->hook;
+    rc = t->rc;
+
+    ngx_http_batch_task_free(ngx_http_batch_task_of(t));
+
+    /* NGX_DECLINED: somebody else has delivered it, too */
+
+    ngx_http_batch_hook_tell(h, rc == NGX_ERROR ? ngx_http_batch_hook_pause(h)
+                                                : NGX_HTTP_BATCH_HOOK_GONE);
+}
+
+
+/*
+ * As long again as it is since the end, about: a second, two, four, up to an
+ * hour; the last one ends with the 72 hours.
+ */
+
+static int64_t
+ngx_http_batch_hook_pause(ngx_http_batch_hook_t *h)
+{
+    int64_t  age, pause, left;
+
+    age = (batch_clock_sec() - h->ended_at) * 1000;
+
+    /* the clock may have been set back since */
+
+    pause = ngx_max(age < 0 ? -age : age, NGX_HTTP_BATCH_HOOK_PAUSE);
+    pause = ngx_min(pause, NGX_HTTP_BATCH_HOOK_LONGEST);
+    pause = pause / 2 + ngx_random() % (pause / 2 + 1);
+
+    left = (int64_t) BATCH_HOOK_LIFE * 1000 - age;
+
+    return left > 0 ? ngx_min(pause, left) : 0;
+}
+
+
+static void
+ngx_http_batch_hook_tell(ngx_http_batch_hook_t *h, int64_t pause)
+{
+    h->life = NGX_HTTP_BATCH_HOOK_TELLING;
+
+    /* if the index does not hear of it, it is due when the lease is over */
+
+    if (ngx_http_batch_index_hook_set(h->id, pause, ngx_http_batch_hook_told,
+                                      h)
+        != NGX_OK)
+    {
+        ngx_http_batch_hook_free(h);
+    }
+}
+
+
+static void
+ngx_http_batch_hook_told(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    ngx_http_batch_hook_free(data);
+}
+
+
+static void
+ngx_http_batch_hook_free(ngx_http_batch_hook_t *h)
+{
+    json_decref(h->root);
+    h->root = NULL;
+    ngx_str_null(&h->tenant);
+
+    h->life = NGX_HTTP_BATCH_HOOK_FREE;
+    ngx_http_batch_hooks_busy--;
+
+    if (ngx_http_batch_hook_more) {
+        ngx_http_batch_hook_ask_at = ngx_current_msec;
+    }
+}
+
+
+void
+ngx_http_batch_hook_leave(ngx_uint_t cut)
+{
+    ngx_uint_t              i;
+    ngx_http_batch_hook_t  *h;
+
+    if (!cut) {
+        return;
+    }
+
+    for (i = 0; ngx_http_batch_hooks && i < NGX_HTTP_BATCH_HOOKS; i++) {
+        h = &ngx_http_batch_hooks[i];
+
+        if (h->life == NGX_HTTP_BATCH_HOOK_FLYING) {
+            ngx_http_batch_hook_cut(h);
+        }
+    }
+}
+
+
+ngx_uint_t
+ngx_http_batch_hook_idle(void)
+{
+    return ngx_http_batch_hooks_busy == 0;
+}

@@ -1,0 +1,776 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Jobs: what is done once per batch, in a thread, by whoever holds the lease.
+ *
+ *   state     means                               goes to
+ *   RUNNING   task: validate or finalize; index:  TELLING, gone
+ *             may the tenant have so many lines
+ *   TELLING   the disk has it, the index must     gone
+ *             hear of it: again with every tick
+ *             until it did
+ *
+ * A job that comes to nothing gives its lease back (renewed for 0 ms).
+ */
+
+#include "ngx_http_batch_job.h"
+#include "ngx_http_batch_routed.h"
+#include "ngx_http_batch_runs.h"
+#include "ngx_http_batch_slots.h"
+#include "ngx_http_batch_store.h"
+#include "ngx_http_batch_task.h"
+#include "ngx_http_batch_turn.h"
+#include "ngx_http_batch_validate.h"
+#include "ngx_http_batch_lookup.h"
+
+
+#define NGX_HTTP_BATCH_JOBS      16     /* at once, per worker */
+
+
+typedef enum {
+    NGX_HTTP_BATCH_JOB_RUNNING = 0,
+    NGX_HTTP_BATCH_JOB_TELLING
+} ngx_http_batch_job_life_e;
+
+
+typedef enum {
+    NGX_HTTP_BATCH_TELL_NOTHING = 0,   /* give the lease back */
+    NGX_HTTP_BATCH_TELL_PLANNED,
+    NGX_HTTP_BATCH_TELL_FINAL,
+    NGX_HTTP_BATCH_TELL_REDO
+} ngx_http_batch_job_tell_e;
+
+
+/* allocated and freed here; the task, the index call and the queue point to it */
+
+typedef struct {
+    ngx_queue_t                   queue;
+    ngx_http_batch_run_t         *run;
+    ngx_http_batch_claim_e        kind;
+    uint32_t                      epoch;
+    ngx_http_batch_job_life_e     life;
+    ngx_http_batch_job_tell_e     tell;
+    ngx_msec_t                    renewed;
+    ngx_msec_t                    told_at;
+    ngx_uint_t                    telling;
+    ngx_uint_t                    renewing;
+    ngx_http_batch_job_end_pt     handler;        /* of job_end() */
+    void                         *data;
+    ngx_uint_t                    counted;        /* in njobs */
+
+    /* results */
+    uint64_t                      total;
+    uint32_t                      nchunks;
+    int64_t                       in_progress_at;
+    u_char                        model[NGX_HTTP_BATCH_MODEL_LEN];
+    ngx_str_t                     model_name;
+    ngx_str_t                     final;
+    ngx_str_t                     meta_text;
+    uint32_t                      redo_chunk;
+} ngx_http_batch_job_t;
+
+
+typedef struct {
+    ngx_http_batch_job_t         *job;
+    ngx_uint_t                    counted;      /* what is left: to decide */
+    ngx_http_batch_validate_t     v;
+} ngx_http_batch_validating_t;
+
+
+typedef struct {
+    ngx_http_batch_job_t         *job;
+    ngx_http_batch_finalize_t     f;
+} ngx_http_batch_finalizing_t;
+
+
+static void ngx_http_batch_job_insert(ngx_http_batch_job_t *job);
+static ngx_int_t ngx_http_batch_job_validate(ngx_http_batch_job_t *job);
+static void ngx_http_batch_job_validate_run(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_job_validate_done(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_job_validated(ngx_http_batch_validating_t *v);
+static ngx_int_t ngx_http_batch_job_count(ngx_http_batch_validating_t *v);
+static void ngx_http_batch_job_counted(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+static ngx_int_t ngx_http_batch_job_finalize(ngx_http_batch_job_t *job,
+    ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_job_finalize_run(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_job_finalize_done(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_job_tell(ngx_http_batch_job_t *job);
+static ngx_int_t ngx_http_batch_job_tell_planned(ngx_http_batch_job_t *job);
+static ngx_int_t ngx_http_batch_job_tell_final(ngx_http_batch_job_t *job);
+static ngx_int_t ngx_http_batch_job_damaged(ngx_http_batch_job_t *job,
+    const char *name);
+static void ngx_http_batch_job_told(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_job_renewed(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_job_free(ngx_http_batch_job_t *job);
+
+
+static ngx_queue_t                  ngx_http_batch_jobs;
+static ngx_uint_t                   ngx_http_batch_njobs;
+static ngx_http_batch_job_ended_pt  ngx_http_batch_job_ended;
+
+
+void
+ngx_http_batch_job_init(ngx_http_batch_job_ended_pt ended)
+{
+    ngx_queue_init(&ngx_http_batch_jobs);
+
+    ngx_http_batch_job_ended = ended;
+}
+
+
+ngx_uint_t
+ngx_http_batch_job_idle(void)
+{
+    return ngx_queue_empty(&ngx_http_batch_jobs);
+}
+
+
+ngx_uint_t
+ngx_http_batch_job_room(void)
+{
+    return NGX_HTTP_BATCH_JOBS - ngx_http_batch_njobs;
+}
+
+
+ngx_int_t
+ngx_http_batch_job_start(ngx_http_batch_run_t *run,
+    ngx_http_batch_claim_e kind, ngx_http_batch_index_res_t *res)
+{
+    ngx_int_t              rc;
+    ngx_http_batch_job_t  *job;
+
+    if (run->job || ngx_http_batch_njobs >= NGX_HTTP_BATCH_JOBS) {
+        return NGX_BUSY;
+    }
+
+    job = ngx_calloc(sizeof(ngx_http_batch_job_t), ngx_cycle->log);
+    if (job == NULL) {
+        return NGX_ERROR;
+    }
+
+    job->run = run;
+    job->kind = kind;
+    job->epoch = res ? res->epoch : 0;
+    job->renewed = ngx_current_msec;
+
+    if (kind == NGX_HTTP_BATCH_CLAIM_VALIDATE) {
+        rc = ngx_http_batch_job_validate(job);
+
+    } else {
+        rc = ngx_http_batch_job_finalize(job, res);
+    }
+
+    if (rc != NGX_OK) {
+        ngx_free(job);
+        return NGX_ERROR;
+    }
+
+    ngx_http_batch_njobs++;
+    job->counted = 1;
+
+    ngx_http_batch_job_insert(job);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_job_insert(ngx_http_batch_job_t *job)
+{
+    job->run->job = 1;
+    job->run->refs++;
+
+    ngx_queue_insert_tail(&ngx_http_batch_jobs, &job->queue);
+}
+
+
+/* needs no lease: that of its only chunk is ours */
+
+ngx_int_t
+ngx_http_batch_job_end(ngx_http_batch_run_t *run,
+    ngx_http_batch_finalize_line_t *lines, size_t n,
+    ngx_http_batch_job_end_pt handler, void *data)
+{
+    ngx_http_batch_job_t         *job;
+    ngx_http_batch_task_t        *task;
+    ngx_http_batch_finalizing_t  *f;
+
+    job = ngx_calloc(sizeof(ngx_http_batch_job_t), ngx_cycle->log);
+    if (job == NULL) {
+        return NGX_ERROR;
+    }
+
+    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_finalizing_t),
+                                      ngx_http_batch_job_finalize_run,
+                                      ngx_http_batch_job_finalize_done);
+    if (task == NULL) {
+        ngx_free(job);
+        return NGX_ERROR;
+    }
+
+    job->run = run;
+    job->kind = NGX_HTTP_BATCH_CLAIM_FINALIZE;
+    job->handler = handler;
+    job->data = data;
+    job->renewed = ngx_current_msec;
+
+    f = task->ctx;
+    f->job = job;
+    ngx_memcpy(f->f.id, run->id, BATCH_ID_LEN);
+    f->f.order = run->conf->output_order;
+    f->f.file_ttl = run->conf->file_ttl;
+    f->f.plan = &run->plan;
+    f->f.lines = lines;
+    f->f.nlines = n;
+
+    if (ngx_http_batch_task_post(task) != NGX_OK) {
+        ngx_http_batch_task_free(task);
+        ngx_free(job);
+        return NGX_ERROR;
+    }
+
+    ngx_http_batch_job_insert(job);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_job_validate(ngx_http_batch_job_t *job)
+{
+    ngx_http_batch_task_t        *task;
+    ngx_http_batch_validating_t  *v;
+
+    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_validating_t),
+                                      ngx_http_batch_job_validate_run,
+                                      ngx_http_batch_job_validate_done);
+    if (task == NULL) {
+        return NGX_ERROR;
+    }
+
+    v = task->ctx;
+    v->job = job;
+    ngx_memcpy(v->v.id, job->run->id, BATCH_ID_LEN);
+
+    if (ngx_http_batch_task_post(task) != NGX_OK) {
+        ngx_http_batch_task_free(task);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_job_validate_run(void *ctx, ngx_log_t *log)
+{
+    ngx_http_batch_validating_t *v = ctx;
+
+    ngx_http_batch_loc_conf_t  *blcf;
+
+    if (v->counted) {
+        ngx_http_batch_validate_decide(&v->v, log);
+        return;
+    }
+
+    blcf = ngx_http_batch_routed(v->v.id, log);
+
+    if (blcf) {
+        v->v.max_requests = blcf->max_requests;
+        v->v.max_file_size = blcf->max_file_size;
+        v->v.max_lines = blcf->quota ? blcf->quota->lines : 0;
+
+    } else {
+        /* another location's limits would judge it wrongly, once and for all */
+        v->v.unrouted = 1;
+    }
+
+    ngx_http_batch_validate(&v->v, log);
+}
+
+
+static void
+ngx_http_batch_job_validate_done(void *ctx, ngx_log_t *log)
+{
+    ngx_http_batch_validating_t *v = ctx;
+
+    v->job->meta_text = v->v.meta_text;
+
+    if (v->v.rc == NGX_HTTP_BATCH_COUNTED) {
+
+        if (ngx_http_batch_job_count(v) == NGX_OK) {
+            return;
+        }
+
+        v->v.rc = NGX_HTTP_BATCH_TROUBLE;
+    }
+
+    ngx_http_batch_job_validated(v);
+}
+
+
+/* the place that the batch has got when it was created grows to its lines */
+
+static ngx_int_t
+ngx_http_batch_job_count(ngx_http_batch_validating_t *v)
+{
+    json_t                 *root;
+    ngx_int_t               rc;
+    ngx_http_batch_hold_t   h;
+    ngx_http_batch_meta_t   meta;
+
+    if (ngx_http_batch_meta_decode(&meta, v->v.meta_text.data,
+                                   v->v.meta_text.len, &root)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(&h, sizeof(ngx_http_batch_hold_t));
+
+    h.use = NGX_HTTP_BATCH_USE_BATCHES;
+    h.tenant = meta.tenant;
+    h.id = v->v.id;
+    h.amount = (int64_t) v->v.plan.total;
+    h.max_sum = v->v.max_lines;
+
+    rc = ngx_http_batch_index_use_hold(&h, ngx_http_batch_job_counted, v);
+
+    json_decref(root);
+
+    return rc;
+}
+
+
+static void
+ngx_http_batch_job_counted(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    ngx_http_batch_validating_t *v = data;
+
+    if (rc == NGX_OK || rc == NGX_DECLINED) {
+        v->counted = 1;
+        v->v.over = (rc == NGX_DECLINED);
+
+        /* its own place was one line */
+
+        v->v.used = res->used ? res->used - 1 : 0;
+
+        if (ngx_http_batch_task_post(ngx_http_batch_task_of(v)) == NGX_OK) {
+            return;
+        }
+    }
+
+    v->v.rc = NGX_HTTP_BATCH_TROUBLE;
+    ngx_http_batch_job_validated(v);
+}
+
+
+static void
+ngx_http_batch_job_validated(ngx_http_batch_validating_t *v)
+{
+    ngx_http_batch_job_t  *job;
+
+    job = v->job;
+    job->final = v->v.final;
+
+    switch (v->v.rc) {
+
+    case NGX_HTTP_BATCH_VALID:
+        job->tell = NGX_HTTP_BATCH_TELL_PLANNED;
+        job->total = v->v.plan.total;
+        job->nchunks = v->v.plan.nchunks;
+        job->in_progress_at = v->v.plan.in_progress_at;
+
+        job->model_name.data = job->model;
+        job->model_name.len = ngx_min(v->v.plan.model.len,
+                                      NGX_HTTP_BATCH_MODEL_LEN);
+        ngx_memcpy(job->model, v->v.plan.model.data, job->model_name.len);
+        break;
+
+    case NGX_HTTP_BATCH_INVALID:
+    case NGX_HTTP_BATCH_ENDED:
+        job->tell = NGX_HTTP_BATCH_TELL_FINAL;
+        break;
+
+    case NGX_HTTP_BATCH_UNROUTED:
+        ngx_http_batch_routed_gone(job->run, &v->v.meta_text);
+
+        /* fall through */
+
+    case NGX_HTTP_BATCH_TROUBLE:
+        job->run->claim_after = ngx_current_msec + 2000;
+        job->tell = NGX_HTTP_BATCH_TELL_NOTHING;
+        break;
+
+    default: /* NGX_HTTP_BATCH_CANCELLED_EARLY, NGX_HTTP_BATCH_QUIT */
+        job->tell = NGX_HTTP_BATCH_TELL_NOTHING;
+    }
+
+    ngx_http_batch_plan_free(&v->v.plan);
+    ngx_http_batch_task_free(ngx_http_batch_task_of(v));
+
+    job->life = NGX_HTTP_BATCH_JOB_TELLING;
+    ngx_http_batch_job_tell(job);
+}
+
+
+static ngx_int_t
+ngx_http_batch_job_finalize(ngx_http_batch_job_t *job,
+    ngx_http_batch_index_res_t *res)
+{
+    ngx_http_batch_task_t        *task;
+    ngx_http_batch_finalizing_t  *f;
+
+    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_finalizing_t),
+                                      ngx_http_batch_job_finalize_run,
+                                      ngx_http_batch_job_finalize_done);
+    if (task == NULL) {
+        return NGX_ERROR;
+    }
+
+    f = task->ctx;
+    f->job = job;
+    ngx_memcpy(f->f.id, job->run->id, BATCH_ID_LEN);
+
+    if (res) {
+        f->f.expired = res->expired;
+        f->f.finalizing_at = res->finalizing_at;
+    }
+
+    if (ngx_http_batch_task_post(task) != NGX_OK) {
+        ngx_http_batch_task_free(task);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_job_finalize_run(void *ctx, ngx_log_t *log)
+{
+    ngx_http_batch_finalizing_t *f = ctx;
+
+    ngx_http_batch_loc_conf_t  *blcf;
+
+    if (f->f.lines == NULL) {
+        blcf = ngx_http_batch_routed(f->f.id, log);
+
+        /* without its location, what there is is written all the same */
+
+        f->f.order = blcf ? blcf->output_order : NGX_HTTP_BATCH_ORDER_INPUT;
+        f->f.file_ttl = blcf ? blcf->file_ttl : NGX_HTTP_BATCH_FILE_TTL;
+    }
+
+    ngx_http_batch_finalize(&f->f, log);
+}
+
+
+static void
+ngx_http_batch_job_finalize_done(void *ctx, ngx_log_t *log)
+{
+    ngx_http_batch_finalizing_t *f = ctx;
+
+    void                       *data;
+    ngx_http_batch_job_t       *job;
+    ngx_http_batch_job_end_pt   handler;
+
+    job = f->job;
+    job->meta_text = f->f.meta_text;
+    job->final = f->f.final;
+    handler = job->handler;
+    data = job->data;
+
+    if (handler && f->f.rc != NGX_HTTP_BATCH_FINAL_OK) {
+        ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+        ngx_http_batch_job_free(job);
+        handler(data, 0);
+        return;
+    }
+
+    switch (f->f.rc) {
+
+    case NGX_HTTP_BATCH_FINAL_OK:
+        job->tell = NGX_HTTP_BATCH_TELL_FINAL;
+        ngx_http_batch_slot->finalized++;
+        break;
+
+    case NGX_HTTP_BATCH_FINAL_REDO:
+        job->tell = NGX_HTTP_BATCH_TELL_REDO;
+        job->redo_chunk = f->f.redo_chunk;
+        break;
+
+    case NGX_HTTP_BATCH_FINAL_TROUBLE:
+        job->run->claim_after = ngx_current_msec + 2000;
+        job->tell = NGX_HTTP_BATCH_TELL_NOTHING;
+        break;
+
+    default: /* NGX_HTTP_BATCH_FINAL_QUIT */
+        job->tell = NGX_HTTP_BATCH_TELL_NOTHING;
+    }
+
+    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+
+    job->life = NGX_HTTP_BATCH_JOB_TELLING;
+    ngx_http_batch_job_tell(job);
+
+    if (handler) {
+        handler(data, 1);
+    }
+}
+
+
+static void
+ngx_http_batch_job_tell(ngx_http_batch_job_t *job)
+{
+    char       *id;
+    ngx_int_t   rc;
+
+    if (job->telling || job->renewing) {
+        return;
+    }
+
+    id = job->run->id;
+
+    switch (job->tell) {
+
+    case NGX_HTTP_BATCH_TELL_PLANNED:
+        rc = ngx_http_batch_job_tell_planned(job);
+        break;
+
+    case NGX_HTTP_BATCH_TELL_FINAL:
+        rc = ngx_http_batch_job_tell_final(job);
+        break;
+
+    case NGX_HTTP_BATCH_TELL_REDO:
+        rc = ngx_http_batch_index_run_chunk_redo(id, job->redo_chunk,
+                                             ngx_http_batch_job_told, job);
+        break;
+
+    default: /* NGX_HTTP_BATCH_TELL_NOTHING */
+        rc = ngx_http_batch_index_run_renew(id, job->kind, job->epoch, 0,
+                                        ngx_http_batch_job_told, job);
+    }
+
+    if (rc == NGX_OK) {
+        job->telling = 1;
+        return;
+    }
+
+    if (rc == NGX_ABORT || ngx_http_batch_turn_leaving()) {
+        /* what is on disk is found by the next owner of the lease */
+        ngx_http_batch_job_free(job);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_batch_job_tell_planned(ngx_http_batch_job_t *job)
+{
+    json_t                 *root;
+    ngx_int_t               rc;
+    ngx_http_batch_meta_t   meta;
+
+    if (ngx_http_batch_meta_decode(&meta, job->meta_text.data,
+                                   job->meta_text.len, &root)
+        != NGX_OK)
+    {
+        return ngx_http_batch_job_damaged(job, "batch.json");
+    }
+
+    rc = ngx_http_batch_index_run_planned(job->run->id, &meta.tenant, job->total,
+                                      job->nchunks, &job->model_name,
+                                      job->in_progress_at,
+                                      ngx_http_batch_job_told, job);
+    json_decref(root);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_batch_job_tell_final(ngx_http_batch_job_t *job)
+{
+    int                     status;
+    json_t                 *root, *final, *value;
+    ngx_int_t               rc;
+    const char             *name;
+    ngx_http_batch_file_t   files[2], *output, *error;
+    ngx_http_batch_meta_t   meta;
+
+    if (ngx_http_batch_meta_decode(&meta, job->meta_text.data,
+                                   job->meta_text.len, &root)
+        != NGX_OK)
+    {
+        return ngx_http_batch_job_damaged(job, "batch.json");
+    }
+
+    final = ngx_http_batch_object_json(job->final.data, job->final.len, 0);
+    name = json_string_value(json_object_get(final, "status"));
+    status = name ? batch_status_parse((u_char *) name, ngx_strlen(name)) : -1;
+
+    if (status == -1 || !batch_status_terminal(status)) {
+        json_decref(final);
+        json_decref(root);
+        return ngx_http_batch_job_damaged(job, "final.json");
+    }
+
+    output = NULL;
+    error = NULL;
+
+    value = json_object_get(final, "output");
+
+    if (json_is_object(value)
+        && ngx_http_batch_file_from_json(&files[0], value) == NGX_OK)
+    {
+        output = &files[0];
+    }
+
+    value = json_object_get(final, "error");
+
+    if (json_is_object(value)
+        && ngx_http_batch_file_from_json(&files[1], value) == NGX_OK)
+    {
+        error = &files[1];
+    }
+
+    rc = ngx_http_batch_index_batch_final(&meta, status, &job->final, output, error,
+                                    ngx_http_batch_lookup_hook(&meta.route),
+                                    ngx_http_batch_job_told, job);
+
+    json_decref(final);
+    json_decref(root);
+
+    return rc;
+}
+
+
+/* errno as it is left behind what could not be parsed */
+
+static ngx_int_t
+ngx_http_batch_job_damaged(ngx_http_batch_job_t *job, const char *name)
+{
+    if (!ngx_http_batch_store_damaged()) {
+        /* there was no memory for it: again with the next tick */
+        return NGX_ERROR;
+    }
+
+    ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                  "batch: %s has a damaged %s", job->run->id, name);
+
+    return NGX_ABORT;
+}
+
+
+static void
+ngx_http_batch_job_told(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    ngx_http_batch_job_t *job = data;
+
+    ngx_http_batch_run_t  *run;
+
+    job->telling = 0;
+
+    if (rc == NGX_OK || rc == NGX_DECLINED
+        || ngx_http_batch_turn_leaving())
+    {
+        run = job->run;
+
+        if (job->tell == NGX_HTTP_BATCH_TELL_FINAL && rc == NGX_OK) {
+            ngx_http_batch_runs_over(run);
+
+        } else if (job->tell != NGX_HTTP_BATCH_TELL_NOTHING) {
+            ngx_http_batch_run_hurry(run);
+        }
+
+        if (job->tell == NGX_HTTP_BATCH_TELL_PLANNED) {
+            run->planned = job->nchunks;
+
+            if (job->nchunks > 1) {
+                ngx_http_batch_slots_tell();
+            }
+        }
+
+        if (job->tell == NGX_HTTP_BATCH_TELL_FINAL) {
+            ngx_http_batch_job_ended(run);
+        }
+
+        ngx_http_batch_job_free(job);
+    }
+
+    /* otherwise again with the next tick */
+}
+
+
+void
+ngx_http_batch_job_beat(void)
+{
+    ngx_queue_t           *q, *next;
+    ngx_http_batch_job_t  *job;
+
+    for (q = ngx_queue_head(&ngx_http_batch_jobs);
+         q != ngx_queue_sentinel(&ngx_http_batch_jobs);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+
+        job = ngx_queue_data(q, ngx_http_batch_job_t, queue);
+
+        if (job->epoch && !job->renewing && !job->telling
+            && ngx_current_msec - job->renewed >= NGX_HTTP_BATCH_LEASE / 4)
+        {
+            if (ngx_http_batch_index_run_renew(job->run->id, job->kind,
+                                           job->epoch, NGX_HTTP_BATCH_LEASE,
+                                           ngx_http_batch_job_renewed, job)
+                == NGX_OK)
+            {
+                job->renewing = 1;
+                job->renewed = ngx_current_msec;
+            }
+        }
+
+        if (job->life == NGX_HTTP_BATCH_JOB_TELLING) {
+            ngx_http_batch_job_tell(job);
+        }
+    }
+}
+
+
+/* a lost lease changes nothing: the disk decides who was first */
+
+static void
+ngx_http_batch_job_renewed(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    ngx_http_batch_job_t *job = data;
+
+    job->renewing = 0;
+
+    if (job->life == NGX_HTTP_BATCH_JOB_TELLING) {
+        ngx_http_batch_job_tell(job);
+    }
+}
+
+
+static void
+ngx_http_batch_job_free(ngx_http_batch_job_t *job)
+{
+    ngx_queue_remove(&job->queue);
+
+    ngx_http_batch_njobs -= job->counted;
+
+    job->run->job = 0;
+    job->run->refs--;
+
+    ngx_free(job->final.data);
+    ngx_free(job->meta_text.data);
+    ngx_free(job);
+
+    ngx_http_batch_runs_feed(1);
+    ngx_http_batch_turn_wake();
+}

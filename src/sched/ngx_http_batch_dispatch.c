@@ -1,0 +1,259 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * WHAT: the pump of a worker: starts lines, claims more work.
+ *
+ * DESIGN: lines are started by the pump, never from a line's own stack, a few
+ * per turn of the event loop, so that clients of the same worker are served in
+ * between.  Which ones start is decided in ngx_http_batch_pick.c, whether any
+ * may in ngx_http_batch_budget.c.
+ */
+
+#include "ngx_http_batch_dispatch.h"
+#include "ngx_http_batch_budget.h"
+#include "ngx_http_batch_chunk.h"
+#include "ngx_http_batch_evict.h"
+#include "ngx_http_batch_job.h"
+#include "ngx_http_batch_line.h"
+#include "ngx_http_batch_pick.h"
+#include "ngx_http_batch_runs.h"
+#include "ngx_http_batch_slots.h"
+#include "ngx_http_batch_turn.h"
+
+
+#define NGX_HTTP_BATCH_LINES          32       /* started in one turn */
+#define NGX_HTTP_BATCH_CLAIMS         32       /* at once, of idle batches */
+#define NGX_HTTP_BATCH_CHUNKS         64       /* held at most */
+
+
+static void ngx_http_batch_dispatch_claim(void);
+static ngx_uint_t ngx_http_batch_dispatch_wants(ngx_http_batch_run_t *run);
+static void ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_dispatch_returned(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+
+
+static const ngx_http_batch_pick_t  ngx_http_batch_dispatch_pick = {
+    ngx_http_batch_chunk_ready,
+    ngx_http_batch_chunk_start
+};
+
+static const ngx_http_batch_runs_handlers_t  ngx_http_batch_dispatch_runs = {
+    ngx_http_batch_evict,
+    ngx_http_batch_chunk_changed
+};
+
+static ngx_uint_t  ngx_http_batch_dispatch_nclaims;
+
+
+void
+ngx_http_batch_dispatch_init(void)
+{
+    ngx_http_batch_runs_init(&ngx_http_batch_dispatch_runs);
+    ngx_http_batch_evict_init();
+}
+
+
+void
+ngx_http_batch_dispatch_pump(void)
+{
+    ngx_uint_t  started;
+    ngx_msec_t  pause;
+
+    ngx_http_batch_line_reap();
+
+    if (ngx_http_batch_turn_leaving()) {
+        return;
+    }
+
+    started = ngx_http_batch_pick_lines(&ngx_http_batch_dispatch_pick,
+                                        NGX_HTTP_BATCH_LINES);
+
+    if (started >= NGX_HTTP_BATCH_LINES) {
+        ngx_http_batch_turn_wake();
+
+    } else {
+        pause = ngx_http_batch_budget_pause();
+
+        if (pause) {
+            ngx_http_batch_turn_again(pause);
+        }
+    }
+
+    ngx_http_batch_dispatch_claim();
+}
+
+
+static void
+ngx_http_batch_dispatch_claim(void)
+{
+    ngx_str_t              nonce;
+    ngx_uint_t             idle;
+    ngx_queue_t           *q;
+    ngx_http_batch_run_t  *run;
+
+    for (q = ngx_queue_head(&ngx_http_batch_runs);
+         q != ngx_queue_sentinel(&ngx_http_batch_runs);
+         q = ngx_queue_next(q))
+    {
+        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
+
+        idle = (run->nchunks == 0);
+
+        if ((idle && ngx_http_batch_dispatch_nclaims >= NGX_HTTP_BATCH_CLAIMS)
+            || !ngx_http_batch_dispatch_wants(run))
+        {
+            continue;
+        }
+
+        if (run->nonce[0] == '\0'
+            && batch_id_random_hex(run->nonce, 8) != BATCH_OK)
+        {
+            return;
+        }
+
+        nonce.data = (u_char *) run->nonce;
+        nonce.len = 16;
+
+        run->jobs = ngx_http_batch_job_room() > ngx_http_batch_dispatch_nclaims;
+
+        if (ngx_http_batch_index_run_claim(run->id, &nonce, NGX_HTTP_BATCH_LEASE,
+                                       run->jobs,
+                                       ngx_http_batch_dispatch_claimed, run)
+            != NGX_OK)
+        {
+            return;
+        }
+
+        run->claiming = 1;
+        run->idle = idle;
+        ngx_http_batch_dispatch_nclaims += idle;
+        run->claimed_at = ngx_current_msec;
+    }
+}
+
+
+/*
+ * A chunk is claimed when the lines at hand would not fill the worker's slots
+ * and last for a tick besides: opening the next one takes syncs.  A batch of
+ * which this worker has nothing is always asked for: it may need validation or
+ * finalizing, or it is new and should get its turn.
+ */
+
+static ngx_uint_t
+ngx_http_batch_dispatch_wants(ngx_http_batch_run_t *run)
+{
+    if (run->claiming || run->job
+        || (ngx_msec_int_t) (ngx_current_msec - run->claim_after) < 0)
+    {
+        return 0;
+    }
+
+    if (run->nchunks == 0) {
+
+        if (run->unplanned
+            && ngx_http_batch_job_room() <= ngx_http_batch_dispatch_nclaims)
+        {
+            /* there is no use in asking; who plans it tells */
+            run->starved = 1;
+            return 0;
+        }
+
+        return ngx_http_batch_slot->chunks < NGX_HTTP_BATCH_CHUNKS * 2;
+    }
+
+    if (run->planned && run->nchunks >= run->planned) {
+        return 0;
+    }
+
+    if (run->stop || run->conf == NULL
+        || ngx_http_batch_slot->chunks >= NGX_HTTP_BATCH_CHUNKS
+        || ngx_http_batch_budget_broken(run))
+    {
+        return 0;
+    }
+
+    return ngx_http_batch_chunk_left(run)
+           < ngx_http_batch_budget_share(run) + ngx_max(run->starts, run->pace);
+}
+
+
+static void
+ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    ngx_http_batch_run_t *run = data;
+
+    ngx_int_t  started;
+
+    run->claiming = 0;
+
+    ngx_http_batch_dispatch_nclaims -= run->idle;
+
+    /* others may have waited for their turn to claim */
+
+    ngx_http_batch_turn_wake();
+
+    if (rc == NGX_ERROR) {
+        /* unknown: the same nonce gets the same claim */
+        ngx_http_batch_run_pause(run);
+        return;
+    }
+
+    run->nonce[0] = '\0';
+
+    if (rc != NGX_OK) {
+        ngx_http_batch_run_pause(run);
+        return;
+    }
+
+    ngx_http_batch_run_status(run, res);
+
+    switch (res->claim) {
+
+    case NGX_HTTP_BATCH_CLAIM_CHUNK:
+        run->pauses = 0;
+        ngx_http_batch_open(run, res->chunk, res->epoch);
+        return;
+
+    case NGX_HTTP_BATCH_CLAIM_VALIDATE:
+    case NGX_HTTP_BATCH_CLAIM_FINALIZE:
+        started = ngx_http_batch_job_start(run, res->claim, res);
+
+        if (started != NGX_OK) {
+            /* too many jobs: let another worker have it */
+            (void) ngx_http_batch_index_run_renew(run->id, res->claim, res->epoch,
+                                              0,
+                                              ngx_http_batch_dispatch_returned,
+                                              NULL);
+            ngx_http_batch_run_pause(run);
+        }
+
+        return;
+
+    case NGX_HTTP_BATCH_CLAIM_GONE:
+        ngx_http_batch_runs_over(run);
+        return;
+
+    default: /* NGX_HTTP_BATCH_CLAIM_NONE */
+
+        if (!run->hurried) {
+            run->unplanned = (res->status == BATCH_VALIDATING);
+        }
+
+        ngx_http_batch_run_pause(run);
+
+        if (!run->jobs && run->idle) {
+            run->starved = 1;
+        }
+    }
+}
+
+
+static void
+ngx_http_batch_dispatch_returned(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    /* if it failed, the lease runs out by itself */
+}
