@@ -6,6 +6,7 @@
  */
 
 #include "ngx_http_batch_api_batch.h"
+#include "ngx_http_batch_lookup.h"
 #include "ngx_http_batch_param.h"
 #include "ngx_http_batch_purpose.h"
 #include "ngx_http_batch_send.h"
@@ -287,7 +288,8 @@ ngx_http_batch_api_batch_params_job(ngx_http_batch_op_t *op)
         return NGX_DONE;
     }
 
-    job = ngx_http_batch_job_named(&m->job_id, &n);
+    job = ngx_http_batch_lookup_job(&ngx_http_batch_conf->jobs, &m->job_id,
+                                    &n);
 
     if (job) {
         m->price = job->price;
