@@ -17,7 +17,7 @@ ngx_http_batch_routed(const char *id, ngx_log_t *log)
     ngx_http_batch_loc_conf_t  *blcf;
 
     if (ngx_http_batch_store_read(NGX_HTTP_BATCH_META, id,
-                                  NGX_HTTP_BATCH_META_MAX, &text, log)
+                                  NGX_HTTP_BATCH_MANIFEST_MAX, &text, log)
         != NGX_OK)
     {
         return NULL;

@@ -266,7 +266,7 @@ ngx_http_batch_recover_ask(void)
 
     /* the answer to this comes first; another server comes to start() */
 
-    ngx_http_batch_link_look();
+    ngx_http_batch_link_server_look();
 
     if (ngx_http_batch_recover_check((void *) ngx_http_batch_recover_asked)
         != NGX_OK)
@@ -323,7 +323,7 @@ ngx_http_batch_recover_since(ngx_atomic_uint_t era)
     }
 
     if (ngx_strcmp(ngx_http_batch_recover_server,
-                   ngx_http_batch_redis_server())
+                   ngx_http_batch_link_server())
         != 0)
     {
         ngx_http_batch_recover_astray = 1;
@@ -345,7 +345,7 @@ ngx_http_batch_recover_verified(ngx_atomic_uint_t era)
     ngx_http_batch_recover_era = era;
 
     (void) ngx_cpystrn((u_char *) ngx_http_batch_recover_server,
-                       (u_char *) ngx_http_batch_redis_server(),
+                       (u_char *) ngx_http_batch_link_server(),
                        sizeof(ngx_http_batch_recover_server));
 
     ngx_http_batch_recover_astray = 0;

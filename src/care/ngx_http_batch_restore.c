@@ -9,7 +9,7 @@
 #include "ngx_http_batch_plan.h"
 #include "ngx_http_batch_scan.h"
 #include "ngx_http_batch_task.h"
-#include "ngx_http_batch_text.h"
+#include "ngx_http_batch_final.h"
 
 
 static ngx_int_t ngx_http_batch_portion_next(ngx_http_batch_portion_t *p,

@@ -267,7 +267,7 @@ ngx_http_batch_open_load(ngx_http_batch_open_t *o, ngx_log_t *log)
     ngx_str_t  text;
 
     if (ngx_http_batch_store_read(NGX_HTTP_BATCH_META, o->id,
-                                  NGX_HTTP_BATCH_META_MAX, &text, log)
+                                  NGX_HTTP_BATCH_MANIFEST_MAX, &text, log)
         != NGX_OK)
     {
         return NGX_ERROR;

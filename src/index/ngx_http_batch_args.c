@@ -121,7 +121,7 @@ ngx_http_batch_args_named(ngx_http_batch_args_t *a)
             continue;
         }
 
-        server = ngx_http_batch_redis_server();
+        server = ngx_http_batch_link_server();
 
         /* nobody is called that: there is no such key */
 

@@ -72,7 +72,7 @@ ngx_http_batch_index_era_name(void)
     ngx_str_t    *prefix;
     ngx_uint_t    db;
 
-    server = ngx_http_batch_redis_server();
+    server = ngx_http_batch_link_server();
     prefix = &ngx_http_batch_conf->redis.prefix;
     db = ngx_http_batch_conf->redis.db;
 

@@ -305,7 +305,7 @@ ngx_http_batch_link_setup_reply(void *data, struct redisReply *reply)
 
 
 void
-ngx_http_batch_link_look(void)
+ngx_http_batch_link_server_look(void)
 {
     ngx_str_t                   argv[2];
     ngx_http_batch_redis_op_t  *op;

@@ -81,7 +81,7 @@ ngx_http_batch_redis_eval(ngx_http_batch_script_t *script, ngx_uint_t nkeys,
 
 
 const char *
-ngx_http_batch_redis_server(void)
+ngx_http_batch_link_server(void)
 {
     return ngx_http_batch_link.server;
 }

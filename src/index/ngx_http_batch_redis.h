@@ -39,14 +39,14 @@ void ngx_http_batch_link_exit(void);
  * the server does not say.  Known from READY on, valid until the link goes down
  * or on_state is called again.
  */
-const char *ngx_http_batch_redis_server(void);
+const char *ngx_http_batch_link_server(void);
 
 /* closes the link, if it is READY, and connects anew to where the address leads
  * by now; not from inside a callback */
 void ngx_http_batch_link_leave(const char *why);
 
 /* asks again: a server can be demoted and promoted while the link stays up */
-void ngx_http_batch_link_look(void);
+void ngx_http_batch_link_server_look(void);
 
 /*
  * NGX_OK: the worker is connecting for the first time in its life; handler will

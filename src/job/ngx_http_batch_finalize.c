@@ -9,7 +9,7 @@
 #include "ngx_http_batch_finalize.h"
 #include "ngx_http_batch_gather.h"
 #include "ngx_http_batch_store.h"
-#include "ngx_http_batch_text.h"
+#include "ngx_http_batch_final.h"
 
 
 typedef struct {
