@@ -168,14 +168,14 @@ ngx_http_batch_line_start(ngx_http_batch_chunk_t *c, const u_char *p,
         /* the validation has accepted it: the input has changed under us */
 
         ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                      "batch: %s, line %uL is not what was validated: %s",
+                      "batch: %s, line %uL: not what was validated: %s",
                       c->run->id, number, err.code);
 
         ngx_free(line->data);
         line->data = NULL;
         ngx_queue_insert_tail(&ngx_http_batch_line_dead, &line->queue);
 
-        c->poisoned = 1;
+        ngx_http_batch_chunk_poison(c, "input");
         return NGX_ERROR;
     }
 
@@ -350,9 +350,9 @@ ngx_http_batch_line_verdict(ngx_http_batch_line_t *line)
 
     if (entry == NULL) {
         ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
-                      "batch: %s, line %uL: no memory for the answer, the"
-                      " chunk will be run again", run->id, line->number);
-        line->chunk->poisoned = 1;
+                      "batch: %s, line %uL: no memory for the answer, its"
+                      " chunk is run again", run->id, line->number);
+        ngx_http_batch_chunk_poison(line->chunk, "memory");
     }
 
     ngx_http_batch_line_end(line, entry);

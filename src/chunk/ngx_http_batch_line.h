@@ -121,7 +121,7 @@ ngx_uint_t ngx_http_batch_spool_busy(ngx_http_batch_spool_t *s);
 ngx_uint_t ngx_http_batch_spool_full(ngx_http_batch_spool_t *s);
 void ngx_http_batch_spool_free(ngx_http_batch_spool_t *s);
 ngx_int_t ngx_http_batch_spool_copy(ngx_http_batch_spool_t *s, ngx_fd_t fd,
-    off_t *off, ngx_log_t *log);
+    off_t *off, const char *id, ngx_log_t *log);
 
 typedef enum {
     NGX_HTTP_BATCH_ANSWER_OK = 0,      /* ends in the output file */
