@@ -45,12 +45,12 @@
 
 /*
  * The module's request context begins with an ngx_uint_t that says whose it is:
- * an API request's, a line's or a webhook's (of these the fake main request's).
+ * an API request's, or an attempt's of a line or a webhook (there it is that of
+ * the fake main request).
  */
 
 #define NGX_HTTP_BATCH_CTX_API           1
-#define NGX_HTTP_BATCH_CTX_LINE          2
-#define NGX_HTTP_BATCH_CTX_HOOK          3
+#define NGX_HTTP_BATCH_CTX_ATTEMPT       2
 
 
 /* batch_redis: parsed at configuration time, read by store/ only */
