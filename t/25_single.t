@@ -73,7 +73,7 @@ exited on signal
 runtime error:
 --- flow
 # Eight lines in flight: the second attempt of the last of them is the 16th
-# failure in a row.  From then on failures do not count, and nobody had three.
+# failure in a row.  From then on failures do not count, and no line has had three.
 
 mock_stop();
 my $f = upload(jsonl(200));

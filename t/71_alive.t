@@ -148,9 +148,12 @@ ok(nginx_start(), 'start');
 wait_ready();
 my $b = main::batch_of(16, 'slow=700');
 ok(wait_until(sub { mock_stats()->{inflight} >= 8 }, 20), 'it runs');
-my @holders = sort keys %{ holders() };
 ok(nginx_stop('TERM'), 'stop, with lines under way');
-is_deeply([entries()], \@holders, 'who held something has left its file');
+
+# looked at now: until the stop a second worker may still have claimed something
+
+my @holders = sort keys %{ holders() };
+is_deeply([entries()], \@holders, 'a worker that held something leaves its file');
 ok(refresh(@holders), 'it was not given back');
 ok(nginx_start(), 'start');
 died_all('stopped', \@holders);

@@ -49,8 +49,9 @@ sub pause {
 }
 
 # Lets it pass in two steps, so that an attempt that comes too early is seen to:
-# 1 if the next one has come in the end.  Real time can only make it later, and
-# for a pause that was planned longer than it was said there is not enough.
+# 1 if the next one has come in the end.  Real time can only make it later; a
+# pause that is really much longer than planned does not end in the minute that
+# is waited.
 
 sub let_pass {
     my ($line, $n, $ms) = @_;

@@ -18,7 +18,7 @@ our @EXPORT = qw(every_call refused exactly_once settle_batch all_files all_batc
                  nothing_left no_alerts deleted
                  steadily open_files is_clean $Unusable);
 
-# what is told of what cannot be made for want of memory; nothing is said to be
+# what is logged when there is no memory to make something; nothing is reported as
 # damaged
 
 our $Unusable = qr{could[ ]not[ ]be[ ]encoded|Cannot[ ]allocate[ ]memory}x;
@@ -45,7 +45,7 @@ sub every_call {
 
         if (!fault_off()) {
 
-            # a 503 right behind a death is no end yet
+            # a 503 right after a death is not the end yet
 
             last if ++$missed > 2;
             $n -= $step;
@@ -57,7 +57,7 @@ sub every_call {
         $names{fault_name()}++;
 
         if ($n > 3000) {
-            Test::More::fail("$what: there is no end of it");
+            Test::More::fail("$what: it does not end");
             last;
         }
     }
@@ -104,8 +104,8 @@ sub refused {
 }
 
 
-# The next one of the files is deleted: the answer.  404 is right only if somebody
-# has tried before, whose error may have come behind the tombstone.
+# Deletes the next one of the files: the answer.  404 is right only after an
+# attempt that failed, which may have left its tombstone.
 
 sub deleted {
     my ($files, $tried) = @_;
@@ -258,8 +258,6 @@ sub open_files {
 
 sub is_clean {
     my ($before, $free) = @_;
-
-    # what could not be parsed for want of memory is taken for damaged
 
     Test::More::ok(wait_until(sub {
         my $now = open_files();

@@ -72,7 +72,7 @@ our %Preload;                    # name of a child: a library
 # --- the surroundings ------------------------------------------------------
 
 # A port of loopback, below the ephemeral ones, that stays ours until this
-# process ends: bound here without SO_REUSEADDR nobody else has it, and with
+# process ends: bound here without SO_REUSEADDR no other process has it, and with
 # the option set afterwards nginx may bind it, too, and listen.
 
 my @held;
@@ -435,7 +435,7 @@ sub wait_ready {
     return wait_until(sub {
         my $status = api('GET', '/batch-status', undef, timeout => 5)->{json};
 
-        # one that has not begun is not counted, so it says ready without it
+        # a worker that has not begun is not counted: it says ready without it
 
         return 0 if ref $status eq 'HASH'
                     && ($status->{redis} ne 'ready'
@@ -445,9 +445,9 @@ sub wait_ready {
 }
 
 
-# What a path's answer, or that of code which asks, is when it is no 503 any more.
-# Each worker has its own link to Redis, and so its own opinion whether the index
-# is there; one that waits for a reply does not know yet that its link is dead.
+# The answer of a path, or of code that asks, once it is not a 503 any more.  Each
+# worker has its own link to Redis, and so its own opinion whether the index is
+# there; one that waits for a reply does not know yet that its link is dead.
 
 sub wait_answer {
     my ($what) = @_;
