@@ -455,6 +455,8 @@ ngx_http_batch_attempt_hold(ngx_http_batch_attempt_t *at)
     ngx_log_debug0(NGX_LOG_DEBUG_HTTP, &at->log, 0,
                    "batch: attempt waits for the disk");
 
+    /* after an rc >= 300 it is nginx's, for which send_timeout is a client's */
+    at->wev.handler = ngx_http_batch_attempt_event;
     at->wev.ready = 0;
 
     u = at->sr->upstream;

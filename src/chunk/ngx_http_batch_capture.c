@@ -52,7 +52,7 @@ ngx_http_batch_capture_header(ngx_http_request_t *r)
     r->filter_need_in_memory = 1;
 
     if (r != at->sr) {
-        /* a subrequest of the location's own (addition, ssi) */
+        /* a subrequest of the location's own (njs, an update of its cache) */
         return NGX_OK;
     }
 

@@ -422,8 +422,8 @@ ngx_http_batch_line_verdict(ngx_http_batch_line_t *line)
 /*
  * Exponential back-off with jitter; Retry-After is a lower bound.  While the
  * breaker takes the upstream for dead, failures are not the line's: they do not
- * count, and only its deadline ends the waiting.  A waiting line keeps its place
- * in flight: that is what holds the other lines back.
+ * count, and only its deadline ends the waiting.  A waiting line keeps its
+ * place in flight: that is what holds the other lines back.
  */
 
 static ngx_uint_t
