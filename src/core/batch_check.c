@@ -1,7 +1,7 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * Lines through the compactor, whose output is thrown away.
+ * Lines go through the compactor, and its output is thrown away.
  */
 
 #include "batch_check.h"
@@ -31,7 +31,7 @@ batch_check_fail(batch_check_t *c, uint64_t at, const char *error)
 }
 
 
-/* a part of a line, without a newline */
+/* a piece of a line, without the newline */
 
 static int
 batch_check_part(batch_check_t *c, const unsigned char *p, size_t len)
@@ -45,11 +45,13 @@ batch_check_part(batch_check_t *c, const unsigned char *p, size_t len)
     }
 
     if (c->len == 0 && c->line > 1 && *p == 0xef) {
-        /* the compactor would take a byte-order mark here, too */
+
+        /* the compactor would accept a byte-order mark here, too */
+
         return batch_check_fail(c, 1, BATCH_SCAN_BYTE);
     }
 
-    /* behind the file's mark a line may be blank, too */
+    /* a line may also be blank after the file's mark */
 
     n = 0;
 

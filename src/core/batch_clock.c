@@ -1,5 +1,7 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Time.
  */
 
 #include "batch_clock.h"

@@ -67,7 +67,7 @@
       BATCH_CRC_64(t, 128u), BATCH_CRC_64(t, 192u) }
 
 
-static const uint32_t  batch_crc_table[8][256] = {
+static const uint32_t  batch_crc32c_table[8][256] = {
     BATCH_CRC_256(BATCH_CRC_T0),
     BATCH_CRC_256(BATCH_CRC_T1),
     BATCH_CRC_256(BATCH_CRC_T2),
@@ -82,7 +82,7 @@ static const uint32_t  batch_crc_table[8][256] = {
 /* takes and returns the inverted register, as the instruction does */
 
 static uint32_t
-batch_crc_table_update(uint32_t crc, const unsigned char *p, size_t len)
+batch_crc32c_portable(uint32_t crc, const unsigned char *p, size_t len)
 {
     uint32_t  hi;
 
@@ -92,21 +92,21 @@ batch_crc_table_update(uint32_t crc, const unsigned char *p, size_t len)
         hi = (uint32_t) p[4] | (uint32_t) p[5] << 8
              | (uint32_t) p[6] << 16 | (uint32_t) p[7] << 24;
 
-        crc = batch_crc_table[7][crc & 0xff]
-              ^ batch_crc_table[6][(crc >> 8) & 0xff]
-              ^ batch_crc_table[5][(crc >> 16) & 0xff]
-              ^ batch_crc_table[4][crc >> 24]
-              ^ batch_crc_table[3][hi & 0xff]
-              ^ batch_crc_table[2][(hi >> 8) & 0xff]
-              ^ batch_crc_table[1][(hi >> 16) & 0xff]
-              ^ batch_crc_table[0][hi >> 24];
+        crc = batch_crc32c_table[7][crc & 0xff]
+              ^ batch_crc32c_table[6][(crc >> 8) & 0xff]
+              ^ batch_crc32c_table[5][(crc >> 16) & 0xff]
+              ^ batch_crc32c_table[4][crc >> 24]
+              ^ batch_crc32c_table[3][hi & 0xff]
+              ^ batch_crc32c_table[2][(hi >> 8) & 0xff]
+              ^ batch_crc32c_table[1][(hi >> 16) & 0xff]
+              ^ batch_crc32c_table[0][hi >> 24];
 
         p += 8;
         len -= 8;
     }
 
     while (len--) {
-        crc = (crc >> 8) ^ batch_crc_table[0][(crc ^ *p++) & 0xff];
+        crc = (crc >> 8) ^ batch_crc32c_table[0][(crc ^ *p++) & 0xff];
     }
 
     return crc;
@@ -117,7 +117,7 @@ batch_crc_table_update(uint32_t crc, const unsigned char *p, size_t len)
 
 __attribute__((target("sse4.2")))
 static uint32_t
-batch_crc_sse42_update(uint32_t crc, const unsigned char *p, size_t len)
+batch_crc32c_sse42(uint32_t crc, const unsigned char *p, size_t len)
 {
     uint64_t  c, word;
 
@@ -148,10 +148,10 @@ batch_crc32c(uint32_t crc, const void *p, size_t len)
 #if (BATCH_CRC_SSE42)
 
     if (__builtin_cpu_supports("sse4.2")) {
-        return ~batch_crc_sse42_update(~crc, p, len);
+        return ~batch_crc32c_sse42(~crc, p, len);
     }
 
 #endif
 
-    return ~batch_crc_table_update(~crc, p, len);
+    return ~batch_crc32c_portable(~crc, p, len);
 }

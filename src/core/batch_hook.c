@@ -1,5 +1,7 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Webhooks: ids, body and signature.
  */
 
 #include "batch_hook.h"
@@ -14,7 +16,7 @@
 #include <string.h>
 
 
-#define BATCH_HOOK_HASH  16      /* bytes of a SHA-256 that an id shows */
+#define BATCH_HOOK_HASH  16      /* bytes of the SHA-256 in an id */
 
 
 int

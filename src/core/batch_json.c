@@ -2,7 +2,7 @@
  * Copyright (C) the ngx_http_batch_module authors
  *
  * The streaming compactor: a state machine over bytes that can stop and go on
- * anywhere.  Only runs of plain string bytes are taken in larger pieces.
+ * anywhere.  Only runs of plain bytes in strings are copied in larger pieces.
  */
 
 #include "batch_json_read.h"
@@ -20,7 +20,7 @@ enum {
     BATCH_JSON_KEY,
     BATCH_JSON_MEMBER,               /* a key or } */
     BATCH_JSON_COLON,
-    BATCH_JSON_AFTER,                /* behind a value */
+    BATCH_JSON_AFTER,                /* a value has ended */
     BATCH_JSON_LITERAL,              /* sub: bytes seen, flags: which */
     BATCH_JSON_STRING,
     BATCH_JSON_ESCAPE,
@@ -67,7 +67,7 @@ batch_json_fail(batch_json_io_t *io, unsigned back, const char *error)
 }
 
 
-/* is an object open at the current depth, or an array */
+/* 1 if an object is open at the current depth, 0 if an array is */
 
 static int
 batch_json_in_object(const batch_json_t *j)
@@ -452,7 +452,7 @@ batch_json_literal(batch_json_io_t *io)
 }
 
 
-/* behind a value, or behind an opening bracket that may be closed at once */
+/* after a value, or after an opening bracket that may be closed at once */
 
 static int
 batch_json_after(batch_json_io_t *io)

@@ -1,15 +1,18 @@
 /*
- * An inference server's answer, made one line: streaming compactor.  Feed the
- * body in any pieces; what comes out is the same JSON value without white space
- * outside strings, with raw U+2028, U+2029 and U+0085 written as \uXXXX (text
- * readers such as Python's str.splitlines() would break the line there), and
- * nothing else changed.  Meanwhile the top-level "model" and "usage" are read.
- * Strict as batch_jsonl.h.  A byte-order mark before the value is dropped.  No
- * allocation; any split of the input gives the same result.
+ * Copyright (C) the ngx_http_batch_module authors
  *
- * Of usage, what is not an unsigned integer counts as 0, what exceeds 64 bits
- * as UINT64_MAX, and of several the last.  Keys that the server writes with escapes
- * are not recognised.
+ * The answer of an inference server, made one line by a streaming compactor.
+ * The body comes in any pieces; what goes out is the same JSON value without
+ * white space outside strings, with raw U+2028, U+2029 and U+0085 written as
+ * \uXXXX (text readers such as Python's str.splitlines() would break the line
+ * there), and nothing else changed.  On the way the top-level "model" and
+ * "usage" are read.  It is as strict as batch_jsonl.h.  A byte-order mark
+ * before the value is dropped.  Nothing is allocated; any split of the input
+ * gives the same result.
+ *
+ * In usage, what is not an unsigned integer counts as 0, what exceeds 64 bits
+ * as UINT64_MAX, and the last of several counts.  Keys that the server writes
+ * with escapes are not recognised.
  */
 
 #ifndef _BATCH_JSON_H_INCLUDED_
@@ -25,17 +28,18 @@ typedef struct {
     uint64_t   output;           /* completion_tokens or output_tokens */
     uint64_t   cached;           /* *_tokens_details.cached_tokens */
     uint64_t   reasoning;        /* *_tokens_details.reasoning_tokens */
-    uint64_t   total;            /* total_tokens; input + output if absent */
+    uint64_t   total;            /* total_tokens; if absent input + output */
 } batch_usage_t;
 
 typedef struct {
     /* results, valid after batch_json_finish() */
     batch_usage_t   usage;
     size_t          model_len;   /* 0 = none, or longer than BATCH_MODEL_MAX */
-    unsigned char   model[BATCH_MODEL_MAX];   /* not decoded: the string's
-                                                 inside as it was put out */
-    uint64_t        offset;      /* bytes consumed; of the defect after ERROR */
-    const char     *error;       /* what was wrong; static */
+    unsigned char   model[BATCH_MODEL_MAX];   /* not decoded: the inside of
+                                                 the string as written out */
+    uint64_t        offset;      /* bytes consumed; after ERROR where the
+                                    defect is */
+    const char     *error;       /* what is wrong; static */
 
     /* private */
     uint64_t        stack[(BATCH_JSON_MAX_DEPTH + 63) / 64];
@@ -47,21 +51,21 @@ typedef struct {
     unsigned char   key[32];     /* the key being read at depths 1..3 */
     unsigned char   path[4];     /* which known key each depth is in */
     uint64_t        number;
-    unsigned char   held[4];     /* a multi-byte character cut by the split */
+    unsigned char   held[4];     /* a character that the split has cut */
     unsigned        nheld;
 } batch_json_t;
 
 void batch_json_init(batch_json_t *j);
 
-/* room that out must have for a piece of len bytes */
+/* bytes that out must have room for, for a piece of len bytes */
 #define batch_json_bound(len)  (3 * (len) + 16)
 
-/* Returns the end of what was written to out, NULL if the body is not JSON
- * (then j->error, j->offset say why and where; feeding may stop). */
+/* Returns the end of what was written to out; NULL if the body is not JSON:
+ * j->error and j->offset say why and where, and feeding may stop. */
 unsigned char *batch_json_feed(batch_json_t *j, const unsigned char *in,
     size_t len, unsigned char *out);
 
-/* BATCH_OK if exactly one complete JSON value was fed */
+/* BATCH_OK if the body was exactly one complete JSON value, else BATCH_ERROR */
 int batch_json_finish(batch_json_t *j);
 
 #endif /* _BATCH_JSON_H_INCLUDED_ */

@@ -1,5 +1,7 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
+ *
+ * The keys of an answer that are known, and their values.
  */
 
 #include "batch_json_read.h"
@@ -8,7 +10,7 @@
 #include <string.h>
 
 
-/* known keys: what path[depth] holds */
+/* the known keys, as path[depth] holds them */
 enum {
     BATCH_JSON_K_NONE = 0,
     BATCH_JSON_K_MODEL,
@@ -35,7 +37,7 @@ typedef struct {
     { name, sizeof(name) - 1, depth, BATCH_JSON_K_##parent,                   \
       BATCH_JSON_K_##key }
 
-/* by depth */
+/* sorted by depth */
 
 static const batch_json_read_name_t  batch_json_read_names[] = {
     batch_json_read_name("model", 1, NONE, MODEL),
@@ -55,7 +57,7 @@ static const batch_json_read_name_t  batch_json_read_names[] = {
 };
 
 
-/* which of the known keys the value that begins or ends here belongs to */
+/* the known key whose value begins or ends here */
 
 static unsigned
 batch_json_read_known(const batch_json_t *j)
@@ -65,7 +67,7 @@ batch_json_read_known(const batch_json_t *j)
 }
 
 
-/* most keys are nowhere near a known one, and need not be kept or compared */
+/* 1 if a known key may be here; most keys need not be kept or compared */
 
 static int
 batch_json_read_may_know(const batch_json_t *j)

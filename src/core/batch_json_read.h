@@ -1,6 +1,8 @@
 /*
- * What is read of an answer while batch_json.c makes it one line: "model",
- * "usage".  Between those two files only; j is batch_json_feed()'s.
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * What is read from an answer while batch_json.c makes it one line: "model" and
+ * "usage".  Private to those two files; j is batch_json_feed()'s.
  */
 
 #ifndef _BATCH_JSON_READ_H_INCLUDED_
@@ -8,18 +10,18 @@
 
 #include "batch_json.h"
 
-/* flags; the low two bits say which literal */
+/* flags; the two low bits say which literal */
 #define BATCH_JSON_WORD        0x03
 #define BATCH_JSON_IN_KEY      0x04      /* the string is a key */
 #define BATCH_JSON_KEEP_KEY    0x08      /* ... that may be a known one */
 #define BATCH_JSON_KEEP_MODEL  0x10      /* the string is the model */
 #define BATCH_JSON_NEGATIVE    0x20
-#define BATCH_JSON_TOTAL       0x40      /* total_tokens was there */
+#define BATCH_JSON_TOTAL       0x40      /* there was total_tokens */
 
 /* a string begins: a key, or a value of the current key */
 void batch_json_read_begin(batch_json_t *j, int key);
 
-/* n bytes of it have been put out */
+/* n bytes of it have been written out */
 void batch_json_read_string(batch_json_t *j, const unsigned char *p, size_t n);
 
 /* a key has ended */
@@ -28,10 +30,10 @@ void batch_json_read_key(batch_json_t *j);
 /* an object or an array has been opened, at the current depth */
 void batch_json_read_open(batch_json_t *j);
 
-/* a number has ended: n, 0 if it is no unsigned integer */
+/* a number has ended: n, 0 if it is not an unsigned integer */
 void batch_json_read_number(batch_json_t *j, uint64_t n);
 
 /* the answer has ended */
 void batch_json_read_end(batch_json_t *j);
 
-#endif
+#endif /* _BATCH_JSON_READ_H_INCLUDED_ */

@@ -13,7 +13,7 @@
 #include <string.h>
 
 
-#define BATCH_JSONL_SHOWN  64         /* bytes of the client's in a message */
+#define BATCH_JSONL_SHOWN  64        /* bytes of a client's value in messages */
 
 
 typedef enum {
@@ -21,7 +21,7 @@ typedef enum {
     BATCH_JSONL_METHOD,
     BATCH_JSONL_URL,
     BATCH_JSONL_BODY,
-    BATCH_JSONL_MODEL,                /* from here on: keys of the body */
+    BATCH_JSONL_MODEL,               /* from here on: keys of the body */
     BATCH_JSONL_STREAM,
     BATCH_JSONL_MESSAGES,
     BATCH_JSONL_INPUT,
@@ -59,7 +59,7 @@ static const batch_jsonl_name_t  batch_jsonl_names[BATCH_JSONL_NKEYS] = {
 };
 
 
-/* which of the keys from..to - 1 the raw token is */
+/* the key that the raw token is, of those from..to - 1 */
 
 static unsigned
 batch_jsonl_known(const batch_str_t *token, unsigned from, unsigned to)
@@ -90,8 +90,8 @@ batch_jsonl_known(const batch_str_t *token, unsigned from, unsigned to)
 
 
 /*
- * Reads a key; if it is a known one, notes where its value begins (space has
- * been skipped) and refuses a second one.
+ * Reads a key and the white space after its colon.  Of a known key it notes
+ * where the value begins, and refuses a second one.
  */
 
 static int
@@ -124,7 +124,7 @@ batch_jsonl_key(batch_jsonl_ctx_t *ctx, unsigned from, unsigned to, unsigned *k)
 }
 
 
-/* body.input: an array of numbers is one input, a text as token ids */
+/* body.input: an array of numbers is one input, a text given as token ids */
 
 static int
 batch_jsonl_input(batch_jsonl_ctx_t *ctx)
@@ -266,8 +266,8 @@ batch_jsonl_members(batch_jsonl_ctx_t *ctx)
 
 
 /*
- * Copies what a client wrote into a message: printable ASCII as it is, '?' for
- * every other character, cut after BATCH_JSONL_SHOWN bytes.
+ * Copies a client's value into a message: printable ASCII as it is, '?' for any
+ * other character, cut after BATCH_JSONL_SHOWN bytes.
  */
 
 static void
@@ -318,7 +318,7 @@ batch_jsonl_type(const batch_str_t *token)
 }
 
 
-/* a required value of the type whose first byte is open */
+/* requires a value of the type whose first byte is open */
 
 static int
 batch_jsonl_require(batch_jsonl_ctx_t *ctx, unsigned k, unsigned char open,

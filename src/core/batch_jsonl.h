@@ -1,13 +1,15 @@
 /*
- * One line of a batch input file -> spans of what we act on, and what is
- * wrong with it.  One pass, no allocation, no recursion; the bytes of the body
- * are never changed, only pointed to.
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * One line of a batch's input file: where the values are that we act on, and
+ * what is wrong with it.  One pass, no allocation, no recursion; the bytes of
+ * the body are never changed, only pointed to.
  *
  * JSON is strict RFC 8259 with valid UTF-8 (no overlong, no surrogates, no
- * > U+10FFFF), nesting up to BATCH_JSON_MAX_DEPTH.  Escaped surrogates in any
- * order are grammar, and pass.  Keys that we act on (custom_id, method, url,
- * body; in body: model, stream, messages, input) are recognised also when
- * escaped, and refused when they occur twice.
+ * > U+10FFFF), nested up to BATCH_JSON_MAX_DEPTH.  Escaped surrogates conform
+ * to the grammar in any order, and pass.  The keys that we act on (custom_id,
+ * method, url, body; in body: model, stream, messages, input) are recognised
+ * even with escapes, and refused when they occur twice.
  */
 
 #ifndef _BATCH_JSONL_H_INCLUDED_
@@ -20,14 +22,14 @@
 #define BATCH_ERROR_MSG_MAX      512
 
 typedef struct {
-    /* raw JSON tokens as written, quotes included; len 0 = absent */
+    /* raw JSON tokens, quotes included; len 0 = absent */
     batch_str_t    custom_id;
     batch_str_t    method;
     batch_str_t    url;
     batch_str_t    body;         /* exact bytes of the object, { to } */
     batch_str_t    model;        /* body.model */
     uint64_t       inputs;       /* embeddings: elements of body.input (a
-                                    string or an array of numbers counts 1);
+                                    string or an array of numbers is one);
                                     0 for other endpoints */
 } batch_line_t;
 
@@ -38,9 +40,9 @@ typedef struct {
 } batch_line_error_t;
 
 /*
- * Parses the line p[0..len), without its newline (a trailing CR is white
+ * Parses the line p[0..len), without its newline (a CR at the end is white
  * space).  BATCH_OK, or BATCH_ERROR with the first defect in err (codes and
- * wording of section 2.3 of the API's validation table, in docs/API.md):
+ * wording as in the table of validation in docs/API.md):
  *   invalid_json_line             not JSON, not an object, duplicate key, too
  *                                 deep, bad UTF-8: the message says which and
  *                                 at which byte (the first one is 1)
@@ -51,23 +53,23 @@ typedef struct {
  *   invalid_method                anything but "POST"
  *   invalid_url                   decoded url is not byte for byte endpoint
  *   streaming_unsupported         body.stream is true (null is as absent)
- * The order of the checks is: JSON, custom_id, method, url, body, model, stream,
- * messages or input.  When only a later check failed, line holds the spans.
+ * The order of the checks is: JSON, custom_id, method, url, body, model,
+ * stream, messages or input.  If the line is JSON, line is filled even when a
+ * later check fails (inputs is 0 then).
  *
- * endpoint: "/v1/chat/completions", ...  A missing body.model is accepted if
- * model_optional.
+ * endpoint: "/v1/chat/completions", ...  model_optional: body.model may be
+ * missing.
  */
 int batch_jsonl_parse(const unsigned char *p, size_t len,
     const batch_str_t *endpoint, int model_optional, batch_line_t *line,
     batch_line_error_t *err);
 
-/* 1 if the line holds nothing but white space (JSON's, and \v \f not) */
+/* 1 if the line holds nothing but JSON's white space (not \v, \f) */
 int batch_jsonl_blank(const unsigned char *p, size_t len);
 
-/* 1 if p[0..len) is a JSON object (one byte-order mark, then white space are
- * skipped): the check of an upload's first line.
- * whole = 0: the line was cut at len, a valid prefix of an object passes (also
- * an empty one). */
+/* 1 if p[0..len) is a JSON object, after a byte-order mark and white space: the
+ * check of an upload's first line.  whole = 0: the line was cut at len, and a
+ * valid beginning of an object passes, even an empty one. */
 int batch_jsonl_object(const unsigned char *p, size_t len, int whole);
 
 #endif /* _BATCH_JSONL_H_INCLUDED_ */

@@ -22,10 +22,10 @@
 
 enum {
     BATCH_MP_PREAMBLE = 0,
-    BATCH_MP_DELIM,                  /* behind --boundary */
-    BATCH_MP_DASH,                   /* behind --boundary- */
-    BATCH_MP_PADDING,                /* white space behind it */
-    BATCH_MP_CR,                     /* its CR */
+    BATCH_MP_DELIM,                  /* after --boundary */
+    BATCH_MP_DASH,                   /* after --boundary- */
+    BATCH_MP_PADDING,                /* white space after --boundary */
+    BATCH_MP_CR,                     /* the CR of its line */
     BATCH_MP_HEADERS,
     BATCH_MP_BODY,
     BATCH_MP_EPILOGUE,
@@ -143,7 +143,7 @@ batch_multipart_init(batch_multipart_t *mp, const unsigned char *type,
         return BATCH_ERROR;
     }
 
-    /* the body's first line may be a delimiter: as if CRLF had gone before */
+    /* the body's first line may be a delimiter: as if a CRLF preceded it */
 
     mp->state = BATCH_MP_PREAMBLE;
     mp->lead = 2;
@@ -153,7 +153,7 @@ batch_multipart_init(batch_multipart_t *mp, const unsigned char *type,
 }
 
 
-/* may the n bytes at p, which begin like a delimiter, be one: a quick look */
+/* a quick look at n bytes that begin like a delimiter: 0 if they are not one */
 
 static inline int
 batch_multipart_maybe(const batch_multipart_t *mp, const unsigned char *p,
@@ -168,9 +168,9 @@ batch_multipart_maybe(const batch_multipart_t *mp, const unsigned char *p,
 
 
 /*
- * The first byte from which on the input may be a delimiter, or a beginning of
- * one that the end cuts off; else last.  "\r\n--" is compared at once: a search
- * for CR alone crawls through a body of nothing but CRs.
+ * The first byte at which a delimiter, or the beginning of one that the end of
+ * the input cuts, may be; else last.  "\r\n--" is compared at once: a search
+ * for CR alone would crawl through a body of nothing but CRs.
  */
 
 static const unsigned char *
@@ -236,7 +236,7 @@ batch_multipart_find(const batch_multipart_t *mp, const unsigned char *p,
 
 /*
  * Goes on with a delimiter that has begun.  1: it is complete; 0: the input is
- * used up; -1: it was none, mp->matched bytes of it are data.
+ * used up; -1: it was not a delimiter, mp->matched bytes of it are data.
  */
 
 static int
@@ -263,8 +263,8 @@ batch_multipart_match(batch_multipart_t *mp, const unsigned char **pos,
 
 /*
  * Data up to the next delimiter: DATA, AGAIN, or CONTINUE if the delimiter has
- * been passed.  CR stands only at a delimiter's start, so one that failed can
- * not hide another in its matched bytes.
+ * been passed.  Only the first byte of a delimiter is a CR, so one that failed
+ * cannot hide another in its matched bytes.
  */
 
 static int
@@ -315,7 +315,7 @@ batch_multipart_data(batch_multipart_t *mp, const unsigned char **pos,
 }
 
 
-/* bytes that nobody wants, before the first and behind the last delimiter */
+/* bytes before the first and after the last delimiter: they are thrown away */
 
 static int
 batch_multipart_discard(batch_multipart_t *mp, size_t n)
@@ -372,7 +372,7 @@ batch_multipart_body(batch_multipart_t *mp, const unsigned char **pos,
 }
 
 
-/* the rest of a delimiter's line */
+/* a byte of the rest of a delimiter's line */
 
 static int
 batch_multipart_delim(batch_multipart_t *mp, unsigned char c)
@@ -443,7 +443,7 @@ batch_multipart_line(batch_multipart_t *mp)
             return batch_multipart_fail(mp, mp->error);
         }
 
-        /* an empty part's delimiter may use the CRLF of the empty line */
+        /* the delimiter of an empty part may share the empty line's CRLF */
 
         mp->state = BATCH_MP_BODY;
         mp->lead = 2;
@@ -507,7 +507,7 @@ batch_multipart_next(batch_multipart_t *mp, const unsigned char **pos,
 
         if (*pos == last) {
 
-            /* an end of a part may be due without more input */
+            /* the end of a part may be due without more input */
 
             if (mp->state != BATCH_MP_BODY || mp->matched != mp->delim_len) {
                 return BATCH_MP_AGAIN;

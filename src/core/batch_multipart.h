@@ -1,11 +1,15 @@
 /*
- * Streaming multipart/form-data (RFC 7578, RFC 2046 section 5.1).  A pull
- * parser: the caller gives it input and takes one event at a time; any split of the
- * input gives the same events up to where DATA is cut.  Fixed memory.
+ * Copyright (C) the ngx_http_batch_module authors
  *
- * Limits (hostile bodies): boundary 1..70 bytes; BATCH_MP_MAX_PARTS parts;
- * BATCH_MP_MAX_HEADERS header lines and BATCH_MP_HEADER_SIZE bytes of headers a
- * part; preamble and epilogue up to BATCH_MP_MAX_PREAMBLE bytes.
+ * Streaming multipart/form-data (RFC 7578, RFC 2046 section 5.1).  A pull
+ * parser: the caller gives it input and takes one event at a time.  Any split
+ * of the input gives the same events, except for where DATA is cut.  Its memory
+ * is fixed.
+ *
+ * Limits, because bodies may be hostile: a boundary of 1..70 bytes;
+ * BATCH_MP_MAX_PARTS parts; BATCH_MP_MAX_HEADERS header lines and
+ * BATCH_MP_HEADER_SIZE bytes of headers in each of them; a preamble and an
+ * epilogue of up to BATCH_MP_MAX_PREAMBLE bytes.
  */
 
 #ifndef _BATCH_MULTIPART_H_INCLUDED_
@@ -31,7 +35,7 @@ typedef enum {
 } batch_multipart_event_e;
 
 typedef struct {
-    /* what the last event says */
+    /* what the last event is about */
     batch_str_t      data;                    /* DATA: into the input or into
                                                  this struct; valid until the
                                                  next call */
@@ -40,8 +44,9 @@ typedef struct {
     int              has_filename;
     size_t           filename_len;            /* decoded: filename* preferred,
                                                  %22 and \" undone, directories
-                                                 stripped, control bytes '_',
-                                                 cut at a UTF-8 boundary */
+                                                 stripped, control characters
+                                                 and broken UTF-8 '_', cut
+                                                 between characters */
     unsigned char    filename[BATCH_MP_FILENAME_MAX + 1];
     size_t           type_len;
     unsigned char    type[128];               /* Content-Type, "" if none */
@@ -49,12 +54,12 @@ typedef struct {
 
     /* private */
     unsigned         state;
-    unsigned         seen;                    /* headers and parameters had */
+    unsigned         seen;                    /* headers and parameters */
     unsigned         parts;
     unsigned         headers;
-    size_t           preamble;                /* bytes; then the epilogue's */
-    size_t           lead;                    /* delimiter bytes taken as read
-                                                 that are not in the data */
+    size_t           preamble;                /* bytes; later the epilogue's */
+    size_t           lead;                    /* delimiter bytes matched that
+                                                 are not in the input */
     size_t           matched;                 /* delimiter bytes matched */
     size_t           delim_len;
     unsigned char    delim[BATCH_MP_MAX_BOUNDARY + 4];    /* \r\n--boundary */
@@ -64,19 +69,21 @@ typedef struct {
 } batch_multipart_t;
 
 /*
- * Takes the Content-Type header's value.  BATCH_OK; BATCH_ERROR with mp->error
- * if it is not multipart/form-data or has no, two or an ill-formed boundary.
- * Quoted and unquoted boundaries, any parameter order, any case.
+ * Takes the value of the Content-Type header.  BATCH_OK; BATCH_ERROR with
+ * mp->error if it is not multipart/form-data or does not have exactly one
+ * well-formed boundary.  The boundary may be quoted or not; parameters may come
+ * in any order and case.
  */
 int batch_multipart_init(batch_multipart_t *mp, const unsigned char *type,
     size_t len);
 
-/* Next event; advances *pos up to last.  After DONE the epilogue is swallowed
- * with AGAIN.  After ERROR it only returns ERROR. */
+/* The next event; advances *pos up to last.  After DONE it discards the
+ * epilogue and returns AGAIN; after ERROR it only returns ERROR. */
 batch_multipart_event_e batch_multipart_next(batch_multipart_t *mp,
     const unsigned char **pos, const unsigned char *last);
 
-/* the body has ended: BATCH_OK if the closing delimiter was seen */
+/* The body has ended: BATCH_OK if it had a closing delimiter, else BATCH_ERROR
+ * with mp->error. */
 int batch_multipart_finish(batch_multipart_t *mp);
 
-#endif
+#endif /* _BATCH_MULTIPART_H_INCLUDED_ */

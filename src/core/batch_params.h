@@ -15,13 +15,13 @@ typedef struct {
     const unsigned char  *last;
 } batch_params_t;
 
-/* the word in front of the parameters; empty if there is none */
+/* word: what stands before the parameters, empty if nothing does */
 void batch_params_init(batch_params_t *params, const unsigned char *p,
     size_t len, batch_str_t *word);
 
 /*
  * The next parameter: BATCH_OK; BATCH_AGAIN if there are no more; BATCH_ERROR.
- * Of a quoted value the inside, with its backslashes.
+ * A quoted value comes without its quotes, but with its backslashes.
  */
 int batch_params_next(batch_params_t *params, batch_str_t *name,
     batch_str_t *value, int *quoted);
@@ -30,10 +30,10 @@ int batch_params_next(batch_params_t *params, batch_str_t *name,
  * Returns the new length. */
 size_t batch_params_unquote(unsigned char *p, size_t len);
 
-/* 1 if s is the word, in any case; word is in lower case */
+/* 1 if s is the word, in any case; word itself is lower-case */
 int batch_params_is(const batch_str_t *s, const char *word);
 
-/* 1 if c may be in a name: RFC 9110's token characters, '*' and '%' among them */
+/* 1 if c is one of RFC 9110's token characters; '*' and '%' are among them */
 int batch_params_token(unsigned char c);
 
 #endif /* _BATCH_PARAMS_H_INCLUDED_ */

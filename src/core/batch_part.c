@@ -1,8 +1,8 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * What the headers of a part say.  A file's name is a stranger's text: it is
- * kept as data, never as a path.
+ * The headers of a part.  The name of a file is a stranger's text: it is kept
+ * as data, and never becomes a path.
  */
 
 #include "batch_part.h"
@@ -46,8 +46,9 @@ batch_part_reset(batch_multipart_t *mp)
 
 
 /*
- * Copies a text: control characters and what is not UTF-8 become '_'.  At most
- * cap bytes, cut before the character that has no room; returns the length.
+ * Copies a text: control characters and bytes that are not UTF-8 become '_'.
+ * At most cap bytes, cut before a character that does not fit; returns the
+ * length.
  */
 
 static size_t
@@ -102,7 +103,7 @@ batch_part_filename(batch_multipart_t *mp, const unsigned char *p, size_t len)
     mp->has_filename = 1;
     mp->filename_len = 0;
 
-    /* "." and ".." are directories too */
+    /* "." and ".." are directories, too */
 
     if (!(len == 1 && p[0] == '.')
         && !(len == 2 && p[0] == '.' && p[1] == '.'))
@@ -115,7 +116,7 @@ batch_part_filename(batch_multipart_t *mp, const unsigned char *p, size_t len)
 }
 
 
-/* the browsers' way to write a quote; in place */
+/* %22 is how browsers write a quote; in place */
 
 static size_t
 batch_part_unquote22(unsigned char *p, size_t len)
@@ -204,7 +205,7 @@ invalid:
 }
 
 
-/* value is in mp->header, and is changed */
+/* changes the value in place: it is in mp->header */
 
 static int
 batch_part_param(batch_multipart_t *mp, const batch_str_t *name,
@@ -238,7 +239,7 @@ batch_part_param(batch_multipart_t *mp, const batch_str_t *name,
 
     if (seen == BATCH_PART_FILENAME) {
 
-        /* filename* wins, whichever comes first */
+        /* filename* wins over filename, in any order */
 
         if (!(mp->seen & BATCH_PART_EXTENDED)) {
             batch_part_filename(mp, p, batch_part_unquote22(p, len));

@@ -10,13 +10,14 @@
 
 #include "batch_multipart.h"
 
-/* forgets the last part */
+/* forgets the previous part */
 void batch_part_reset(batch_multipart_t *mp);
 
-/* One header line, without its CRLF, in mp->header.  BATCH_ERROR: mp->error */
+/* One header line, without its CRLF; p points into mp->header.  BATCH_OK, or
+ * BATCH_ERROR with mp->error. */
 int batch_part_header(batch_multipart_t *mp, unsigned char *p, size_t len);
 
-/* all headers of the part are read.  BATCH_ERROR: mp->error */
+/* The part has no more headers.  BATCH_OK, or BATCH_ERROR with mp->error. */
 int batch_part_ready(batch_multipart_t *mp);
 
 #endif /* _BATCH_PART_H_INCLUDED_ */

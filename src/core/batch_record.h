@@ -39,7 +39,7 @@ typedef enum {
 } batch_kind_e;
 
 typedef struct {
-    uint64_t        line;        /* physical line number in the input, 1-based */
+    uint64_t        line;        /* physical line of the input, from 1 */
     uint32_t        len;         /* payload bytes, newline included */
     uint32_t        crc;         /* CRC-32C of the payload */
     uint16_t        kind;        /* batch_kind_e */

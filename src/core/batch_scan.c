@@ -1,5 +1,7 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
+ *
+ * The scanner of JSON in a buffer.
  */
 
 #include "batch_scan.h"
@@ -50,7 +52,7 @@ batch_scan_cut(batch_scan_t *s)
 }
 
 
-/* p is behind the backslash; returns the byte behind the escape or NULL */
+/* p is after the backslash; returns the byte after the escape, or NULL */
 
 static const unsigned char *
 batch_scan_escape(batch_scan_t *s, const unsigned char *p)

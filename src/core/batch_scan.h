@@ -1,11 +1,11 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * Strict JSON (RFC 8259, valid UTF-8) in a buffer: a cursor that is moved over
- * tokens and values.  Nothing is built, nothing is allocated.  The parts that
- * the streaming compactor needs too are inline functions here.
+ * Strict JSON (RFC 8259, valid UTF-8) in a buffer: a cursor that moves over
+ * tokens and values.  Nothing is built, nothing is allocated.  What the
+ * streaming compactor needs as well is an inline function here.
  *
- * -DBATCH_NO_SIMD takes the portable way on every machine (for tests).
+ * -DBATCH_NO_SIMD selects the portable code on every machine (for tests).
  */
 
 #ifndef _BATCH_SCAN_H_INCLUDED_
@@ -33,20 +33,20 @@
 #define BATCH_SCAN_TEXT       "Text after the value"
 
 /* classes of the bytes inside a string */
-#define BATCH_SCAN_STOP       1      /* not to be taken over as it is */
-#define BATCH_SCAN_ESCAPED    2      /* may follow a backslash (u apart) */
+#define BATCH_SCAN_STOP       1      /* not to be copied as it is */
+#define BATCH_SCAN_ESCAPED    2      /* may follow a backslash (except u) */
 
 typedef struct {
     const unsigned char  *p;         /* cursor */
     const unsigned char  *last;
     const unsigned char  *at;        /* where the defect is */
     const char           *error;     /* what it is; static */
-    int                   cut;       /* it is only that the input ended */
+    int                   cut;       /* the only defect: the input ended */
 } batch_scan_t;
 
 extern const unsigned char  batch_scan_class[256];
 
-/* remembers the defect; always BATCH_ERROR */
+/* remembers the defect; always returns BATCH_ERROR */
 int batch_scan_fail(batch_scan_t *s, const unsigned char *at,
     const char *error);
 
@@ -54,8 +54,8 @@ int batch_scan_fail(batch_scan_t *s, const unsigned char *at,
 int batch_scan_cut(batch_scan_t *s);
 
 /*
- * Skips white space and one value of any type.  depth: arrays and objects that
- * are open around it, 0..BATCH_JSON_MAX_DEPTH.
+ * Skips white space and one value of any type.  depth: how many arrays and
+ * objects are open around it, 0..BATCH_JSON_MAX_DEPTH.
  */
 int batch_scan_value(batch_scan_t *s, unsigned depth);
 
@@ -63,11 +63,11 @@ int batch_scan_value(batch_scan_t *s, unsigned depth);
  * Goes through an array or an object whose opening bracket has been passed:
  * first is 1 at the first call, then 0.  BATCH_OK: an element or a key follows
  * (white space has been skipped, the byte was not looked at); BATCH_AGAIN: it
- * was closed, the cursor is behind close (']' or '}'); BATCH_ERROR.
+ * was closed, the cursor is after close (']' or '}'); BATCH_ERROR.
  */
 int batch_scan_next(batch_scan_t *s, int first, unsigned char close);
 
-/* cursor on a key's opening quote -> behind the colon; the raw key into key */
+/* moves from a key's opening quote to after the colon; key: the raw token */
 int batch_scan_key(batch_scan_t *s, batch_str_t *key);
 
 
@@ -88,7 +88,7 @@ batch_scan_space(batch_scan_t *s)
 }
 
 
-/* the first byte that a string may not take over as it is, or last */
+/* the first byte that may not be in a string as it is, or last */
 
 static inline const unsigned char *
 batch_scan_plain(const unsigned char *p, const unsigned char *last)

@@ -45,7 +45,7 @@ static const batch_state_row_t  batch_states[BATCH_STATUS_N] = {
 };
 
 
-/* an enum read from somewhere else may hold anything */
+/* an enum that was read from somewhere may hold anything */
 
 static int
 batch_status_known(batch_status_e s)

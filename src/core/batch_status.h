@@ -1,4 +1,6 @@
 /*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
  * The status machine of a batch (names and transitions as OpenAI's service
  * shows them).
  *
@@ -12,15 +14,15 @@
  *   in_progress   cancelling    cancelling_at     cancel
  *   finalizing    completed     completed_at
  *   finalizing    expired       expired_at        finalizing because of expiry
- *   finalizing    cancelling    cancelling_at     cancel (nothing published yet)
+ *   finalizing    cancelling    cancelling_at     cancel, before publishing
  *   finalizing    in_progress   -                 never
  *   cancelling    cancelled     cancelled_at
  *
  * completed, failed, expired and cancelled are terminal: they never change.
  */
 
-#ifndef _BATCH_STATE_H_INCLUDED_
-#define _BATCH_STATE_H_INCLUDED_
+#ifndef _BATCH_STATUS_H_INCLUDED_
+#define _BATCH_STATUS_H_INCLUDED_
 
 #include "batch_core.h"
 
@@ -43,11 +45,11 @@ int batch_status_parse(const unsigned char *s, size_t len);
 
 int batch_status_terminal(batch_status_e s);
 
-/* 1 if the transition is in the table above */
+/* 1 if the transition is in the table above, which is the one source of them */
 int batch_status_legal(batch_status_e from, batch_status_e to);
 
-/* name of the timestamp that entering s sets: "in_progress_at", ...;
+/* the name of the timestamp that entering s sets: "in_progress_at", ...;
  * "created_at" for validating */
 const char *batch_status_stamp(batch_status_e s);
 
-#endif
+#endif /* _BATCH_STATUS_H_INCLUDED_ */

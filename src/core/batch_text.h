@@ -1,9 +1,9 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * JSON text that grows as it is written, when a tree of objects would cost an
- * allocation for each value.  The caller writes brackets, commas and keys; the
- * builder writes values and keeps the memory.
+ * JSON text that grows as it is written, for where a tree of objects would cost
+ * an allocation for each value.  The caller writes brackets, commas and keys;
+ * the builder writes values and keeps the memory.
  *
  * A zeroed one is empty.  The text comes from malloc() and is followed by a
  * NUL that len does not count.  When memory runs out, failed is set, nothing
@@ -39,9 +39,9 @@ void batch_text_int(batch_text_t *t, int64_t n);
 void batch_text_string(batch_text_t *t, const void *p, size_t len);
 
 /*
- * For writers of their own: room for len bytes at the end of the text, and for
- * a NUL.  What was written there counts only after batch_text_wrote(), which
- * adds the NUL.  NULL: there is no memory, or there was none before.
+ * For callers that write by themselves: room for len bytes at the end of the
+ * text, and for a NUL.  What is written there counts only after
+ * batch_text_wrote(), which adds the NUL.  NULL if failed is set, or set now.
  */
 unsigned char *batch_text_room(batch_text_t *t, size_t len);
 void batch_text_wrote(batch_text_t *t, size_t len);

@@ -29,7 +29,7 @@ batch_token_init(batch_token_t *t, const batch_str_t *token)
 }
 
 
-/* p is behind "\u" */
+/* p is after "\u" */
 
 static uint32_t
 batch_token_hex4(const unsigned char *p)

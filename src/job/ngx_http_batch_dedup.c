@@ -1,8 +1,8 @@
-
 /*
  * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Custom_ids that occur twice: hashes are sorted, ids compared where they meet.
  */
-
 
 #include "ngx_http_batch_dedup.h"
 #include "ngx_http_batch_store.h"
@@ -71,15 +71,11 @@ ngx_http_batch_dedup_init(ngx_http_batch_dedup_t *d, ngx_fd_t input,
 void
 ngx_http_batch_dedup_free(ngx_http_batch_dedup_t *d)
 {
-    if (d->entries) {
-        ngx_free(d->entries);
-        d->entries = NULL;
-    }
+    free(d->entries);
+    d->entries = NULL;
 
-    if (d->runs) {
-        ngx_free(d->runs);
-        d->runs = NULL;
-    }
+    free(d->runs);
+    d->runs = NULL;
 
     if (d->spill != NGX_INVALID_FILE) {
         (void) ngx_close_file(d->spill);
@@ -101,7 +97,7 @@ ngx_http_batch_dedup_cmp(const void *one, const void *two)
 }
 
 
-/* writes the entries in memory as a sorted run behind the others */
+/* writes the entries in memory as a sorted run after the others */
 
 static ngx_int_t
 ngx_http_batch_dedup_spill(ngx_http_batch_dedup_t *d)
@@ -478,7 +474,7 @@ ngx_http_batch_dedup_merge_all(ngx_http_batch_dedup_t *d,
         return NGX_ERROR;
     }
 
-    ngx_free(d->entries);
+    free(d->entries);
     d->entries = NULL;
     d->nalloc = 0;
 

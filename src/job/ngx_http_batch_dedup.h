@@ -1,4 +1,6 @@
 /*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
  * Which custom_ids occur twice?  Keyed 64-bit hashes of the decoded ids are
  * sorted, in memory up to ngx_http_batch_dedup_max of them, beyond that in runs
  * in one unlinked file of tmp/ that are merged at the end.  Where hashes meet,
@@ -10,7 +12,7 @@
 
 #include "ngx_http_batch.h"
 
-/* longest raw token of a custom_id: every byte escaped, and the quotes */
+/* the longest raw token of a custom_id: every byte escaped, and the quotes */
 #define NGX_HTTP_BATCH_TOKEN_MAX   (6 * BATCH_CUSTOM_ID_MAX + 2)
 
 /* entries (24 bytes each) kept in memory; tests lower it */
@@ -26,11 +28,12 @@ typedef struct {
     ngx_log_t                      *log;
     ngx_fd_t                        input;
     uint64_t                        key[2];
-    ngx_http_batch_dedup_entry_t   *entries;
+    ngx_http_batch_dedup_entry_t   *entries;    /* from malloc() */
     size_t                          n;
     size_t                          nalloc;
-    ngx_fd_t                        spill;      /* runs, one behind the other */
-    uint64_t                       *runs;       /* entries in each */
+    ngx_fd_t                        spill;      /* runs, one after the other */
+    uint64_t                       *runs;       /* entries in each; from
+                                                   malloc() */
     size_t                          nruns;
     uint64_t                        spilled;    /* entries */
 } ngx_http_batch_dedup_t;

@@ -2,7 +2,7 @@
  * Copyright (C) the ngx_http_batch_module authors
  *
  * A fuzz target is a function that libFuzzer calls with bytes of its choice.
- * What must hold is said by must(): a finding is a call of abort(), or what the
+ * must() states what must hold: a finding is a call of abort(), or what the
  * sanitizers see.
  */
 

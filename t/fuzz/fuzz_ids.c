@@ -3,7 +3,7 @@
  *
  * What comes out of paths and queries: ids, against the C library's idea of
  * their regular expression; names of states; and any text on its way into
- * JSON and back.
+ * JSON and back, or made showable.
  */
 
 #include "batch_escape.h"
@@ -11,6 +11,7 @@
 #include "batch_json.h"
 #include "batch_scan.h"
 #include "batch_status.h"
+#include "batch_text.h"
 #include "batch_token.h"
 #include "batch_utf8.h"
 #include "fuzz.h"
@@ -144,6 +145,36 @@ escape(const unsigned char *p, size_t len)
 }
 
 
+/* repaired it is valid, and what was valid is as it was */
+
+static void
+repair(const unsigned char *p, size_t len)
+{
+    int             valid;
+    batch_text_t    t;
+    unsigned char  *copy;
+
+    valid = batch_utf8_valid(p, len);
+    must(!valid || is_utf8(p, len));
+
+    copy = fuzz_copy(p, len);
+    batch_utf8_repair(copy, len);
+
+    must(batch_utf8_valid(copy, len));
+    must((memcmp(copy, p, len) == 0) == valid);
+
+    /* so the builder of text changes nothing but escapes */
+
+    memset(&t, 0, sizeof(t));
+    batch_text_string(&t, copy, len);
+    must(!t.failed && t.len >= len + 2 && t.data[t.len] == '\0');
+    must(batch_utf8_valid(t.data, t.len));
+    batch_text_free(&t);
+
+    free(copy);
+}
+
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -156,6 +187,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ids(p, size);
     status(p, size);
     escape(p, size);
+    repair(p, size);
 
     free(p);
 

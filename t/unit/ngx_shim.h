@@ -1,4 +1,6 @@
 /*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
  * What a test sees of the shim that stands for nginx.
  */
 

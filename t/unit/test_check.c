@@ -1,7 +1,7 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * Whole files: the first line that is no JSON, at every split.
+ * Whole files: the first line that is not JSON, at every split.
  */
 
 #include "batch_check.h"

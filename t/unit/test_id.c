@@ -206,7 +206,7 @@ main(void)
 
     memset(hex, 'x', sizeof(hex));
     ok(batch_id_random_hex(hex, 100) == BATCH_OK, "hex");
-    ok(hex[200] == 'x', "no NUL, nothing behind");
+    ok(hex[200] == 'x', "no NUL, nothing after it");
 
     for (i = 0; i < 200; i++) {
         ok(strchr("0123456789abcdef", hex[i]) != NULL, "digit %c", hex[i]);

@@ -105,16 +105,16 @@ outside(void)
         digit = (c >= '0' && c <= '9');
 
         put("?{\"k\":1}", 0, c, space, "before");
-        put("{?\"k\":1}", 1, c, space, "behind the brace");
+        put("{?\"k\":1}", 1, c, space, "after the brace");
         put("{\"k\"?:1}", 4, c, space, "before the colon");
         put("{\"k\":?1}", 5, c, space || c == '-' || (c > '0' && digit),
-            "behind the colon");
-        put("{\"k\":1?}", 6, c, space || digit, "behind a number");
+            "after the colon");
+        put("{\"k\":1?}", 6, c, space || digit, "after a number");
         put("{\"k\":[1?]}", 7, c, space || digit, "in an array");
         put("{\"k\":[1,?2]}", 8, c, space || c == '-' || (c > '0' && digit),
-            "behind a comma");
-        put("{\"k\":[]?}", 7, c, space, "behind an array");
-        put("{\"k\":\"\"?,\"l\":0}", 7, c, space, "behind a string");
+            "after a comma");
+        put("{\"k\":[]?}", 7, c, space, "after an array");
+        put("{\"k\":\"\"?,\"l\":0}", 7, c, space, "after a string");
         put("{\"k\":1}?", 7, c, space, "at the end");
 
         put("{\"k\":?}", 5, c, digit, "alone");
@@ -132,10 +132,10 @@ outside(void)
         put("{\"k\":tru?}", 8, c, c == 'e', "literal");
         put("{\"k\":nul?}", 8, c, c == 'l', "literal");
         put("{\"k\":?alse}", 5, c, c == 'f', "literal");
-        put("{\"k\":-?}", 6, c, digit, "behind a minus");
-        put("{\"k\":0?}", 6, c, space, "behind a zero");
-        put("{\"k\":1.?}", 7, c, digit, "behind a point");
-        put("{\"k\":1e?}", 7, c, digit, "behind an e");
+        put("{\"k\":-?}", 6, c, digit, "after a minus");
+        put("{\"k\":0?}", 6, c, space, "after a zero");
+        put("{\"k\":1.?}", 7, c, digit, "after a point");
+        put("{\"k\":1e?}", 7, c, digit, "after an e");
         put("{\"k\":1e?0}", 7, c, digit || c == '+' || c == '-', "sign");
     }
 }

@@ -542,9 +542,9 @@ objects(void)
     ok(object(" \n", 1) == 0, "white space");
     ok(object("[]", 1) == 0 && object("[]", 0) == 0, "array");
     ok(object("1", 0) == 0 && object("\"", 0) == 0, "scalars");
-    ok(object("{} x", 0) == 0 && object("{} {", 0) == 0, "more behind it");
+    ok(object("{} x", 0) == 0 && object("{} {", 0) == 0, "more after it");
     ok(object("\xef\xbb\xbf\xef\xbb\xbf{}", 1) == 0, "two marks");
-    ok(object(" \xef\xbb\xbf{}", 1) == 0, "a mark behind white space");
+    ok(object(" \xef\xbb\xbf{}", 1) == 0, "a mark after white space");
     ok(object("{\"a\":\"\x01", 0) == 0, "a bad beginning");
     ok(object("{}\r", 1) == 1, "trailing CR");
 }

@@ -142,8 +142,7 @@ same(const trace_t *a, const trace_t *b)
 
 /*
  * Every cut in two, single bytes; of a short body every cut in three.  After
- * an error what had been given of the last part's data may differ: nobody may
- * use it.
+ * an error the data of the last part may differ: the caller must not use it.
  */
 
 static void

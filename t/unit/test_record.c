@@ -193,7 +193,8 @@ small(void)
         f.len = i;
         k = holder(i);
         ok(file_scan(&f) == (int64_t) offsets[k] && f.n == k && !f.bad
-           && f.end == (i == offsets[k] ? BATCH_RECORD_WHOLE : BATCH_RECORD_TORN),
+           && f.end == (i == offsets[k] ? BATCH_RECORD_WHOLE
+                                        : BATCH_RECORD_TORN),
            "torn at %zu", i);
     }
 
@@ -265,7 +266,7 @@ tails(void)
         free(p);
     }
 
-    /* a stale block: a whole record behind a torn one is not looked at */
+    /* a stale block: a whole record after a torn one is not looked at */
 
     memmove(f.data + offsets[1] + 50, f.data + offsets[1], len - offsets[1]);
     f.len = len + 50;
@@ -281,7 +282,8 @@ tails(void)
 
     r.len = BATCH_RECORD_MAX + 1;
     batch_record_encode(&r, f.data + offsets[1]);
-    ok(batch_record_decode(f.data + offsets[1], TAG, &r) == BATCH_ERROR, "length");
+    ok(batch_record_decode(f.data + offsets[1], TAG, &r) == BATCH_ERROR,
+       "length");
     ok(file_scan(&f) == (int64_t) offsets[1] && f.n == 1, "too long");
 
     f.len = 0;
@@ -331,7 +333,7 @@ blame(void)
     written[7].base = offsets[7] + 1;
     batch_record_encode(&written[7], f.data + offsets[7]);
     ok(file_scan(&f) == (int64_t) offsets[3] && f.end == BATCH_RECORD_TORN,
-       "a base behind its record");
+       "a base after its record");
 
     written[7].base = offsets[7];
     written[7].tag = TAG ^ 1;

@@ -7,9 +7,10 @@
 
 
 /*
- * The key is 00 01 .. 0f, the nth message 00 01 .. n - 1.  Its authors published
- * the vectors of SipHash-2-4 (one in appendix A of their paper, all in vectors.h
- * of the reference code); libcrypto gave those of SipHash-1-3.
+ * The key is 00 01 .. 0f, the nth message 00 01 .. n - 1.  The vectors of
+ * SipHash-2-4 are those its authors published (one in appendix A of their
+ * paper, all in vectors.h of the reference code); libcrypto gave those of
+ * SipHash-1-3.
  */
 
 static const uint64_t  vectors_2_4[64] = {

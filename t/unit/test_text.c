@@ -2,8 +2,21 @@
  * Copyright (C) the ngx_http_batch_module authors
  */
 
-#include "batch_text.h"
 #include "test.h"
+
+
+static int  no_memory;
+
+
+static void *
+test_realloc(void *p, size_t size)
+{
+    return no_memory ? NULL : realloc(p, size);
+}
+
+#define realloc  test_realloc
+#include "../../src/core/batch_text.c"
+#undef realloc
 
 
 static int
@@ -142,8 +155,10 @@ test_no_memory(void)
     memset(&t, 0, sizeof(t));
 
     batch_text_literal(&t, "a");
-    ok(batch_text_room(&t, SIZE_MAX - 10) == NULL && t.failed, "too large");
-    ok(t.len == 1, "the text is as it was");
+    no_memory = 1;
+    batch_text_string(&t, "a", BATCH_TEXT_FIRST);
+    no_memory = 0;
+    ok(t.failed && t.len == 1 && t.data[0] == 'a', "the text is as it was");
 
     batch_text_literal(&t, "b");
     batch_text_int(&t, 1);
@@ -154,10 +169,13 @@ test_no_memory(void)
     ok(batch_text_end(&t) == NULL, "no text");
     ok(t.data == NULL && !t.failed, "end leaves it empty");
 
-    batch_text_string(&t, "c", SIZE_MAX / 8);
-    ok(t.failed, "a string whose bound has no number");
+    ok(batch_text_room(&t, SIZE_MAX - 10) == NULL && t.failed, "too large");
     batch_text_free(&t);
     ok(!t.failed, "free forgets the failure");
+
+    batch_text_string(&t, "c", SIZE_MAX / 8);
+    ok(t.failed, "a string whose bound is too large for a number");
+    batch_text_free(&t);
 }
 
 
