@@ -486,8 +486,8 @@ ngx_http_batch_recover_read(void *data, ngx_log_t *log)
 {
     ngx_http_batch_rebuild_t  *b = data;
 
-    b->rc = b->portion.end ? ngx_http_batch_portion_ghosts(&b->portion, log)
-                           : ngx_http_batch_portion_read(&b->portion, log);
+    b->rc = b->portion.end ? ngx_http_batch_restore_ghosts(&b->portion, log)
+                           : ngx_http_batch_restore_read(&b->portion, log);
 }
 
 
@@ -548,7 +548,7 @@ ngx_http_batch_recover_send(ngx_http_batch_rebuild_t *b)
         return;
     }
 
-    ngx_http_batch_portion_items_free(&b->portion);
+    ngx_http_batch_restore_items_free(&b->portion);
 
     if (!b->portion.end) {
 
@@ -605,7 +605,7 @@ ngx_http_batch_recover_scanned(void *data, ngx_int_t rc,
     b->flight--;
 
     if (rc != NGX_OK
-        || ngx_http_batch_portion_suspect(&b->portion, res->items, res->n,
+        || ngx_http_batch_restore_suspect(&b->portion, res->items, res->n,
                                           ngx_cycle->log)
            != NGX_OK)
     {
@@ -741,7 +741,7 @@ ngx_http_batch_recover_end(void)
     if (b) {
         ngx_http_batch_rebuild = NULL;
 
-        ngx_http_batch_portion_free(&b->portion);
+        ngx_http_batch_restore_free(&b->portion);
         ngx_http_batch_task_free(ngx_http_batch_task_of(b));
     }
 }

@@ -12,6 +12,7 @@
 #include "ngx_http_batch_slots.h"
 #include "ngx_http_batch_store.h"
 #include "ngx_http_batch_task.h"
+#include "ngx_http_batch_text.h"
 #include "ngx_http_batch_turn.h"
 #include "ngx_http_batch_lookup.h"
 
@@ -263,25 +264,7 @@ ngx_http_batch_open_files(ngx_http_batch_open_t *o, ngx_log_t *log)
 static ngx_int_t
 ngx_http_batch_open_load(ngx_http_batch_open_t *o, ngx_log_t *log)
 {
-    ngx_int_t  rc;
-    ngx_str_t  text;
-
-    if (ngx_http_batch_store_read(NGX_HTTP_BATCH_META, o->id,
-                                  NGX_HTTP_BATCH_META_MAX, &text, log)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    rc = ngx_http_batch_meta_decode(&o->meta, text.data, text.len, &o->root);
-    ngx_free(text.data);
-
-    if (rc != NGX_OK) {
-        if (ngx_http_batch_store_damaged()) {
-            ngx_log_error(NGX_LOG_ALERT, log, 0,
-                          "batch: %s has a damaged batch.json", o->id);
-        }
-
+    if (ngx_http_batch_meta_read(o->id, &o->meta, &o->root, log) != NGX_OK) {
         return NGX_ERROR;
     }
 

@@ -12,18 +12,18 @@
 #define NGX_HTTP_BATCH_HOOK_ANSWER   65536      /* bytes that are read of one */
 
 
-static ngx_int_t ngx_http_batch_hook_sign(ngx_http_batch_hook_t *h,
+static ngx_int_t ngx_http_batch_hook_send_sign(ngx_http_batch_hook_t *h,
     ngx_str_t *secret);
-static void ngx_http_batch_hook_posted(ngx_http_batch_attempt_t *at,
+static void ngx_http_batch_hook_send_posted(ngx_http_batch_attempt_t *at,
     ngx_int_t rc, ngx_uint_t cut);
-static void ngx_http_batch_hook_answered(ngx_http_batch_attempt_t *at);
-static void ngx_http_batch_hook_timer(ngx_event_t *ev);
-static ngx_int_t ngx_http_batch_hook_variable(ngx_http_batch_attempt_t *at,
+static void ngx_http_batch_hook_send_answered(ngx_http_batch_attempt_t *at);
+static void ngx_http_batch_hook_send_timer(ngx_event_t *ev);
+static ngx_int_t ngx_http_batch_hook_send_variable(ngx_http_batch_attempt_t *at,
     ngx_http_request_t *r, ngx_http_batch_variable_e var, ngx_str_t *value);
-static u_char *ngx_http_batch_hook_log(ngx_log_t *log, u_char *buf,
+static u_char *ngx_http_batch_hook_send_log(ngx_log_t *log, u_char *buf,
     size_t len);
-static ngx_int_t ngx_http_batch_hook_header_filter(ngx_http_request_t *r);
-static ngx_int_t ngx_http_batch_hook_body_filter(ngx_http_request_t *r,
+static ngx_int_t ngx_http_batch_hook_send_header_filter(ngx_http_request_t *r);
+static ngx_int_t ngx_http_batch_hook_send_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
 
 
@@ -31,23 +31,23 @@ static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
 
 
-static ngx_http_batch_attempt_type_t  ngx_http_batch_hook_type = {
-    ngx_http_batch_hook_log,
+static ngx_http_batch_attempt_type_t  ngx_http_batch_hook_send_type = {
+    ngx_http_batch_hook_send_log,
     "sending webhook",
-    ngx_http_batch_hook_posted,
-    ngx_http_batch_hook_answered,
-    ngx_http_batch_hook_variable
+    ngx_http_batch_hook_send_posted,
+    ngx_http_batch_hook_send_answered,
+    ngx_http_batch_hook_send_variable
 };
 
 
 void
-ngx_http_batch_hook_sender(ngx_http_batch_hook_t *h)
+ngx_http_batch_hook_send_init(ngx_http_batch_hook_t *h)
 {
     h->at.kind = NGX_HTTP_BATCH_CTX_HOOK;
-    h->at.type = &ngx_http_batch_hook_type;
+    h->at.type = &ngx_http_batch_hook_send_type;
     h->at.headers = h->headers;
 
-    h->timer.handler = ngx_http_batch_hook_timer;
+    h->timer.handler = ngx_http_batch_hook_send_timer;
     h->timer.data = &h->at.c;
     h->timer.log = ngx_cycle->log;
 }
@@ -67,7 +67,8 @@ ngx_http_batch_hook_send(ngx_http_batch_hook_t *h)
     h->at.uri = routes[h->route]->hook->uri;
     h->at.request_line = routes[h->route]->hook->request_line;
 
-    if (ngx_http_batch_hook_sign(h, &routes[h->route]->hook->key) != NGX_OK) {
+    if (ngx_http_batch_hook_send_sign(h,
+        &routes[h->route]->hook->key) != NGX_OK) {
         ngx_http_batch_hook_verdict(h);
         return;
     }
@@ -75,7 +76,7 @@ ngx_http_batch_hook_send(ngx_http_batch_hook_t *h)
     ngx_add_timer(&h->timer, NGX_HTTP_BATCH_HOOK_TIMEOUT);
 
     if (ngx_http_batch_attempt_send(&h->at) != NGX_OK) {
-        ngx_http_batch_hook_cut(h);
+        ngx_http_batch_hook_send_cut(h);
         return;
     }
 
@@ -84,7 +85,7 @@ ngx_http_batch_hook_send(ngx_http_batch_hook_t *h)
 
 
 static ngx_int_t
-ngx_http_batch_hook_sign(ngx_http_batch_hook_t *h, ngx_str_t *secret)
+ngx_http_batch_hook_send_sign(ngx_http_batch_hook_t *h, ngx_str_t *secret)
 {
     int          n;
     int64_t      now;
@@ -133,7 +134,7 @@ ngx_http_batch_hook_sign(ngx_http_batch_hook_t *h, ngx_str_t *secret)
 
 
 static void
-ngx_http_batch_hook_posted(ngx_http_batch_attempt_t *at, ngx_int_t rc,
+ngx_http_batch_hook_send_posted(ngx_http_batch_attempt_t *at, ngx_int_t rc,
     ngx_uint_t cut)
 {
     /* the header filter has seen the answer, if there is one */
@@ -141,14 +142,14 @@ ngx_http_batch_hook_posted(ngx_http_batch_attempt_t *at, ngx_int_t rc,
 
 
 static void
-ngx_http_batch_hook_answered(ngx_http_batch_attempt_t *at)
+ngx_http_batch_hook_send_answered(ngx_http_batch_attempt_t *at)
 {
     ngx_http_batch_hook_verdict((ngx_http_batch_hook_t *) at);
 }
 
 
 void
-ngx_http_batch_hook_cut(ngx_http_batch_hook_t *h)
+ngx_http_batch_hook_send_cut(ngx_http_batch_hook_t *h)
 {
     if (h->at.r && h->at.r->blocked) {
         /* an aio or thread operation still points to the request */
@@ -162,20 +163,20 @@ ngx_http_batch_hook_cut(ngx_http_batch_hook_t *h)
 
 
 static void
-ngx_http_batch_hook_timer(ngx_event_t *ev)
+ngx_http_batch_hook_send_timer(ngx_event_t *ev)
 {
     ngx_connection_t  *c;
 
     c = ev->data;
 
-    ngx_http_batch_hook_cut((ngx_http_batch_hook_t *)
+    ngx_http_batch_hook_send_cut((ngx_http_batch_hook_t *)
                             ((u_char *) c
                              - offsetof(ngx_http_batch_hook_t, at.c)));
 }
 
 
 static ngx_int_t
-ngx_http_batch_hook_variable(ngx_http_batch_attempt_t *at,
+ngx_http_batch_hook_send_variable(ngx_http_batch_attempt_t *at,
     ngx_http_request_t *r, ngx_http_batch_variable_e var, ngx_str_t *value)
 {
     ngx_http_batch_hook_t  *h;
@@ -200,7 +201,7 @@ ngx_http_batch_hook_variable(ngx_http_batch_attempt_t *at,
 
 
 static u_char *
-ngx_http_batch_hook_log(ngx_log_t *log, u_char *buf, size_t len)
+ngx_http_batch_hook_send_log(ngx_log_t *log, u_char *buf, size_t len)
 {
     u_char                 *p;
     ngx_http_request_t     *r;
@@ -221,20 +222,20 @@ ngx_http_batch_hook_log(ngx_log_t *log, u_char *buf, size_t len)
 
 
 ngx_int_t
-ngx_http_batch_hook_add(ngx_conf_t *cf)
+ngx_http_batch_hook_send_add(ngx_conf_t *cf)
 {
     ngx_http_next_header_filter = ngx_http_top_header_filter;
-    ngx_http_top_header_filter = ngx_http_batch_hook_header_filter;
+    ngx_http_top_header_filter = ngx_http_batch_hook_send_header_filter;
 
     ngx_http_next_body_filter = ngx_http_top_body_filter;
-    ngx_http_top_body_filter = ngx_http_batch_hook_body_filter;
+    ngx_http_top_body_filter = ngx_http_batch_hook_send_body_filter;
 
     return NGX_OK;
 }
 
 
 static ngx_int_t
-ngx_http_batch_hook_header_filter(ngx_http_request_t *r)
+ngx_http_batch_hook_send_header_filter(ngx_http_request_t *r)
 {
     ngx_http_batch_hook_t  *h;
 
@@ -256,10 +257,10 @@ ngx_http_batch_hook_header_filter(ngx_http_request_t *r)
 }
 
 
-/* what the receiver says besides is of no interest, and need not end */
+/* the body does not matter, and need not end */
 
 static ngx_int_t
-ngx_http_batch_hook_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
+ngx_http_batch_hook_send_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
     ngx_buf_t              *b;
     ngx_chain_t            *cl;

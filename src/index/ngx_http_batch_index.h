@@ -51,6 +51,7 @@
 #define _NGX_HTTP_BATCH_INDEX_H_INCLUDED_
 
 #include "ngx_http_batch_index_types.h"
+#include "ngx_http_batch_text.h"
 
 /*
  * Takes a place for what is about to be published: file_put and batch_put fill
@@ -150,15 +151,14 @@ ngx_int_t ngx_http_batch_index_run_renew(const char *id,
     ngx_http_batch_claim_e claim, uint32_t epoch, ngx_msec_t lease,
     ngx_http_batch_index_pt cb, void *data);
 
-/* final.json is durable: terminal status, counts, files (output, error: NULL =
- * none, or deleted since) in one step; counts, model and times are taken from
- * the text.  A batch that is terminal already stays as it is, its files too;
- * an unknown one (recovery) is made from the meta.  hook: its webhook is due.
- * Asks for no p:gen. */
+/* final.json is durable: terminal status, counts, model, times and files in one
+ * step.  Of the files those count that have an id here: one that was deleted
+ * since has none.  A batch that is terminal already stays as it is, its files
+ * too; an unknown one (recovery) is made from the meta.  hook: its webhook is
+ * due.  Asks for no p:gen. */
 ngx_int_t ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
-    batch_status_e status, const ngx_str_t *final,
-    const ngx_http_batch_file_t *output, const ngx_http_batch_file_t *error,
-    ngx_uint_t hook, ngx_http_batch_index_pt cb, void *data);
+    const ngx_http_batch_final_t *final, ngx_uint_t hook,
+    ngx_http_batch_index_pt cb, void *data);
 
 /* Webhooks: items = ids of up to limit batches whose webhook is due.  For other
  * workers, and after a lost answer, they are due again after lease ms.  What is

@@ -13,9 +13,10 @@ static ngx_int_t ngx_http_batch_index_batch_store(
 static ngx_int_t ngx_http_batch_index_batch_end(const char *id, int64_t at,
     ngx_uint_t flags, ngx_http_batch_index_pt cb, void *data);
 static void ngx_http_batch_index_batch_final_keys(ngx_http_batch_args_t *a,
-    const ngx_http_batch_meta_t *m, const ngx_http_batch_file_t **file);
-static ngx_int_t ngx_http_batch_index_batch_final_args(
-    ngx_http_batch_args_t *a, const ngx_str_t *final);
+    const ngx_http_batch_meta_t *m, const ngx_http_batch_final_t *final);
+static void ngx_http_batch_index_batch_final_args(ngx_http_batch_args_t *a,
+    const ngx_http_batch_meta_t *m, const ngx_http_batch_final_t *final,
+    const ngx_str_t *meta, ngx_uint_t hook);
 
 
 NGX_HTTP_BATCH_SCRIPT(batch_put, NGX_HTTP_BATCH_LUA_BATCH_PUT);
@@ -160,27 +161,23 @@ ngx_http_batch_index_batch_end(const char *id, int64_t at, ngx_uint_t flags,
 
 ngx_int_t
 ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
-    batch_status_e status, const ngx_str_t *final,
-    const ngx_http_batch_file_t *output, const ngx_http_batch_file_t *error,
-    ngx_uint_t hook, ngx_http_batch_index_pt cb, void *data)
+    const ngx_http_batch_final_t *final, ngx_uint_t hook,
+    ngx_http_batch_index_pt cb, void *data)
 {
     ngx_int_t                     rc;
-    ngx_str_t                     text[3];
+    ngx_str_t                     meta, text[2];
     ngx_uint_t                    i;
     ngx_http_batch_args_t         a;
-    const ngx_http_batch_file_t  *file[2];
+    const ngx_http_batch_file_t  *f;
 
-    file[0] = output;
-    file[1] = error;
-
-    text[2] = ngx_http_batch_meta_encode(m);
-    rc = (text[2].data == NULL) ? NGX_ERROR : NGX_OK;
+    meta = ngx_http_batch_meta_encode(m);
+    rc = (meta.data == NULL) ? NGX_ERROR : NGX_OK;
 
     for (i = 0; i < 2; i++) {
         ngx_str_null(&text[i]);
 
-        if (file[i]) {
-            text[i] = ngx_http_batch_file_encode(file[i]);
+        if (final->files[i].id[0]) {
+            text[i] = ngx_http_batch_file_encode(&final->files[i]);
 
             if (text[i].data == NULL) {
                 rc = NGX_ERROR;
@@ -190,30 +187,18 @@ ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
 
     if (rc == NGX_OK) {
         ngx_http_batch_args_init(&a, m->id);
-        ngx_http_batch_index_batch_final_keys(&a, m, file);
-
-        ngx_http_batch_args_text(&a, m->id);
-        ngx_http_batch_args_text(&a, batch_status_name(status));
-        ngx_http_batch_args_str(&a, final);
-        ngx_http_batch_args_str(&a, &text[2]);
-        ngx_http_batch_args_int(&a, m->created_us);
-        ngx_http_batch_args_int(&a, m->expires_at);
-
-        /* it has been parsed before: if that fails, there is no memory */
-
-        if (ngx_http_batch_index_batch_final_args(&a, final) != NGX_OK) {
-            a.failed = 1;
-        }
-
-        ngx_http_batch_args_int(&a, hook ? 1 : 0);
+        ngx_http_batch_index_batch_final_keys(&a, m, final);
+        ngx_http_batch_index_batch_final_args(&a, m, final, &meta, hook);
 
         for (i = 0; i < 2; i++) {
-            if (file[i]) {
-                ngx_http_batch_args_text(&a, file[i]->id);
+            f = &final->files[i];
+
+            if (f->id[0]) {
+                ngx_http_batch_args_text(&a, f->id);
                 ngx_http_batch_args_str(&a, &text[i]);
-                ngx_http_batch_args_int(&a, file[i]->created_us);
-                ngx_http_batch_args_int(&a, file[i]->expires_at);
-                ngx_http_batch_args_int(&a, file[i]->bytes);
+                ngx_http_batch_args_int(&a, f->created_us);
+                ngx_http_batch_args_int(&a, f->expires_at);
+                ngx_http_batch_args_int(&a, f->bytes);
             }
         }
 
@@ -222,9 +207,9 @@ ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
                                        data);
     }
 
-    for (i = 0; i < 3; i++) {
-        free(text[i].data);
-    }
+    free(meta.data);
+    free(text[0].data);
+    free(text[1].data);
 
     return rc;
 }
@@ -232,10 +217,11 @@ ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
 
 static void
 ngx_http_batch_index_batch_final_keys(ngx_http_batch_args_t *a,
-    const ngx_http_batch_meta_t *m, const ngx_http_batch_file_t **file)
+    const ngx_http_batch_meta_t *m, const ngx_http_batch_final_t *final)
 {
-    char        tenant[41];
-    ngx_uint_t  i;
+    char                          tenant[41];
+    ngx_uint_t                    i;
+    const ngx_http_batch_file_t  *f;
 
     ngx_http_batch_object_tenant_key(&m->tenant, tenant);
 
@@ -251,62 +237,35 @@ ngx_http_batch_index_batch_final_keys(ngx_http_batch_args_t *a,
     ngx_http_batch_args_key(a, "hd", NULL, NULL);
 
     for (i = 0; i < 2; i++) {
-        if (file[i]) {
-            ngx_http_batch_object_tenant_key(&file[i]->tenant, tenant);
-            ngx_http_batch_args_key(a, "f", file[i]->id, NULL);
+        f = &final->files[i];
+
+        if (f->id[0]) {
+            ngx_http_batch_object_tenant_key(&f->tenant, tenant);
+            ngx_http_batch_args_key(a, "f", f->id, NULL);
             ngx_http_batch_args_key(a, "fl", tenant, NULL);
-            ngx_http_batch_args_key(a, "fl", tenant, &file[i]->purpose);
+            ngx_http_batch_args_key(a, "fl", tenant, &f->purpose);
         }
     }
 }
 
 
-/* counts, model and times as final.json has them; the model is copied */
-
-static ngx_int_t
+static void
 ngx_http_batch_index_batch_final_args(ngx_http_batch_args_t *a,
-    const ngx_str_t *final)
+    const ngx_http_batch_meta_t *m, const ngx_http_batch_final_t *final,
+    const ngx_str_t *meta, ngx_uint_t hook)
 {
-    json_t      *root, *v;
-    ngx_str_t    model;
-    ngx_uint_t   i;
-
-    static const char  *names[] = {
-        "total", "completed", "failed", "model", "in_progress_at",
-        "finalizing_at", "cancelling_at"
-    };
-
-    root = json_loadb((const char *) final->data, final->len, 0, NULL);
-
-    if (!json_is_object(root) || a->failed) {
-        json_decref(root);
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        v = json_object_get(root, names[i]);
-
-        if (i != 3) {
-            ngx_http_batch_args_int(a, (int64_t) json_integer_value(v));
-            continue;
-        }
-
-        model.len = json_is_string(v) ? json_string_length(v) : 0;
-        model.data = ngx_pnalloc(a->pool, model.len + 1);
-
-        if (model.data == NULL) {
-            json_decref(root);
-            return NGX_ERROR;
-        }
-
-        if (model.len) {
-            ngx_memcpy(model.data, json_string_value(v), model.len);
-        }
-
-        ngx_http_batch_args_str(a, &model);
-    }
-
-    json_decref(root);
-
-    return NGX_OK;
+    ngx_http_batch_args_text(a, m->id);
+    ngx_http_batch_args_text(a, batch_status_name(final->status));
+    ngx_http_batch_args_str(a, &final->text);
+    ngx_http_batch_args_str(a, meta);
+    ngx_http_batch_args_int(a, m->created_us);
+    ngx_http_batch_args_int(a, m->expires_at);
+    ngx_http_batch_args_int(a, (int64_t) final->total);
+    ngx_http_batch_args_int(a, (int64_t) final->completed);
+    ngx_http_batch_args_int(a, (int64_t) final->failed);
+    ngx_http_batch_args_str(a, &final->model);
+    ngx_http_batch_args_int(a, final->in_progress_at);
+    ngx_http_batch_args_int(a, final->finalizing_at);
+    ngx_http_batch_args_int(a, final->cancelling_at);
+    ngx_http_batch_args_int(a, hook ? 1 : 0);
 }

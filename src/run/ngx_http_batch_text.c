@@ -8,12 +8,16 @@
 #include "ngx_http_batch_store.h"
 
 
-static void ngx_http_batch_text_stamp(batch_text_t *t,
+static void ngx_http_batch_final_stamp(batch_text_t *t,
     const char *name, int64_t at);
-static void ngx_http_batch_text_file(batch_text_t *t,
+static void ngx_http_batch_final_manifest(batch_text_t *t,
     const char *name, const ngx_http_batch_file_t *f);
+static void ngx_http_batch_final_damaged(const char *id, const char *name,
+    ngx_log_t *log);
+static ngx_int_t ngx_http_batch_final_object(ngx_http_batch_final_t *final,
+    json_t *root);
 static ngx_int_t ngx_http_batch_final_file(const char *batch_id,
-    ngx_http_batch_file_t *f, ngx_log_t *log);
+    const ngx_http_batch_file_t *f, ngx_log_t *log);
 
 
 void
@@ -29,12 +33,12 @@ ngx_http_batch_final_encode(batch_text_t *t,
                       NGX_HTTP_BATCH_FORMAT, final->id,
                       batch_status_name(final->status));
 
-    ngx_http_batch_text_stamp(t, "in_progress_at", final->in_progress_at);
-    ngx_http_batch_text_stamp(t, "finalizing_at", final->finalizing_at);
-    ngx_http_batch_text_stamp(t, "cancelling_at", final->cancelling_at);
+    ngx_http_batch_final_stamp(t, "in_progress_at", final->in_progress_at);
+    ngx_http_batch_final_stamp(t, "finalizing_at", final->finalizing_at);
+    ngx_http_batch_final_stamp(t, "cancelling_at", final->cancelling_at);
 
     for (i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
-        ngx_http_batch_text_stamp(t, batch_status_stamp(ends[i]),
+        ngx_http_batch_final_stamp(t, batch_status_stamp(ends[i]),
                                   ends[i] == final->status ? final->ended_at
                                                            : 0);
     }
@@ -57,8 +61,8 @@ ngx_http_batch_final_encode(batch_text_t *t,
                       final->usage.cached, final->usage.reasoning,
                       final->usage.total);
 
-    ngx_http_batch_text_file(t, "output", final->output);
-    ngx_http_batch_text_file(t, "error", final->error);
+    ngx_http_batch_final_manifest(t, "output", &final->files[0]);
+    ngx_http_batch_final_manifest(t, "error", &final->files[1]);
 
     if (final->errors) {
         batch_text_literal(t, ",\"errors\":[");
@@ -76,7 +80,7 @@ ngx_http_batch_final_encode(batch_text_t *t,
 
 
 static void
-ngx_http_batch_text_stamp(batch_text_t *t, const char *name,
+ngx_http_batch_final_stamp(batch_text_t *t, const char *name,
     int64_t at)
 {
     if (at) {
@@ -89,12 +93,12 @@ ngx_http_batch_text_stamp(batch_text_t *t, const char *name,
 
 
 static void
-ngx_http_batch_text_file(batch_text_t *t, const char *name,
+ngx_http_batch_final_manifest(batch_text_t *t, const char *name,
     const ngx_http_batch_file_t *f)
 {
     ngx_str_t  s;
 
-    if (f == NULL) {
+    if (f->id[0] == '\0') {
         batch_text_printf(t, ",\"%s\":null", name);
         return;
     }
@@ -114,25 +118,127 @@ ngx_http_batch_text_file(batch_text_t *t, const char *name,
 
 
 ngx_int_t
-ngx_http_batch_final_status(const ngx_str_t *text, const char *id,
-    batch_status_e *status, int64_t *ended_at)
+ngx_http_batch_meta_read(const char *id, ngx_http_batch_meta_t *meta,
+    json_t **root, ngx_log_t *log)
 {
-    int           n;
-    json_t       *root, *v;
+    ngx_int_t  rc;
+    ngx_str_t  text;
+
+    *root = NULL;
+
+    rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_META, id,
+                                   NGX_HTTP_BATCH_MANIFEST_MAX, &text, log);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_batch_meta_decode(meta, text.data, text.len, root);
+
+    if (rc == NGX_OK && ngx_strcmp(meta->id, id) != 0) {
+        json_decref(*root);
+        *root = NULL;
+        ngx_set_errno(EBADMSG);
+        rc = NGX_ERROR;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_http_batch_final_damaged(id, "batch.json", log);
+    }
+
+    free(text.data);
+
+    return rc;
+}
+
+
+/* errno stays as it was: it says whether trying again is of any use */
+
+static void
+ngx_http_batch_final_damaged(const char *id, const char *name, ngx_log_t *log)
+{
+    ngx_err_t  err;
+
+    err = ngx_errno;
+
+    if (ngx_http_batch_store_damaged()) {
+        ngx_log_error(NGX_LOG_ALERT, log, 0, "batch: %s: %s is damaged", id,
+                      name);
+    }
+
+    ngx_set_errno(err);
+}
+
+
+ngx_int_t
+ngx_http_batch_final_read(ngx_http_batch_final_t *final, const char *id,
+    ngx_log_t *log)
+{
+    ngx_int_t  rc;
+    ngx_str_t  text;
+
+    ngx_memzero(final, sizeof(ngx_http_batch_final_t));
+
+    rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_FINAL, id,
+                                   NGX_HTTP_BATCH_FINAL_MAX, &text, log);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_batch_final_decode(final, id, text.data, text.len);
+
+    if (rc != NGX_OK) {
+        ngx_http_batch_final_damaged(id, "final.json", log);
+    }
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_batch_final_decode(ngx_http_batch_final_t *final, const char *id,
+    u_char *data, size_t len)
+{
+    ngx_err_t  err;
+
+    ngx_memzero(final, sizeof(ngx_http_batch_final_t));
+
+    ngx_memcpy(final->id, id, ngx_strlen(id) + 1);
+
+    final->text.data = data;
+    final->text.len = len;
+    final->root = ngx_http_batch_object_json(data, len, 0);
+
+    if (final->root
+        && ngx_http_batch_final_object(final, final->root) == NGX_OK)
+    {
+        return NGX_OK;
+    }
+
+    err = ngx_errno;
+    ngx_http_batch_final_free(final);
+    ngx_set_errno(err);
+
+    return NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_batch_final_object(ngx_http_batch_final_t *final, json_t *root)
+{
+    int           status;
+    json_t       *v;
+    ngx_uint_t    i;
     json_int_t    total, completed, failed;
     const char   *s;
 
-    root = ngx_http_batch_object_json(text->data, text->len, 0);
-    if (root == NULL) {
-        return NGX_ERROR;
-    }
+    static const char *const  keys[] = { "output", "error" };
 
     v = json_object_get(root, "status");
-    n = -1;
+    status = -1;
 
     if (json_is_string(v)) {
-        n = batch_status_parse((u_char *) json_string_value(v),
-                               json_string_length(v));
+        status = batch_status_parse((u_char *) json_string_value(v),
+                                    json_string_length(v));
     }
 
     s = json_string_value(json_object_get(root, "id"));
@@ -140,66 +246,113 @@ ngx_http_batch_final_status(const ngx_str_t *text, const char *id,
     completed = json_integer_value(json_object_get(root, "completed"));
     failed = json_integer_value(json_object_get(root, "failed"));
 
-    if (s == NULL || ngx_strcmp(s, id) != 0
+    if (status < 0 || !batch_status_terminal((batch_status_e) status)
+        || s == NULL || ngx_strcmp(s, final->id) != 0
         || completed < 0 || completed > total
         || failed < 0 || failed > total - completed)
     {
-        n = -1;
-    }
-
-    if (n < 0 || !batch_status_terminal((batch_status_e) n)) {
-        json_decref(root);
         return NGX_ERROR;
     }
 
-    *status = (batch_status_e) n;
-    *ended_at = json_integer_value(json_object_get(root,
-                                                   batch_status_stamp(n)));
-    json_decref(root);
+    final->status = (batch_status_e) status;
+    final->total = total;
+    final->completed = completed;
+    final->failed = failed;
+
+    final->ended_at = json_integer_value(
+                          json_object_get(root, batch_status_stamp(status)));
+    final->in_progress_at = json_integer_value(
+                          json_object_get(root, "in_progress_at"));
+    final->finalizing_at = json_integer_value(
+                          json_object_get(root, "finalizing_at"));
+    final->cancelling_at = json_integer_value(
+                          json_object_get(root, "cancelling_at"));
+
+    v = json_object_get(root, "model");
+    ngx_str_set(&final->model, "");
+
+    if (json_is_string(v)) {
+        final->model.data = (u_char *) json_string_value(v);
+        final->model.len = json_string_length(v);
+    }
+
+    for (i = 0; i < 2; i++) {
+        v = json_object_get(root, keys[i]);
+
+        if (json_is_object(v)
+            && ngx_http_batch_file_from_json(&final->files[i], v) != NGX_OK)
+        {
+            ngx_memzero(&final->files[i], sizeof(ngx_http_batch_file_t));
+        }
+    }
 
     return NGX_OK;
 }
 
 
 ngx_int_t
-ngx_http_batch_final_settle(const char *batch_id, const ngx_str_t *text,
-    ngx_log_t *log)
+ngx_http_batch_final_status(const ngx_str_t *text, const char *id,
+    batch_status_e *status, int64_t *ended_at)
 {
-    json_t                       *root, *object;
-    ngx_int_t                     rc;
-    ngx_uint_t                    i;
-    ngx_http_batch_file_t         f;
-    static const char *const      keys[] = { "output", "error" };
+    u_char                  *data;
+    ngx_http_batch_final_t   final;
 
-    root = json_loadb((char *) text->data, text->len, 0, NULL);
-
-    if (root == NULL) {
+    data = malloc(text->len + 1);
+    if (data == NULL) {
         return NGX_ERROR;
     }
+
+    ngx_memcpy(data, text->data, text->len);
+
+    if (ngx_http_batch_final_decode(&final, id, data, text->len) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    *status = final.status;
+    *ended_at = final.ended_at;
+
+    ngx_http_batch_final_free(&final);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_batch_final_free(ngx_http_batch_final_t *final)
+{
+    json_decref(final->root);
+    free(final->text.data);
+
+    ngx_memzero(final, sizeof(ngx_http_batch_final_t));
+}
+
+
+ngx_int_t
+ngx_http_batch_final_settle(const ngx_http_batch_final_t *final,
+    ngx_log_t *log)
+{
+    ngx_int_t   rc;
+    ngx_uint_t  i;
 
     rc = NGX_OK;
 
     for (i = 0; i < 2; i++) {
-        object = json_object_get(root, keys[i]);
-
-        if (json_is_object(object)
-            && ngx_http_batch_file_from_json(&f, object) == NGX_OK
-            && ngx_http_batch_final_file(batch_id, &f, log) != NGX_OK)
+        if (final->files[i].id[0]
+            && ngx_http_batch_final_file(final->id, &final->files[i], log)
+               != NGX_OK)
         {
             rc = NGX_ERROR;
         }
     }
 
-    json_decref(root);
-
     return rc;
 }
 
 
-/* What has no blob any more was deleted, even if its tombstone is gone, too. */
+/* a file without a blob was deleted, even if its tombstone is gone, too */
 
 static ngx_int_t
-ngx_http_batch_final_file(const char *batch_id, ngx_http_batch_file_t *f,
+ngx_http_batch_final_file(const char *batch_id, const ngx_http_batch_file_t *f,
     ngx_log_t *log)
 {
     ngx_int_t  rc;

@@ -14,9 +14,12 @@
 #define NGX_HTTP_BATCH_MANIFEST_MAX  (4 * 1024 * 1024)    /* bytes */
 #define NGX_HTTP_BATCH_FINAL_MAX     (64 * 1024 * 1024)   /* bytes */
 
-/* what ngx_http_batch_object.h says final.json holds */
+/*
+ * What ngx_http_batch_object.h says final.json holds.  The strings of one that
+ * was read point into root.
+ */
 typedef struct {
-    const char                    *id;
+    char                           id[BATCH_ID_LEN];
     batch_status_e                 status;
     int64_t                        ended_at;      /* the status' own stamp */
     int64_t                        in_progress_at;       /* 0 = null */
@@ -26,27 +29,55 @@ typedef struct {
     uint64_t                       completed;
     uint64_t                       failed;
     ngx_str_t                      model;         /* "" = null */
+    ngx_http_batch_file_t          files[2];      /* output, error; id "" =
+                                                     null */
+
+    /* to be written only */
     batch_usage_t                  usage;
-    const ngx_http_batch_file_t   *output;        /* NULL = null */
-    const ngx_http_batch_file_t   *error;
     const batch_text_t            *errors;        /* JSON objects with commas
                                                      between, NULL = null */
+
+    /* as it was read */
+    ngx_str_t                      text;
+    json_t                        *root;
 } ngx_http_batch_final_t;
 
 void ngx_http_batch_final_encode(batch_text_t *t,
     const ngx_http_batch_final_t *final);
 
-/* text of the batch's final.json -> its status, and its own stamp (seconds);
- * NGX_ERROR if it is none, or its counts cannot be */
+/*
+ * The batch's batch.json.  NGX_OK: its strings are in *root, which is to be
+ * json_decref()ed; NGX_DECLINED: there is none; NGX_ERROR: it cannot be read or
+ * used, which was logged (see ngx_http_batch_store_damaged()).
+ */
+ngx_int_t ngx_http_batch_meta_read(const char *id, ngx_http_batch_meta_t *meta,
+    json_t **root, ngx_log_t *log);
+
+/*
+ * The batch's final.json as it is on disk.  NGX_OK: to be freed with
+ * ngx_http_batch_final_free(); NGX_DECLINED, NGX_ERROR: the same as above.
+ */
+ngx_int_t ngx_http_batch_final_read(ngx_http_batch_final_t *final,
+    const char *id, ngx_log_t *log);
+
+/* the same of a text that was just published; it becomes the struct's, from
+ * malloc(), whatever comes of it */
+ngx_int_t ngx_http_batch_final_decode(ngx_http_batch_final_t *final,
+    const char *id, u_char *data, size_t len);
+
+/* text of the batch's final.json -> its status, and its own stamp */
 ngx_int_t ngx_http_batch_final_status(const ngx_str_t *text, const char *id,
     batch_status_e *status, int64_t *ended_at);
+
+/* it is zeroed; harmless to one that is zeroed already */
+void ngx_http_batch_final_free(ngx_http_batch_final_t *final);
 
 /*
  * Publishes the manifests of the files that final.json names, where they are
  * missing and the file was not deleted: they are derived from it.  NGX_ERROR:
  * not all of them; to be done again.
  */
-ngx_int_t ngx_http_batch_final_settle(const char *batch_id,
-    const ngx_str_t *text, ngx_log_t *log);
+ngx_int_t ngx_http_batch_final_settle(const ngx_http_batch_final_t *final,
+    ngx_log_t *log);
 
 #endif

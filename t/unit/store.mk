@@ -35,7 +35,7 @@ SOURCES := $(wildcard $(SRC)/core/batch_*.c) \
            ngx_shim.c store_help.c
 HEADERS := $(wildcard $(SRC)/*.h $(SRC)/*/*.h) $(wildcard *.h)
 OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(notdir $(SOURCES)))
-TESTS    = store_disk store_validate store_finalize
+TESTS    = store_disk job_validate job_finalize
 
 vpath %.c $(ROOMS) .
 
@@ -56,6 +56,9 @@ $(BUILD)/%.o: %.c $(HEADERS) store.mk
 	$(CC) $(CFLAGS) $(FLAGS) -c -o $@ $<
 
 $(BUILD)/store_%: $(BUILD)/store_%.o $(OBJECTS)
+	$(CC) $(CFLAGS) $(FLAGS) -o $@ $^ -ljansson -lcrypto -lpthread
+
+$(BUILD)/job_%: $(BUILD)/job_%.o $(OBJECTS)
 	$(CC) $(CFLAGS) $(FLAGS) -o $@ $^ -ljansson -lcrypto -lpthread
 
 speed: $(BUILD)/store_speed

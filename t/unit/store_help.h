@@ -15,6 +15,9 @@
 extern int64_t     help_now;       /* the clock, microseconds */
 extern ngx_str_t   help_dir;
 
+/* the location of every batch; its limits are none at first */
+extern ngx_http_batch_loc_conf_t  help_route;
+
 /* makes and opens a fresh store in the directory; exits on failure */
 void help_store(const char *dir);
 

@@ -1,7 +1,7 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * run/: finalizing, and what recovery reads of its result.
+ * Finalizing, and what recovery reads of its result.
  */
 
 #include "store_help.h"
@@ -30,8 +30,8 @@ clear(void)
     json_decref(final);
     final = NULL;
 
-    free(f.final.data);
-    free(f.meta_text.data);
+    ngx_http_batch_final_free(&f.final);
+    json_decref(f.root);
     memset(&f, 0, sizeof(f));
 }
 
@@ -58,7 +58,7 @@ begin(void)
     ngx_http_batch_validate(&v, log_);
     ok(v.rc == NGX_HTTP_BATCH_VALID, "%d", v.rc);
 
-    free(v.meta_text.data);
+    json_decref(v.root);
     plan = v.plan;
 }
 
@@ -125,19 +125,17 @@ work(uint32_t chunk, uint32_t epoch, uint32_t n, int seal)
 static int
 finalize(void)
 {
-    ngx_uint_t  order = f.order, expired = f.expired;
+    ngx_uint_t  expired = f.expired;
 
     clear();
 
     strcpy(f.id, id);
-    f.order = order;
     f.expired = expired;
-    f.file_ttl = 1000;
 
     ngx_http_batch_finalize(&f, log_);
 
-    if (f.final.data) {
-        final = json_loadb((char *) f.final.data, f.final.len, 0, NULL);
+    if (f.final.text.data) {
+        final = json_loadb((char *) f.final.text.data, f.final.text.len, 0, NULL);
     }
 
     return f.rc;
@@ -224,7 +222,7 @@ test_completed(void)
     work(2, 2, 3, 0);
 
     ok(finalize() == NGX_HTTP_BATCH_FINAL_OK, "%s", shim_log_text());
-    ok(f.status == BATCH_COMPLETED && f.meta_text.len, "status");
+    ok(f.final.status == BATCH_COMPLETED && f.root, "status");
 
     out = file_text("output");
     errs = file_text("error");
@@ -260,7 +258,7 @@ test_completed(void)
     ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_INPUT, id, log_) == 1,
        "work files stay until the index was told");
 
-    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.status == BATCH_COMPLETED,
+    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.final.status == BATCH_COMPLETED,
        "again");
     ok(shim_log_text()[0] == '\0', "%s", shim_log_text());
 }
@@ -273,7 +271,7 @@ test_order(void)
     uint32_t   i;
 
     begin();
-    f.order = NGX_HTTP_BATCH_ORDER_COMPLETION;
+    help_route.output_order = NGX_HTTP_BATCH_ORDER_COMPLETION;
 
     for (i = 0; i < plan.nchunks; i++) {
         work(i, 1, plan.chunks[i].count, 1);
@@ -286,7 +284,7 @@ test_order(void)
        "order of completion");
     ok(lines_of(out) == N - N / 10, "lines");
     free(out);
-    f.order = 0;
+    help_route.output_order = 0;
 }
 
 
@@ -412,7 +410,7 @@ test_cancelled(int order)
 
     /* chunk 0 sealed, chunk 1 begun twice, the rest never */
     begin();
-    f.order = order;
+    help_route.output_order = order;
 
     work(0, 1, plan.chunks[0].count, 1);
     work(1, 1, 2, 0);
@@ -420,7 +418,7 @@ test_cancelled(int order)
 
     ngx_http_batch_publish_object(NGX_HTTP_BATCH_CANCEL, id, CANCEL,
                                  sizeof(CANCEL) - 1, log_);
-    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.status == BATCH_CANCELLED,
+    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.final.status == BATCH_CANCELLED,
        "%s", shim_log_text());
     filled("batch_cancelled", order);
     /* by a clock that is ahead of ours: what comes later is not told earlier */
@@ -434,7 +432,7 @@ test_cancelled(int order)
     work(0, 1, plan.chunks[0].count, 1);
     work(1, 4, 5, 0);
 
-    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.status == BATCH_EXPIRED,
+    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.final.status == BATCH_EXPIRED,
        "%s", shim_log_text());
     filled("batch_expired", order);
     ok(num("expired_at") == help_now / 1000000
@@ -451,9 +449,9 @@ test_cancelled(int order)
     damage("c1.1.seal", 40);
     ngx_http_batch_publish_object(NGX_HTTP_BATCH_CANCEL, id, CANCEL,
                                  sizeof(CANCEL) - 1, log_);
-    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.status == BATCH_CANCELLED
+    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.final.status == BATCH_CANCELLED
        && num("completed") == N - N / 10, "%s", shim_log_text());
-    f.order = 0;
+    help_route.output_order = 0;
 }
 
 
@@ -468,14 +466,14 @@ test_early(void)
 
     ngx_http_batch_publish_object(NGX_HTTP_BATCH_CANCEL, id, CANCEL,
                                  sizeof(CANCEL) - 1, log_);
-    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.status == BATCH_CANCELLED
+    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.final.status == BATCH_CANCELLED
        && num("total") == 0 && json_is_null(json_object_get(final, "output"))
        && json_is_null(json_object_get(final, "error"))
        && json_is_null(json_object_get(final, "in_progress_at")), "cancelled");
 
     help_batch(id, "t", "x", "/v1/embeddings", "");
     f.expired = 1;
-    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.status == BATCH_EXPIRED
+    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.final.status == BATCH_EXPIRED
        && num("finalizing_at") && num("expired_at"), "expired");
     f.expired = 0;
 
@@ -529,14 +527,14 @@ test_race(void)
 
         for (i = 0; i < 3; i++) {
             ok(r[i].rc == NGX_HTTP_BATCH_FINAL_OK, "racer %u: %d", i, r[i].rc);
-            ok(r[i].final.len == r[0].final.len
-               && memcmp(r[i].final.data, r[0].final.data, r[0].final.len)
+            ok(r[i].final.text.len == r[0].final.text.len
+               && memcmp(r[i].final.text.data, r[0].final.text.data, r[0].final.text.len)
                   == 0, "one result");
         }
 
         for (i = 0; i < 3; i++) {
-            free(r[i].final.data);
-            free(r[i].meta_text.data);
+            ngx_http_batch_final_free(&r[i].final);
+            json_decref(r[i].root);
         }
 
         ok(help_count("files", "") == blobs + 4
@@ -591,7 +589,7 @@ test_restore(void)
     finals = active = files = 0;
 
     do {
-        ok(ngx_http_batch_portion_read(&p, log_) == NGX_OK, "portion");
+        ok(ngx_http_batch_restore_read(&p, log_) == NGX_OK, "portion");
 
         for (i = 0; i < p.n; i++) {
             item = &p.items[i];
@@ -605,8 +603,9 @@ test_restore(void)
             if (strcmp(item->meta.id, ended) == 0) {
                 finals++;
                 ok(item->type == NGX_HTTP_BATCH_ITEM_FINAL
-                   && item->status == BATCH_COMPLETED && item->nfiles[0]
-                   && !item->nfiles[1], "final");
+                   && item->final.status == BATCH_COMPLETED
+                   && item->final.files[0].id[0]
+                   && !item->final.files[1].id[0], "final");
             }
 
             if (strcmp(item->meta.id, id) == 0) {
@@ -624,11 +623,11 @@ test_restore(void)
             }
         }
 
-        ngx_http_batch_portion_items_free(&p);
+        ngx_http_batch_restore_items_free(&p);
 
     } while (!p.end);
 
-    ngx_http_batch_portion_free(&p);
+    ngx_http_batch_restore_free(&p);
 
     ok(files == all && finals == 1 && active == 1, "%zu of %u, %zu, %zu",
        files, all, finals, active);
@@ -650,7 +649,7 @@ test_decision(void)
         work(i, 1, plan.chunks[i].count, 1);
     }
 
-    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.status == BATCH_COMPLETED,
+    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.final.status == BATCH_COMPLETED,
        "completed");
 
     at = 1700000009;
@@ -669,7 +668,7 @@ test_decision(void)
        && at == 1700000009, "twice: the first one's time");
     ok(ngx_http_batch_cancel_close(id, &at, log_) == NGX_DECLINED
        && at == 1700000009, "no other end then");
-    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.status == BATCH_CANCELLED,
+    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.final.status == BATCH_CANCELLED,
        "cancelled it ends");
 }
 
@@ -683,6 +682,7 @@ main(int argc, char **argv)
 
     log_ = shim_log();
     help_store(argv[1]);
+    help_route.file_ttl = 1000;
 
     test_completed();
     test_order();
@@ -699,5 +699,5 @@ main(int argc, char **argv)
     ngx_http_batch_layout_close();
     free(help_dir.data);
 
-    return test_done("run: finalizing");
+    return test_done("job: finalizing");
 }

@@ -1,7 +1,7 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * run/: validation, the check for duplicates, plans.
+ * Validation, the check for duplicates, plans.
  */
 
 #include "store_help.h"
@@ -26,14 +26,8 @@ done(void)
     json_decref(final);
     final = NULL;
 
-    if (v.final.data) {
-        free(v.final.data);
-    }
-
-    if (v.meta_text.data) {
-        free(v.meta_text.data);
-    }
-
+    json_decref(v.root);
+    ngx_http_batch_final_free(&v.final);
     ngx_http_batch_plan_free(&v.plan);
     memset(&v, 0, sizeof(v));
 }
@@ -42,19 +36,14 @@ done(void)
 static int
 validate(const char *id)
 {
-    ngx_uint_t  max = v.max_requests;
-    off_t       size = v.max_file_size;
-
     done();
 
     strcpy(v.id, id);
-    v.max_requests = max;
-    v.max_file_size = size;
 
     ngx_http_batch_validate(&v, log_);
 
-    if (v.final.data) {
-        final = json_loadb((char *) v.final.data, v.final.len, 0, NULL);
+    if (v.final.text.data) {
+        final = json_loadb((char *) v.final.text.data, v.final.text.len, 0, NULL);
         ok(final != NULL, "final.json is no JSON");
     }
 
@@ -228,7 +217,7 @@ test_good(void)
                   (int) (strchr(text, '\n') - text), text,
                   strchr(text, '\n') + 1);
     ok(check(URL, t, len) == NGX_HTTP_BATCH_VALID, "%s",
-       v.final.data ? (char *) v.final.data : "");
+       v.final.text.data ? (char *) v.final.text.data : "");
     plan_is_right(t, len, 3);
     ok(v.plan.chunks[0].first_line == 3, "physical numbers");
     free(t);
@@ -282,7 +271,7 @@ test_missing(void)
     help_batch(batch, "t", file, URL, "");
     ngx_http_batch_publish_object(NGX_HTTP_BATCH_CANCEL, batch,
                                  "{\"v\":1,\"cancelling_at\":1}", 25, log_);
-    ok(validate(batch) == NGX_HTTP_BATCH_CANCELLED_EARLY && v.meta_text.len,
+    ok(validate(batch) == NGX_HTTP_BATCH_CANCELLED_EARLY && v.root,
        "cancelled");
 
     shim_quit = 1;
@@ -295,7 +284,7 @@ test_missing(void)
 
     shim_log_reset();
     batch_id_make(BATCH_ID_BATCH, batch);
-    ok(validate(batch) == NGX_HTTP_BATCH_TROUBLE && v.meta_text.data == NULL
+    ok(validate(batch) == NGX_HTTP_BATCH_TROUBLE && v.root == NULL
        && shim_logged(NGX_LOG_ALERT) == 1, "no batch");
 }
 
@@ -351,27 +340,27 @@ test_defects(void)
        && json_is_null(json_object_get(final, "model"))
        && json_is_null(json_object_get(final, "completed_at"))
        && strcmp(json_string_value(json_object_get(final, "status")),
-                 "failed") == 0, "%s", (char *) v.final.data);
+                 "failed") == 0, "%s", (char *) v.final.text.data);
 
     ok(check(URL, "", 0) == NGX_HTTP_BATCH_INVALID
        && is(0, "empty_batch", 0, NULL), "empty");
     ok(check(URL, "\xef\xbb\xbf\n \n", 6) == NGX_HTTP_BATCH_INVALID
        && is(0, "empty_batch", 0, NULL) && errs() == 1, "blank");
 
-    v.max_file_size = 10;
+    help_route.max_file_size = 10;
     ok(check(URL, bad, 11) == NGX_HTTP_BATCH_INVALID && errs() == 1
        && strcmp(message(0), "The batch input file is larger than the 10 "
                  "maximum.") == 0, "%s", message(0));
-    v.max_file_size = 0;
+    help_route.max_file_size = 0;
 
-    v.max_requests = 10;
+    help_route.max_requests = 10;
     text = help_lines(0, 11, &len);
     ok(check(URL, text, len) == NGX_HTTP_BATCH_INVALID && errs() == 1
        && is(0, "too_many_tasks", 0, NULL) && strstr(message(0), "11 ")
        && strstr(message(0), "of 10."), "%s", message(0));
-    v.max_requests = 11;
+    help_route.max_requests = 11;
     ok(check(URL, text, len) == NGX_HTTP_BATCH_VALID, "as many as allowed");
-    v.max_requests = 0;
+    help_route.max_requests = 0;
     free(text);
 
     ok(shim_log_text()[0] == '\0', "%s", shim_log_text());
@@ -409,7 +398,7 @@ test_long_lines(void)
     p += sprintf(p, "\n%sx\n", text);
     ok(check(URL, t, p - t) == NGX_HTTP_BATCH_INVALID && errs() == 2
        && is(0, "invalid_json_line", 1, NULL) && strstr(message(0), "too long")
-       && is(1, "invalid_json_line", 3, NULL), "%s", (char *) v.final.data);
+       && is(1, "invalid_json_line", 3, NULL), "%s", (char *) v.final.text.data);
 
     /* the longest one that is not */
     memcpy(t, text, len - 1);
@@ -541,5 +530,5 @@ main(int argc, char **argv)
     ngx_http_batch_layout_close();
     free(help_dir.data);
 
-    return test_done("run: validation");
+    return test_done("job: validation");
 }

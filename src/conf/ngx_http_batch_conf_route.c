@@ -8,14 +8,15 @@
 #include "ngx_http_batch_api.h"
 
 
-static ngx_int_t ngx_http_batch_route_key(ngx_conf_t *cf,
+static ngx_int_t ngx_http_batch_conf_route_key(ngx_conf_t *cf,
     ngx_http_batch_main_conf_t *bmcf, ngx_uint_t n);
-static ngx_int_t ngx_http_batch_check_pass(ngx_conf_t *cf,
+static ngx_int_t ngx_http_batch_conf_route_endpoint(ngx_conf_t *cf,
     ngx_http_batch_loc_conf_t *blcf, ngx_str_t *pass, const char *directive,
     ngx_str_t *endpoint);
-static ngx_int_t ngx_http_batch_check_target(ngx_conf_t *cf, ngx_str_t *pass,
+static ngx_int_t ngx_http_batch_conf_route_target(ngx_conf_t *cf,
+    ngx_str_t *pass,
     const char *directive, ngx_http_core_loc_conf_t *clcf);
-static ngx_http_core_loc_conf_t *ngx_http_batch_find_location(
+static ngx_http_core_loc_conf_t *ngx_http_batch_conf_route_find(
     ngx_http_core_loc_conf_t *pclcf, u_char *uri, size_t len);
 
 
@@ -23,7 +24,8 @@ extern ngx_module_t  ngx_http_proxy_module;
 
 
 ngx_int_t
-ngx_http_batch_route_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
+ngx_http_batch_conf_route_check(ngx_conf_t *cf,
+    ngx_http_batch_main_conf_t *bmcf,
     ngx_uint_t n)
 {
     ngx_str_t                    none = ngx_null_string;
@@ -34,7 +36,7 @@ ngx_http_batch_route_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
     routes = bmcf->routes.elts;
     blcf = routes[n];
 
-    if (ngx_http_batch_route_key(cf, bmcf, n) != NGX_OK) {
+    if (ngx_http_batch_conf_route_key(cf, bmcf, n) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -47,14 +49,14 @@ ngx_http_batch_route_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
         return NGX_ERROR;
     }
 
-    if (ngx_http_batch_pass_check(cf, blcf, &blcf->pass, "batch_pass ")
+    if (ngx_http_batch_conf_route_pass(cf, blcf, &blcf->pass, "batch_pass ")
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     if (blcf->hook
-        && ngx_http_batch_check_pass(cf, blcf, &blcf->hook->uri,
+        && ngx_http_batch_conf_route_endpoint(cf, blcf, &blcf->hook->uri,
                                      "batch_webhook ", &none)
            != NGX_OK)
     {
@@ -67,7 +69,7 @@ ngx_http_batch_route_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
 
     for (i = 0; i < bmcf->jobs.nelts; i++) {
         if (job[i].pass.len
-            && ngx_http_batch_pass_check(cf, blcf, &job[i].pass,
+            && ngx_http_batch_conf_route_pass(cf, blcf, &job[i].pass,
                                          "batch_job ... pass=")
                != NGX_OK)
         {
@@ -80,7 +82,7 @@ ngx_http_batch_route_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
 
 
 ngx_int_t
-ngx_http_batch_pass_check(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
+ngx_http_batch_conf_route_pass(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
     ngx_str_t *pass, const char *directive)
 {
     ngx_str_t   *endpoint;
@@ -89,7 +91,8 @@ ngx_http_batch_pass_check(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
     endpoint = blcf->endpoints->elts;
 
     for (i = 0; i < blcf->endpoints->nelts; i++) {
-        if (ngx_http_batch_check_pass(cf, blcf, pass, directive, &endpoint[i])
+        if (ngx_http_batch_conf_route_endpoint(cf, blcf, pass, directive,
+            &endpoint[i])
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -101,12 +104,12 @@ ngx_http_batch_pass_check(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
 
 
 /*
- * A batch remembers the route that it came in by; its key must survive reloads
- * and restarts, so it is made of what the operator wrote.
+ * A batch remembers the key of its route.  The key must survive reloads and
+ * restarts, so it is made of what the operator wrote.
  */
 
 static ngx_int_t
-ngx_http_batch_route_key(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
+ngx_http_batch_conf_route_key(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
     ngx_uint_t n)
 {
     u_char                      *p;
@@ -153,10 +156,11 @@ ngx_http_batch_route_key(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
 }
 
 
-/* endpoint: what comes behind pass, of a webhook nothing */
+/* endpoint follows pass; a webhook has none */
 
 static ngx_int_t
-ngx_http_batch_check_pass(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
+ngx_http_batch_conf_route_endpoint(ngx_conf_t *cf,
+    ngx_http_batch_loc_conf_t *blcf,
     ngx_str_t *pass, const char *directive, ngx_str_t *endpoint)
 {
     u_char                     uri[NGX_MAX_PATH + 1], *p;
@@ -168,16 +172,16 @@ ngx_http_batch_check_pass(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
 
     p = ngx_snprintf(uri, NGX_MAX_PATH, "%V%V", pass, endpoint);
 
-    clcf = ngx_http_batch_find_location(pclcf, uri, p - uri);
+    clcf = ngx_http_batch_conf_route_find(pclcf, uri, p - uri);
 
     if (clcf) {
-        return ngx_http_batch_check_target(cf, pass, directive, clcf);
+        return ngx_http_batch_conf_route_target(cf, pass, directive, clcf);
     }
 
 #if (NGX_PCRE)
     if (pclcf->regex_locations) {
 
-        /* one of them may match: only a request can tell */
+        /* one of them may match, which only a request can tell */
 
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                       "\"%s%V\" seems to lead to a location given by"
@@ -198,7 +202,7 @@ ngx_http_batch_check_pass(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
 
 
 static ngx_int_t
-ngx_http_batch_check_target(ngx_conf_t *cf, ngx_str_t *pass,
+ngx_http_batch_conf_route_target(ngx_conf_t *cf, ngx_str_t *pass,
     const char *directive, ngx_http_core_loc_conf_t *clcf)
 {
     ngx_uint_t                 bits;
@@ -214,9 +218,10 @@ ngx_http_batch_check_target(ngx_conf_t *cf, ngx_str_t *pass,
     }
 
     /*
-     * Neither an inference server nor a webhook's receiver must steer nginx: with X-Accel-Redirect it could
-     * make any internal location answer in its place.  The upstream's settings
-     * are the first member of the proxy module's, in all versions.
+     * Neither an inference server nor a webhook's receiver may steer nginx: with
+     * X-Accel-Redirect it could make any internal location answer in its place.
+     * The settings of the upstream are the first member of the proxy module's
+     * configuration in all versions of nginx.
      */
 
     bits = NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT
@@ -228,7 +233,7 @@ ngx_http_batch_check_target(ngx_conf_t *cf, ngx_str_t *pass,
     ucf = clcf->loc_conf[ngx_http_proxy_module.ctx_index];
 
     if ((ucf->ignore_headers & bits) == bits) {
-        /* looked at before, for another endpoint */
+        /* another endpoint has led here already */
         return NGX_OK;
     }
 
@@ -245,10 +250,10 @@ ngx_http_batch_check_target(ngx_conf_t *cf, ngx_str_t *pass,
 }
 
 
-/* as ngx_http_core_find_static_location(), which is private to nginx */
+/* ngx_http_core_find_static_location(), which nginx keeps private */
 
 static ngx_http_core_loc_conf_t *
-ngx_http_batch_find_location(ngx_http_core_loc_conf_t *pclcf, u_char *uri,
+ngx_http_batch_conf_route_find(ngx_http_core_loc_conf_t *pclcf, u_char *uri,
     size_t len)
 {
     size_t                         n;
