@@ -1,7 +1,8 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * Directives, configuration, start and stop of a worker.  Nothing else.
+ * The directives, and one list each of what starts, beats, leaves and ends with
+ * a worker.  Everything else is in src.
  */
 
 #include "ngx_http_batch.h"
@@ -10,10 +11,12 @@
 #include "ngx_http_batch_attempt.h"
 #include "ngx_http_batch_chunk.h"
 #include "ngx_http_batch_conf.h"
+#include "ngx_http_batch_cors.h"
 #include "ngx_http_batch_dispatch.h"
 #include "ngx_http_batch_hook.h"
 #include "ngx_http_batch_job.h"
 #include "ngx_http_batch_line.h"
+#include "ngx_http_batch_page.h"
 #include "ngx_http_batch_recover.h"
 #include "ngx_http_batch_redis.h"
 #include "ngx_http_batch_runs.h"
@@ -52,7 +55,7 @@ static const ngx_http_batch_turn_t  ngx_http_batch_turns = {
     ngx_http_batch_idle
 };
 
-/* of the configuration that is being read */
+/* the configuration that is being read */
 static ngx_cycle_t                 *ngx_http_batch_new_cycle;
 static ngx_http_batch_main_conf_t  *ngx_http_batch_new_conf;
 
@@ -94,28 +97,28 @@ static ngx_command_t  ngx_http_batch_commands[] = {
 
     { ngx_string("batch_api"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
-      ngx_http_batch_set_api,
+      ngx_http_batch_conf_set_api,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("batch_status"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
-      ngx_http_batch_set_status,
+      ngx_http_batch_conf_set_status,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("batch_store"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
-      ngx_http_batch_set_store,
+      ngx_http_batch_conf_set_store,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("batch_redis"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
-      ngx_http_batch_set_redis,
+      ngx_http_batch_conf_redis,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -129,7 +132,7 @@ static ngx_command_t  ngx_http_batch_commands[] = {
 
     { ngx_string("batch_job"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
-      ngx_http_batch_set_job,
+      ngx_http_batch_conf_job,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -143,7 +146,7 @@ static ngx_command_t  ngx_http_batch_commands[] = {
 
     { ngx_string("batch_pass"),
       NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_TAKE1,
-      ngx_http_batch_set_pass,
+      ngx_http_batch_conf_set_pass,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -178,14 +181,14 @@ static ngx_command_t  ngx_http_batch_commands[] = {
 
     { ngx_string("batch_endpoints"),
       NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_1MORE,
-      ngx_http_batch_set_endpoints,
+      ngx_http_batch_conf_set_endpoints,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("batch_windows"),
       NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_1MORE,
-      ngx_http_batch_set_windows,
+      ngx_http_batch_conf_set_windows,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -220,28 +223,28 @@ static ngx_command_t  ngx_http_batch_commands[] = {
 
     { ngx_string("batch_body_rate"),
       NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_TAKE123,
-      ngx_http_batch_set_body_rate,
+      ngx_http_batch_conf_client_body_rate,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("batch_quota"),
       NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_TAKE1234,
-      ngx_http_batch_set_quota,
+      ngx_http_batch_conf_client_quota,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("batch_webhook"),
       NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_TAKE12,
-      ngx_http_batch_set_webhook,
+      ngx_http_batch_conf_hook,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("batch_cors"),
       NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_1MORE,
-      ngx_http_batch_set_cors,
+      ngx_http_batch_conf_client_cors,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -320,10 +323,6 @@ ngx_http_batch_postconfiguration(ngx_conf_t *cf)
     if (ngx_http_batch_page_filter_init(cf) != NGX_OK
         || ngx_http_batch_cors_init(cf) != NGX_OK)
     {
-        return NGX_ERROR;
-    }
-
-    if (ngx_http_batch_hook_add(cf) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -504,7 +503,7 @@ ngx_http_batch_init_process(ngx_cycle_t *cycle)
 }
 
 
-/* one room after the other, the lower ones first */
+/* what a worker starts with */
 
 static ngx_int_t
 ngx_http_batch_init(ngx_cycle_t *cycle)
@@ -537,6 +536,8 @@ ngx_http_batch_init(ngx_cycle_t *cycle)
 }
 
 
+/* every 50 ms, and while a worker that leaves still holds something */
+
 static void
 ngx_http_batch_beat(void)
 {
@@ -549,6 +550,8 @@ ngx_http_batch_beat(void)
     ngx_http_batch_turn_wake();
 }
 
+
+/* the worker quits gracefully; cut = 1: worker_shutdown_timeout is over */
 
 static void
 ngx_http_batch_leave(ngx_uint_t cut)
@@ -569,8 +572,8 @@ ngx_http_batch_idle(void)
 
 
 /*
- * Leases that are left are taken over, or run out; what is in memory and not on
- * disk is done again by the next owner.
+ * Another worker takes over the leases that are left, or they run out.  What is
+ * in memory and not on disk, their next owner does again.
  */
 
 static void

@@ -1,7 +1,7 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * What all rooms of the module share: configuration and the worker's state.
+ * The configuration, which every room above core reads.
  */
 
 #ifndef _NGX_HTTP_BATCH_H_INCLUDED_
@@ -44,16 +44,16 @@
 
 
 /*
- * The module's request context begins with an ngx_uint_t that says whose it is:
- * an API request's, a line's or a webhook's (of these the fake main request's).
+ * A request's context of this module begins with an ngx_uint_t that says what
+ * the request is: one of the API, or the fake main request of an attempt (of a
+ * line or a webhook).
  */
 
 #define NGX_HTTP_BATCH_CTX_API           1
-#define NGX_HTTP_BATCH_CTX_LINE          2
-#define NGX_HTTP_BATCH_CTX_HOOK          3
+#define NGX_HTTP_BATCH_CTX_ATTEMPT       2
 
 
-/* batch_redis: parsed at configuration time, read by store/ only */
+/* batch_redis */
 
 typedef struct {
     ngx_str_t                     address;     /* as written, for messages */
@@ -90,10 +90,10 @@ typedef struct {
 
 
 /*
- * batch_job: what a client's job_id stands for.  Price, model and window are
- * told to the client, so a batch takes them over when it is created; pass,
- * concurrency and priority are looked up by the job_id when it runs, so that a
- * reload applies to batches that are under way.
+ * batch_job: what a client's job_id stands for.  A client is told price, model
+ * and window, so a batch keeps those of its creation.  Pass, concurrency and
+ * priority are looked up by the job_id when the batch runs, so a reload applies
+ * to batches that are under way.
  */
 
 typedef struct {
@@ -126,7 +126,7 @@ typedef struct {
 } ngx_http_batch_pace_conf_t;
 
 
-/* batch_webhook: who is told how a batch has ended */
+/* batch_webhook: where to report how a batch has ended */
 
 typedef struct {
     ngx_str_t                     uri;         /* of an internal location */
@@ -136,9 +136,9 @@ typedef struct {
 
 
 /*
- * A location's settings.  A location with batch_api is a route: its batches
- * remember the route's key and run with whatever the route says now, so that a
- * reload with new settings applies to batches that are under way.
+ * The settings of a location.  A location with batch_api is a route.  Its batches
+ * remember the route's key and run with what the route says now, so a reload
+ * applies to batches that are under way.
  */
 
 typedef struct ngx_http_batch_loc_conf_s  ngx_http_batch_loc_conf_t;
@@ -168,7 +168,7 @@ struct ngx_http_batch_loc_conf_s {
     ngx_http_batch_quota_conf_t  *quota;           /* NULL: off */
     ngx_http_batch_hook_conf_t   *hook;            /* NULL: off */
 
-    /* as written, for what has a default that the dialect decides */
+    /* as written; the default depends on the dialect */
     struct {
         ngx_array_t              *windows;
         off_t                     max_file_size;
@@ -182,11 +182,11 @@ struct ngx_http_batch_loc_conf_s {
 extern ngx_module_t  ngx_http_batch_module;
 
 
-/* the cycle's main conf; set in init_process, the worker's for its life */
+/* the cycle's main conf, set in init_process for the life of the worker */
 extern ngx_http_batch_main_conf_t  *ngx_http_batch_conf;
 
-/* unique among all workers of all nodes, for leases: random hex, made in
- * init_process; NUL-terminated */
+/* the worker's name in leases, unique among all workers of all nodes: random hex
+ * digits and a NUL, made in init_process */
 #define NGX_HTTP_BATCH_WORKER_ID   33
 
 extern char  ngx_http_batch_worker_id[NGX_HTTP_BATCH_WORKER_ID];

@@ -51,7 +51,7 @@ sub waits {
     my ($id, $status) = @_;
 
     Test::More::ok(wait_until(sub {
-        error_log_text() =~ /$id came in by location "[^"]*\/b\/", which has no "batch_api" any more: it waits/
+        error_log_text() =~ /$id: location "[^"]*\/b\/", where it was created, has no "batch_api" any more, the batch waits/
     }, 30), 'it waits, and says why');
     Test::More::is(get_batch($id)->{status}, $status, "it is $status");
 }

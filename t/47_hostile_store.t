@@ -169,7 +169,7 @@ for my $how (sort keys %pending) {
     BatchDamage::alert("row 68: upload.json, $how",
                        $how =~ /sym|dir|huge/
                        ? qr/\[alert\].*"upload\.json"/
-                       : qr/\[alert\].*"$pending{$how}\/upload\.json" is dam/);
+                       : qr/\[alert\].*$pending{$how}: "upload\.json" is dam/);
 }
 
 for my $how (@how) {
@@ -179,7 +179,7 @@ for my $how (@how) {
     BatchDamage::alert("row 68: end.json, $how",
                        $how =~ /sym|dir|huge/
                        ? qr/\[alert\].*"end\.json"/
-                       : qr/\[alert\].*"$ended{$how}\/end\.json" is damaged/);
+                       : qr/\[alert\].*$ended{$how}: "end\.json" is damaged/);
 }
 
 my $good = $outer{'another upload\'s'};
@@ -228,7 +228,7 @@ for my $how (@how) {
         'Idempotency-Key' => "key $how");
     BatchDamage::alert("row 68: a key, $how",
                        $how =~ /sym|dir|huge/ ? qr/\[alert\].*$name/
-                       : qr/\[alert\].*"keys\/$name" is damaged/);
+                       : qr/\[alert\].*keys: "$name" is damaged/);
 }
 
 is(create_batch($file, http => [headers => ['Idempotency-Key' => 'another']])->{status},
@@ -250,18 +250,18 @@ open socket
 300
 --- flow
 my %input = (
-    'a line that is none any more' => [qr/is not what was validated/,
+    'a line that is none any more' => [qr/line \d+: not what was validated/,
         sub { BatchDamage::flip($_[0], 2400) }],
-    'two lines in one' => [qr/is not what was validated/, sub {
+    'two lines in one' => [qr/line \d+: not what was validated/, sub {
         my $s = slurp($_[0]);
         $s =~ s/^((?:.*\n){11}.*)\n/$1 /;
         BatchDamage::bytes($_[0], $s) }],
-    'cut' => [qr/the input of \S+ is shorter than/, sub { truncate $_[0], 1500 }],
-    '0 bytes' => [qr/the input of \S+ is shorter than/,
+    'cut' => [qr/input is shorter than/, sub { truncate $_[0], 1500 }],
+    '0 bytes' => [qr/input is shorter than/,
                   sub { BatchDamage::bytes($_[0], '') }],
-    'gone' => [qr/has a plan and no input/, sub { unlink $_[0] }],
+    'gone' => [qr/: input is missing/, sub { unlink $_[0] }],
     'a symlink' => [qr/"input" failed/, \&BatchDamage::link_out],
-    'a directory' => [qr/"input" is no regular file/,
+    'a directory' => [qr/"input" is not a regular file/,
                       sub { unlink $_[0]; mkdir $_[0] }]);
 my @how = sort keys %input;
 my %id = map { $_ => BatchDamage::half() } @how;

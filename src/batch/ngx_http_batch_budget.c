@@ -1,5 +1,7 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
+ *
+ * May another line start?  See the header for what it depends on.
  */
 
 #include "ngx_http_batch_budget.h"
@@ -69,11 +71,15 @@ ngx_http_batch_budget_reserve(ngx_http_batch_run_t *run)
         return 1;
     }
 
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s: lane %ui is full, in flight here: %uA",
+                   run->id, lane, ngx_http_batch_slot->inflight[lane]);
+
     ngx_http_batch_slot->want[lane] = 1;
 
     /*
-     * Other workers hold the places, and do not tell when one is free.  Own
-     * lines that end wake the pump anyway.
+     * Other workers hold the places, and do not tell when one is free.  A line
+     * of our own that ends wakes the pump anyway.
      */
 
     if (ngx_http_batch_slot->inflight[lane] == 0) {
@@ -103,7 +109,7 @@ ngx_http_batch_budget_look(ngx_http_batch_run_t *run, ngx_uint_t *lane)
     if (ngx_http_batch_budget_breakers[run->lane].open
         && ngx_http_batch_slot->inflight[run->lane])
     {
-        /* the lines that wait for their next attempt are the probes */
+        /* lines that wait for their next attempt probe the upstream */
         *lane = run->lane;
         return 0;
     }
@@ -134,9 +140,9 @@ ngx_http_batch_budget_look(ngx_http_batch_run_t *run, ngx_uint_t *lane)
 
 
 /*
- * Connections are for clients first.  Those to the upstream that lines have used
- * stay open when they end (keepalive), so with few left, as many lines may fly
- * as did before: they need no new ones.
+ * Clients come first.  When few connections are left, as many lines may be in
+ * flight as were before: these use the upstream's kept connections, and need no
+ * new ones.
  */
 
 static ngx_uint_t
@@ -179,7 +185,7 @@ ngx_http_batch_budget_place(ngx_uint_t lane, ngx_uint_t limit)
     wanted = 0;
     i = 0;
 
-    /* seen by all before they are looked at: of two, one stands back */
+    /* all see ours before we look at theirs: of two, one stands back */
 
     (void) ngx_atomic_fetch_add(&ngx_http_batch_slot->reserved[lane], 1);
 

@@ -7,8 +7,8 @@
  * cannot be written, connections that clients need.  Which line starts is the
  * next file's: ngx_http_batch_pick.h.
  *
- * A lane is what has a limit of lines in flight: a route, or a job.  The numbers
- * are in shared memory (ngx_http_batch_slots.h), each written by its worker.
+ * A lane has a limit of lines in flight: it is a route or a job.  The numbers
+ * are in shared memory (ngx_http_batch_slots.h), each written by its own worker.
  */
 
 #ifndef _NGX_HTTP_BATCH_BUDGET_H_INCLUDED_
@@ -18,8 +18,8 @@
 
 
 /*
- * A turn of starting lines begins: what was refused in the last one may be asked
- * for again.  0: no line of any batch may start; the beat finds when that ends.
+ * Begins a turn: lanes that were refused in the last one may be asked again.
+ * 0: no line of any batch may start; the beat notices when that ends.
  */
 ngx_uint_t ngx_http_batch_budget_turn(void);
 
@@ -34,8 +34,8 @@ ngx_uint_t ngx_http_batch_budget_refused(ngx_http_batch_run_t *run);
 ngx_uint_t ngx_http_batch_budget_reserve(ngx_http_batch_run_t *run);
 void ngx_http_batch_budget_settle(ngx_http_batch_run_t *run);
 
-/* ms after which a refusal of this turn may be over although nothing that this
- * worker would notice has happened; 0: nothing was refused */
+/* a lane was refused because of other workers, which do not tell when a place is
+ * free: ms after which to try again.  0: nothing was refused */
 ngx_msec_t ngx_http_batch_budget_pause(void);
 
 /* a line of the run is in flight; no longer */

@@ -1,5 +1,7 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Names that a batch remembers, looked up in the configuration.
  */
 
 #include "ngx_http_batch_lookup.h"

@@ -1,5 +1,7 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Which line starts next: by priority, then in turn.
  */
 
 #include "ngx_http_batch_pick.h"

@@ -25,7 +25,7 @@ typedef struct {
 } ngx_http_batch_pick_t;
 
 
-/* the worker has its first chunk of the batch; it has given back the last one */
+/* the worker got its first chunk of the batch; it gave back the last one */
 void ngx_http_batch_pick_add(ngx_http_batch_run_t *run);
 void ngx_http_batch_pick_remove(ngx_http_batch_run_t *run);
 

@@ -1,5 +1,7 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
+ *
+ * One batch in one worker: what is known of it, and when it is asked for again.
  */
 
 #include "ngx_http_batch_run.h"
@@ -47,6 +49,10 @@ ngx_http_batch_run_adopt(ngx_http_batch_run_t *run, json_t *root,
     if (ngx_http_batch_run_uri(run) == NGX_OK) {
         run->conf = blcf;
     }
+
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s: %uD chunks, priority %ui, lines go to \"%V\"",
+                   run->id, run->planned, run->priority, &run->uri);
 }
 
 
@@ -113,8 +119,8 @@ ngx_http_batch_run_unrouted(ngx_http_batch_run_t *run, ngx_str_t *route)
     run->unrouted = 1;
 
     ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                  "batch: %s came in by location \"%V\", which has no"
-                  " \"batch_api\" any more: it waits", run->id, route);
+                  "batch: %s: location \"%V\", where it was created, has no"
+                  " \"batch_api\" any more, the batch waits", run->id, route);
 }
 
 
@@ -130,6 +136,10 @@ ngx_http_batch_run_status(ngx_http_batch_run_t *run,
         || batch_status_terminal(res->status)
         || (res->status == BATCH_FINALIZING && res->expired))
     {
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                       "batch: %s: no more lines, it is %s", run->id,
+                       batch_status_name(res->status));
+
         run->stop = 1;
         run->stop_at = ngx_current_msec;
     }
@@ -153,7 +163,7 @@ void
 ngx_http_batch_run_pause(ngx_http_batch_run_t *run)
 {
     if (run->hurried) {
-        /* the claim was sent before there was something: it says nothing */
+        /* there was nothing yet when the claim was sent: ask again at once */
         run->hurried = 0;
         return;
     }

@@ -14,16 +14,15 @@
 
 
 #define NGX_HTTP_BATCH_LEASE          10000     /* ms, of a chunk or a job */
-#define NGX_HTTP_BATCH_META_MAX       (1024 * 1024)   /* batch.json, bytes */
 
 
 typedef struct ngx_http_batch_run_s  ngx_http_batch_run_t;
 
 
 /*
- * A batch as this worker knows it.  Allocated and freed by runs (ngx_calloc);
- * chunks and jobs point to it and count in refs; it goes when it
- * is no longer active and refs is 0.
+ * A batch as this worker knows it.  ngx_http_batch_runs.c allocates it, and frees
+ * it when it is no longer active and refs is 0.  Chunks and jobs point to it and
+ * count in refs.  meta, plan and uri belong to it.
  */
 
 struct ngx_http_batch_run_s {
@@ -47,30 +46,29 @@ struct ngx_http_batch_run_s {
                                                      if it has its own pass */
     ngx_uint_t                    priority;       /* 0..9 */
     ngx_str_t                     uri;            /* pass + endpoint */
-    ngx_str_t                     request_line;   /* for logs; both ngx_alloc()ed
-                                                     in one block */
+    ngx_str_t                     request_line;   /* for logs; same block */
 
-    ngx_uint_t                    stop;           /* cancelling or expired */
+    ngx_uint_t                    stop;           /* cancelling or ended */
     ngx_msec_t                    stop_at;
 
     ngx_uint_t                    seen;           /* in the last active list */
-    ngx_uint_t                    known;          /* named before */
+    ngx_uint_t                    known;          /* was named before */
     ngx_msec_t                    claim_after;    /* nothing free before */
     ngx_msec_t                    claimed_at;     /* the last claim was sent */
-    ngx_uint_t                    pauses;         /* claims in vain, in a row */
+    ngx_uint_t                    pauses;         /* vain claims in a row */
     ngx_uint_t                    hurried;        /* since the claim was sent */
-    ngx_uint_t                    starved;        /* of a job, all are taken */
+    ngx_uint_t                    starved;        /* waits for room for a job */
     ngx_uint_t                    unplanned;      /* as far as is known: only a
                                                      job can do anything */
     ngx_uint_t                    claiming;
     ngx_uint_t                    idle;           /* ... with no chunk here */
     ngx_uint_t                    unrouted;       /* that its location is gone
-                                                     was said */
+                                                     was logged */
     ngx_uint_t                    jobs;           /* ... with room for a job */
     ngx_uint_t                    job;            /* a job is under way */
     ngx_uint_t                    nchunks;        /* held by this worker */
-    uint32_t                      planned;        /* chunks of the batch, 0 = not
-                                                     known */
+    uint32_t                      planned;        /* chunks of the batch; 0 =
+                                                     unknown */
     ngx_uint_t                    starts;         /* of lines, in this tick */
     ngx_uint_t                    pace;           /* and in the one before */
     char                          nonce[17];      /* of the claim under way; it
@@ -80,14 +78,14 @@ struct ngx_http_batch_run_s {
 
 
 /*
- * What batch.json and plan.json say becomes the run's, both owned by it from
- * here on, and what the configuration says now of its route and job.  If it had
- * that already, they are freed.  Without its route it stays without conf: it
- * waits.
+ * The run takes over what batch.json and plan.json say, and what the
+ * configuration says now of its route and job.  root and plan belong to it from
+ * here on; if it had them already, the new ones are freed.  Without its route
+ * it has no conf, and waits.
  */
 void ngx_http_batch_run_adopt(ngx_http_batch_run_t *run, json_t *root,
     ngx_http_batch_meta_t *meta, ngx_http_batch_plan_t *plan);
-/* the location that the batch came in by has no batch_api any more: logged once */
+/* logs, once, that the location of the batch has no batch_api any more */
 void ngx_http_batch_run_unrouted(ngx_http_batch_run_t *run, ngx_str_t *route);
 
 /* the index has told a status: notices cancel and expiry */

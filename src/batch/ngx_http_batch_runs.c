@@ -1,15 +1,15 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * WHAT: per worker: the batches that are not over.
+ * WHAT: the batches that are not over, as this worker knows them.
  *
- * DESIGN: the index is polled, as it is the only thing that workers of all
- * nodes share.  An API call served by this worker names its batch at once; a
- * plan that other workers of the node may share in is told by a counter in
- * shared memory, which the tick looks at.
+ * DESIGN: the index is polled, since it is all that the workers of all nodes
+ * share.  A batch that a client creates or cancels through this worker is known
+ * at once.  A counter in shared memory tells the other workers of the node that
+ * there is a plan in which they may share; every beat compares it.
  *
- * Of very many batches a window is looked at: the oldest ones, and as many
- * others in turn, so that old ones that cannot run do not hide the rest.
+ * If there are very many batches, a window is looked at: the oldest ones, and as
+ * many others in turn, so that old ones that cannot run do not hide the rest.
  */
 
 #include "ngx_http_batch_runs.h"
@@ -37,7 +37,7 @@ static const ngx_http_batch_runs_handlers_t  *ngx_http_batch_runs_handlers;
 static ngx_uint_t         ngx_http_batch_runs_polling;
 static ngx_msec_t         ngx_http_batch_runs_polled_at;
 static ngx_uint_t         ngx_http_batch_runs_turn;     /* of the window */
-static ngx_uint_t         ngx_http_batch_runs_more;     /* than the window shows */
+static ngx_uint_t         ngx_http_batch_runs_more;     /* than a window shows */
 static ngx_uint_t         ngx_http_batch_runs_ended;     /* since the last poll */
 static ngx_atomic_uint_t  ngx_http_batch_runs_news;     /* as last seen */
 
@@ -129,6 +129,10 @@ ngx_http_batch_runs_polled(void *data, ngx_int_t rc,
         return;
     }
 
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %uz batches are active, window %ui", res->n,
+                   ngx_http_batch_runs_turn);
+
     ngx_http_batch_runs_more = (res->n >= NGX_HTTP_BATCH_ACTIVE);
     whole = !ngx_http_batch_runs_more;
 
@@ -202,6 +206,9 @@ ngx_http_batch_runs_get(ngx_str_t *id)
     run->claim_after = ngx_current_msec;
     ngx_queue_init(&run->chunks);
 
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s: run begins here", run->id);
+
     ngx_queue_insert_tail(&ngx_http_batch_runs, &run->queue);
 
     return run;
@@ -211,6 +218,9 @@ ngx_http_batch_runs_get(ngx_str_t *id)
 static void
 ngx_http_batch_runs_free(ngx_http_batch_run_t *run)
 {
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s: run ends here", run->id);
+
     ngx_queue_remove(&run->queue);
 
     if (run->root) {
@@ -223,7 +233,7 @@ ngx_http_batch_runs_free(ngx_http_batch_run_t *run)
 }
 
 
-/* a batch was created or cancelled through this worker */
+/* a client has created or cancelled the batch through this worker */
 
 static void
 ngx_http_batch_runs_changed(const char *id)
@@ -247,7 +257,7 @@ ngx_http_batch_runs_changed(const char *id)
     ngx_http_batch_runs_handlers->changed(run);
     ngx_http_batch_run_hurry(run);
 
-    /* a batch that nobody knew has just been created */
+    /* a batch that no worker knew was just created */
 
     run->unplanned = !known;
 }

@@ -266,7 +266,7 @@ ngx_http_batch_recover_ask(void)
 
     /* the answer to this comes first; another server comes to start() */
 
-    ngx_http_batch_link_look();
+    ngx_http_batch_link_server_look();
 
     if (ngx_http_batch_recover_check((void *) ngx_http_batch_recover_asked)
         != NGX_OK)
@@ -323,7 +323,7 @@ ngx_http_batch_recover_since(ngx_atomic_uint_t era)
     }
 
     if (ngx_strcmp(ngx_http_batch_recover_server,
-                   ngx_http_batch_redis_server())
+                   ngx_http_batch_link_server())
         != 0)
     {
         ngx_http_batch_recover_astray = 1;
@@ -345,7 +345,7 @@ ngx_http_batch_recover_verified(ngx_atomic_uint_t era)
     ngx_http_batch_recover_era = era;
 
     (void) ngx_cpystrn((u_char *) ngx_http_batch_recover_server,
-                       (u_char *) ngx_http_batch_redis_server(),
+                       (u_char *) ngx_http_batch_link_server(),
                        sizeof(ngx_http_batch_recover_server));
 
     ngx_http_batch_recover_astray = 0;
@@ -486,8 +486,8 @@ ngx_http_batch_recover_read(void *data, ngx_log_t *log)
 {
     ngx_http_batch_rebuild_t  *b = data;
 
-    b->rc = b->portion.end ? ngx_http_batch_portion_ghosts(&b->portion, log)
-                           : ngx_http_batch_portion_read(&b->portion, log);
+    b->rc = b->portion.end ? ngx_http_batch_restore_ghosts(&b->portion, log)
+                           : ngx_http_batch_restore_read(&b->portion, log);
 }
 
 
@@ -548,7 +548,7 @@ ngx_http_batch_recover_send(ngx_http_batch_rebuild_t *b)
         return;
     }
 
-    ngx_http_batch_portion_items_free(&b->portion);
+    ngx_http_batch_restore_items_free(&b->portion);
 
     if (!b->portion.end) {
 
@@ -605,7 +605,7 @@ ngx_http_batch_recover_scanned(void *data, ngx_int_t rc,
     b->flight--;
 
     if (rc != NGX_OK
-        || ngx_http_batch_portion_suspect(&b->portion, res->items, res->n,
+        || ngx_http_batch_restore_suspect(&b->portion, res->items, res->n,
                                           ngx_cycle->log)
            != NGX_OK)
     {
@@ -741,7 +741,7 @@ ngx_http_batch_recover_end(void)
     if (b) {
         ngx_http_batch_rebuild = NULL;
 
-        ngx_http_batch_portion_free(&b->portion);
+        ngx_http_batch_restore_free(&b->portion);
         ngx_http_batch_task_free(ngx_http_batch_task_of(b));
     }
 }

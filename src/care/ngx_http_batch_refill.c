@@ -37,13 +37,10 @@ ngx_http_batch_refill(ngx_http_batch_item_t *item, size_t *step,
                                              gone, data);
 
     default: /* NGX_HTTP_BATCH_ITEM_FINAL */
-        return ngx_http_batch_index_batch_final(&item->meta, item->status,
-                                 &item->final,
-                                 item->nfiles[0] ? &item->files[0] : NULL,
-                                 item->nfiles[1] ? &item->files[1] : NULL,
-                                 item->unheard
-                                 && ngx_http_batch_lookup_hook(&item->meta.route),
-                                 sent, data);
+        return ngx_http_batch_index_batch_final(&item->meta, &item->final,
+                          item->unheard
+                          && ngx_http_batch_lookup_hook(&item->meta.route),
+                          sent, data);
     }
 }
 

@@ -9,32 +9,31 @@
 #include "ngx_http_batch_plan.h"
 #include "ngx_http_batch_scan.h"
 #include "ngx_http_batch_task.h"
-#include "ngx_http_batch_text.h"
 
 
-static ngx_int_t ngx_http_batch_portion_next(ngx_http_batch_portion_t *p,
+static ngx_int_t ngx_http_batch_restore_next(ngx_http_batch_portion_t *p,
     char id[BATCH_ID_LEN], batch_id_kind_e *kind, ngx_log_t *log);
-static ngx_int_t ngx_http_batch_portion_file(ngx_http_batch_item_t *item,
+static ngx_int_t ngx_http_batch_restore_file(ngx_http_batch_item_t *item,
     const char *id, ngx_log_t *log);
-static ngx_int_t ngx_http_batch_portion_batch(ngx_http_batch_item_t *item,
+static ngx_int_t ngx_http_batch_restore_batch(ngx_http_batch_item_t *item,
     const char *id, ngx_log_t *log);
-static ngx_int_t ngx_http_batch_portion_final(ngx_http_batch_item_t *item,
+static ngx_int_t ngx_http_batch_restore_final(ngx_http_batch_item_t *item,
     ngx_log_t *log);
-static ngx_int_t ngx_http_batch_portion_active(ngx_http_batch_item_t *item,
+static ngx_int_t ngx_http_batch_restore_active(ngx_http_batch_item_t *item,
     ngx_log_t *log);
-static ngx_int_t ngx_http_batch_portion_work(void *ctx, uint32_t chunk,
+static ngx_int_t ngx_http_batch_restore_work(void *ctx, uint32_t chunk,
     uint32_t epoch, ngx_uint_t seal);
-static ngx_int_t ngx_http_batch_portion_chunks(ngx_http_batch_item_t *item,
+static ngx_int_t ngx_http_batch_restore_chunks(ngx_http_batch_item_t *item,
     ngx_log_t *log);
-static ngx_int_t ngx_http_batch_portion_seal(ngx_http_batch_item_t *item,
+static ngx_int_t ngx_http_batch_restore_seal(ngx_http_batch_item_t *item,
     ngx_http_batch_item_chunk_t *c, uint32_t epoch, ngx_log_t *log);
-static ngx_int_t ngx_http_batch_portion_count(ngx_http_batch_item_t *item,
+static ngx_int_t ngx_http_batch_restore_count(ngx_http_batch_item_t *item,
     ngx_http_batch_item_chunk_t *c, ngx_log_t *log);
-static void ngx_http_batch_item_free(ngx_http_batch_item_t *item);
+static void ngx_http_batch_restore_item_free(ngx_http_batch_item_t *item);
 
 
 ngx_int_t
-ngx_http_batch_portion_read(ngx_http_batch_portion_t *p, ngx_log_t *log)
+ngx_http_batch_restore_read(ngx_http_batch_portion_t *p, ngx_log_t *log)
 {
     char                    id[BATCH_ID_LEN];
     size_t                  size;
@@ -56,7 +55,7 @@ ngx_http_batch_portion_read(ngx_http_batch_portion_t *p, ngx_log_t *log)
             return NGX_ABORT;
         }
 
-        rc = ngx_http_batch_portion_next(p, id, &kind, log);
+        rc = ngx_http_batch_restore_next(p, id, &kind, log);
 
         if (rc == NGX_DONE) {
             p->end = 1;
@@ -70,17 +69,17 @@ ngx_http_batch_portion_read(ngx_http_batch_portion_t *p, ngx_log_t *log)
         item = &p->items[p->n];
 
         rc = (kind == BATCH_ID_FILE)
-                 ? ngx_http_batch_portion_file(item, id, log)
-                 : ngx_http_batch_portion_batch(item, id, log);
+                 ? ngx_http_batch_restore_file(item, id, log)
+                 : ngx_http_batch_restore_batch(item, id, log);
 
         if (rc == NGX_OK) {
             p->n++;
-            size += 1024 + item->final.len
+            size += 1024 + item->final.text.len
                     + item->nchunks * sizeof(ngx_http_batch_item_chunk_t);
             continue;
         }
 
-        ngx_http_batch_item_free(item);
+        ngx_http_batch_restore_item_free(item);
 
         /* NGX_DECLINED: deleted meanwhile, or damaged and said so */
 
@@ -94,7 +93,7 @@ ngx_http_batch_portion_read(ngx_http_batch_portion_t *p, ngx_log_t *log)
 
 
 static ngx_int_t
-ngx_http_batch_portion_next(ngx_http_batch_portion_t *p,
+ngx_http_batch_restore_next(ngx_http_batch_portion_t *p,
     char id[BATCH_ID_LEN], batch_id_kind_e *kind, ngx_log_t *log)
 {
     ngx_int_t                     rc;
@@ -136,7 +135,7 @@ ngx_http_batch_portion_next(ngx_http_batch_portion_t *p,
  */
 
 static ngx_int_t
-ngx_http_batch_portion_damaged(const char *what, const char *id,
+ngx_http_batch_restore_damaged(const char *what, const char *id,
     ngx_log_t *log)
 {
     if (!ngx_http_batch_store_damaged()) {
@@ -151,7 +150,7 @@ ngx_http_batch_portion_damaged(const char *what, const char *id,
 
 
 static ngx_int_t
-ngx_http_batch_portion_file(ngx_http_batch_item_t *item, const char *id,
+ngx_http_batch_restore_file(ngx_http_batch_item_t *item, const char *id,
     ngx_log_t *log)
 {
     ngx_int_t  rc;
@@ -162,7 +161,7 @@ ngx_http_batch_portion_file(ngx_http_batch_item_t *item, const char *id,
     rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE, id,
                                    NGX_HTTP_BATCH_MANIFEST_MAX, &text, log);
     if (rc == NGX_ERROR) {
-        return ngx_http_batch_portion_damaged("manifest", id, log);
+        return ngx_http_batch_restore_damaged("manifest", id, log);
     }
 
     if (rc != NGX_OK) {
@@ -173,7 +172,7 @@ ngx_http_batch_portion_file(ngx_http_batch_item_t *item, const char *id,
                                       &item->root)
         != NGX_OK)
     {
-        rc = ngx_http_batch_portion_damaged("manifest", id, log);
+        rc = ngx_http_batch_restore_damaged("manifest", id, log);
     }
 
     ngx_free(text.data);
@@ -183,76 +182,44 @@ ngx_http_batch_portion_file(ngx_http_batch_item_t *item, const char *id,
 
 
 static ngx_int_t
-ngx_http_batch_portion_batch(ngx_http_batch_item_t *item, const char *id,
+ngx_http_batch_restore_batch(ngx_http_batch_item_t *item, const char *id,
     ngx_log_t *log)
 {
     ngx_int_t  rc;
-    ngx_str_t  text;
 
-    rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_META, id,
-                                   NGX_HTTP_BATCH_MANIFEST_MAX, &text, log);
-    if (rc == NGX_ERROR) {
-        return ngx_http_batch_portion_damaged("batch.json", id, log);
-    }
+    rc = ngx_http_batch_meta_read(id, &item->meta, &item->root, log);
 
     if (rc != NGX_OK) {
-        return rc;
+        return rc == NGX_DECLINED
+               ? NGX_DECLINED
+               : ngx_http_batch_restore_damaged("batch.json", id, log);
     }
 
-    if (ngx_http_batch_meta_decode(&item->meta, text.data, text.len,
-                                   &item->root)
-        != NGX_OK
-        || ngx_strcmp(item->meta.id, id) != 0)
-    {
-        rc = ngx_http_batch_portion_damaged("batch.json", id, log);
-    }
+    rc = ngx_http_batch_final_read(&item->final, id, log);
 
-    ngx_free(text.data);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_FINAL, id,
-                                   NGX_HTTP_BATCH_FINAL_MAX, &item->final,
-                                   log);
     if (rc == NGX_OK) {
         item->type = NGX_HTTP_BATCH_ITEM_FINAL;
-        return ngx_http_batch_portion_final(item, log);
+        return ngx_http_batch_restore_final(item, log);
     }
 
     if (rc != NGX_DECLINED) {
-        return ngx_http_batch_portion_damaged("final.json", id, log);
+        return ngx_http_batch_restore_damaged("final.json", id, log);
     }
 
     item->type = NGX_HTTP_BATCH_ITEM_BATCH;
 
-    return ngx_http_batch_portion_active(item, log);
+    return ngx_http_batch_restore_active(item, log);
 }
 
 
 static ngx_int_t
-ngx_http_batch_portion_final(ngx_http_batch_item_t *item, ngx_log_t *log)
+ngx_http_batch_restore_final(ngx_http_batch_item_t *item, ngx_log_t *log)
 {
-    int64_t                    ended_at;
-    json_t                    *object;
-    ngx_int_t                  rc;
-    ngx_uint_t                 i;
-    static const char *const   keys[] = { "output", "error" };
+    ngx_int_t               rc;
+    ngx_uint_t              i;
+    ngx_http_batch_file_t  *f;
 
-    item->final_root = ngx_http_batch_object_json(item->final.data,
-                                                 item->final.len, 0);
-
-    if (item->final_root == NULL
-        || ngx_http_batch_final_status(&item->final, item->meta.id,
-                                       &item->status, &ended_at)
-           != NGX_OK)
-    {
-        return ngx_http_batch_portion_damaged("final.json", item->meta.id,
-                                              log);
-    }
-
-    if (batch_clock_sec() - ended_at < BATCH_HOOK_LIFE) {
+    if (batch_clock_sec() - item->final.ended_at < BATCH_HOOK_LIFE) {
 
         /* if that cannot be told, it is sent once more */
 
@@ -261,37 +228,35 @@ ngx_http_batch_portion_final(ngx_http_batch_item_t *item, ngx_log_t *log)
                         != 1;
     }
 
-    /* what fails for want of space does not keep the index closed */
+    /* what fails because there is no space does not keep the index closed */
 
-    (void) ngx_http_batch_final_settle(item->meta.id, &item->final, log);
+    (void) ngx_http_batch_final_settle(&item->final, log);
 
     for (i = 0; i < 2; i++) {
-        object = json_object_get(item->final_root, keys[i]);
+        f = &item->final.files[i];
 
-        if (!json_is_object(object)
-            || ngx_http_batch_file_from_json(&item->files[i], object)
-               != NGX_OK)
-        {
+        if (f->id[0] == '\0') {
             continue;
         }
 
-        /* what was deleted since does not come back */
+        /* what was deleted since does not come back; its tombstone goes some
+         * time after it */
 
-        rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE_DEL,
-                                         item->files[i].id, log);
+        rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE_DEL, f->id, log);
 
         if (rc == 0) {
+            rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_BLOB, f->id, log);
 
-            /* the tombstone goes some time after what it was for */
-
-            rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_BLOB,
-                                             item->files[i].id, log);
-            item->nfiles[i] = (rc == 1);
+            if (rc == 1) {
+                continue;
+            }
         }
 
         if (rc == NGX_ERROR) {
             return NGX_ERROR;
         }
+
+        f->id[0] = '\0';
     }
 
     return NGX_OK;
@@ -299,7 +264,7 @@ ngx_http_batch_portion_final(ngx_http_batch_item_t *item, ngx_log_t *log)
 
 
 static ngx_int_t
-ngx_http_batch_portion_active(ngx_http_batch_item_t *item, ngx_log_t *log)
+ngx_http_batch_restore_active(ngx_http_batch_item_t *item, ngx_log_t *log)
 {
     ngx_int_t               rc;
     ngx_http_batch_plan_t   plan;
@@ -317,7 +282,7 @@ ngx_http_batch_portion_active(ngx_http_batch_item_t *item, ngx_log_t *log)
     }
 
     if (rc != NGX_OK) {
-        return ngx_http_batch_portion_damaged("plan.json", item->meta.id, log);
+        return ngx_http_batch_restore_damaged("plan.json", item->meta.id, log);
     }
 
     rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_INPUT, item->meta.id, log);
@@ -349,21 +314,21 @@ ngx_http_batch_portion_active(ngx_http_batch_item_t *item, ngx_log_t *log)
 
     if (item->model.data == NULL
         || ngx_http_batch_segment_walk(item->meta.id,
-                                          ngx_http_batch_portion_work, item,
+                                          ngx_http_batch_restore_work, item,
                                           log)
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return ngx_http_batch_portion_chunks(item, log);
+    return ngx_http_batch_restore_chunks(item, log);
 }
 
 
 /* first every work file by itself: done = it is a seal */
 
 static ngx_int_t
-ngx_http_batch_portion_work(void *ctx, uint32_t chunk, uint32_t epoch,
+ngx_http_batch_restore_work(void *ctx, uint32_t chunk, uint32_t epoch,
     ngx_uint_t seal)
 {
     size_t                        n;
@@ -400,7 +365,7 @@ ngx_http_batch_portion_work(void *ctx, uint32_t chunk, uint32_t epoch,
 
 
 static int ngx_libc_cdecl
-ngx_http_batch_portion_cmp(const void *one, const void *two)
+ngx_http_batch_restore_cmp(const void *one, const void *two)
 {
     const ngx_http_batch_item_chunk_t  *a = one, *b = two;
 
@@ -415,7 +380,7 @@ ngx_http_batch_portion_cmp(const void *one, const void *two)
 /* then one entry a chunk */
 
 static ngx_int_t
-ngx_http_batch_portion_chunks(ngx_http_batch_item_t *item, ngx_log_t *log)
+ngx_http_batch_restore_chunks(ngx_http_batch_item_t *item, ngx_log_t *log)
 {
     size_t                        i, n;
     ngx_int_t                     rc;
@@ -427,7 +392,7 @@ ngx_http_batch_portion_chunks(ngx_http_batch_item_t *item, ngx_log_t *log)
 
     ngx_qsort(item->chunks, item->nchunks,
               sizeof(ngx_http_batch_item_chunk_t),
-              ngx_http_batch_portion_cmp);
+              ngx_http_batch_restore_cmp);
 
     for (i = 0, n = 0; i < item->nchunks; n++) {
 
@@ -444,7 +409,7 @@ ngx_http_batch_portion_chunks(ngx_http_batch_item_t *item, ngx_log_t *log)
             c.epoch = w->epoch;
 
             if (w->done) {
-                rc = ngx_http_batch_portion_seal(item, &c, w->epoch, log);
+                rc = ngx_http_batch_restore_seal(item, &c, w->epoch, log);
 
                 if (rc == NGX_ERROR) {
                     return NGX_ERROR;
@@ -453,7 +418,7 @@ ngx_http_batch_portion_chunks(ngx_http_batch_item_t *item, ngx_log_t *log)
         }
 
         if (!c.done
-            && ngx_http_batch_portion_count(item, &c, log) != NGX_OK)
+            && ngx_http_batch_restore_count(item, &c, log) != NGX_OK)
         {
             return NGX_ERROR;
         }
@@ -468,7 +433,7 @@ ngx_http_batch_portion_chunks(ngx_http_batch_item_t *item, ngx_log_t *log)
 
 
 static ngx_int_t
-ngx_http_batch_portion_seal(ngx_http_batch_item_t *item,
+ngx_http_batch_restore_seal(ngx_http_batch_item_t *item,
     ngx_http_batch_item_chunk_t *c, uint32_t epoch, ngx_log_t *log)
 {
     ngx_int_t      rc;
@@ -494,7 +459,7 @@ ngx_http_batch_portion_seal(ngx_http_batch_item_t *item,
 /* what clients were told of a chunk without a seal: counts must not fall */
 
 static ngx_int_t
-ngx_http_batch_portion_count(ngx_http_batch_item_t *item,
+ngx_http_batch_restore_count(ngx_http_batch_item_t *item,
     ngx_http_batch_item_chunk_t *c, ngx_log_t *log)
 {
     size_t         i, n;
@@ -532,7 +497,7 @@ ngx_http_batch_portion_count(ngx_http_batch_item_t *item,
 
 
 ngx_int_t
-ngx_http_batch_portion_suspect(ngx_http_batch_portion_t *p,
+ngx_http_batch_restore_suspect(ngx_http_batch_portion_t *p,
     const ngx_str_t *manifests, size_t n, ngx_log_t *log)
 {
     size_t                  i;
@@ -568,7 +533,7 @@ ngx_http_batch_portion_suspect(ngx_http_batch_portion_t *p,
 
 
 ngx_int_t
-ngx_http_batch_portion_ghosts(ngx_http_batch_portion_t *p, ngx_log_t *log)
+ngx_http_batch_restore_ghosts(ngx_http_batch_portion_t *p, ngx_log_t *log)
 {
     size_t                  i, n;
     ngx_int_t               have, deleted;
@@ -590,7 +555,7 @@ ngx_http_batch_portion_ghosts(ngx_http_batch_portion_t *p, ngx_log_t *log)
             ngx_log_error(NGX_LOG_ALERT, log, 0,
                           "batch: the index has a malformed manifest");
             item->root = NULL;
-            ngx_http_batch_item_free(item);
+            ngx_http_batch_restore_item_free(item);
             continue;
         }
 
@@ -613,7 +578,7 @@ ngx_http_batch_portion_ghosts(ngx_http_batch_portion_t *p, ngx_log_t *log)
         }
 
         if (have && !deleted) {
-            ngx_http_batch_item_free(item);
+            ngx_http_batch_restore_item_free(item);
             continue;
         }
 
@@ -634,23 +599,13 @@ ngx_http_batch_portion_ghosts(ngx_http_batch_portion_t *p, ngx_log_t *log)
 
 
 static void
-ngx_http_batch_item_free(ngx_http_batch_item_t *item)
+ngx_http_batch_restore_item_free(ngx_http_batch_item_t *item)
 {
     json_decref(item->root);
-    json_decref(item->final_root);
+    ngx_http_batch_final_free(&item->final);
 
-    if (item->model.data) {
-        ngx_free(item->model.data);
-    }
-
-    if (item->final.data) {
-        ngx_free(item->final.data);
-    }
-
-    if (item->manifest.data) {
-        ngx_free(item->manifest.data);
-    }
-
+    free(item->model.data);
+    free(item->manifest.data);
     free(item->chunks);
 
     ngx_memzero(item, sizeof(ngx_http_batch_item_t));
@@ -658,12 +613,12 @@ ngx_http_batch_item_free(ngx_http_batch_item_t *item)
 
 
 void
-ngx_http_batch_portion_items_free(ngx_http_batch_portion_t *p)
+ngx_http_batch_restore_items_free(ngx_http_batch_portion_t *p)
 {
     size_t  i;
 
     for (i = 0; i < p->n; i++) {
-        ngx_http_batch_item_free(&p->items[i]);
+        ngx_http_batch_restore_item_free(&p->items[i]);
     }
 
     if (p->items) {
@@ -676,9 +631,9 @@ ngx_http_batch_portion_items_free(ngx_http_batch_portion_t *p)
 
 
 void
-ngx_http_batch_portion_free(ngx_http_batch_portion_t *p)
+ngx_http_batch_restore_free(ngx_http_batch_portion_t *p)
 {
-    ngx_http_batch_portion_items_free(p);
+    ngx_http_batch_restore_items_free(p);
 
     if (p->walk) {
         ngx_http_batch_walk_close(p->walk);

@@ -1,4 +1,6 @@
 /*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
  * Recovery, the disk's half: the store in portions.  In a thread.
  */
 
@@ -8,6 +10,7 @@
 #include "ngx_http_batch.h"
 #include "ngx_http_batch_object.h"
 #include "ngx_http_batch_store.h"
+#include "ngx_http_batch_final.h"
 
 #define NGX_HTTP_BATCH_PORTION       256                /* objects */
 #define NGX_HTTP_BATCH_PORTION_SIZE  (4 * 1024 * 1024)  /* bytes, about */
@@ -32,7 +35,7 @@ typedef struct {
     ngx_http_batch_item_e      type;
     json_t                    *root;        /* of file or meta */
     ngx_http_batch_file_t      file;        /* FILE, GHOST */
-    ngx_str_t                  manifest;    /* GHOST, ngx_alloc() */
+    ngx_str_t                  manifest;    /* GHOST, malloc() */
     ngx_uint_t                 deleted;     /* GHOST: it has a tombstone */
     ngx_http_batch_meta_t      meta;        /* BATCH, FINAL */
 
@@ -40,7 +43,7 @@ typedef struct {
     ngx_uint_t                 planned;
     uint64_t                   total;
     int64_t                    in_progress_at;
-    ngx_str_t                  model;       /* ngx_alloc() */
+    ngx_str_t                  model;       /* malloc() */
     uint32_t                   nplan;       /* chunks planned */
     ngx_http_batch_item_chunk_t  *chunks;   /* those with work files */
     size_t                     nchunks;
@@ -48,13 +51,10 @@ typedef struct {
     int64_t                    cancelling_at;
 
     /* FINAL */
-    json_t                    *final_root;
-    ngx_str_t                  final;       /* ngx_alloc() */
-    batch_status_e             status;
+    ngx_http_batch_final_t     final;       /* files that were deleted since
+                                               have no id any more */
     ngx_uint_t                 unheard;     /* its webhook, if it has one, is
                                                not known to be delivered */
-    ngx_uint_t                 nfiles[2];   /* 1: files[i] is to be restored */
-    ngx_http_batch_file_t      files[2];    /* output, error */
 } ngx_http_batch_item_t;
 
 /* zeroed to begin with */
@@ -68,17 +68,17 @@ typedef struct {
 
 /* Reads the next portion.  NGX_OK, NGX_ERROR (trouble), NGX_ABORT (the worker
  * leaves); the caller frees its items in any case. */
-ngx_int_t ngx_http_batch_portion_read(ngx_http_batch_portion_t *p,
+ngx_int_t ngx_http_batch_restore_read(ngx_http_batch_portion_t *p,
     ngx_log_t *log);
 /* Takes manifests that the index has as items.  NGX_OK, NGX_ERROR (memory). */
-ngx_int_t ngx_http_batch_portion_suspect(ngx_http_batch_portion_t *p,
+ngx_int_t ngx_http_batch_restore_suspect(ngx_http_batch_portion_t *p,
     const ngx_str_t *manifests, size_t n, ngx_log_t *log);
 /* In a thread: of these only those stay whose file the store has not, or not
  * any more.  NGX_OK, NGX_ERROR. */
-ngx_int_t ngx_http_batch_portion_ghosts(ngx_http_batch_portion_t *p,
+ngx_int_t ngx_http_batch_restore_ghosts(ngx_http_batch_portion_t *p,
     ngx_log_t *log);
-void ngx_http_batch_portion_items_free(ngx_http_batch_portion_t *p);
+void ngx_http_batch_restore_items_free(ngx_http_batch_portion_t *p);
 /* items and walk ("any" thread, also the worker's) */
-void ngx_http_batch_portion_free(ngx_http_batch_portion_t *p);
+void ngx_http_batch_restore_free(ngx_http_batch_portion_t *p);
 
 #endif

@@ -15,7 +15,7 @@
 #include "ngx_http_batch_task.h"
 #include "ngx_http_batch_turn.h"
 #include "ngx_http_batch_keys.h"
-#include "ngx_http_batch_text.h"
+#include "ngx_http_batch_final.h"
 
 
 #define NGX_HTTP_BATCH_TIDY_EVERY    3600000        /* ms between walks */
@@ -148,23 +148,20 @@ ngx_http_batch_tidy_run(void *ctx, ngx_log_t *log)
 static ngx_int_t
 ngx_http_batch_tidy_batch(const char *id, ngx_log_t *log)
 {
-    ngx_int_t  rc;
-    ngx_str_t  text;
+    ngx_int_t               rc;
+    ngx_http_batch_final_t  final;
 
-    if (ngx_http_batch_store_read(NGX_HTTP_BATCH_FINAL, id,
-                                  NGX_HTTP_BATCH_FINAL_MAX, &text, log)
-        != NGX_OK)
-    {
+    if (ngx_http_batch_final_read(&final, id, log) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    rc = ngx_http_batch_final_settle(id, &text, log);
+    rc = ngx_http_batch_final_settle(&final, log);
 
     if (rc == NGX_OK) {
         (void) ngx_http_batch_delete_work(id, log);
     }
 
-    ngx_free(text.data);
+    ngx_http_batch_final_free(&final);
 
     return rc;
 }

@@ -1,5 +1,8 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Directives that need code and belong to no other file of the room, what has a
+ * default that depends on another directive, and the check of the whole.
  */
 
 #include "ngx_http_batch_conf.h"
@@ -12,11 +15,7 @@
 #define NGX_HTTP_BATCH_PASSWORD_MAX  4096
 
 
-static char *ngx_http_batch_redis_address(ngx_conf_t *cf,
-    ngx_http_batch_redis_conf_t *rcf, ngx_str_t *value);
-static char *ngx_http_batch_redis_option(ngx_conf_t *cf,
-    ngx_http_batch_redis_conf_t *rcf, ngx_str_t *value);
-static ngx_uid_t ngx_http_batch_worker_uid(ngx_cycle_t *cycle);
+static ngx_uid_t ngx_http_batch_conf_worker_uid(ngx_cycle_t *cycle);
 
 
 static ngx_str_t  ngx_http_batch_default_endpoints[] = {
@@ -28,7 +27,7 @@ static ngx_str_t  ngx_http_batch_default_endpoints[] = {
 };
 
 
-/* by dialect; the first one serves everybody */
+/* by dialect */
 
 static ngx_http_batch_window_t  ngx_http_batch_default_windows[3][3] = {
 
@@ -51,7 +50,7 @@ static off_t  ngx_http_batch_default_sizes[] = {
 
 
 char *
-ngx_http_batch_set_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_batch_conf_set_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_batch_loc_conf_t *blcf = conf;
 
@@ -93,7 +92,7 @@ ngx_http_batch_set_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 char *
-ngx_http_batch_set_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_batch_conf_set_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_batch_loc_conf_t *blcf = conf;
 
@@ -113,7 +112,7 @@ ngx_http_batch_set_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 char *
-ngx_http_batch_set_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_batch_conf_set_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_batch_main_conf_t *bmcf = conf;
 
@@ -155,181 +154,6 @@ ngx_http_batch_set_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                        "invalid parameter \"%V\" of \"batch_store\","
                        " expected is min_free=<size>", &value[2]);
-
-    return NGX_CONF_ERROR;
-}
-
-
-char *
-ngx_http_batch_set_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_batch_main_conf_t *bmcf = conf;
-
-    char                         *rv;
-    ngx_str_t                    *value;
-    ngx_uint_t                    i;
-    ngx_http_batch_redis_conf_t  *rcf;
-
-    rcf = &bmcf->redis;
-
-    if (rcf->host.data) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    rcf->timeout = 2000;
-    ngx_str_set(&rcf->prefix, "batch");
-
-    rv = ngx_http_batch_redis_address(cf, rcf, &value[1]);
-
-    for (i = 2; rv == NGX_CONF_OK && i < cf->args->nelts; i++) {
-        rv = ngx_http_batch_redis_option(cf, rcf, &value[i]);
-    }
-
-    if (rv == NGX_CONF_OK && rcf->user.len && rcf->password.len == 0) {
-        return "has \"user=\" without \"password_file=\"";
-    }
-
-    return rv;
-}
-
-
-/*
- * An address or a unix socket; a name is resolved once, at configuration time,
- * as "server" in upstream{} is: the resolver of hiredis would block a worker.
- */
-
-static char *
-ngx_http_batch_redis_address(ngx_conf_t *cf, ngx_http_batch_redis_conf_t *rcf,
-    ngx_str_t *value)
-{
-    u_char      *p;
-    ngx_url_t    u;
-    ngx_addr_t  *addr;
-
-    rcf->address = *value;
-
-    ngx_memzero(&u, sizeof(ngx_url_t));
-
-    u.url = *value;
-    u.default_port = 6379;
-
-    if (ngx_parse_url(cf->pool, &u) != NGX_OK) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "%s in \"batch_redis %V\": give host:port or"
-                           " unix:/path", u.err ? u.err : "bad address",
-                           value);
-        return NGX_CONF_ERROR;
-    }
-
-    p = ngx_pnalloc(cf->pool, NGX_SOCKADDR_STRLEN + 1);
-    if (p == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    rcf->host.data = p;
-    addr = &u.addrs[0];
-
-    if (u.family == AF_UNIX) {
-        rcf->host.len = u.host.len ? u.host.len : value->len - 5;
-        rcf->host.data = ngx_pnalloc(cf->pool, value->len + 1);
-        if (rcf->host.data == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        rcf->host.len = value->len - 5;
-        (void) ngx_cpystrn(rcf->host.data, value->data + 5,
-                           rcf->host.len + 1);
-        rcf->port = 0;
-
-        return NGX_CONF_OK;
-    }
-
-    rcf->host.len = ngx_sock_ntop(addr->sockaddr, addr->socklen, p,
-                                  NGX_SOCKADDR_STRLEN, 0);
-    rcf->port = ngx_inet_get_port(addr->sockaddr);
-
-    if (p[0] == '[') {
-        /* hiredis takes IPv6 addresses without brackets */
-        rcf->host.data++;
-        rcf->host.len -= 2;
-    }
-
-    rcf->host.data[rcf->host.len] = '\0';
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_batch_redis_option(ngx_conf_t *cf, ngx_http_batch_redis_conf_t *rcf,
-    ngx_str_t *value)
-{
-    ngx_int_t  n;
-    ngx_str_t  s;
-
-    if (ngx_strncmp(value->data, "db=", 3) == 0) {
-        n = ngx_atoi(value->data + 3, value->len - 3);
-        if (n == NGX_ERROR) {
-            goto invalid;
-        }
-
-        rcf->db = n;
-        return NGX_CONF_OK;
-    }
-
-    if (ngx_strncmp(value->data, "user=", 5) == 0) {
-        rcf->user.len = value->len - 5;
-        rcf->user.data = value->data + 5;
-
-        if (rcf->user.len == 0) {
-            goto invalid;
-        }
-
-        return NGX_CONF_OK;
-    }
-
-    if (ngx_strncmp(value->data, "prefix=", 7) == 0) {
-        rcf->prefix.len = value->len - 7;
-        rcf->prefix.data = value->data + 7;
-
-        if (rcf->prefix.len == 0
-            || ngx_strlchr(rcf->prefix.data, value->data + value->len, '{')
-            || ngx_strlchr(rcf->prefix.data, value->data + value->len, '}'))
-        {
-            goto invalid;
-        }
-
-        return NGX_CONF_OK;
-    }
-
-    if (ngx_strncmp(value->data, "timeout=", 8) == 0) {
-        s.len = value->len - 8;
-        s.data = value->data + 8;
-
-        n = ngx_parse_time(&s, 0);
-        if (n == NGX_ERROR || n == 0) {
-            goto invalid;
-        }
-
-        rcf->timeout = n;
-        return NGX_CONF_OK;
-    }
-
-    if (ngx_strncmp(value->data, "password_file=", 14) == 0) {
-        s.len = value->len - 14;
-        s.data = value->data + 14;
-        return ngx_http_batch_conf_file(cf, "batch_redis", "password_file", &s,
-                                        &rcf->password);
-    }
-
-invalid:
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "invalid option \"%V\" in \"batch_redis\": known are"
-                       " db=<number>, user=<name>, password_file=<path>,"
-                       " prefix=<text without braces>, timeout=<time>", value);
 
     return NGX_CONF_ERROR;
 }
@@ -392,7 +216,7 @@ ngx_http_batch_conf_file(ngx_conf_t *cf, const char *directive,
 
 
 char *
-ngx_http_batch_set_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_batch_conf_set_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_batch_loc_conf_t *blcf = conf;
 
@@ -424,7 +248,8 @@ ngx_http_batch_set_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 char *
-ngx_http_batch_set_endpoints(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_batch_conf_set_endpoints(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
 {
     ngx_http_batch_loc_conf_t *blcf = conf;
 
@@ -490,7 +315,7 @@ invalid:
 
 
 char *
-ngx_http_batch_set_windows(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_batch_conf_set_windows(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_batch_loc_conf_t *blcf = conf;
 
@@ -516,7 +341,7 @@ ngx_http_batch_set_windows(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             return NGX_CONF_ERROR;
         }
 
-        if (ngx_http_batch_window(&value[i], w) != NGX_OK) {
+        if (ngx_http_batch_conf_window(&value[i], w) != NGX_OK) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid window \"%V\" in \"batch_windows\":"
                                " write unlimited or a number with m, h or d,"
@@ -530,7 +355,7 @@ ngx_http_batch_set_windows(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 ngx_int_t
-ngx_http_batch_window(ngx_str_t *value, ngx_http_batch_window_t *w)
+ngx_http_batch_conf_window(ngx_str_t *value, ngx_http_batch_window_t *w)
 {
     ngx_int_t  n, unit;
 
@@ -644,7 +469,7 @@ ngx_http_batch_conf_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf)
     }
 
     for (i = 0; i < bmcf->routes.nelts; i++) {
-        if (ngx_http_batch_route_check(cf, bmcf, i) != NGX_OK) {
+        if (ngx_http_batch_conf_route_check(cf, bmcf, i) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -654,8 +479,8 @@ ngx_http_batch_conf_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf)
 
 
 /*
- * Called when the whole configuration is read: "user" and "master_process" may
- * stand behind the http block.
+ * Called once the whole configuration is read, since "user" and "master_process"
+ * may follow the http block.
  */
 
 ngx_int_t
@@ -671,20 +496,20 @@ ngx_http_batch_conf_store(ngx_cycle_t *cycle,
     cf.log = cycle->log;
 
     return ngx_http_batch_prepare_store(&cf, &bmcf->store,
-                                        ngx_http_batch_worker_uid(cycle));
+                                        ngx_http_batch_conf_worker_uid(cycle));
 }
 
 
-/* whom the store must belong to */
+/* the owner that the store must have */
 
 static ngx_uid_t
-ngx_http_batch_worker_uid(ngx_cycle_t *cycle)
+ngx_http_batch_conf_worker_uid(ngx_cycle_t *cycle)
 {
     ngx_core_conf_t  *ccf;
 
     ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
 
-    /* a single process stays who it is */
+    /* a single process does not change its user */
 
     return geteuid() == 0 && ccf->master ? ccf->user : geteuid();
 }

@@ -7,15 +7,16 @@
 #include "ngx_http_batch_conf.h"
 
 
-static ngx_int_t ngx_http_batch_quota_option(
+static ngx_int_t ngx_http_batch_conf_client_quota_option(
     ngx_http_batch_quota_conf_t *quota, const ngx_str_t *value);
-static ngx_int_t ngx_http_batch_conf_time(const ngx_str_t *value,
+static ngx_int_t ngx_http_batch_conf_client_time(const ngx_str_t *value,
     const char *name, ngx_msec_t *ms);
-static ngx_int_t ngx_http_batch_cors_origin(const ngx_str_t *value);
+static ngx_int_t ngx_http_batch_conf_client_origin(const ngx_str_t *value);
 
 
 char *
-ngx_http_batch_set_body_rate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_batch_conf_client_body_rate(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
 {
     ngx_http_batch_loc_conf_t *blcf = conf;
 
@@ -53,10 +54,10 @@ ngx_http_batch_set_body_rate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     pace->max = 12 * 3600 * 1000;
 
     for (i = 2; i < cf->args->nelts; i++) {
-        rc = ngx_http_batch_conf_time(&value[i], "grace=", &pace->grace);
+        rc = ngx_http_batch_conf_client_time(&value[i], "grace=", &pace->grace);
 
         if (rc == NGX_DECLINED) {
-            rc = ngx_http_batch_conf_time(&value[i], "max=", &pace->max);
+            rc = ngx_http_batch_conf_client_time(&value[i], "max=", &pace->max);
         }
 
         if (rc != NGX_OK) {
@@ -80,7 +81,7 @@ invalid:
 
 
 char *
-ngx_http_batch_set_quota(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_batch_conf_client_quota(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_batch_loc_conf_t *blcf = conf;
 
@@ -106,7 +107,8 @@ ngx_http_batch_set_quota(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     for (i = 1; i < cf->args->nelts; i++) {
 
-        if (ngx_http_batch_quota_option(quota, &value[i]) != NGX_OK) {
+        if (ngx_http_batch_conf_client_quota_option(quota,
+            &value[i]) != NGX_OK) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid value \"%V\" in \"batch_quota\": write"
                                " off, or each of bytes=<size>,"
@@ -123,7 +125,7 @@ ngx_http_batch_set_quota(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static ngx_int_t
-ngx_http_batch_quota_option(ngx_http_batch_quota_conf_t *quota,
+ngx_http_batch_conf_client_quota_option(ngx_http_batch_quota_conf_t *quota,
     const ngx_str_t *value)
 {
     off_t        bytes;
@@ -183,7 +185,7 @@ ngx_http_batch_quota_option(ngx_http_batch_quota_conf_t *quota,
 /* NGX_DECLINED: the value does not begin with the name */
 
 static ngx_int_t
-ngx_http_batch_conf_time(const ngx_str_t *value, const char *name,
+ngx_http_batch_conf_client_time(const ngx_str_t *value, const char *name,
     ngx_msec_t *ms)
 {
     size_t     len;
@@ -212,7 +214,7 @@ ngx_http_batch_conf_time(const ngx_str_t *value, const char *name,
 
 
 char *
-ngx_http_batch_set_cors(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_batch_conf_client_cors(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_batch_loc_conf_t *blcf = conf;
 
@@ -239,7 +241,7 @@ ngx_http_batch_set_cors(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     for (i = 1; i < cf->args->nelts; i++) {
         alone = (cf->args->nelts == 2 && ngx_strcmp(value[i].data, "*") == 0);
 
-        if (!alone && ngx_http_batch_cors_origin(&value[i]) != NGX_OK) {
+        if (!alone && ngx_http_batch_conf_client_origin(&value[i]) != NGX_OK) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid origin \"%V\" in \"batch_cors\": write"
                                " off, or *, or origins as browsers send them,"
@@ -263,7 +265,7 @@ ngx_http_batch_set_cors(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 /* scheme://host[:port] in lower case; an origin has no path */
 
 static ngx_int_t
-ngx_http_batch_cors_origin(const ngx_str_t *value)
+ngx_http_batch_conf_client_origin(const ngx_str_t *value)
 {
     u_char  *p, *host, *last;
 

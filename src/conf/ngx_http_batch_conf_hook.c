@@ -7,14 +7,14 @@
 #include "ngx_http_batch_conf.h"
 
 
-static char *ngx_http_batch_hook_secret(ngx_conf_t *cf, ngx_str_t *value,
+static char *ngx_http_batch_conf_hook_secret(ngx_conf_t *cf, ngx_str_t *value,
     ngx_str_t *secret);
-static ngx_int_t ngx_http_batch_hook_key(ngx_conf_t *cf, ngx_str_t *secret,
+static ngx_int_t ngx_http_batch_conf_hook_key(ngx_conf_t *cf, ngx_str_t *secret,
     ngx_str_t *key);
 
 
 char *
-ngx_http_batch_set_webhook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_batch_conf_hook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_batch_loc_conf_t *blcf = conf;
 
@@ -65,12 +65,12 @@ ngx_http_batch_set_webhook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     p = ngx_cpymem(p, hook->uri.data, hook->uri.len);
     ngx_memcpy(p, " HTTP/1.1", 9);
 
-    rv = ngx_http_batch_hook_secret(cf, &value[2], &secret);
+    rv = ngx_http_batch_conf_hook_secret(cf, &value[2], &secret);
     if (rv != NGX_CONF_OK) {
         return rv;
     }
 
-    if (ngx_http_batch_hook_key(cf, &secret, &hook->key) != NGX_OK) {
+    if (ngx_http_batch_conf_hook_key(cf, &secret, &hook->key) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -81,7 +81,8 @@ ngx_http_batch_set_webhook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static char *
-ngx_http_batch_hook_secret(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *secret)
+ngx_http_batch_conf_hook_secret(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_str_t *secret)
 {
     ngx_str_t  file;
 
@@ -100,7 +101,7 @@ ngx_http_batch_hook_secret(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *secret)
         return NGX_CONF_OK;
     }
 
-    /* it may be the secret itself: it is not repeated */
+    /* the parameter may be the secret itself, so it is not logged */
 
     return "has an unknown parameter: expected is secret_file=<path> or"
            " secret=<text>";
@@ -108,12 +109,12 @@ ngx_http_batch_hook_secret(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *secret)
 
 
 /*
- * As the SDKs do it: "whsec_" and base64, else the bytes as they are.  What a
- * receiver might read in another way is refused.
+ * A secret is "whsec_" and base64, or else the bytes as they are, as OpenAI's SDKs
+ * read it.  A secret that a receiver might read in another way is refused.
  */
 
 static ngx_int_t
-ngx_http_batch_hook_key(ngx_conf_t *cf, ngx_str_t *secret, ngx_str_t *key)
+ngx_http_batch_conf_hook_key(ngx_conf_t *cf, ngx_str_t *secret, ngx_str_t *key)
 {
     ngx_str_t  coded, again;
 

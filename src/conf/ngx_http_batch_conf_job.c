@@ -8,17 +8,17 @@
 #include "ngx_http_batch_lookup.h"
 
 
-static char *ngx_http_batch_job_option(ngx_conf_t *cf,
+static char *ngx_http_batch_conf_job_option(ngx_conf_t *cf,
     ngx_http_batch_job_conf_t *job, ngx_str_t *name, ngx_str_t *value);
-static char *ngx_http_batch_job_price(ngx_http_batch_job_conf_t *job,
+static char *ngx_http_batch_conf_job_price(ngx_http_batch_job_conf_t *job,
     ngx_str_t *value);
-static char *ngx_http_batch_job_pass(ngx_http_batch_job_conf_t *job,
+static char *ngx_http_batch_conf_job_pass(ngx_http_batch_job_conf_t *job,
     ngx_str_t *value);
-static char *ngx_http_batch_job_number(ngx_str_t *value, ngx_int_t min,
+static char *ngx_http_batch_conf_job_number(ngx_str_t *value, ngx_int_t min,
     ngx_int_t max, ngx_uint_t *n);
 
 
-static ngx_str_t  ngx_http_batch_job_names[] = {
+static ngx_str_t  ngx_http_batch_conf_job_names[] = {
     ngx_string("model="),
     ngx_string("price="),
     ngx_string("window="),
@@ -30,7 +30,7 @@ static ngx_str_t  ngx_http_batch_job_names[] = {
 
 
 char *
-ngx_http_batch_set_job(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_batch_conf_job(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_batch_main_conf_t *bmcf = conf;
 
@@ -65,8 +65,8 @@ ngx_http_batch_set_job(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     for (i = 2; i < cf->args->nelts; i++) {
 
-        for (n = 0; ngx_http_batch_job_names[n].len; n++) {
-            name = &ngx_http_batch_job_names[n];
+        for (n = 0; ngx_http_batch_conf_job_names[n].len; n++) {
+            name = &ngx_http_batch_conf_job_names[n];
 
             if (value[i].len > name->len
                 && ngx_strncmp(value[i].data, name->data, name->len) == 0)
@@ -75,13 +75,13 @@ ngx_http_batch_set_job(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             }
         }
 
-        name = &ngx_http_batch_job_names[n];
+        name = &ngx_http_batch_conf_job_names[n];
 
         option.data = value[i].data + name->len;
         option.len = value[i].len - name->len;
 
         if (name->len == 0 || (seen & (1 << n))
-            || ngx_http_batch_job_option(cf, job, name, &option)
+            || ngx_http_batch_conf_job_option(cf, job, name, &option)
                != NGX_CONF_OK)
         {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -101,7 +101,7 @@ ngx_http_batch_set_job(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static char *
-ngx_http_batch_job_option(ngx_conf_t *cf, ngx_http_batch_job_conf_t *job,
+ngx_http_batch_conf_job_option(ngx_conf_t *cf, ngx_http_batch_job_conf_t *job,
     ngx_str_t *name, ngx_str_t *value)
 {
     switch (name->data[1]) {
@@ -113,32 +113,33 @@ ngx_http_batch_job_option(ngx_conf_t *cf, ngx_http_batch_job_conf_t *job,
                                                  : NGX_CONF_ERROR;
         }
 
-        return ngx_http_batch_job_number(value, 1, 65535, &job->concurrency);
+        return ngx_http_batch_conf_job_number(value, 1, 65535,
+                                              &job->concurrency);
 
     case 'i':
-        return ngx_http_batch_window(value, &job->window) == NGX_OK
+        return ngx_http_batch_conf_window(value, &job->window) == NGX_OK
                ? NGX_CONF_OK : NGX_CONF_ERROR;
 
     case 'a':
-        return ngx_http_batch_job_pass(job, value);
+        return ngx_http_batch_conf_job_pass(job, value);
 
     default: /* price, priority */
 
         if (name->len == sizeof("price=") - 1) {
-            return ngx_http_batch_job_price(job, value);
+            return ngx_http_batch_conf_job_price(job, value);
         }
 
-        return ngx_http_batch_job_number(value, 0,
+        return ngx_http_batch_conf_job_number(value, 0,
                                          NGX_HTTP_BATCH_PRIORITY_MAX,
                                          &job->priority);
     }
 }
 
 
-/* at most six digits behind the point: a millionth of a dollar */
+/* at most six decimal places: a millionth of a dollar */
 
 static char *
-ngx_http_batch_job_price(ngx_http_batch_job_conf_t *job, ngx_str_t *value)
+ngx_http_batch_conf_job_price(ngx_http_batch_job_conf_t *job, ngx_str_t *value)
 {
     ngx_int_t  n;
 
@@ -154,10 +155,10 @@ ngx_http_batch_job_price(ngx_http_batch_job_conf_t *job, ngx_str_t *value)
 }
 
 
-/* as batch_pass takes it */
+/* the same rule as that of batch_pass */
 
 static char *
-ngx_http_batch_job_pass(ngx_http_batch_job_conf_t *job, ngx_str_t *value)
+ngx_http_batch_conf_job_pass(ngx_http_batch_job_conf_t *job, ngx_str_t *value)
 {
     job->pass = *value;
 
@@ -174,7 +175,7 @@ ngx_http_batch_job_pass(ngx_http_batch_job_conf_t *job, ngx_str_t *value)
 
 
 static char *
-ngx_http_batch_job_number(ngx_str_t *value, ngx_int_t min, ngx_int_t max,
+ngx_http_batch_conf_job_number(ngx_str_t *value, ngx_int_t min, ngx_int_t max,
     ngx_uint_t *n)
 {
     ngx_int_t  v;

@@ -11,12 +11,12 @@
  *   TELLING   the index: delivered, or when the next     FREE
  *             attempt is due
  *
- * The structs are never freed.  A struct is used again by a claim's answer
- * only, which has a stack of its own: see ngx_http_batch_line.c.
+ * The structs are never freed.  Only the answer to a claim uses one again, which
+ * has a stack of its own: see ngx_http_batch_line.c.
  *
  * The pause before the next attempt grows with the time since the batch's end,
- * so nobody has to remember how many there were.  A receiver that fails gets one
- * attempt at a time, so that others' do not wait for its time-outs.
+ * so the number of attempts need not be kept.  A receiver that fails gets one
+ * attempt at a time, so that other receivers do not wait for its time-outs.
  */
 
 #include "ngx_http_batch_hook.h"
@@ -25,7 +25,7 @@
 #include "ngx_http_batch_store.h"
 #include "ngx_http_batch_task.h"
 #include "ngx_http_batch_turn.h"
-#include "ngx_http_batch_text.h"
+#include "ngx_http_batch_final.h"
 #include "ngx_http_batch_lookup.h"
 
 
@@ -130,7 +130,7 @@ ngx_http_batch_hook_init(void)
             return NGX_ERROR;
         }
 
-        ngx_http_batch_hook_sender(h);
+        ngx_http_batch_hook_send_init(h);
     }
 
     ngx_http_batch_hook_ask_at = ngx_current_msec;
@@ -207,7 +207,7 @@ ngx_http_batch_hook_claimed(void *data, ngx_int_t rc,
         item = &res->items[i];
 
         if (!batch_id_check(BATCH_ID_BATCH, item->data, item->len)) {
-            /* not of our making; hiredis' strings end with a NUL */
+            /* we did not make it; strings of hiredis end with a NUL */
             (void) ngx_http_batch_index_hook_set((char *) item->data,
                                                  NGX_HTTP_BATCH_HOOK_GONE,
                                                  NULL, NULL);
@@ -217,7 +217,7 @@ ngx_http_batch_hook_claimed(void *data, ngx_int_t rc,
         h = ngx_http_batch_hook_get();
 
         if (h == NULL) {
-            /* for whoever asks when the lease is over */
+            /* another worker asks when the lease is over */
             return;
         }
 
@@ -324,7 +324,7 @@ ngx_http_batch_hook_due(ngx_http_batch_hook_task_t *t, ngx_log_t *log)
     ngx_free(text.data);
 
     if (rc != NGX_OK) {
-        /* recovery says so, too, and leaves it out */
+        /* recovery logs the damage, and leaves the batch out */
         return damaged ? NGX_HTTP_BATCH_HOOK_OVER
                        : NGX_HTTP_BATCH_HOOK_TROUBLE;
     }
@@ -404,8 +404,9 @@ ngx_http_batch_hook_have(void *ctx, ngx_log_t *log)
     case NGX_HTTP_BATCH_HOOK_LATE:
         ngx_http_batch_slot->hooks_given_up++;
 
-        ngx_log_error(NGX_LOG_ERR, log, 0, "batch: %s: its webhook could not"
-                      " be delivered for 72 hours, it is given up", h->id);
+        ngx_log_error(NGX_LOG_ERR, log, 0,
+                      "batch: %s: webhook was not delivered within 72 hours,"
+                      " giving up", h->id);
 
         ngx_http_batch_hook_tell(h, NGX_HTTP_BATCH_HOOK_GONE);
         return;
@@ -432,6 +433,10 @@ ngx_http_batch_hook_have(void *ctx, ngx_log_t *log)
         return;
     }
 
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, log, 0,
+                   "batch: %s: webhook is sent, route %ui, status %s",
+                   h->id, h->route, batch_status_name(h->status));
+
     h->life = NGX_HTTP_BATCH_HOOK_FLYING;
     ngx_http_batch_hook_flying[h->route]++;
 
@@ -451,6 +456,10 @@ ngx_http_batch_hook_verdict(ngx_http_batch_hook_t *h)
 
     good = (h->answer >= 200 && h->answer < 300);
 
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s: webhook attempt ended, answer %ui",
+                   h->id, h->answer);
+
     ngx_http_batch_hook_flying[h->route]--;
     ngx_http_batch_hook_failing[h->route] = !good;
 
@@ -464,7 +473,7 @@ ngx_http_batch_hook_verdict(ngx_http_batch_hook_t *h)
                                      ngx_http_batch_hook_marked)
             != NGX_OK)
         {
-            /* at least once: it is delivered again */
+            /* at least once: it will be delivered again */
             ngx_http_batch_hook_tell(h, pause);
         }
 
@@ -479,8 +488,8 @@ ngx_http_batch_hook_verdict(ngx_http_batch_hook_t *h)
     ngx_http_batch_slot->hooks_failed++;
 
     ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                  "batch: %s: its webhook was answered %ui, next attempt in"
-                  " %L ms", h->id, h->answer, pause);
+                  "batch: %s: webhook was answered %ui, next attempt in %L ms",
+                  h->id, h->answer, pause);
 
     ngx_http_batch_hook_tell(h, pause);
 }
@@ -518,7 +527,7 @@ ngx_http_batch_hook_marked(void *ctx, ngx_log_t *log)
 
     ngx_http_batch_task_free(ngx_http_batch_task_of(t));
 
-    /* NGX_DECLINED: somebody else has delivered it, too */
+    /* NGX_DECLINED: another worker has delivered it, too */
 
     ngx_http_batch_hook_tell(h, rc == NGX_ERROR ? ngx_http_batch_hook_pause(h)
                                                 : NGX_HTTP_BATCH_HOOK_GONE);
@@ -526,8 +535,8 @@ ngx_http_batch_hook_marked(void *ctx, ngx_log_t *log)
 
 
 /*
- * As long again as it is since the end, about: a second, two, four, up to an
- * hour; the last one ends with the 72 hours.
+ * About as long as the time since the end of the batch: a second, two, four, up
+ * to an hour.  The last pause ends with the 72 hours.
  */
 
 static int64_t
@@ -554,7 +563,7 @@ ngx_http_batch_hook_tell(ngx_http_batch_hook_t *h, int64_t pause)
 {
     h->life = NGX_HTTP_BATCH_HOOK_TELLING;
 
-    /* if the index does not hear of it, it is due when the lease is over */
+    /* if the index does not hear of it, it is due again after the lease */
 
     if (ngx_http_batch_index_hook_set(h->id, pause, ngx_http_batch_hook_told,
                                       h)
@@ -603,7 +612,7 @@ ngx_http_batch_hook_leave(ngx_uint_t cut)
         h = &ngx_http_batch_hooks[i];
 
         if (h->life == NGX_HTTP_BATCH_HOOK_FLYING) {
-            ngx_http_batch_hook_cut(h);
+            ngx_http_batch_hook_send_cut(h);
         }
     }
 }

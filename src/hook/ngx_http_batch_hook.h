@@ -1,10 +1,12 @@
 /*
- * Webhooks: whoever ended a batch says so to its location's batch_webhook.
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Webhooks: when a batch has ended, its location's batch_webhook is told.
  *
  * final.json implies that the webhook is to be delivered, hook.json that it was;
  * the index knows when the next attempt is due.  One worker at a time has it: a
  * claim puts it off for longer than an attempt takes.  So it is delivered at
- * least once, and in the normal case once.
+ * least once, and normally once.
  */
 
 #ifndef _NGX_HTTP_BATCH_HOOK_H_INCLUDED_
@@ -13,9 +15,6 @@
 #include "ngx_http_batch_attempt.h"
 #include "ngx_http_batch_object.h"
 #include "batch_hook.h"
-
-/* postconfiguration: adds the filters */
-ngx_int_t ngx_http_batch_hook_add(ngx_conf_t *cf);
 
 /* init_process */
 ngx_int_t ngx_http_batch_hook_init(void);
@@ -62,11 +61,11 @@ typedef struct {
 } ngx_http_batch_hook_t;
 
 /* once, when it is made */
-void ngx_http_batch_hook_sender(ngx_http_batch_hook_t *h);
+void ngx_http_batch_hook_send_init(ngx_http_batch_hook_t *h);
 /* what is in h is sent; verdict() follows, maybe from inside the call */
 void ngx_http_batch_hook_send(ngx_http_batch_hook_t *h);
 /* ends an attempt from outside, as if there was no answer but what has come */
-void ngx_http_batch_hook_cut(ngx_http_batch_hook_t *h);
+void ngx_http_batch_hook_send_cut(ngx_http_batch_hook_t *h);
 void ngx_http_batch_hook_verdict(ngx_http_batch_hook_t *h);
 
 #endif

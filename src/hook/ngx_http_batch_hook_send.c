@@ -12,42 +12,42 @@
 #define NGX_HTTP_BATCH_HOOK_ANSWER   65536      /* bytes that are read of one */
 
 
-static ngx_int_t ngx_http_batch_hook_sign(ngx_http_batch_hook_t *h,
+static ngx_int_t ngx_http_batch_hook_send_sign(ngx_http_batch_hook_t *h,
     ngx_str_t *secret);
-static void ngx_http_batch_hook_posted(ngx_http_batch_attempt_t *at,
-    ngx_int_t rc, ngx_uint_t cut);
-static void ngx_http_batch_hook_answered(ngx_http_batch_attempt_t *at);
-static void ngx_http_batch_hook_timer(ngx_event_t *ev);
-static ngx_int_t ngx_http_batch_hook_variable(ngx_http_batch_attempt_t *at,
+static void ngx_http_batch_hook_send_timer(ngx_event_t *ev);
+static u_char *ngx_http_batch_hook_send_log(ngx_http_batch_attempt_t *at,
+    u_char *buf, size_t len);
+static ngx_int_t ngx_http_batch_hook_send_variable(ngx_http_batch_attempt_t *at,
     ngx_http_request_t *r, ngx_http_batch_variable_e var, ngx_str_t *value);
-static u_char *ngx_http_batch_hook_log(ngx_log_t *log, u_char *buf,
-    size_t len);
-static ngx_int_t ngx_http_batch_hook_header_filter(ngx_http_request_t *r);
-static ngx_int_t ngx_http_batch_hook_body_filter(ngx_http_request_t *r,
-    ngx_chain_t *in);
+static ngx_int_t ngx_http_batch_hook_send_header(ngx_http_batch_attempt_t *at);
+static ngx_int_t ngx_http_batch_hook_send_body(ngx_http_batch_attempt_t *at,
+    const u_char *p, size_t len);
+static ngx_uint_t ngx_http_batch_hook_send_full(ngx_http_batch_attempt_t *at);
+static void ngx_http_batch_hook_send_posted(ngx_http_batch_attempt_t *at,
+    ngx_int_t rc, ngx_uint_t cut);
+static void ngx_http_batch_hook_send_answered(ngx_http_batch_attempt_t *at);
 
 
-static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
-static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
-
-
-static ngx_http_batch_attempt_type_t  ngx_http_batch_hook_type = {
-    ngx_http_batch_hook_log,
+static const ngx_http_batch_attempt_type_t  ngx_http_batch_hook_send_type = {
     "sending webhook",
-    ngx_http_batch_hook_posted,
-    ngx_http_batch_hook_answered,
-    ngx_http_batch_hook_variable
+    ngx_http_batch_hook_send_log,
+    ngx_http_batch_hook_send_variable,
+    ngx_http_batch_hook_send_header,
+    ngx_http_batch_hook_send_body,
+    ngx_http_batch_hook_send_full,
+    ngx_http_batch_hook_send_posted,
+    ngx_http_batch_hook_send_answered
 };
 
 
 void
-ngx_http_batch_hook_sender(ngx_http_batch_hook_t *h)
+ngx_http_batch_hook_send_init(ngx_http_batch_hook_t *h)
 {
-    h->at.kind = NGX_HTTP_BATCH_CTX_HOOK;
-    h->at.type = &ngx_http_batch_hook_type;
+    h->at.kind = NGX_HTTP_BATCH_CTX_ATTEMPT;
+    h->at.type = &ngx_http_batch_hook_send_type;
     h->at.headers = h->headers;
 
-    h->timer.handler = ngx_http_batch_hook_timer;
+    h->timer.handler = ngx_http_batch_hook_send_timer;
     h->timer.data = &h->at.c;
     h->timer.log = ngx_cycle->log;
 }
@@ -67,7 +67,8 @@ ngx_http_batch_hook_send(ngx_http_batch_hook_t *h)
     h->at.uri = routes[h->route]->hook->uri;
     h->at.request_line = routes[h->route]->hook->request_line;
 
-    if (ngx_http_batch_hook_sign(h, &routes[h->route]->hook->key) != NGX_OK) {
+    if (ngx_http_batch_hook_send_sign(h,
+        &routes[h->route]->hook->key) != NGX_OK) {
         ngx_http_batch_hook_verdict(h);
         return;
     }
@@ -75,16 +76,13 @@ ngx_http_batch_hook_send(ngx_http_batch_hook_t *h)
     ngx_add_timer(&h->timer, NGX_HTTP_BATCH_HOOK_TIMEOUT);
 
     if (ngx_http_batch_attempt_send(&h->at) != NGX_OK) {
-        ngx_http_batch_hook_cut(h);
-        return;
+        ngx_http_batch_hook_verdict(h);
     }
-
-    ngx_http_run_posted_requests(&h->at.c);
 }
 
 
 static ngx_int_t
-ngx_http_batch_hook_sign(ngx_http_batch_hook_t *h, ngx_str_t *secret)
+ngx_http_batch_hook_send_sign(ngx_http_batch_hook_t *h, ngx_str_t *secret)
 {
     int          n;
     int64_t      now;
@@ -133,7 +131,7 @@ ngx_http_batch_hook_sign(ngx_http_batch_hook_t *h, ngx_str_t *secret)
 
 
 static void
-ngx_http_batch_hook_posted(ngx_http_batch_attempt_t *at, ngx_int_t rc,
+ngx_http_batch_hook_send_posted(ngx_http_batch_attempt_t *at, ngx_int_t rc,
     ngx_uint_t cut)
 {
     /* the header filter has seen the answer, if there is one */
@@ -141,41 +139,39 @@ ngx_http_batch_hook_posted(ngx_http_batch_attempt_t *at, ngx_int_t rc,
 
 
 static void
-ngx_http_batch_hook_answered(ngx_http_batch_attempt_t *at)
+ngx_http_batch_hook_send_answered(ngx_http_batch_attempt_t *at)
 {
     ngx_http_batch_hook_verdict((ngx_http_batch_hook_t *) at);
 }
 
 
 void
-ngx_http_batch_hook_cut(ngx_http_batch_hook_t *h)
+ngx_http_batch_hook_send_cut(ngx_http_batch_hook_t *h)
 {
-    if (h->at.r && h->at.r->blocked) {
-        /* an aio or thread operation still points to the request */
-        ngx_add_timer(&h->timer, 10);
+    if (ngx_http_batch_attempt_cut(&h->at) != NGX_OK) {
+        ngx_add_timer(&h->timer, NGX_HTTP_BATCH_ATTEMPT_BLOCKED);
         return;
     }
 
-    ngx_http_batch_attempt_teardown(&h->at);
     ngx_http_batch_hook_verdict(h);
 }
 
 
 static void
-ngx_http_batch_hook_timer(ngx_event_t *ev)
+ngx_http_batch_hook_send_timer(ngx_event_t *ev)
 {
     ngx_connection_t  *c;
 
     c = ev->data;
 
-    ngx_http_batch_hook_cut((ngx_http_batch_hook_t *)
+    ngx_http_batch_hook_send_cut((ngx_http_batch_hook_t *)
                             ((u_char *) c
                              - offsetof(ngx_http_batch_hook_t, at.c)));
 }
 
 
 static ngx_int_t
-ngx_http_batch_hook_variable(ngx_http_batch_attempt_t *at,
+ngx_http_batch_hook_send_variable(ngx_http_batch_attempt_t *at,
     ngx_http_request_t *r, ngx_http_batch_variable_e var, ngx_str_t *value)
 {
     ngx_http_batch_hook_t  *h;
@@ -200,57 +196,22 @@ ngx_http_batch_hook_variable(ngx_http_batch_attempt_t *at,
 
 
 static u_char *
-ngx_http_batch_hook_log(ngx_log_t *log, u_char *buf, size_t len)
+ngx_http_batch_hook_send_log(ngx_http_batch_attempt_t *at, u_char *buf,
+    size_t len)
 {
-    u_char                 *p;
-    ngx_http_request_t     *r;
-    ngx_http_log_ctx_t     *ctx;
     ngx_http_batch_hook_t  *h;
 
-    ctx = log->data;
-    h = (ngx_http_batch_hook_t *)
-            ((u_char *) ctx - offsetof(ngx_http_batch_hook_t, at.log_ctx));
+    h = (ngx_http_batch_hook_t *) at;
 
-    p = ngx_snprintf(buf, len, ", batch: %s, webhook: %s", h->id, h->hook_id);
-    len -= p - buf;
-
-    r = ctx->request;
-
-    return r ? r->log_handler(r, ctx->current_request, p, len) : p;
-}
-
-
-ngx_int_t
-ngx_http_batch_hook_add(ngx_conf_t *cf)
-{
-    ngx_http_next_header_filter = ngx_http_top_header_filter;
-    ngx_http_top_header_filter = ngx_http_batch_hook_header_filter;
-
-    ngx_http_next_body_filter = ngx_http_top_body_filter;
-    ngx_http_top_body_filter = ngx_http_batch_hook_body_filter;
-
-    return NGX_OK;
+    return ngx_snprintf(buf, len, ", batch: %s, webhook: %s",
+                        h->id, h->hook_id);
 }
 
 
 static ngx_int_t
-ngx_http_batch_hook_header_filter(ngx_http_request_t *r)
+ngx_http_batch_hook_send_header(ngx_http_batch_attempt_t *at)
 {
-    ngx_http_batch_hook_t  *h;
-
-    h = (ngx_http_batch_hook_t *)
-            ngx_http_batch_attempt_of(r, NGX_HTTP_BATCH_CTX_HOOK);
-
-    if (h == NULL) {
-        return ngx_http_next_header_filter(r);
-    }
-
-    r->header_sent = 1;
-    r->filter_need_in_memory = 1;
-
-    if (r == h->at.sr) {
-        h->answer = r->headers_out.status;
-    }
+    ((ngx_http_batch_hook_t *) at)->answer = at->sr->headers_out.status;
 
     return NGX_OK;
 }
@@ -259,27 +220,20 @@ ngx_http_batch_hook_header_filter(ngx_http_request_t *r)
 /* what the receiver says besides is of no interest, and need not end */
 
 static ngx_int_t
-ngx_http_batch_hook_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
+ngx_http_batch_hook_send_body(ngx_http_batch_attempt_t *at, const u_char *p,
+    size_t len)
 {
-    ngx_buf_t              *b;
-    ngx_chain_t            *cl;
     ngx_http_batch_hook_t  *h;
 
-    h = (ngx_http_batch_hook_t *)
-            ngx_http_batch_attempt_of(r, NGX_HTTP_BATCH_CTX_HOOK);
-
-    if (h == NULL) {
-        return ngx_http_next_body_filter(r, in);
-    }
-
-    for (cl = in; cl; cl = cl->next) {
-        b = cl->buf;
-
-        h->received += ngx_buf_size(b);
-
-        b->pos = b->last;
-        b->file_pos = b->file_last;
-    }
+    h = (ngx_http_batch_hook_t *) at;
+    h->received += len;
 
     return h->received > NGX_HTTP_BATCH_HOOK_ANSWER ? NGX_ERROR : NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_batch_hook_send_full(ngx_http_batch_attempt_t *at)
+{
+    return 0;
 }

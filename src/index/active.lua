@@ -3,7 +3,9 @@
 -- out: {0, 0, {id, ...}}: all, oldest first; or, if there are more than limit,
 --      the oldest half of it and, turn by turn, others; {2}: being rebuilt
 
-if redis.call('EXISTS', KEYS[1]) == 0 then
+--#include gen
+
+if not filled() then
     return {2}
 end
 

@@ -2,9 +2,11 @@
 -- from the list, so they cannot be in KEYS; they carry the same hash tag.
 -- in:  KEYS gen, list
 --      ARGV prefix of the batches' keys, after ("": from the start), limit
--- out: {0, has_more, {view, ...}}, a view as in batch_get; {2}: being rebuilt
+-- out: {0, has_more, {view, ...}}; {2}: being rebuilt
 
-if redis.call('EXISTS', KEYS[1]) == 0 then
+--#include gen view
+
+if not filled() then
     return {2}
 end
 
@@ -26,17 +28,14 @@ while true do
     local ids = redis.call('ZREVRANGE', KEYS[2], from, from + limit)
 
     for _, id in ipairs(ids) do
-        local view = redis.call('HMGET', ARGV[1] .. id, 'meta', 'final',
-                                'status', 'in_progress_at', 'finalizing_at',
-                                'cancelling_at', 'total', 'ok', 'failed',
-                                'model')
+        local v = view(ARGV[1] .. id)
 
-        if view[1] then
+        if v[1] then
             if #items == limit then
                 return {0, 1, items}
             end
 
-            items[#items + 1] = view
+            items[#items + 1] = v
         end
     end
 

@@ -4,11 +4,12 @@
 --      ARGV check gen (1 or 0), id, meta, created_us, expires_at (0: never)
 -- out: {0, status}; {2}: being rebuilt
 
-if ARGV[1] == '1' and redis.call('EXISTS', KEYS[1]) == 0 then
+--#include gen status
+
+if ARGV[1] == '1' and not filled() then
     return {2}
 end
 
-local terminal = {completed = 1, failed = 1, expired = 1, cancelled = 1}
 local status = redis.call('HGET', KEYS[2], 'status')
 
 redis.call('ZCARD', KEYS[3])
@@ -17,14 +18,14 @@ redis.call('HLEN', KEYS[5])
 redis.call('ZCARD', KEYS[6])
 
 if not status then
-    status = 'validating'
-    redis.call('HSET', KEYS[2], 'meta', ARGV[3], 'status', status,
-               'expires_at', ARGV[5], 'total', '0', 'ok', '0', 'failed', '0')
+    redis.call('HSET', KEYS[2], 'meta', ARGV[3], 'expires_at', ARGV[5],
+               'total', '0', 'ok', '0', 'failed', '0')
+    status = move(KEYS[2], '', 'validating')
 end
 
 redis.call('ZADD', KEYS[3], ARGV[4], ARGV[2])
 
-if not terminal[status] then
+if not terminal(status) then
     redis.call('ZADD', KEYS[4], ARGV[4], ARGV[2])
     redis.call('ZREM', KEYS[6], ARGV[2])
 

@@ -4,6 +4,8 @@
 -- out: {0}: it is; {2}: it is not, or was filled from the store earlier than
 --      that long ago, and then is closed
 
+--#include clock
+
 local begun = redis.call('GET', KEYS[1])
 
 if not begun then
@@ -14,10 +16,7 @@ local since = tonumber(ARGV[2])
 local good = redis.call('GET', KEYS[2]) == ARGV[1]
 
 if good and since >= 0 then
-    local t = redis.call('TIME')
-    local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
-
-    good = tonumber(begun) >= now - since
+    good = tonumber(begun) >= clock() - since
 end
 
 if not good then

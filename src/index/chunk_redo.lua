@@ -4,11 +4,12 @@
 --      ARGV chunk
 -- out: {0, status}; {1}: no such batch
 
+--#include int record save status
+
 local b, c, l = KEYS[1], KEYS[2], KEYS[3]
 local chunk = ARGV[1]
 
 local h = redis.call('HMGET', b, 'status', 'expired')
-local s = redis.call('HGET', c, chunk)
 local status = h[1]
 
 redis.call('ZCARD', l)
@@ -21,26 +22,22 @@ if h[2] == '1' or (status ~= 'finalizing' and status ~= 'in_progress') then
     return {0, status}
 end
 
-local epoch, ok, failed, state =
-    string.match(s or '0:::0:0:f', '^(%d+):[^:]*:[^:]*:(%d+):(%d+):([rfd])$')
+local r = record(c, chunk) or untouched()
 
-if not epoch then
-    return redis.error_reply('ERR chunk record of the batch index is damaged')
-end
-
-if state == 'r' then
+if r.state == 'r' then
     return {0, status}
 end
 
+local was = r.state
+
+r.owner, r.nonce, r.state = '', '', 'f'
+
 redis.call('HDEL', b, 'funtil', 'fowner', 'fnonce')
-redis.call('HSET', c, chunk, table.concat({epoch, '', '', ok, failed, 'f'},
-                                          ':'))
+save(c, chunk, r)
 redis.call('ZADD', l, '0', chunk)
 
-if state == 'd' then
+if was == 'd' then
     redis.call('HINCRBY', b, 'done', '-1')
 end
 
-redis.call('HSET', b, 'status', 'in_progress')
-
-return {0, 'in_progress'}
+return {0, reopen(b, status)}

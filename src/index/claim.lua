@@ -7,10 +7,12 @@
 --      what: 0 nothing, 1 validate, 2 chunk, 3 finalize, 4 gone;
 --      {2}: being rebuilt
 
-local gen, b, c, l = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+--#include gen int clock status record save
+
+local b, c, l = KEYS[2], KEYS[3], KEYS[4]
 local owner, nonce = ARGV[2], ARGV[3]
 
-if redis.call('EXISTS', gen) == 0 then
+if not filled() then
     return {2}
 end
 
@@ -29,22 +31,16 @@ local function num(name)
     return tonumber(h[name]) or 0
 end
 
-local function int(n)
-    return string.format('%.0f', n)
-end
-
-local t = redis.call('TIME')
-local seconds = tonumber(t[1])
-local now = seconds * 1000 + math.floor(tonumber(t[2]) / 1000)
+local now, seconds = clock()
 local deadline = int(now + tonumber(ARGV[4]))
 
 -- No lease is longer than a minute: a deadline far beyond was set before the
--- clock was set back.  Whoever holds it renews it soon, or is gone.
+-- clock was set back.  Its owner renews it soon, or is gone.
 
 local latest = now + 2 * math.max(tonumber(ARGV[4]), 60000)
 
--- While the caller sees that the clock has just been set, nobody's lease is over
--- but those that were given back: who is there has to renew it first.
+-- While the caller sees that the clock has just been set, no lease is over but
+-- those that were given back: owners that live have to renew theirs first.
 
 local over, expected = now, tonumber(ARGV[5] or '') or 0
 
@@ -63,7 +59,7 @@ local function answer(what, chunk, epoch)
             h.finalizing_at, expired, int(now)}
 end
 
--- at: what the disk tells whoever fills an index that has forgotten it; a clock
+-- at: what a rebuild finds on disk, too, should the index forget it; a clock
 -- that was set back must not put finalizing before in_progress
 
 local function finalizing(at)
@@ -71,9 +67,11 @@ local function finalizing(at)
         h.finalizing_at = int(math.max(at, num('in_progress_at')))
     end
 
-    h.status = 'finalizing'
-    redis.call('HSET', b, 'status', h.status,
-               'finalizing_at', h.finalizing_at, 'expired', h.expired)
+    h.status = move(b, h.status, 'finalizing', h.finalizing_at)
+
+    if h.expired == '1' then
+        redis.call('HSET', b, 'expired', '1')
+    end
 end
 
 -- the lease of the validation (v) or of the finalizer (f)
@@ -100,41 +98,21 @@ local function whole(what, p)
     return answer(what, '0', epoch)
 end
 
--- epoch, owner, nonce, ok, failed, state: r running, f free, d done
-
-local function record(chunk)
-    local s = redis.call('HGET', c, chunk)
-
-    if not s then
-        return nil
-    end
-
-    local r = {string.match(s, '^(%d+):([^:]*):([^:]*):(%d+):(%d+):([rfd])$')}
-
-    if not r[1] then
-        error('chunk record of the batch index is damaged')
-    end
-
-    return r
-end
-
 -- the live lease that this very call has got before; its answer was lost
 
 local function mine()
     for _, chunk in ipairs(redis.call('ZRANGEBYSCORE', l, '(' .. int(over),
                                       int(latest)))
     do
-        local r = record(chunk)
+        local r = record(c, chunk)
 
-        if r and r[2] == owner and r[3] == nonce then
+        if r and r.owner == owner and r.nonce == nonce then
             return chunk, r
         end
     end
 end
 
-if h.status == '' or h.status == 'completed' or h.status == 'failed'
-   or h.status == 'expired' or h.status == 'cancelled'
-then
+if h.status == '' or terminal(h.status) then
     redis.call('ZREM', KEYS[5], ARGV[1])
     return answer(4)
 end
@@ -149,7 +127,7 @@ if h.status == 'validating' or h.status == 'in_progress' then
     if h.status == 'in_progress' and num('done') >= num('chunks')
        and (expires_at == 0 or sealed < expires_at)
     then
-        -- all seals were found by a recovery: nobody will report the last
+        -- all seals were found by a recovery: no worker reports the last
         redis.call('HDEL', b, '-')
         finalizing(sealed)
 
@@ -166,7 +144,7 @@ end
 
 if h.status == 'in_progress' then
     if chunk then
-        return answer(2, chunk, r[1])
+        return answer(2, chunk, r.epoch)
     end
 
     chunk = redis.call('ZRANGEBYSCORE', l, '-inf', int(over),
@@ -189,17 +167,18 @@ if h.status == 'in_progress' then
         redis.call('HSET', b, 'next', int(nxt + 1))
     end
 
-    r = record(chunk) or {'0', '', '', '0', '0', 'f'}
-    local epoch = int(tonumber(r[1]) + 1)
+    r = record(c, chunk) or untouched()
+    r.epoch = int(tonumber(r.epoch) + 1)
+    r.owner, r.nonce, r.state = owner, nonce, 'r'
 
-    redis.call('HSET', c, chunk, table.concat({epoch, owner, nonce, r[4],
-                                               r[5], 'r'}, ':'))
+    save(c, chunk, r)
     redis.call('ZADD', l, deadline, chunk)
 
-    return answer(2, chunk, epoch)
+    return answer(2, chunk, r.epoch)
 end
 
--- finalizing or cancelling: who never heard of its chunk is not running it
+-- finalizing or cancelling: a worker that has not heard of its chunk does not
+-- run it
 
 redis.call('HDEL', b, '-')
 

@@ -1,8 +1,11 @@
--- The tombstone is on disk already; or the store has lost the file (not deleted).
--- For an hour a mark tells a file_put that is still under way of a deletion.
+-- The tombstone is on disk already; or the store has lost the file (not
+-- deleted).  For an hour a mark tells a file_put that is still under way of a
+-- deletion.
 -- in:  KEYS gen, file, list, list of the purpose, expiry list, use, mark
 --      ARGV check gen (1 or 0), id, deleted (1 or 0)
 -- out: {0}; {1}: it was not there; {2}: the index is being rebuilt
+
+--#include gen int unuse
 
 local found = redis.call('DEL', KEYS[2])
 
@@ -10,21 +13,15 @@ for i = 3, 5 do
     redis.call('ZREM', KEYS[i], ARGV[2])
 end
 
-local n = redis.call('HGET', KEYS[6], ARGV[2])
-
-if n then
-    redis.call('HDEL', KEYS[6], ARGV[2])
-    redis.call('HINCRBY', KEYS[6], 'sum',
-               string.format('%.0f', 0 - tonumber(n)))
-end
+unuse(KEYS[6], ARGV[2])
 
 if ARGV[3] == '1' then
     redis.call('SET', KEYS[7], '1', 'EX', '3600')
 end
 
--- whoever fills another server's index may have read the manifest before
+-- a worker that fills another server's index may have read the manifest before
 
-if ARGV[1] == '1' and redis.call('EXISTS', KEYS[1]) == 0 then
+if ARGV[1] == '1' and not filled() then
     return {2}
 end
 

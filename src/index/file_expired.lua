@@ -4,7 +4,9 @@
 --      ARGV prefix of the files' keys, now (seconds), limit
 -- out: {0, 0, {manifest, ...}}; {2}: being rebuilt
 
-if redis.call('EXISTS', KEYS[1]) == 0 then
+--#include gen
+
+if not filled() then
     return {2}
 end
 

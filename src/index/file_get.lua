@@ -1,7 +1,9 @@
 -- in:  KEYS gen, file
 -- out: {0, 0, {manifest}}; {1}: no such file; {2}: being rebuilt
 
-if redis.call('EXISTS', KEYS[1]) == 0 then
+--#include gen
+
+if not filled() then
     return {2}
 end
 

@@ -5,7 +5,9 @@
 --           asc or desc
 -- out: {0, has_more, {manifest, ...}}; {2}: being rebuilt
 
-if redis.call('EXISTS', KEYS[1]) == 0 then
+--#include gen
+
+if not filled() then
     return {2}
 end
 

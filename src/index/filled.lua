@@ -6,14 +6,15 @@
 --      ARGV owner, server, prefix of gens, how long ago it was begun (ms)
 -- out: {0}; {1}: begin again
 
+--#include int clock
+
 local owner = string.match(redis.call('GET', KEYS[2]) or '', '^([^ ]+) ')
 
 if owner ~= ARGV[1] then
     return {1}
 end
 
-local t = redis.call('TIME')
-local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+local now = clock()
 local before = redis.call('GET', KEYS[3])
 
 redis.call('DEL', KEYS[2])
@@ -22,7 +23,7 @@ if before and before ~= ARGV[2] then
     redis.call('DEL', ARGV[3] .. before)
 end
 
-redis.call('SET', KEYS[1], string.format('%.0f', now - tonumber(ARGV[4])))
+redis.call('SET', KEYS[1], int(now - tonumber(ARGV[4])))
 redis.call('SET', KEYS[3], ARGV[2])
 
 return {0}

@@ -11,9 +11,10 @@
 --           bytes
 -- out: {0, status}
 
+--#include int clock use unuse status
+
 local b = KEYS[1]
-local terminal = {completed = 1, failed = 1, expired = 1, cancelled = 1}
-local status = redis.call('HGET', b, 'status')
+local status = redis.call('HGET', b, 'status') or ''
 
 local kinds = {'hash', 'zset', 'zset', 'hash', 'zset', 'zset',
                'hash', 'hash', 'zset', 'zset'}
@@ -34,22 +35,13 @@ redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('DEL', KEYS[4], KEYS[5])
 redis.call('ZREM', KEYS[9], ARGV[1])
 
-local lines = redis.call('HGET', KEYS[8], ARGV[1])
-
-if lines then
-    redis.call('HDEL', KEYS[8], ARGV[1])
-    redis.call('HINCRBY', KEYS[8], 'sum',
-               string.format('%.0f', 0 - tonumber(lines)))
-end
+unuse(KEYS[8], ARGV[1])
 
 if ARGV[14] == '1' then
-    local t = redis.call('TIME')
-    local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
-
-    redis.call('ZADD', KEYS[10], 'NX', string.format('%.0f', now), ARGV[1])
+    redis.call('ZADD', KEYS[10], 'NX', int(clock()), ARGV[1])
 end
 
-if status and terminal[status] then
+if terminal(status) then
     return {0, status}
 end
 
@@ -58,7 +50,6 @@ redis.call('HDEL', b, 'vepoch', 'vowner', 'vnonce', 'vuntil', 'fepoch',
 
 for i = 0, (#KEYS - 10) / 3 - 1 do
     local k, a = 11 + i * 3, 15 + i * 5
-    local was = tonumber(redis.call('HGET', KEYS[7], ARGV[a]) or '0')
 
     redis.call('SET', KEYS[k], ARGV[a + 1])
     redis.call('ZADD', KEYS[k + 1], ARGV[a + 2], ARGV[a])
@@ -68,9 +59,7 @@ for i = 0, (#KEYS - 10) / 3 - 1 do
         redis.call('ZADD', KEYS[6], ARGV[a + 3], ARGV[a])
     end
 
-    redis.call('HSET', KEYS[7], ARGV[a], ARGV[a + 4])
-    redis.call('HINCRBY', KEYS[7], 'sum',
-               string.format('%.0f', tonumber(ARGV[a + 4]) - was))
+    use(KEYS[7], ARGV[a], ARGV[a + 4])
 end
 
 for i, name in ipairs({'in_progress_at', 'finalizing_at', 'cancelling_at'}) do
@@ -81,7 +70,7 @@ end
 
 redis.call('HSET', b, 'meta', ARGV[4], 'expires_at', ARGV[6],
            'total', ARGV[7], 'ok', ARGV[8], 'failed', ARGV[9],
-           'model', ARGV[10], 'final', ARGV[3], 'status', ARGV[2])
+           'model', ARGV[10], 'final', ARGV[3])
 redis.call('ZADD', KEYS[2], ARGV[5], ARGV[1])
 
-return {0, ARGV[2]}
+return {0, finish(b, status, ARGV[2])}

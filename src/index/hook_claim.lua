@@ -5,21 +5,22 @@
 --      ARGV number, lease (ms), longest pause (ms)
 -- out: {0, how many are not delivered yet, {id, ...}}; {2}: being rebuilt
 
+--#include gen int clock
+
 local due = KEYS[2]
 
-if redis.call('EXISTS', KEYS[1]) == 0 then
+if not filled() then
     return {2}
 end
 
-local t = redis.call('TIME')
-local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+local now = clock()
 local n = tonumber(ARGV[1])
 
-local ids = redis.call('ZRANGEBYSCORE', due, '-inf', string.format('%.0f', now),
-                       'LIMIT', '0', ARGV[1])
+local ids = redis.call('ZRANGEBYSCORE', due, '-inf', int(now), 'LIMIT', '0',
+                       ARGV[1])
 
 if #ids < n then
-    local far = string.format('(%.0f', now + tonumber(ARGV[3]))
+    local far = '(' .. int(now + tonumber(ARGV[3]))
 
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, far, '+inf', 'LIMIT',
                                    '0', tostring(n - #ids))) do
@@ -28,7 +29,7 @@ if #ids < n then
 end
 
 for _, id in ipairs(ids) do
-    redis.call('ZADD', due, string.format('%.0f', now + tonumber(ARGV[2])), id)
+    redis.call('ZADD', due, int(now + tonumber(ARGV[2])), id)
 end
 
 return {0, redis.call('ZCARD', due), ids}

@@ -3,6 +3,8 @@
 --      ARGV id, pause (ms; -1: not any more)
 -- out: {0}; {1}: it was not due at all
 
+--#include int clock
+
 local due = KEYS[1]
 
 if ARGV[2] == '-1' then
@@ -13,10 +15,6 @@ if not redis.call('ZSCORE', due, ARGV[1]) then
     return {1}
 end
 
-local t = redis.call('TIME')
-local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
-
-redis.call('ZADD', due, string.format('%.0f', now + tonumber(ARGV[2])),
-           ARGV[1])
+redis.call('ZADD', due, int(clock() + tonumber(ARGV[2])), ARGV[1])
 
 return {0}

@@ -1,12 +1,12 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
- */
-
-/*
+ *
  * The keys and arguments of a call of the index.
  */
 
-#include "ngx_http_batch_index_int.h"
+#include "ngx_http_batch_args.h"
+#include "ngx_http_batch_index.h"
+#include "ngx_http_batch_link.h"
 #include "ngx_http_batch_slots.h"
 
 
@@ -15,8 +15,9 @@ static u_char *ngx_http_batch_args_alloc(ngx_http_batch_args_t *a,
 
 
 void
-ngx_http_batch_args_init(ngx_http_batch_args_t *a)
+ngx_http_batch_args_init(ngx_http_batch_args_t *a, const char *id)
 {
+    a->id = id ? id : "";
     a->nkeys = 0;
     a->n = 0;
     a->unnamed = 0;
@@ -121,13 +122,17 @@ ngx_http_batch_args_named(ngx_http_batch_args_t *a)
             continue;
         }
 
-        server = ngx_http_batch_redis_server();
+        server = ngx_http_batch_link_server();
 
-        /* nobody is called that: there is no such key */
+        /* no server has that name: there is no such key */
 
         if ((a->gen & (uint64_t) 1 << i)
             && ngx_http_batch_index_era != ngx_http_batch_slots_era())
         {
+            ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                           "batch: index: era %uA, this worker has asked for "
+                           "that of %uA", ngx_http_batch_slots_era(),
+                           ngx_http_batch_index_era);
             server = "-";
         }
 

@@ -1,16 +1,12 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
- */
-
-/*
- * What the functions of the index have in common, and those of recovery.
+ *
+ * What the functions of the index have in common: a call is sent, and its reply
+ * read.
  */
 
 #include "ngx_http_batch_index_int.h"
-#include "ngx_http_batch_slots.h"
 
-
-#define NGX_HTTP_BATCH_VIEW_FIELDS  10
 
 #define NGX_HTTP_BATCH_INDEX_WAITING  4096   /* calls, before the first link */
 
@@ -20,7 +16,8 @@ typedef struct {
     void                        *data;
     ngx_http_batch_script_t     *script;
     ngx_http_batch_reply_e       kind;
-    char                         changed[BATCH_ID_LEN];
+    ngx_uint_t                   flags;
+    char                         id[BATCH_ID_LEN];
 
     /* while it waits for the link */
     ngx_queue_t                  queue;
@@ -38,141 +35,32 @@ static void ngx_http_batch_index_late(ngx_http_batch_index_op_t *op,
 static void ngx_http_batch_index_reply(void *data, struct redisReply *reply);
 static ngx_int_t ngx_http_batch_index_parse(ngx_http_batch_reply_e kind,
     struct redisReply *reply, ngx_http_batch_index_res_t *res, void **owned);
-static batch_status_e ngx_http_batch_index_status(struct redisReply *reply);
 static ngx_int_t ngx_http_batch_index_items(struct redisReply *reply,
     ngx_http_batch_index_res_t *res, void **owned);
 static ngx_int_t ngx_http_batch_index_views(struct redisReply *list,
     size_t n, ngx_http_batch_index_res_t *res, void **owned);
-static void ngx_http_batch_index_view(struct redisReply *reply,
-    ngx_http_batch_view_t *view);
 static ngx_int_t ngx_http_batch_index_claimed(struct redisReply *reply,
     ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_index_trouble(ngx_http_batch_script_t *script,
     ngx_str_t *text);
+#if (NGX_DEBUG)
+static void ngx_http_batch_index_debug(ngx_http_batch_index_op_t *op,
+    const char *what);
+static void ngx_http_batch_index_debug_reply(ngx_http_batch_index_op_t *op,
+    ngx_int_t rc, ngx_http_batch_index_res_t *res);
+#endif
 
 
 void  (*ngx_http_batch_index_on_change)(const char *id);
-
-ngx_atomic_uint_t  ngx_http_batch_index_era;
 
 static ngx_queue_t  ngx_http_batch_index_waiting;   /* the oldest first */
 static ngx_uint_t   ngx_http_batch_index_nwaiting;
 
 
-NGX_HTTP_BATCH_SCRIPT(check, NGX_HTTP_BATCH_LUA_CHECK);
-NGX_HTTP_BATCH_SCRIPT(filled, NGX_HTTP_BATCH_LUA_FILLED);
-NGX_HTTP_BATCH_SCRIPT(rebuild, NGX_HTTP_BATCH_LUA_REBUILD);
-
-
-uint32_t
-ngx_http_batch_index_era_name(void)
-{
-    uint32_t      crc;
-    const char   *server;
-    ngx_str_t    *prefix;
-    ngx_uint_t    db;
-
-    server = ngx_http_batch_redis_server();
-    prefix = &ngx_http_batch_conf->redis.prefix;
-    db = ngx_http_batch_conf->redis.db;
-
-    ngx_crc32_init(crc);
-    ngx_crc32_update(&crc, (u_char *) server, ngx_strlen(server) + 1);
-    ngx_crc32_update(&crc, (u_char *) &db, sizeof(ngx_uint_t));
-    ngx_crc32_update(&crc, prefix->data, prefix->len);
-    ngx_crc32_final(crc);
-
-    return crc;
-}
-
-
-ngx_int_t
-ngx_http_batch_index_era_check(int64_t since, ngx_http_batch_index_pt cb,
-    void *data)
-{
-    ngx_http_batch_args_t  a;
-
-    ngx_http_batch_args_init(&a);
-    ngx_http_batch_args_gen(&a);
-    ngx_http_batch_args_key(&a, "gen", NULL, NULL);
-    ngx_http_batch_args_server(&a, NULL);
-    ngx_http_batch_args_int(&a, since);
-
-    return ngx_http_batch_index_send(&ngx_http_batch_script_check, &a,
-                                     NGX_HTTP_BATCH_REPLY_CODE, NULL, cb,
-                                     data);
-}
-
-
-ngx_int_t
-ngx_http_batch_index_era_filled(int64_t begun, ngx_http_batch_index_pt cb,
-    void *data)
-{
-    ngx_http_batch_args_t  a;
-
-    ngx_http_batch_args_init(&a);
-    ngx_http_batch_args_server(&a, "gen");
-    ngx_http_batch_args_server(&a, "rebuild");
-    ngx_http_batch_args_key(&a, "gen", NULL, NULL);
-    ngx_http_batch_args_text(&a, ngx_http_batch_worker_id);
-    ngx_http_batch_args_server(&a, NULL);
-    ngx_http_batch_args_prefix(&a, "gen");
-    ngx_http_batch_args_int(&a, begun);
-
-    return ngx_http_batch_index_send(&ngx_http_batch_script_filled, &a,
-                                     NGX_HTTP_BATCH_REPLY_CODE, NULL, cb,
-                                     data);
-}
-
-
-static ngx_int_t
-ngx_http_batch_index_lock(const char *what, const char *owner,
-    ngx_msec_t lease, ngx_http_batch_index_pt cb, void *data)
-{
-    ngx_http_batch_args_t  a;
-
-    ngx_http_batch_args_init(&a);
-    ngx_http_batch_args_server(&a, "rebuild");
-    ngx_http_batch_args_text(&a, owner);
-    ngx_http_batch_args_int(&a, (int64_t) lease);
-    ngx_http_batch_args_text(&a, what);
-
-    return ngx_http_batch_index_send(&ngx_http_batch_script_rebuild, &a,
-                                     NGX_HTTP_BATCH_REPLY_CODE, NULL, cb,
-                                     data);
-}
-
-
-ngx_int_t
-ngx_http_batch_index_era_lock(ngx_msec_t lease,
-    ngx_http_batch_index_pt cb, void *data)
-{
-    return ngx_http_batch_index_lock("take", ngx_http_batch_worker_id, lease,
-                                     cb, data);
-}
-
-
-ngx_int_t
-ngx_http_batch_index_era_renew(ngx_msec_t lease,
-    ngx_http_batch_index_pt cb, void *data)
-{
-    return ngx_http_batch_index_lock("renew", ngx_http_batch_worker_id, lease,
-                                     cb, data);
-}
-
-
-ngx_int_t
-ngx_http_batch_index_era_unlock(const char *owner,
-    ngx_http_batch_index_pt cb, void *data)
-{
-    return ngx_http_batch_index_lock("free", owner, 0, cb, data);
-}
-
-
 ngx_int_t
 ngx_http_batch_index_send(ngx_http_batch_script_t *script,
-    ngx_http_batch_args_t *a, ngx_http_batch_reply_e kind,
-    const char *changed, ngx_http_batch_index_pt cb, void *data)
+    ngx_http_batch_args_t *a, ngx_http_batch_reply_e kind, ngx_uint_t flags,
+    ngx_http_batch_index_pt cb, void *data)
 {
     ngx_int_t                   rc;
     ngx_http_batch_index_op_t  *op;
@@ -189,11 +77,8 @@ ngx_http_batch_index_send(ngx_http_batch_script_t *script,
         op->data = data;
         op->script = script;
         op->kind = kind;
-
-        if (changed) {
-            ngx_cpystrn((u_char *) op->changed, (u_char *) changed,
-                        BATCH_ID_LEN);
-        }
+        op->flags = flags;
+        ngx_cpystrn((u_char *) op->id, (u_char *) a->id, BATCH_ID_LEN);
 
         if (ngx_http_batch_index_wait(op, a) == NGX_OK) {
             return NGX_OK;
@@ -223,15 +108,19 @@ ngx_http_batch_index_eval(ngx_http_batch_index_op_t *op,
         return NGX_ERROR;
     }
 
+#if (NGX_DEBUG)
+    ngx_http_batch_index_debug(op, "sent");
+#endif
+
     return ngx_http_batch_redis_eval(op->script, a->nkeys, a->n, a->argv,
                                      ngx_http_batch_index_reply, op);
 }
 
 
 /*
- * After a reload the new workers take requests before their links are ready: no
- * client is to be told 503 for that.  NGX_OK: the pool belongs to the call that
- * waits; otherwise nothing has changed.
+ * After a reload the new workers take requests before their links are ready:
+ * that is not a reason to answer a client 503.  NGX_OK: the pool belongs to the
+ * call that waits; otherwise nothing has changed.
  */
 
 static ngx_int_t
@@ -267,6 +156,10 @@ ngx_http_batch_index_wait(ngx_http_batch_index_op_t *op,
     }
 
     op->args = args;
+
+#if (NGX_DEBUG)
+    ngx_http_batch_index_debug(op, "waits for the worker's first link");
+#endif
 
     if (ngx_http_batch_index_nwaiting++ == 0) {
         ngx_queue_init(&ngx_http_batch_index_waiting);
@@ -342,8 +235,15 @@ ngx_http_batch_index_reply(void *data, struct redisReply *reply)
         rc = ngx_http_batch_index_parse(op->kind, reply, &res, &owned);
     }
 
-    if (rc == NGX_OK && op->changed[0] && ngx_http_batch_index_on_change) {
-        ngx_http_batch_index_on_change(op->changed);
+#if (NGX_DEBUG)
+    ngx_http_batch_index_debug_reply(op, rc, &res);
+#endif
+
+    if (rc == NGX_OK
+        && op->flags & NGX_HTTP_BATCH_INDEX_CHANGED
+        && ngx_http_batch_index_on_change)
+    {
+        ngx_http_batch_index_on_change(op->id);
     }
 
     if (op->cb) {
@@ -373,7 +273,7 @@ ngx_http_batch_index_parse(ngx_http_batch_reply_e kind,
     r = ngx_http_batch_reply_at(reply, 1);
 
     if (kind == NGX_HTTP_BATCH_REPLY_STATUS) {
-        res->status = ngx_http_batch_index_status(r);
+        res->status = ngx_http_batch_index_status_read(r);
     }
 
     if (kind == NGX_HTTP_BATCH_REPLY_USE) {
@@ -414,22 +314,6 @@ ngx_http_batch_index_parse(ngx_http_batch_reply_e kind,
     default:
         return NGX_OK;
     }
-}
-
-
-static batch_status_e
-ngx_http_batch_index_status(struct redisReply *reply)
-{
-    int        status;
-    ngx_str_t  s;
-
-    if (!ngx_http_batch_reply_str(reply, &s) || s.len == 0) {
-        return BATCH_STATUS_N;
-    }
-
-    status = batch_status_parse(s.data, s.len);
-
-    return status < 0 ? BATCH_STATUS_N : (batch_status_e) status;
 }
 
 
@@ -502,10 +386,10 @@ ngx_http_batch_index_views(struct redisReply *list, size_t n,
     *owned = res->views;
 
     for (i = 0; i < n; i++) {
-        ngx_http_batch_index_view(ngx_http_batch_reply_at(list, first + i),
-                                  &res->views[i]);
-
-        if (res->views[i].status == BATCH_STATUS_N) {
+        if (ngx_http_batch_index_view_read(
+                ngx_http_batch_reply_at(list, first + i), &res->views[i])
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
     }
@@ -515,40 +399,6 @@ ngx_http_batch_index_views(struct redisReply *list, size_t n,
     res->status = res->views[0].status;
 
     return NGX_OK;
-}
-
-
-static void
-ngx_http_batch_index_view(struct redisReply *reply, ngx_http_batch_view_t *v)
-{
-    int64_t     n[NGX_HTTP_BATCH_VIEW_FIELDS];
-    ngx_uint_t  i;
-
-    for (i = 0; i < NGX_HTTP_BATCH_VIEW_FIELDS; i++) {
-        n[i] = (i > 2 && i < 9)
-               ? ngx_http_batch_reply_int(ngx_http_batch_reply_at(reply, i))
-               : 0;
-    }
-
-    (void) ngx_http_batch_reply_str(ngx_http_batch_reply_at(reply, 0),
-                                    &v->meta);
-    (void) ngx_http_batch_reply_str(ngx_http_batch_reply_at(reply, 1),
-                                    &v->final);
-    v->status = ngx_http_batch_index_status(ngx_http_batch_reply_at(reply, 2));
-    v->in_progress_at = n[3];
-    v->finalizing_at = n[4];
-    v->cancelling_at = n[5];
-    v->total = (uint64_t) n[6];
-    v->ok = (uint64_t) n[7];
-    v->failed = (uint64_t) n[8];
-    (void) ngx_http_batch_reply_str(ngx_http_batch_reply_at(reply, 9),
-                                    &v->model);
-
-    /* a chunk runs again behind the client's back: see chunk_redo.lua */
-
-    if (v->status == BATCH_IN_PROGRESS && v->finalizing_at) {
-        v->status = BATCH_FINALIZING;
-    }
 }
 
 
@@ -576,22 +426,27 @@ ngx_http_batch_index_claimed(struct redisReply *reply,
     res->claim = (ngx_http_batch_claim_e) n[1];
     res->chunk = (uint32_t) n[2];
     res->epoch = (uint32_t) n[3];
-    res->status = ngx_http_batch_index_status(ngx_http_batch_reply_at(reply,
-                                                                      4));
+    res->status = ngx_http_batch_index_status_read(
+                                         ngx_http_batch_reply_at(reply, 4));
     res->cancelling_at = n[5];
     res->finalizing_at = n[6];
     res->expired = (n[7] != 0);
-    ngx_http_batch_index_clock_seen(n[8]);
+    ngx_http_batch_index_run_clock(n[8]);
 
     return NGX_OK;
 }
 
 
-/* a server in trouble refuses every call: saying it once a second is enough */
+/*
+ * A server in trouble refuses every call: saying it once a second is enough.
+ * What the status machine forbids is our mistake, not the server's.
+ */
 
 static void
 ngx_http_batch_index_trouble(ngx_http_batch_script_t *script, ngx_str_t *text)
 {
+    ngx_uint_t  level;
+
     static time_t  last;
 
     if (ngx_time() == last) {
@@ -600,6 +455,65 @@ ngx_http_batch_index_trouble(ngx_http_batch_script_t *script, ngx_str_t *text)
 
     last = ngx_time();
 
-    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+    level = NGX_LOG_ERR;
+
+    if (ngx_strlcasestrn(text->data, text->data + text->len,
+                         (u_char *) "illegal status of a batch",
+                         sizeof("illegal status of a batch") - 1 - 1)
+        != NULL)
+    {
+        level = NGX_LOG_ALERT;
+    }
+
+    ngx_log_error(level, ngx_cycle->log, 0,
                   "batch: redis refused %s: \"%V\"", script->name, text);
 }
+
+
+#if (NGX_DEBUG)
+
+static void
+ngx_http_batch_index_debug(ngx_http_batch_index_op_t *op, const char *what)
+{
+    if (op->id[0]) {
+        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                       "batch: %s: index call %s %s", op->id,
+                       op->script->name, what);
+
+    } else {
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                       "batch: index call %s %s", op->script->name, what);
+    }
+}
+
+
+static void
+ngx_http_batch_index_debug_reply(ngx_http_batch_index_op_t *op, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    const char      *what;
+    batch_status_e   status;
+
+    what = rc == NGX_OK ? "done" : rc == NGX_DECLINED ? "declined"
+           : rc == NGX_BUSY ? "answered: the index is not filled" : "failed";
+
+    ngx_http_batch_index_debug(op, what);
+
+    if (rc == NGX_BUSY || rc == NGX_ERROR) {
+        ngx_http_batch_index_status_forget();
+        return;
+    }
+
+    status = res->status;
+
+    /* a claim: a chunk runs again unknown to clients, see chunk_redo.lua */
+
+    if (status == BATCH_IN_PROGRESS && res->finalizing_at) {
+        status = BATCH_FINALIZING;
+    }
+
+    ngx_http_batch_index_status_seen(op->id, status, rc == NGX_OK
+                               && op->flags & NGX_HTTP_BATCH_INDEX_FILLED);
+}
+
+#endif

@@ -1,15 +1,19 @@
 /*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
  * What Redis knows: an index that can be rebuilt from disk.  One function per
- * question; each script in its own .lua file beside this one.
+ * question; each script in its own .lua file beside this one.  There is a page
+ * on it in docs/internals.
  *
  * Keys, all under one hash tag so that Cluster keeps them together
  * (p = "{<prefix>}"):
  *   p:gen:<server>      string   the index was filled from the store on this
- *                                server, in this life of its data (see recover):
+ *                                server, in this life of its data (recover):
  *                                when that began (ms, Redis time)
  *   p:gen               string   the last such <server>
- *   p:rebuild:<server>  string   who rebuilds, until when
+ *   p:rebuild:<server>  string   the worker that rebuilds, until when
  *   p:f:<file>          string   file manifest
+ *   p:fd:<file>         string   for an hour: it was deleted
  *   p:fl:<tenant>       zset     file id by created_us
  *   p:fl:<tenant>:<purpose>      the same of one purpose
  *   p:fx                zset     file id by expires_at: what the sweeper reads
@@ -46,89 +50,8 @@
 #ifndef _NGX_HTTP_BATCH_INDEX_H_INCLUDED_
 #define _NGX_HTTP_BATCH_INDEX_H_INCLUDED_
 
-#include "ngx_http_batch.h"
-#include "ngx_http_batch_object.h"
-
-typedef struct {
-    ngx_str_t        meta;             /* batch.json */
-    ngx_str_t        final;            /* final.json, len 0 until terminal */
-    batch_status_e   status;
-    int64_t          in_progress_at;   /* seconds, 0 = null */
-    int64_t          finalizing_at;
-    int64_t          cancelling_at;
-    uint64_t         total;
-    uint64_t         ok;
-    uint64_t         failed;
-    ngx_str_t        model;
-} ngx_http_batch_view_t;
-
-typedef enum {
-    NGX_HTTP_BATCH_CLAIM_NONE = 0,     /* nothing free now */
-    NGX_HTTP_BATCH_CLAIM_VALIDATE,
-    NGX_HTTP_BATCH_CLAIM_CHUNK,
-    NGX_HTTP_BATCH_CLAIM_FINALIZE,
-    NGX_HTTP_BATCH_CLAIM_GONE          /* terminal or unknown: forget it */
-} ngx_http_batch_claim_e;
-
-typedef enum {
-    NGX_HTTP_BATCH_CHUNK_RUN = 0,      /* renew the lease, set the counts */
-    NGX_HTTP_BATCH_CHUNK_DONE,         /* sealed */
-    NGX_HTTP_BATCH_CHUNK_RELEASE       /* give it back: anybody may claim */
-} ngx_http_batch_chunk_state_e;
-
-/* what a tenant uses, and has quotas for */
-
-typedef enum {
-    NGX_HTTP_BATCH_USE_FILES = 0,      /* their sum is bytes */
-    NGX_HTTP_BATCH_USE_BATCHES         /* their sum is lines */
-} ngx_http_batch_use_e;
-
-typedef enum {
-    NGX_HTTP_BATCH_OVER_NONE = 0,
-    NGX_HTTP_BATCH_OVER_SUM,
-    NGX_HTTP_BATCH_OVER_NUMBER
-} ngx_http_batch_over_e;
-
-typedef struct {
-    ngx_http_batch_use_e     use;
-    ngx_str_t                tenant;
-    const char              *id;       /* "": nothing is taken */
-    int64_t                  amount;   /* bytes, lines */
-    uint64_t                 max_sum;  /* 0: no limit */
-    uint64_t                 max_number;
-    ngx_msec_t               hold;     /* 0: only what is there changes */
-} ngx_http_batch_hold_t;
-
-typedef struct {
-    /* lists: manifests (files), or views (batches) */
-    size_t                   n;
-    ngx_str_t               *items;
-    ngx_http_batch_view_t   *views;
-    ngx_uint_t               has_more;
-    int64_t                  cursor;   /* file_scan: 0: that was all;
-                                          hook_claim: how many there are */
-
-    ngx_http_batch_view_t   *view;     /* batch_get, batch_cancel */
-
-    ngx_http_batch_claim_e   claim;
-    uint32_t                 chunk;
-    uint32_t                 epoch;
-    batch_status_e           status;   /* of the batch, after the call;
-                                          BATCH_STATUS_N: not known.  While a
-                                          void seal's chunk runs again it is
-                                          in_progress here, finalizing in
-                                          views */
-    int64_t                  cancelling_at;
-    int64_t                  finalizing_at;
-    ngx_uint_t               expired;  /* finalizing because of expiry */
-
-    ngx_http_batch_over_e    over;     /* hold: which limit; what is used: of
-                                          the sum unless it is the number's */
-    uint64_t                 used;
-} ngx_http_batch_index_res_t;
-
-typedef void (*ngx_http_batch_index_pt)(void *data, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res);
+#include "ngx_http_batch_index_types.h"
+#include "ngx_http_batch_final.h"
 
 /*
  * Takes a place for what is about to be published: file_put and batch_put fill
@@ -137,12 +60,12 @@ typedef void (*ngx_http_batch_index_pt)(void *data, ngx_int_t rc,
  */
 ngx_int_t ngx_http_batch_index_use_hold(const ngx_http_batch_hold_t *h,
     ngx_http_batch_index_pt cb, void *data);
-/* gives a place back that was not filled; otherwise nothing happens (DECLINED) */
+/* gives a place back that was not filled; DECLINED: there is nothing to give */
 ngx_int_t ngx_http_batch_index_use_drop(ngx_http_batch_use_e use,
     const ngx_str_t *tenant, const char *id, ngx_http_batch_index_pt cb,
     void *data);
 
-/* files; repeating a put is harmless, and so is one behind a deletion.  upload:
+/* files; repeating a put is harmless, and so is one after a deletion.  upload:
  * whose place it takes over, or NULL */
 ngx_int_t ngx_http_batch_index_file_put(const ngx_http_batch_file_t *f,
     const char *upload, ngx_http_batch_index_pt cb, void *data);
@@ -228,23 +151,22 @@ ngx_int_t ngx_http_batch_index_run_renew(const char *id,
     ngx_http_batch_claim_e claim, uint32_t epoch, ngx_msec_t lease,
     ngx_http_batch_index_pt cb, void *data);
 
-/* final.json is durable: terminal status, counts, files (output, error: NULL =
- * none, or deleted since) in one step; counts, model and times are taken from
- * the text.  A batch that is terminal already stays as it is, its files too;
- * an unknown one (recovery) is made from the meta.  hook: its webhook is due.
- * Asks for no p:gen. */
+/* final.json is durable: terminal status, counts, model, times and files in one
+ * step.  Of the files those count that have an id here: one that was deleted
+ * since has none.  A batch that is terminal already stays as it is, its files
+ * too; an unknown one (recovery) is made from the meta.  hook: its webhook is
+ * due.  Asks for no p:gen. */
 ngx_int_t ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
-    batch_status_e status, const ngx_str_t *final,
-    const ngx_http_batch_file_t *output, const ngx_http_batch_file_t *error,
-    ngx_uint_t hook, ngx_http_batch_index_pt cb, void *data);
+    const ngx_http_batch_final_t *final, ngx_uint_t hook,
+    ngx_http_batch_index_pt cb, void *data);
 
-/* Webhooks: items = ids of up to limit batches whose webhook is due; for others,
- * also after a lost answer, they are so again after lease ms.  What is further
- * away than longest ms is due, too: the clock was set back. */
+/* Webhooks: items = ids of up to limit batches whose webhook is due.  For other
+ * workers, and after a lost answer, they are due again after lease ms.  What is
+ * further away than longest ms is due, too: the clock was set back. */
 ngx_int_t ngx_http_batch_index_hook_claim(ngx_uint_t limit, ngx_msec_t lease,
     ngx_msec_t longest, ngx_http_batch_index_pt cb, void *data);
-/* It is due again after pause ms; -1: not any more.  DECLINED: it was not due at
- * all, which remains so. */
+/* It is due again after pause ms; -1: not any more.  DECLINED: it was not due
+ * at all, which remains so. */
 ngx_int_t ngx_http_batch_index_hook_set(const char *id, int64_t pause,
     ngx_http_batch_index_pt cb, void *data);
 
@@ -268,7 +190,7 @@ ngx_int_t ngx_http_batch_index_era_filled(int64_t begun,
  * of the last answer, until it is 0.  A manifest may come twice. */
 ngx_int_t ngx_http_batch_index_file_scan(int64_t cursor,
     ngx_http_batch_index_pt cb, void *data);
-/* a lock for whoever rebuilds: OK (got it, for lease ms) or DECLINED */
+/* a lock for the worker that rebuilds: OK (got it, for lease ms) or DECLINED */
 ngx_int_t ngx_http_batch_index_era_lock(ngx_msec_t lease,
     ngx_http_batch_index_pt cb, void *data);
 /* keeps it for lease ms more; DECLINED: it was lost, begin again */
@@ -279,9 +201,9 @@ ngx_int_t ngx_http_batch_index_era_unlock(const char *owner,
     ngx_http_batch_index_pt cb, void *data);
 /* The same as file_put, batch_put, batch_cancel, but while p:gen is missing,
  * and ngx_http_batch_index_on_change() is not called.  A file: DECLINED if the
- * lock of the rebuild is not ours any more.  Order: batch,
- * planned, chunk_restore for each chunk with a seal or a segment, end (at: of its
- * cancel, in seconds, 0 = it was not cancelled); or final alone. */
+ * lock of the rebuild is not ours any more.  Order: batch, planned,
+ * chunk_restore for each chunk with a seal or a segment, end (at: seconds, of
+ * its cancel, 0 = it was not cancelled); or final alone. */
 ngx_int_t ngx_http_batch_index_file_restore(const ngx_http_batch_file_t *f,
     ngx_http_batch_index_pt cb, void *data);
 ngx_int_t ngx_http_batch_index_batch_restore(const ngx_http_batch_meta_t *m,
@@ -296,7 +218,7 @@ ngx_int_t ngx_http_batch_index_run_chunk_restore(const char *id, uint32_t chunk,
     uint32_t epoch, ngx_uint_t done, uint64_t ok, uint64_t failed,
     int64_t sealed, ngx_http_batch_index_pt cb, void *data);
 
-/* run/ and api/ meet here: called on this worker after batch_put and
+/* where api and sched meet: called on this worker after batch_put and
  * batch_cancel have succeeded, so that it need not wait for the next poll */
 extern void (*ngx_http_batch_index_on_change)(const char *id);
 

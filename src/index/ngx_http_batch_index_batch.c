@@ -1,8 +1,6 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
- */
-
-/*
+ *
  * The index of batches: what clients see, and the end of a batch.
  */
 
@@ -10,15 +8,15 @@
 
 
 static ngx_int_t ngx_http_batch_index_batch_store(
-    const ngx_http_batch_meta_t *m, const char *check, const char *changed,
+    const ngx_http_batch_meta_t *m, ngx_uint_t flags,
     ngx_http_batch_index_pt cb, void *data);
-static ngx_int_t ngx_http_batch_index_cancel(const char *id, int64_t at,
-    const char *check, const char *changed, ngx_http_batch_index_pt cb,
-    void *data);
-static void ngx_http_batch_index_final_keys(ngx_http_batch_args_t *a,
-    const ngx_http_batch_meta_t *m, const ngx_http_batch_file_t **file);
-static ngx_int_t ngx_http_batch_index_final_args(ngx_http_batch_args_t *a,
-    const ngx_str_t *final);
+static ngx_int_t ngx_http_batch_index_batch_end(const char *id, int64_t at,
+    ngx_uint_t flags, ngx_http_batch_index_pt cb, void *data);
+static void ngx_http_batch_index_batch_final_keys(ngx_http_batch_args_t *a,
+    const ngx_http_batch_meta_t *m, const ngx_http_batch_final_t *final);
+static void ngx_http_batch_index_batch_final_args(ngx_http_batch_args_t *a,
+    const ngx_http_batch_meta_t *m, const ngx_http_batch_final_t *final,
+    const ngx_str_t *meta, ngx_uint_t hook);
 
 
 NGX_HTTP_BATCH_SCRIPT(batch_put, NGX_HTTP_BATCH_LUA_BATCH_PUT);
@@ -32,7 +30,9 @@ ngx_int_t
 ngx_http_batch_index_batch_put(const ngx_http_batch_meta_t *m,
     ngx_http_batch_index_pt cb, void *data)
 {
-    return ngx_http_batch_index_batch_store(m, "1", m->id, cb, data);
+    return ngx_http_batch_index_batch_store(m, NGX_HTTP_BATCH_INDEX_CHANGED
+                                            |NGX_HTTP_BATCH_INDEX_FILLED,
+                                            cb, data);
 }
 
 
@@ -40,14 +40,13 @@ ngx_int_t
 ngx_http_batch_index_batch_restore(const ngx_http_batch_meta_t *m,
     ngx_http_batch_index_pt cb, void *data)
 {
-    return ngx_http_batch_index_batch_store(m, "0", NULL, cb, data);
+    return ngx_http_batch_index_batch_store(m, 0, cb, data);
 }
 
 
 static ngx_int_t
 ngx_http_batch_index_batch_store(const ngx_http_batch_meta_t *m,
-    const char *check, const char *changed, ngx_http_batch_index_pt cb,
-    void *data)
+    ngx_uint_t flags, ngx_http_batch_index_pt cb, void *data)
 {
     char                   tenant[41];
     ngx_int_t              rc;
@@ -61,21 +60,22 @@ ngx_http_batch_index_batch_store(const ngx_http_batch_meta_t *m,
 
     ngx_http_batch_object_tenant_key(&m->tenant, tenant);
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, m->id);
     ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "b", m->id, NULL);
     ngx_http_batch_args_key(&a, "bl", tenant, NULL);
     ngx_http_batch_args_key(&a, "active", NULL, NULL);
     ngx_http_batch_args_key(&a, "ub", tenant, NULL);
     ngx_http_batch_args_key(&a, "ubh", tenant, NULL);
-    ngx_http_batch_args_text(&a, check);
+    ngx_http_batch_args_text(&a, flags & NGX_HTTP_BATCH_INDEX_FILLED ? "1"
+                                                                     : "0");
     ngx_http_batch_args_text(&a, m->id);
     ngx_http_batch_args_str(&a, &meta);
     ngx_http_batch_args_int(&a, m->created_us);
     ngx_http_batch_args_int(&a, m->expires_at);
 
     rc = ngx_http_batch_index_send(&ngx_http_batch_script_batch_put, &a,
-                                   NGX_HTTP_BATCH_REPLY_STATUS, changed, cb,
+                                   NGX_HTTP_BATCH_REPLY_STATUS, flags, cb,
                                    data);
     free(meta.data);
 
@@ -89,13 +89,13 @@ ngx_http_batch_index_batch_get(const char *id, ngx_http_batch_index_pt cb,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, id);
     ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "b", id, NULL);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_batch_get, &a,
-                                     NGX_HTTP_BATCH_REPLY_VIEW, NULL, cb,
-                                     data);
+                                     NGX_HTTP_BATCH_REPLY_VIEW,
+                                     NGX_HTTP_BATCH_INDEX_FILLED, cb, data);
 }
 
 
@@ -109,7 +109,7 @@ ngx_http_batch_index_batch_list(const ngx_str_t *tenant,
 
     ngx_http_batch_object_tenant_key(tenant, key);
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, NULL);
     ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "bl", key, NULL);
     ngx_http_batch_args_prefix(&a, "b");
@@ -117,8 +117,8 @@ ngx_http_batch_index_batch_list(const ngx_str_t *tenant,
     ngx_http_batch_args_int(&a, (int64_t) limit);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_batch_list, &a,
-                                     NGX_HTTP_BATCH_REPLY_VIEWS, NULL, cb,
-                                     data);
+                                     NGX_HTTP_BATCH_REPLY_VIEWS,
+                                     NGX_HTTP_BATCH_INDEX_FILLED, cb, data);
 }
 
 
@@ -126,7 +126,9 @@ ngx_int_t
 ngx_http_batch_index_batch_cancel(const char *id, int64_t at,
     ngx_http_batch_index_pt cb, void *data)
 {
-    return ngx_http_batch_index_cancel(id, at, "1", id, cb, data);
+    return ngx_http_batch_index_batch_end(id, at, NGX_HTTP_BATCH_INDEX_CHANGED
+                                          |NGX_HTTP_BATCH_INDEX_FILLED,
+                                          cb, data);
 }
 
 
@@ -134,51 +136,48 @@ ngx_int_t
 ngx_http_batch_index_batch_restore_end(const char *id, int64_t at,
     ngx_http_batch_index_pt cb, void *data)
 {
-    return ngx_http_batch_index_cancel(id, at, "0", NULL, cb, data);
+    return ngx_http_batch_index_batch_end(id, at, 0, cb, data);
 }
 
 
 static ngx_int_t
-ngx_http_batch_index_cancel(const char *id, int64_t at, const char *check,
-    const char *changed, ngx_http_batch_index_pt cb, void *data)
+ngx_http_batch_index_batch_end(const char *id, int64_t at, ngx_uint_t flags,
+    ngx_http_batch_index_pt cb, void *data)
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, id);
     ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "b", id, NULL);
-    ngx_http_batch_args_text(&a, check);
+    ngx_http_batch_args_text(&a, flags & NGX_HTTP_BATCH_INDEX_FILLED ? "1"
+                                                                     : "0");
     ngx_http_batch_args_int(&a, at);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_batch_cancel, &a,
-                                     NGX_HTTP_BATCH_REPLY_VIEW, changed, cb,
+                                     NGX_HTTP_BATCH_REPLY_VIEW, flags, cb,
                                      data);
 }
 
 
 ngx_int_t
 ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
-    batch_status_e status, const ngx_str_t *final,
-    const ngx_http_batch_file_t *output, const ngx_http_batch_file_t *error,
-    ngx_uint_t hook, ngx_http_batch_index_pt cb, void *data)
+    const ngx_http_batch_final_t *final, ngx_uint_t hook,
+    ngx_http_batch_index_pt cb, void *data)
 {
     ngx_int_t                     rc;
-    ngx_str_t                     text[3];
+    ngx_str_t                     meta, text[2];
     ngx_uint_t                    i;
     ngx_http_batch_args_t         a;
-    const ngx_http_batch_file_t  *file[2];
+    const ngx_http_batch_file_t  *f;
 
-    file[0] = output;
-    file[1] = error;
-
-    text[2] = ngx_http_batch_meta_encode(m);
-    rc = (text[2].data == NULL) ? NGX_ERROR : NGX_OK;
+    meta = ngx_http_batch_meta_encode(m);
+    rc = (meta.data == NULL) ? NGX_ERROR : NGX_OK;
 
     for (i = 0; i < 2; i++) {
         ngx_str_null(&text[i]);
 
-        if (file[i]) {
-            text[i] = ngx_http_batch_file_encode(file[i]);
+        if (final->files[i].id[0]) {
+            text[i] = ngx_http_batch_file_encode(&final->files[i]);
 
             if (text[i].data == NULL) {
                 rc = NGX_ERROR;
@@ -187,53 +186,42 @@ ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
     }
 
     if (rc == NGX_OK) {
-        ngx_http_batch_args_init(&a);
-        ngx_http_batch_index_final_keys(&a, m, file);
-
-        ngx_http_batch_args_text(&a, m->id);
-        ngx_http_batch_args_text(&a, batch_status_name(status));
-        ngx_http_batch_args_str(&a, final);
-        ngx_http_batch_args_str(&a, &text[2]);
-        ngx_http_batch_args_int(&a, m->created_us);
-        ngx_http_batch_args_int(&a, m->expires_at);
-
-        /* it has been parsed before: if that fails, there is no memory */
-
-        if (ngx_http_batch_index_final_args(&a, final) != NGX_OK) {
-            a.failed = 1;
-        }
-
-        ngx_http_batch_args_int(&a, hook ? 1 : 0);
+        ngx_http_batch_args_init(&a, m->id);
+        ngx_http_batch_index_batch_final_keys(&a, m, final);
+        ngx_http_batch_index_batch_final_args(&a, m, final, &meta, hook);
 
         for (i = 0; i < 2; i++) {
-            if (file[i]) {
-                ngx_http_batch_args_text(&a, file[i]->id);
+            f = &final->files[i];
+
+            if (f->id[0]) {
+                ngx_http_batch_args_text(&a, f->id);
                 ngx_http_batch_args_str(&a, &text[i]);
-                ngx_http_batch_args_int(&a, file[i]->created_us);
-                ngx_http_batch_args_int(&a, file[i]->expires_at);
-                ngx_http_batch_args_int(&a, file[i]->bytes);
+                ngx_http_batch_args_int(&a, f->created_us);
+                ngx_http_batch_args_int(&a, f->expires_at);
+                ngx_http_batch_args_int(&a, f->bytes);
             }
         }
 
         rc = ngx_http_batch_index_send(&ngx_http_batch_script_final, &a,
-                                       NGX_HTTP_BATCH_REPLY_STATUS, NULL, cb,
+                                       NGX_HTTP_BATCH_REPLY_STATUS, 0, cb,
                                        data);
     }
 
-    for (i = 0; i < 3; i++) {
-        free(text[i].data);
-    }
+    free(meta.data);
+    free(text[0].data);
+    free(text[1].data);
 
     return rc;
 }
 
 
 static void
-ngx_http_batch_index_final_keys(ngx_http_batch_args_t *a,
-    const ngx_http_batch_meta_t *m, const ngx_http_batch_file_t **file)
+ngx_http_batch_index_batch_final_keys(ngx_http_batch_args_t *a,
+    const ngx_http_batch_meta_t *m, const ngx_http_batch_final_t *final)
 {
-    char        tenant[41];
-    ngx_uint_t  i;
+    char                          tenant[41];
+    ngx_uint_t                    i;
+    const ngx_http_batch_file_t  *f;
 
     ngx_http_batch_object_tenant_key(&m->tenant, tenant);
 
@@ -249,62 +237,35 @@ ngx_http_batch_index_final_keys(ngx_http_batch_args_t *a,
     ngx_http_batch_args_key(a, "hd", NULL, NULL);
 
     for (i = 0; i < 2; i++) {
-        if (file[i]) {
-            ngx_http_batch_object_tenant_key(&file[i]->tenant, tenant);
-            ngx_http_batch_args_key(a, "f", file[i]->id, NULL);
+        f = &final->files[i];
+
+        if (f->id[0]) {
+            ngx_http_batch_object_tenant_key(&f->tenant, tenant);
+            ngx_http_batch_args_key(a, "f", f->id, NULL);
             ngx_http_batch_args_key(a, "fl", tenant, NULL);
-            ngx_http_batch_args_key(a, "fl", tenant, &file[i]->purpose);
+            ngx_http_batch_args_key(a, "fl", tenant, &f->purpose);
         }
     }
 }
 
 
-/* counts, model and times as final.json has them; the model is copied */
-
-static ngx_int_t
-ngx_http_batch_index_final_args(ngx_http_batch_args_t *a,
-    const ngx_str_t *final)
+static void
+ngx_http_batch_index_batch_final_args(ngx_http_batch_args_t *a,
+    const ngx_http_batch_meta_t *m, const ngx_http_batch_final_t *final,
+    const ngx_str_t *meta, ngx_uint_t hook)
 {
-    json_t      *root, *v;
-    ngx_str_t    model;
-    ngx_uint_t   i;
-
-    static const char  *names[] = {
-        "total", "completed", "failed", "model", "in_progress_at",
-        "finalizing_at", "cancelling_at"
-    };
-
-    root = json_loadb((const char *) final->data, final->len, 0, NULL);
-
-    if (!json_is_object(root) || a->failed) {
-        json_decref(root);
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        v = json_object_get(root, names[i]);
-
-        if (i != 3) {
-            ngx_http_batch_args_int(a, (int64_t) json_integer_value(v));
-            continue;
-        }
-
-        model.len = json_is_string(v) ? json_string_length(v) : 0;
-        model.data = ngx_pnalloc(a->pool, model.len + 1);
-
-        if (model.data == NULL) {
-            json_decref(root);
-            return NGX_ERROR;
-        }
-
-        if (model.len) {
-            ngx_memcpy(model.data, json_string_value(v), model.len);
-        }
-
-        ngx_http_batch_args_str(a, &model);
-    }
-
-    json_decref(root);
-
-    return NGX_OK;
+    ngx_http_batch_args_text(a, m->id);
+    ngx_http_batch_args_text(a, batch_status_name(final->status));
+    ngx_http_batch_args_str(a, &final->text);
+    ngx_http_batch_args_str(a, meta);
+    ngx_http_batch_args_int(a, m->created_us);
+    ngx_http_batch_args_int(a, m->expires_at);
+    ngx_http_batch_args_int(a, (int64_t) final->total);
+    ngx_http_batch_args_int(a, (int64_t) final->completed);
+    ngx_http_batch_args_int(a, (int64_t) final->failed);
+    ngx_http_batch_args_str(a, &final->model);
+    ngx_http_batch_args_int(a, final->in_progress_at);
+    ngx_http_batch_args_int(a, final->finalizing_at);
+    ngx_http_batch_args_int(a, final->cancelling_at);
+    ngx_http_batch_args_int(a, hook ? 1 : 0);
 }

@@ -1,8 +1,6 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
- */
-
-/*
+ *
  * The index of files.
  */
 
@@ -59,7 +57,7 @@ ngx_http_batch_index_file_store(const ngx_http_batch_file_t *f,
 
     ngx_http_batch_object_tenant_key(&f->tenant, tenant);
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, f->id);
     ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "f", f->id, NULL);
     ngx_http_batch_args_key(&a, "fl", tenant, NULL);
@@ -78,7 +76,7 @@ ngx_http_batch_index_file_store(const ngx_http_batch_file_t *f,
     ngx_http_batch_args_text(&a, upload ? upload : "");
 
     rc = ngx_http_batch_index_send(&ngx_http_batch_script_file_put, &a,
-                                   NGX_HTTP_BATCH_REPLY_CODE, NULL, cb, data);
+                                   NGX_HTTP_BATCH_REPLY_CODE, 0, cb, data);
     free(manifest.data);
 
     return rc;
@@ -91,12 +89,12 @@ ngx_http_batch_index_file_get(const char *id, ngx_http_batch_index_pt cb,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, id);
     ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "f", id, NULL);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_file_get, &a,
-                                     NGX_HTTP_BATCH_REPLY_ITEMS, NULL, cb,
+                                     NGX_HTTP_BATCH_REPLY_ITEMS, 0, cb,
                                      data);
 }
 
@@ -110,7 +108,7 @@ ngx_http_batch_index_file_del(const ngx_http_batch_file_t *f, ngx_uint_t check,
 
     ngx_http_batch_object_tenant_key(&f->tenant, tenant);
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, f->id);
     ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "f", f->id, NULL);
     ngx_http_batch_args_key(&a, "fl", tenant, NULL);
@@ -123,7 +121,7 @@ ngx_http_batch_index_file_del(const ngx_http_batch_file_t *f, ngx_uint_t check,
     ngx_http_batch_args_text(&a, deleted ? "1" : "0");
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_file_del, &a,
-                                     NGX_HTTP_BATCH_REPLY_CODE, NULL, cb,
+                                     NGX_HTTP_BATCH_REPLY_CODE, 0, cb,
                                      data);
 }
 
@@ -138,7 +136,7 @@ ngx_http_batch_index_file_list(const ngx_str_t *tenant,
 
     ngx_http_batch_object_tenant_key(tenant, key);
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, NULL);
     ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "fl", key,
                             purpose && purpose->len ? purpose : NULL);
@@ -148,7 +146,7 @@ ngx_http_batch_index_file_list(const ngx_str_t *tenant,
     ngx_http_batch_args_text(&a, asc ? "asc" : "desc");
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_file_list, &a,
-                                     NGX_HTTP_BATCH_REPLY_ITEMS, NULL, cb,
+                                     NGX_HTTP_BATCH_REPLY_ITEMS, 0, cb,
                                      data);
 }
 
@@ -159,7 +157,7 @@ ngx_http_batch_index_file_expired(int64_t now, ngx_uint_t limit,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, NULL);
     ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "fx", NULL, NULL);
     ngx_http_batch_args_prefix(&a, "f");
@@ -167,7 +165,7 @@ ngx_http_batch_index_file_expired(int64_t now, ngx_uint_t limit,
     ngx_http_batch_args_int(&a, (int64_t) limit);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_file_expired, &a,
-                                     NGX_HTTP_BATCH_REPLY_ITEMS, NULL, cb,
+                                     NGX_HTTP_BATCH_REPLY_ITEMS, 0, cb,
                                      data);
 }
 
@@ -204,14 +202,14 @@ ngx_http_batch_index_file_scan(int64_t cursor, ngx_http_batch_index_pt cb,
     p = ngx_cpymem(p, "}:f:*", sizeof("}:f:*") - 1);
     pattern.len = p - pattern.data;
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, NULL);
     ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_int(&a, cursor);
     ngx_http_batch_args_str(&a, &pattern);
     ngx_http_batch_args_int(&a, NGX_HTTP_BATCH_SCAN);
 
     rc = ngx_http_batch_index_send(&ngx_http_batch_script_file_scan, &a,
-                                   NGX_HTTP_BATCH_REPLY_ITEMS, NULL, cb, data);
+                                   NGX_HTTP_BATCH_REPLY_ITEMS, 0, cb, data);
     ngx_free(pattern.data);
 
     return rc;

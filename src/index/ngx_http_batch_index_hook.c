@@ -1,8 +1,6 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
- */
-
-/*
+ *
  * The index of webhooks: when each is to be sent, again or for the first time.
  */
 
@@ -19,7 +17,7 @@ ngx_http_batch_index_hook_claim(ngx_uint_t limit, ngx_msec_t lease,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, NULL);
     ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "hd", NULL, NULL);
     ngx_http_batch_args_int(&a, (int64_t) limit);
@@ -27,7 +25,7 @@ ngx_http_batch_index_hook_claim(ngx_uint_t limit, ngx_msec_t lease,
     ngx_http_batch_args_int(&a, (int64_t) longest);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_hook_claim, &a,
-                                     NGX_HTTP_BATCH_REPLY_ITEMS, NULL, cb,
+                                     NGX_HTTP_BATCH_REPLY_ITEMS, 0, cb,
                                      data);
 }
 
@@ -38,12 +36,12 @@ ngx_http_batch_index_hook_set(const char *id, int64_t pause,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, id);
     ngx_http_batch_args_key(&a, "hd", NULL, NULL);
     ngx_http_batch_args_text(&a, id);
     ngx_http_batch_args_int(&a, pause);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_hook_set, &a,
-                                     NGX_HTTP_BATCH_REPLY_CODE, NULL, cb,
+                                     NGX_HTTP_BATCH_REPLY_CODE, 0, cb,
                                      data);
 }

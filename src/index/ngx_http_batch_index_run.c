@@ -1,8 +1,6 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
- */
-
-/*
+ *
  * The index of batches: leases and chunks.
  */
 
@@ -16,12 +14,12 @@
                                                  often */
 
 
-static void ngx_http_batch_index_chunk_keys(ngx_http_batch_args_t *a,
+static void ngx_http_batch_index_run_keys(ngx_http_batch_args_t *a,
     const char *id);
-static int64_t ngx_http_batch_index_clock(void);
+static int64_t ngx_http_batch_index_run_expected(void);
 
 
-static ngx_http_batch_clock_t  ngx_http_batch_clock;
+static ngx_http_batch_clock_t  ngx_http_batch_index_run_seen;
 
 
 NGX_HTTP_BATCH_SCRIPT(active, NGX_HTTP_BATCH_LUA_ACTIVE);
@@ -44,14 +42,14 @@ ngx_http_batch_index_run_active(ngx_uint_t limit, ngx_uint_t turn,
         limit = 1;
     }
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, NULL);
     ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "active", NULL, NULL);
     ngx_http_batch_args_int(&a, (int64_t) limit);
     ngx_http_batch_args_int(&a, (int64_t) turn);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_active, &a,
-                                     NGX_HTTP_BATCH_REPLY_ITEMS, NULL, cb,
+                                     NGX_HTTP_BATCH_REPLY_ITEMS, 0, cb,
                                      data);
 }
 
@@ -68,40 +66,40 @@ ngx_http_batch_index_run_claim(const char *id, const ngx_str_t *nonce,
         || ngx_strlchr(nonce->data, nonce->data + nonce->len, ':') != NULL)
     {
         ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                      "batch %s: claim with a bad nonce", id);
+                      "batch: %s: claim with a bad nonce", id);
         return NGX_ERROR;
     }
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, id);
     ngx_http_batch_args_gen(&a);
-    ngx_http_batch_index_chunk_keys(&a, id);
+    ngx_http_batch_index_run_keys(&a, id);
     ngx_http_batch_args_key(&a, "active", NULL, NULL);
     ngx_http_batch_args_text(&a, id);
     ngx_http_batch_args_text(&a, ngx_http_batch_worker_id);
     ngx_http_batch_args_str(&a, nonce);
     ngx_http_batch_args_int(&a, (int64_t) lease);
-    ngx_http_batch_args_int(&a, ngx_http_batch_index_clock());
+    ngx_http_batch_args_int(&a, ngx_http_batch_index_run_expected());
     ngx_http_batch_args_int(&a, jobs ? 1 : 0);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_claim, &a,
-                                     NGX_HTTP_BATCH_REPLY_CLAIM, NULL, cb,
-                                     data);
+                                     NGX_HTTP_BATCH_REPLY_CLAIM,
+                                     NGX_HTTP_BATCH_INDEX_FILLED, cb, data);
 }
 
 
 /*
  * Leases end by Redis' wall clock, and wall clocks are set.  Ours is monotonic:
  * where the two have drifted apart since the last look, no lease is taken from
- * anybody until all who are there have had the time to renew theirs.  Who has
- * only just begun goes by what the others have seen.
+ * its owner until all that live have had the time to renew theirs.  A worker
+ * that has only just begun goes by what the others have seen.
  */
 
 static int64_t
-ngx_http_batch_index_clock(void)
+ngx_http_batch_index_run_expected(void)
 {
     ngx_http_batch_clock_t  *clock;
 
-    clock = &ngx_http_batch_clock;
+    clock = &ngx_http_batch_index_run_seen;
 
     if (!clock->known) {
 
@@ -136,30 +134,30 @@ ngx_http_batch_index_clock(void)
 
 
 void
-ngx_http_batch_index_clock_seen(int64_t ms)
+ngx_http_batch_index_run_clock(int64_t ms)
 {
     int64_t  ahead, by;
 
     ahead = ms - (int64_t) ngx_current_msec;
-    by = ahead - ngx_http_batch_clock.ahead;
+    by = ahead - ngx_http_batch_index_run_seen.ahead;
 
-    if (ngx_http_batch_clock.known
+    if (ngx_http_batch_index_run_seen.known
         && (by > NGX_HTTP_BATCH_CLOCK_SLACK
             || by < -NGX_HTTP_BATCH_CLOCK_SLACK))
     {
         ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                       "batch: the clock of redis has moved by %L ms", by);
 
-        ngx_http_batch_clock.moved = 1;
-        ngx_http_batch_clock.moved_at = ngx_current_msec;
+        ngx_http_batch_index_run_seen.moved = 1;
+        ngx_http_batch_index_run_seen.moved_at = ngx_current_msec;
 
         ngx_http_batch_slots_clock->moved_at = ngx_current_msec;
         ngx_http_batch_slots_clock->moved = 1;
         ngx_memory_barrier();
     }
 
-    ngx_http_batch_clock.ahead = ahead;
-    ngx_http_batch_clock.known = 1;
+    ngx_http_batch_index_run_seen.ahead = ahead;
+    ngx_http_batch_index_run_seen.known = 1;
 
     ngx_http_batch_slots_clock->ahead = ahead;
     ngx_memory_barrier();
@@ -177,7 +175,7 @@ ngx_http_batch_index_run_planned(const char *id, const ngx_str_t *tenant,
 
     ngx_http_batch_object_tenant_key(tenant, key);
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, id);
     ngx_http_batch_args_key(&a, "b", id, NULL);
     ngx_http_batch_args_key(&a, "ub", key, NULL);
     ngx_http_batch_args_int(&a, (int64_t) total);
@@ -187,7 +185,7 @@ ngx_http_batch_index_run_planned(const char *id, const ngx_str_t *tenant,
     ngx_http_batch_args_text(&a, id);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_planned, &a,
-                                     NGX_HTTP_BATCH_REPLY_STATUS, NULL, cb,
+                                     NGX_HTTP_BATCH_REPLY_STATUS, 0, cb,
                                      data);
 }
 
@@ -201,9 +199,9 @@ ngx_http_batch_index_run_chunk(const char *id, uint32_t chunk, uint32_t epoch,
 
     static const char  *what[] = { "run", "done", "release" };
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, id);
     ngx_http_batch_args_gen(&a);
-    ngx_http_batch_index_chunk_keys(&a, id);
+    ngx_http_batch_index_run_keys(&a, id);
     ngx_http_batch_args_int(&a, chunk);
     ngx_http_batch_args_int(&a, epoch);
     ngx_http_batch_args_text(&a, what[state]);
@@ -213,7 +211,7 @@ ngx_http_batch_index_run_chunk(const char *id, uint32_t chunk, uint32_t epoch,
     ngx_http_batch_args_int(&a, sealed);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_chunk, &a,
-                                     NGX_HTTP_BATCH_REPLY_STATUS, NULL, cb,
+                                     NGX_HTTP_BATCH_REPLY_STATUS, 0, cb,
                                      data);
 }
 
@@ -224,12 +222,12 @@ ngx_http_batch_index_run_chunk_redo(const char *id, uint32_t chunk,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a);
-    ngx_http_batch_index_chunk_keys(&a, id);
+    ngx_http_batch_args_init(&a, id);
+    ngx_http_batch_index_run_keys(&a, id);
     ngx_http_batch_args_int(&a, chunk);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_chunk_redo, &a,
-                                     NGX_HTTP_BATCH_REPLY_STATUS, NULL, cb,
+                                     NGX_HTTP_BATCH_REPLY_STATUS, 0, cb,
                                      data);
 }
 
@@ -241,8 +239,8 @@ ngx_http_batch_index_run_chunk_restore(const char *id, uint32_t chunk,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a);
-    ngx_http_batch_index_chunk_keys(&a, id);
+    ngx_http_batch_args_init(&a, id);
+    ngx_http_batch_index_run_keys(&a, id);
     ngx_http_batch_args_int(&a, chunk);
     ngx_http_batch_args_int(&a, epoch);
     ngx_http_batch_args_text(&a, done ? "1" : "0");
@@ -251,7 +249,7 @@ ngx_http_batch_index_run_chunk_restore(const char *id, uint32_t chunk,
     ngx_http_batch_args_int(&a, sealed);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_chunk_restore, &a,
-                                     NGX_HTTP_BATCH_REPLY_STATUS, NULL, cb,
+                                     NGX_HTTP_BATCH_REPLY_STATUS, 0, cb,
                                      data);
 }
 
@@ -262,12 +260,12 @@ ngx_http_batch_index_run_evict(const char *id, const char *owner,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a);
-    ngx_http_batch_index_chunk_keys(&a, id);
+    ngx_http_batch_args_init(&a, id);
+    ngx_http_batch_index_run_keys(&a, id);
     ngx_http_batch_args_text(&a, owner);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_evict, &a,
-                                     NGX_HTTP_BATCH_REPLY_STATUS, NULL, cb,
+                                     NGX_HTTP_BATCH_REPLY_STATUS, 0, cb,
                                      data);
 }
 
@@ -278,7 +276,7 @@ ngx_http_batch_index_run_renew(const char *id, ngx_http_batch_claim_e claim,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, id);
     ngx_http_batch_args_gen(&a);
     ngx_http_batch_args_key(&a, "b", id, NULL);
     ngx_http_batch_args_text(&a, claim == NGX_HTTP_BATCH_CLAIM_VALIDATE ? "v"
@@ -287,13 +285,13 @@ ngx_http_batch_index_run_renew(const char *id, ngx_http_batch_claim_e claim,
     ngx_http_batch_args_int(&a, (int64_t) lease);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_renew, &a,
-                                     NGX_HTTP_BATCH_REPLY_STATUS, NULL, cb,
+                                     NGX_HTTP_BATCH_REPLY_STATUS, 0, cb,
                                      data);
 }
 
 
 static void
-ngx_http_batch_index_chunk_keys(ngx_http_batch_args_t *a, const char *id)
+ngx_http_batch_index_run_keys(ngx_http_batch_args_t *a, const char *id)
 {
     ngx_http_batch_args_key(a, "b", id, NULL);
     ngx_http_batch_args_key(a, "c", id, NULL);

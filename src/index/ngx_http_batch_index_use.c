@@ -1,8 +1,6 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
- */
-
-/*
+ *
  * The index of what tenants use: places are taken before something is
  * published, so that two requests at once cannot both get the last one.
  */
@@ -24,7 +22,7 @@ ngx_http_batch_index_use_hold(const ngx_http_batch_hold_t *h,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, h->id);
     ngx_http_batch_args_gen(&a);
     ngx_http_batch_index_use_keys(&a, h->use, &h->tenant);
     ngx_http_batch_args_text(&a, h->id);
@@ -34,7 +32,7 @@ ngx_http_batch_index_use_hold(const ngx_http_batch_hold_t *h,
     ngx_http_batch_args_int(&a, (int64_t) h->hold);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_hold, &a,
-                                     NGX_HTTP_BATCH_REPLY_USE, NULL, cb, data);
+                                     NGX_HTTP_BATCH_REPLY_USE, 0, cb, data);
 }
 
 
@@ -44,12 +42,12 @@ ngx_http_batch_index_use_drop(ngx_http_batch_use_e use, const ngx_str_t *tenant,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a);
+    ngx_http_batch_args_init(&a, id);
     ngx_http_batch_index_use_keys(&a, use, tenant);
     ngx_http_batch_args_text(&a, id);
 
     return ngx_http_batch_index_send(&ngx_http_batch_script_drop, &a,
-                                     NGX_HTTP_BATCH_REPLY_CODE, NULL, cb,
+                                     NGX_HTTP_BATCH_REPLY_CODE, 0, cb,
                                      data);
 }
 

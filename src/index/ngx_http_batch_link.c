@@ -1,37 +1,27 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
+ *
+ * The state machine of the link, on nginx's events and timers.
  */
 
-#include "ngx_http_batch_link.h"
-
-#include <ctype.h>
-
-
-#define NGX_HTTP_BATCH_REDIS_BACKOFF      100     /* ms, the first */
-#define NGX_HTTP_BATCH_REDIS_BACKOFF_MAX  5000    /* ms */
-#define NGX_HTTP_BATCH_REDIS_STABLE       5000    /* ms ready: backoff starts
-                                                     from the first again */
-#define NGX_HTTP_BATCH_REDIS_REPEAT       10000   /* ms: the same reason is not
-                                                     logged again */
-
-#define NGX_HTTP_BATCH_REDIS_EVICTS       1
-#define NGX_HTTP_BATCH_REDIS_NO_AOF       2
-#define NGX_HTTP_BATCH_REDIS_NO_NAME      4
+#include "ngx_http_batch_link_int.h"
+#include "ngx_http_batch_turn.h"
 
 
+#define NGX_HTTP_BATCH_LINK_BACKOFF      100     /* ms, the first */
+#define NGX_HTTP_BATCH_LINK_BACKOFF_MAX  5000    /* ms */
+#define NGX_HTTP_BATCH_LINK_STABLE       5000    /* ms ready: backoff starts
+                                                    from the first again */
+#define NGX_HTTP_BATCH_LINK_REPEAT       10000   /* ms: the same reason is not
+                                                    logged again */
+
+
+static void ngx_http_batch_link_first(ngx_uint_t ready);
 static void ngx_http_batch_link_connect(void);
 static void ngx_http_batch_link_attach(redisAsyncContext *ac,
     ngx_connection_t *c);
 static void ngx_http_batch_link_connected(const redisAsyncContext *ac,
     int status);
-static ngx_int_t ngx_http_batch_link_setup(void);
-static void ngx_http_batch_link_setup_reply(void *data,
-    struct redisReply *reply);
-static void ngx_http_batch_link_server(void *data, struct redisReply *reply);
-static ngx_int_t ngx_http_batch_link_name(struct redisReply *reply,
-    char name[NGX_HTTP_BATCH_REDIS_SERVER]);
-static void ngx_http_batch_link_ready(void);
-static void ngx_http_batch_link_info(void *data, struct redisReply *reply);
 static void ngx_http_batch_link_down(void);
 static void ngx_http_batch_link_log_down(const char *why);
 static void ngx_http_batch_link_timer(ngx_event_t *ev);
@@ -47,9 +37,6 @@ static void ngx_http_batch_link_cleanup(void *data);
 
 
 ngx_http_batch_link_t  ngx_http_batch_link;
-
-/* nginx's debug log reads an fd behind the data of every timer */
-static ngx_connection_t  ngx_http_batch_link_dumb = { .fd = (ngx_socket_t) -1 };
 
 
 ngx_int_t
@@ -67,14 +54,14 @@ ngx_http_batch_link_init(ngx_http_batch_redis_conf_t *conf,
     ngx_queue_init(&link->ops);
 
     link->timer.handler = ngx_http_batch_link_timer;
-    link->timer.data = &ngx_http_batch_link_dumb;
+    link->timer.data = &ngx_http_batch_turn_dummy;
     link->timer.log = log;
     link->timer.cancelable = 1;
 
     /* not cancelable: the worker waits for the answers to what it has sent */
 
     link->overdue.handler = ngx_http_batch_link_overdue;
-    link->overdue.data = &ngx_http_batch_link_dumb;
+    link->overdue.data = &ngx_http_batch_turn_dummy;
     link->overdue.log = log;
 
     ngx_http_batch_link_connect();
@@ -103,12 +90,62 @@ ngx_http_batch_link_exit(void)
 }
 
 
+void
+ngx_http_batch_link_leave(const char *why)
+{
+    if (ngx_http_batch_link.state == NGX_HTTP_BATCH_LINK_READY) {
+        ngx_http_batch_link_free(why);
+    }
+}
+
+
+ngx_int_t
+ngx_http_batch_link_wait(ngx_http_batch_link_state_pt handler)
+{
+    ngx_http_batch_link_t  *link = &ngx_http_batch_link;
+
+    if (!link->first || link->state == NGX_HTTP_BATCH_LINK_READY
+        || link->exiting)
+    {
+        return NGX_DECLINED;
+    }
+
+    /* it ends with this timer at the latest, a worker that quits awaits it */
+
+    link->timer.cancelable = 0;
+    link->waiting = handler;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_link_first(ngx_uint_t ready)
+{
+    ngx_http_batch_link_t          *link = &ngx_http_batch_link;
+    ngx_http_batch_link_state_pt   waiting;
+
+    waiting = link->waiting;
+
+    link->first = 0;
+    link->waiting = NULL;
+    link->timer.cancelable = 1;
+
+    if (waiting) {
+        waiting(ready);
+    }
+}
+
+
 static void
 ngx_http_batch_link_connect(void)
 {
     ngx_connection_t       *c;
     redisAsyncContext      *ac;
     ngx_http_batch_link_t  *link = &ngx_http_batch_link;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, link->log, 0,
+                   "batch: redis %V: connecting", &link->conf->address);
 
     link->why = NULL;
 
@@ -200,228 +237,22 @@ ngx_http_batch_link_connected(const redisAsyncContext *ac, int status)
         return;
     }
 
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, link->log, 0,
+                   "batch: redis %V: connected, setting up",
+                   &link->conf->address);
+
     link->state = NGX_HTTP_BATCH_LINK_SETUP;
 
-    if (ngx_http_batch_link_setup() != NGX_OK) {
+    if (ngx_http_batch_link_server_setup() != NGX_OK) {
         /* the timer closes it */
         link->why = "setup could not be sent";
     }
 }
 
 
-static ngx_int_t
-ngx_http_batch_link_setup(void)
-{
-    u_char                        buf[NGX_INT_T_LEN];
-    ngx_str_t                     argv[3];
-    ngx_uint_t                    argc, n;
-    ngx_http_batch_redis_op_t    *op;
-    ngx_http_batch_redis_conf_t  *conf = ngx_http_batch_link.conf;
-
-    /*
-     * PING is the last: without a password only it tells that one is wanted,
-     * and that the server is still loading its data
-     */
-
-    for (n = 0; n < 4; n++) {
-        argc = 0;
-
-        if (n == 0) {
-            if (conf->password.len == 0) {
-                continue;
-            }
-
-            ngx_str_set(&argv[argc], "AUTH");
-            argc++;
-
-            if (conf->user.len) {
-                argv[argc++] = conf->user;
-            }
-
-            argv[argc++] = conf->password;
-
-        } else if (n == 1) {
-            if (conf->db == 0) {
-                continue;
-            }
-
-            ngx_str_set(&argv[argc], "SELECT");
-            argc++;
-            argv[argc].data = buf;
-            argv[argc].len = ngx_sprintf(buf, "%ui", conf->db) - buf;
-            argc++;
-
-        } else if (n == 2) {
-            ngx_str_set(&argv[argc], "INFO");
-            argc++;
-            ngx_str_set(&argv[argc], "replication");
-            argc++;
-
-        } else {
-            ngx_str_set(&argv[argc], "PING");
-            argc++;
-        }
-
-        op = ngx_http_batch_redis_op(0, NULL,
-                                     n == 2 ? ngx_http_batch_link_server
-                                            : ngx_http_batch_link_setup_reply,
-                                     (void *) (uintptr_t) (n == 3));
-        if (op == NULL) {
-            return NGX_ERROR;
-        }
-
-        op->internal = 1;
-
-        if (ngx_http_batch_redis_send(op, argc, argv) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static void
-ngx_http_batch_link_setup_reply(void *data, struct redisReply *reply)
-{
-    ngx_str_t   text;
-    ngx_uint_t  last = (uintptr_t) data;
-
-    if (reply == NULL
-        || ngx_http_batch_link.state != NGX_HTTP_BATCH_LINK_SETUP)
-    {
-        return;
-    }
-
-    if (ngx_http_batch_reply_error(reply, &text)) {
-        ngx_http_batch_link_free(reply->str);
-        return;
-    }
-
-    if (last) {
-        ngx_http_batch_link_ready();
-    }
-}
-
-
 void
-ngx_http_batch_link_look(void)
-{
-    ngx_str_t                   argv[2];
-    ngx_http_batch_redis_op_t  *op;
-
-    if (ngx_http_batch_link.state != NGX_HTTP_BATCH_LINK_READY) {
-        return;
-    }
-
-    ngx_str_set(&argv[0], "INFO");
-    ngx_str_set(&argv[1], "replication");
-
-    op = ngx_http_batch_redis_op(0, NULL, ngx_http_batch_link_server, NULL);
-
-    if (op) {
-        op->internal = 1;
-        (void) ngx_http_batch_redis_send(op, 2, argv);
-    }
-}
-
-
-static void
-ngx_http_batch_link_server(void *data, struct redisReply *reply)
-{
-    char                    name[NGX_HTTP_BATCH_REDIS_SERVER];
-    ngx_http_batch_link_t  *link = &ngx_http_batch_link;
-
-    if (reply == NULL || link->state < NGX_HTTP_BATCH_LINK_SETUP) {
-        return;
-    }
-
-    if (ngx_http_batch_link_name(reply, name) != NGX_OK) {
-
-        /* what a replica knows may be old, and it takes no writes */
-
-        ngx_http_batch_link_free("the server is a replica");
-        return;
-    }
-
-    if (ngx_strcmp(link->server, name) == 0) {
-        return;
-    }
-
-    (void) ngx_cpystrn((u_char *) link->server, (u_char *) name,
-                       NGX_HTTP_BATCH_REDIS_SERVER);
-
-    if (link->state == NGX_HTTP_BATCH_LINK_READY && link->on_state) {
-        link->on_state(1);
-    }
-}
-
-
-/* NGX_DECLINED: a replica */
-
-static ngx_int_t
-ngx_http_batch_link_name(struct redisReply *reply,
-    char name[NGX_HTTP_BATCH_REDIS_SERVER])
-{
-    u_char                 *p, *last;
-    size_t                  n;
-    ngx_str_t               info, text;
-    ngx_http_batch_link_t  *link = &ngx_http_batch_link;
-
-    (void) ngx_cpystrn((u_char *) name, (u_char *) "unknown",
-                       NGX_HTTP_BATCH_REDIS_SERVER);
-
-    p = NULL;
-    last = NULL;
-
-    if (!ngx_http_batch_reply_error(reply, &text)
-        && ngx_http_batch_reply_str(reply, &info))
-    {
-        last = info.data + info.len;
-
-        if (ngx_strlcasestrn(info.data, last, (u_char *) "role:slave",
-                             sizeof("role:slave") - 1 - 1)
-            != NULL)
-        {
-            return NGX_DECLINED;
-        }
-
-        p = ngx_strlcasestrn(info.data, last, (u_char *) "master_replid:",
-                             sizeof("master_replid:") - 1 - 1);
-    }
-
-    if (p == NULL) {
-
-        if (!(link->warned & NGX_HTTP_BATCH_REDIS_NO_NAME)) {
-            link->warned |= NGX_HTTP_BATCH_REDIS_NO_NAME;
-            ngx_log_error(NGX_LOG_ERR, link->log, 0,
-                          "batch: redis %V does not answer \"INFO "
-                          "replication\", so it will not be noticed when it "
-                          "has lost its latest data", &link->conf->address);
-        }
-
-        return NGX_OK;
-    }
-
-    p += sizeof("master_replid:") - 1;
-
-    for (n = 0;
-         n < NGX_HTTP_BATCH_REDIS_SERVER - 1 && p < last && isalnum(*p);
-         n++)
-    {
-        name[n] = *p++;
-    }
-
-    name[n] = '\0';
-
-    return NGX_OK;
-}
-
-
-static void
 ngx_http_batch_link_ready(void)
 {
-    ngx_str_t               info = ngx_string("INFO");
     ngx_http_batch_link_t  *link = &ngx_http_batch_link;
 
     if (link->timer.timer_set) {
@@ -434,12 +265,8 @@ ngx_http_batch_link_ready(void)
     ngx_log_error(NGX_LOG_NOTICE, link->log, 0, "batch: redis %V is ready",
                   &link->conf->address);
 
-    /* One worker's word about the server's settings is enough.  It is an error:
-     * by default nginx logs nothing below that. */
-
     if (ngx_worker == 0) {
-        (void) ngx_http_batch_redis_command(1, &info, ngx_http_batch_link_info,
-                                            NULL);
+        ngx_http_batch_link_server_advise();
     }
 
     if (link->on_state) {
@@ -447,58 +274,6 @@ ngx_http_batch_link_ready(void)
     }
 
     ngx_http_batch_link_first(1);
-}
-
-
-static void
-ngx_http_batch_link_info(void *data, struct redisReply *reply)
-{
-    u_char                 *p, *last;
-    ngx_str_t               info, policy;
-    ngx_http_batch_link_t  *link = &ngx_http_batch_link;
-
-    /* an access list may forbid INFO: then there is nothing to say */
-
-    if (!ngx_http_batch_reply_str(reply, &info)) {
-        return;
-    }
-
-    last = info.data + info.len;
-
-    p = ngx_strlcasestrn(info.data, last, (u_char *) "maxmemory_policy:",
-                         sizeof("maxmemory_policy:") - 1 - 1);
-
-    if (p != NULL && !(link->warned & NGX_HTTP_BATCH_REDIS_EVICTS)) {
-        policy.data = p + sizeof("maxmemory_policy:") - 1;
-
-        for (p = policy.data; p < last && *p > ' '; p++) { /* void */ }
-
-        policy.len = p - policy.data;
-
-        if (policy.len != sizeof("noeviction") - 1
-            || ngx_strncmp(policy.data, "noeviction", policy.len) != 0)
-        {
-            link->warned |= NGX_HTTP_BATCH_REDIS_EVICTS;
-            ngx_log_error(NGX_LOG_ERR, link->log, 0,
-                          "batch: redis %V may evict keys of running batches "
-                          "(maxmemory-policy %V), set \"maxmemory-policy "
-                          "noeviction\" in its configuration",
-                          &link->conf->address, &policy);
-        }
-    }
-
-    if (ngx_strlcasestrn(info.data, last, (u_char *) "aof_enabled:0",
-                         sizeof("aof_enabled:0") - 1 - 1)
-        != NULL
-        && !(link->warned & NGX_HTTP_BATCH_REDIS_NO_AOF))
-    {
-        link->warned |= NGX_HTTP_BATCH_REDIS_NO_AOF;
-        ngx_log_error(NGX_LOG_ERR, link->log, 0,
-                      "batch: redis %V keeps no append-only file, after its "
-                      "restart the API answers 503 until the index is rebuilt "
-                      "from disk, set \"appendonly yes\" in its configuration",
-                      &link->conf->address);
-    }
 }
 
 
@@ -549,21 +324,25 @@ ngx_http_batch_link_down(void)
     }
 
     if (was == NGX_HTTP_BATCH_LINK_READY
-        && ngx_current_msec - link->ready_at >= NGX_HTTP_BATCH_REDIS_STABLE)
+        && ngx_current_msec - link->ready_at >= NGX_HTTP_BATCH_LINK_STABLE)
     {
         link->backoff = 0;
     }
 
     if (!link->exiting) {
         link->backoff = link->backoff ? link->backoff * 2
-                                      : NGX_HTTP_BATCH_REDIS_BACKOFF;
+                                      : NGX_HTTP_BATCH_LINK_BACKOFF;
         link->backoff = ngx_min(link->backoff,
-                                NGX_HTTP_BATCH_REDIS_BACKOFF_MAX);
+                                NGX_HTTP_BATCH_LINK_BACKOFF_MAX);
 
         /* all workers lose it at once: they should not all come back at once */
 
         delay = link->backoff / 2
                 + (ngx_msec_t) ngx_random() % (link->backoff / 2 + 1);
+
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, link->log, 0,
+                       "batch: redis %V: connecting again in %M ms",
+                       &link->conf->address, delay);
 
         ngx_add_timer(&link->timer, delay);
     }
@@ -585,7 +364,7 @@ ngx_http_batch_link_log_down(const char *why)
     level = NGX_LOG_ERR;
 
     if (ngx_strncmp(link->reason, why, sizeof(link->reason) - 1) == 0
-        && ngx_current_msec - link->reason_at < NGX_HTTP_BATCH_REDIS_REPEAT)
+        && ngx_current_msec - link->reason_at < NGX_HTTP_BATCH_LINK_REPEAT)
     {
         level = NGX_LOG_INFO;
 
@@ -657,8 +436,8 @@ ngx_http_batch_link_overdue(ngx_event_t *ev)
 
 
 /*
- * hiredis asserts that somebody waits for each reply it reads.  An error passes:
- * a server that has too many clients says so unasked, and hiredis knows that.
+ * hiredis asserts that a command waits for each reply that it reads.  An error
+ * passes: a server with too many clients says so unasked, and hiredis knows it.
  */
 
 static ngx_uint_t
@@ -686,7 +465,7 @@ ngx_http_batch_link_read(ngx_event_t *ev)
     }
 
     if (ngx_http_batch_link_unasked(c)) {
-        ngx_http_batch_link_free(NGX_HTTP_BATCH_REDIS_UNASKED);
+        ngx_http_batch_link_free(NGX_HTTP_BATCH_LINK_UNASKED);
         return;
     }
 
@@ -777,6 +556,10 @@ ngx_http_batch_link_cleanup(void *data)
     }
 
     link->why = "";
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, link->log, 0,
+                   "batch: redis %V: closed, %ui commands pending",
+                   &link->conf->address, link->pending);
 
     if (ngx_del_conn) {
         ngx_del_conn(c, 0);

@@ -1,97 +1,53 @@
 /*
- * Private to ngx_http_batch_link.c (the state machine of the link) and
- * ngx_http_batch_redis.c (commands and scripts on it).
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * One link to Redis per worker: hiredis on nginx's events.
+ *
+ * States of the link and their transitions:
+ *   DOWN        -> CONNECTING  timer (backoff 0.1 .. 5 s with jitter)
+ *   CONNECTING  -> SETUP       connected: AUTH, SELECT when configured, which
+ *                              server it is
+ *   SETUP       -> READY       all answered well, and it is not a replica
+ *   any         -> DOWN        error, time-out, closed
+ * Commands (ngx_http_batch_redis.h) are taken in READY only.  A worker takes
+ * requests from its first moment on, some milliseconds before that: they can
+ * wait for it.
  */
 
 #ifndef _NGX_HTTP_BATCH_LINK_H_INCLUDED_
 #define _NGX_HTTP_BATCH_LINK_H_INCLUDED_
 
-#include "ngx_http_batch_redis.h"
-#include <hiredis/hiredis.h>
-#include <hiredis/async.h>
+#include "ngx_http_batch.h"
 
+/* called when the link gets READY (ready = 1), again when the server turns out
+ * to be another one, and when the link goes down (0) */
+typedef void (*ngx_http_batch_link_state_pt)(ngx_uint_t ready);
 
-typedef enum {
-    NGX_HTTP_BATCH_LINK_DOWN = 0,
-    NGX_HTTP_BATCH_LINK_CONNECTING,
-    NGX_HTTP_BATCH_LINK_SETUP,
-    NGX_HTTP_BATCH_LINK_READY
-} ngx_http_batch_link_state_e;
+ngx_int_t ngx_http_batch_link_init(ngx_http_batch_redis_conf_t *conf,
+    ngx_http_batch_link_state_pt on_state, ngx_log_t *log);
+void ngx_http_batch_link_exit(void);
 
+/*
+ * Which server, and which life of its data: the replication id, which is new
+ * after each start of a server and each promotion of a replica.  "unknown" if
+ * the server does not say.  Known from READY on, valid until the link goes down
+ * or on_state is called again.
+ */
+const char *ngx_http_batch_link_server(void);
 
-#define NGX_HTTP_BATCH_REDIS_SERVER  64
+/* asks again: a server can be demoted and promoted while the link stays up */
+void ngx_http_batch_link_server_look(void);
 
+/* closes the link, if it is READY, and connects anew to where the address leads
+ * by now; not from inside a callback */
+void ngx_http_batch_link_leave(const char *why);
 
-typedef struct {
-    ngx_http_batch_redis_conf_t    *conf;
-    ngx_http_batch_link_state_pt   on_state;
-    ngx_log_t                      *log;
-
-    redisAsyncContext              *ac;
-    ngx_connection_t               *c;
-    ngx_http_batch_link_state_e     state;
-    ngx_uint_t                      exiting;   /* never connect again */
-    ngx_uint_t                      first;     /* never READY, never DOWN yet */
-    ngx_http_batch_link_state_pt   waiting;   /* for its end */
-
-    ngx_event_t                     timer;     /* connect time-out, or time to
-                                                  connect again */
-    ngx_event_t                     overdue;   /* of the oldest command */
-    ngx_queue_t                     ops;       /* pending, oldest first */
-    ngx_uint_t                      pending;
-    ngx_msec_t                      heard;     /* when bytes came last */
-
-    ngx_msec_t                      backoff;
-    ngx_msec_t                      ready_at;
-    ngx_uint_t                      warned;
-    char                            server[NGX_HTTP_BATCH_REDIS_SERVER];
-
-    const char                     *why;       /* our reason for going down */
-    u_char                          reason[128];
-    ngx_msec_t                      reason_at;
-} ngx_http_batch_link_t;
-
-
-typedef struct {
-    ngx_queue_t                     queue;
-    ngx_http_batch_redis_pt         cb;
-    void                           *data;
-    ngx_msec_t                      sent;
-    ngx_uint_t                      internal;  /* the link's own */
-
-    /* of a script, for the case that Redis does not have it */
-    ngx_http_batch_script_t        *script;
-    ngx_uint_t                      text;      /* it was sent as EVAL */
-    ngx_uint_t                      nkeys;
-    ngx_uint_t                      argc;
-    ngx_str_t                      *argv;      /* copies behind this struct */
-} ngx_http_batch_redis_op_t;
-
-
-/* why a link is closed when there are more replies than commands: nobody knows
- * any more which reply belongs to which command */
-#define NGX_HTTP_BATCH_REDIS_UNASKED  "a reply that no command asked for"
-
-
-extern ngx_http_batch_link_t  ngx_http_batch_link;
-
-
-/* Logs why and closes the link; hiredis puts it off to the end of a reply's
- * callback.  Commands under way are called back with NULL. */
-void ngx_http_batch_link_free(const char *why);
-
-/* the worker's first connecting has ended: tells who waits for it, once */
-void ngx_http_batch_link_first(ngx_uint_t ready);
-
-/* A command's bookkeeping; argv is copied into it for the case that the command
- * has to be sent again.  NULL if there is no memory. */
-ngx_http_batch_redis_op_t *ngx_http_batch_redis_op(ngx_uint_t argc,
-    const ngx_str_t *argv, ngx_http_batch_redis_pt cb, void *data);
-
-/* Sends in any state of the link.  op is freed on error, otherwise when the
- * reply was handled. */
-ngx_int_t ngx_http_batch_redis_send(ngx_http_batch_redis_op_t *op,
-    ngx_uint_t argc, const ngx_str_t *argv);
-
+/*
+ * NGX_OK: the worker is connecting for the first time in its life; handler will
+ * be called once, when that has ended, after the time-out at the latest: 1:
+ * READY, commands are taken; 0: it has failed.  There is one handler: it may be
+ * named again meanwhile.  NGX_DECLINED: there is nothing to wait for.
+ */
+ngx_int_t ngx_http_batch_link_wait(ngx_http_batch_link_state_pt handler);
 
 #endif /* _NGX_HTTP_BATCH_LINK_H_INCLUDED_ */

@@ -1,12 +1,10 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Commands and scripts, from the moment they are sent to their answer.
  */
 
-/*
- * Commands and scripts, and reading replies.
- */
-
-#include "ngx_http_batch_link.h"
+#include "ngx_http_batch_link_int.h"
 #include <ngx_sha1.h>
 
 
@@ -17,15 +15,6 @@ static ngx_int_t ngx_http_batch_redis_send_script(
     ngx_http_batch_redis_op_t *op, ngx_uint_t argc, const ngx_str_t *argv);
 static void ngx_http_batch_redis_reply(redisAsyncContext *ac, void *r,
     void *data);
-
-
-void
-ngx_http_batch_link_leave(const char *why)
-{
-    if (ngx_http_batch_link.state == NGX_HTTP_BATCH_LINK_READY) {
-        ngx_http_batch_link_free(why);
-    }
-}
 
 
 ngx_int_t
@@ -80,51 +69,6 @@ ngx_http_batch_redis_eval(ngx_http_batch_script_t *script, ngx_uint_t nkeys,
 }
 
 
-const char *
-ngx_http_batch_redis_server(void)
-{
-    return ngx_http_batch_link.server;
-}
-
-
-ngx_int_t
-ngx_http_batch_link_wait(ngx_http_batch_link_state_pt handler)
-{
-    ngx_http_batch_link_t  *link = &ngx_http_batch_link;
-
-    if (!link->first || link->state == NGX_HTTP_BATCH_LINK_READY
-        || link->exiting)
-    {
-        return NGX_DECLINED;
-    }
-
-    /* it ends with this timer at the latest, a worker that quits awaits it */
-
-    link->timer.cancelable = 0;
-    link->waiting = handler;
-
-    return NGX_OK;
-}
-
-
-void
-ngx_http_batch_link_first(ngx_uint_t ready)
-{
-    ngx_http_batch_link_t          *link = &ngx_http_batch_link;
-    ngx_http_batch_link_state_pt   waiting;
-
-    waiting = link->waiting;
-
-    link->first = 0;
-    link->waiting = NULL;
-    link->timer.cancelable = 1;
-
-    if (waiting) {
-        waiting(ready);
-    }
-}
-
-
 ngx_http_batch_redis_op_t *
 ngx_http_batch_redis_op(ngx_uint_t argc, const ngx_str_t *argv,
     ngx_http_batch_redis_pt cb, void *data)
@@ -164,7 +108,7 @@ ngx_http_batch_redis_op(ngx_uint_t argc, const ngx_str_t *argv,
 }
 
 
-/* EVALSHA or, with op->text, EVAL; owns op as ngx_http_batch_redis_send() does */
+/* EVALSHA or, with op->text, EVAL; owns op as redis_send() does */
 
 static ngx_int_t
 ngx_http_batch_redis_send_script(ngx_http_batch_redis_op_t *op,
@@ -249,6 +193,10 @@ ngx_http_batch_redis_send(ngx_http_batch_redis_op_t *op, ngx_uint_t argc,
         ngx_add_timer(&link->overdue, link->conf->timeout);
     }
 
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, link->log, 0,
+                   "batch: redis: %V %s sent, %ui pending", &argv[0],
+                   op->script ? op->script->name : "", link->pending);
+
     return NGX_OK;
 }
 
@@ -260,6 +208,12 @@ ngx_http_batch_redis_reply(redisAsyncContext *ac, void *r, void *data)
     redisReply                 *reply = r;
     ngx_http_batch_link_t      *link = &ngx_http_batch_link;
     ngx_http_batch_redis_op_t  *op = data;
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, link->log, 0,
+                   "batch: redis: %s answered after %M ms, type %i",
+                   op->script ? op->script->name : "command",
+                   ngx_current_msec - op->sent,
+                   (ngx_int_t) (reply ? reply->type : 0));
 
     ngx_queue_remove(&op->queue);
 
@@ -273,7 +227,7 @@ ngx_http_batch_redis_reply(redisAsyncContext *ac, void *r, void *data)
     if (reply && link->pending == 0
         && ac->c.reader->pos < ac->c.reader->len)
     {
-        ngx_http_batch_link_free(NGX_HTTP_BATCH_REDIS_UNASKED);
+        ngx_http_batch_link_free(NGX_HTTP_BATCH_LINK_UNASKED);
         op->cb(op->data, NULL);
         ngx_free(op);
         return;
@@ -292,6 +246,10 @@ ngx_http_batch_redis_reply(redisAsyncContext *ac, void *r, void *data)
         void                     *cb_data = op->data;
 
         /* a failover or SCRIPT FLUSH has emptied the cache */
+
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, link->log, 0,
+                       "batch: redis: %s is not known there, sending its text",
+                       op->script->name);
 
         op->text = 1;
 
@@ -317,113 +275,4 @@ ngx_http_batch_redis_reply(redisAsyncContext *ac, void *r, void *data)
     }
 
     ngx_free(op);
-}
-
-
-ngx_uint_t
-ngx_http_batch_reply_error(struct redisReply *r, ngx_str_t *text)
-{
-    if (r == NULL || r->type != REDIS_REPLY_ERROR) {
-        return 0;
-    }
-
-    text->data = (u_char *) r->str;
-    text->len = (size_t) r->len;
-
-    return 1;
-}
-
-
-ngx_uint_t
-ngx_http_batch_reply_list(struct redisReply *r)
-{
-    return r != NULL && r->type == REDIS_REPLY_ARRAY;
-}
-
-
-size_t
-ngx_http_batch_reply_n(struct redisReply *r)
-{
-    return ngx_http_batch_reply_list(r) ? (size_t) r->elements : 0;
-}
-
-
-struct redisReply *
-ngx_http_batch_reply_at(struct redisReply *r, size_t i)
-{
-    return i < ngx_http_batch_reply_n(r) ? r->element[i] : NULL;
-}
-
-
-ngx_uint_t
-ngx_http_batch_reply_str(struct redisReply *r, ngx_str_t *s)
-{
-    ngx_str_null(s);
-
-    if (r == NULL) {
-        return 0;
-    }
-
-    switch (r->type) {
-
-    case REDIS_REPLY_STRING:
-    case REDIS_REPLY_STATUS:
-        s->data = (u_char *) r->str;
-        s->len = (size_t) r->len;
-        return 1;
-
-    case REDIS_REPLY_INTEGER:
-        return 1;
-
-    default:
-        return 0;
-    }
-}
-
-
-int64_t
-ngx_http_batch_reply_int(struct redisReply *r)
-{
-    size_t   i;
-    int64_t  n, sign;
-
-    if (r == NULL) {
-        return 0;
-    }
-
-    if (r->type == REDIS_REPLY_INTEGER) {
-        return (int64_t) r->integer;
-    }
-
-    if (r->type != REDIS_REPLY_STRING || r->len == 0 || r->len > 19) {
-        return 0;
-    }
-
-    n = 0;
-    sign = 1;
-    i = 0;
-
-    if (r->str[0] == '-' && r->len > 1) {
-        sign = -1;
-        i = 1;
-    }
-
-    for ( /* void */ ; i < (size_t) r->len; i++) {
-        if (r->str[i] < '0' || r->str[i] > '9'
-            || n > (INT64_MAX - (r->str[i] - '0')) / 10)
-        {
-            return 0;
-        }
-
-        n = n * 10 + (r->str[i] - '0');
-    }
-
-    return n * sign;
-}
-
-
-int64_t
-ngx_http_batch_reply_code(struct redisReply *r)
-{
-    return (r != NULL && r->type == REDIS_REPLY_INTEGER) ? r->integer : -1;
 }

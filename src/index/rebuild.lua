@@ -1,11 +1,12 @@
--- The lock of whoever rebuilds: "owner deadline".  It only saves work.  A
--- deadline that no lease can have comes from a clock that has been set back.
+-- The lock of the worker that rebuilds: "owner deadline".  It only saves work.
+-- A deadline that no lease can have comes from a clock that has been set back.
 -- in:  KEYS lock
 --      ARGV owner, lease (ms), take, renew or free
--- out: {0}; {1}: somebody else has it (renew, free: or nobody)
+-- out: {0}; {1}: another one has it (renew, free: or none)
 
-local t = redis.call('TIME')
-local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+--#include int clock
+
+local now = clock()
 local lease = tonumber(ARGV[2])
 local owner, deadline = string.match(redis.call('GET', KEYS[1]) or '',
                                      '^([^ ]+) (%d+)$')
@@ -26,7 +27,6 @@ end
 -- the deadline is what counts; that of a server's time that is over has no
 -- owner who frees it, and goes some day
 
-redis.call('SET', KEYS[1], ARGV[1] .. ' '
-                           .. string.format('%.0f', now + lease), 'EX', '86400')
+redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. int(now + lease), 'EX', '86400')
 
 return {0}

@@ -9,7 +9,8 @@
 #include "ngx_http_batch_finalize.h"
 #include "ngx_http_batch_gather.h"
 #include "ngx_http_batch_store.h"
-#include "ngx_http_batch_text.h"
+#include "ngx_http_batch_lookup.h"
+#include "ngx_http_batch_validate.h"
 
 
 typedef struct {
@@ -22,7 +23,8 @@ typedef struct {
 typedef struct {
     ngx_http_batch_finalize_t     *f;
     ngx_log_t                     *log;
-    ngx_http_batch_meta_t          meta;
+    ngx_uint_t                     order;      /* NGX_HTTP_BATCH_ORDER_... */
+    time_t                         file_ttl;   /* if the meta has none */
     batch_status_e                 target;
     int64_t                        cancelling_at;
     ngx_http_batch_plan_t          plan;
@@ -38,6 +40,7 @@ typedef struct {
 } ngx_http_batch_finalizer_t;
 
 
+static void ngx_http_batch_finalize_route(ngx_http_batch_finalizer_t *z);
 static ngx_http_batch_finalize_e ngx_http_batch_finalize_run(
     ngx_http_batch_finalizer_t *z);
 static ngx_http_batch_finalize_e ngx_http_batch_finalize_whole(
@@ -62,48 +65,51 @@ static void ngx_http_batch_finalize_drop(ngx_http_batch_finalizer_t *z);
 void
 ngx_http_batch_finalize(ngx_http_batch_finalize_t *f, ngx_log_t *log)
 {
-    json_t                       *root;
-    ngx_http_batch_finalizer_t    z;
-
-    ngx_str_null(&f->final);
-    ngx_str_null(&f->meta_text);
+    ngx_http_batch_finalizer_t  z;
 
     f->rc = NGX_HTTP_BATCH_FINAL_TROUBLE;
+    f->root = NULL;
     f->redo_chunk = 0;
+
+    ngx_memzero(&f->final, sizeof(ngx_http_batch_final_t));
+
+    if (f->known) {
+        f->meta = *f->known;
+
+    } else if (ngx_http_batch_validate_meta(f->id, &f->meta, &f->root, log)
+               != NGX_OK)
+    {
+        return;
+    }
 
     ngx_memzero(&z, sizeof(ngx_http_batch_finalizer_t));
 
     z.f = f;
     z.log = log;
 
+    ngx_http_batch_finalize_route(&z);
     ngx_http_batch_result_init(&z.result, log);
 
-    if (ngx_http_batch_store_read(NGX_HTTP_BATCH_META, f->id,
-                                  NGX_HTTP_BATCH_MANIFEST_MAX, &f->meta_text,
-                                  log)
-        != NGX_OK
-        || ngx_http_batch_meta_decode(&z.meta, f->meta_text.data,
-                                      f->meta_text.len, &root)
-           != NGX_OK)
-    {
-        if (ngx_http_batch_store_damaged() || ngx_errno == NGX_ENOENT) {
-            ngx_log_error(NGX_LOG_ALERT, log, 0,
-                          "batch %s: batch.json cannot be used", f->id);
-        }
+    f->rc = ngx_http_batch_finalize_run(&z);
 
-    } else {
-        f->rc = ngx_http_batch_finalize_run(&z);
+    ngx_http_batch_result_free(&z.result);
+    ngx_http_batch_plan_free(&z.plan);
+    free(z.work);
+}
 
-        ngx_http_batch_result_free(&z.result);
-        ngx_http_batch_plan_free(&z.plan);
-        free(z.work);
-        json_decref(root);
-    }
 
-    if (f->rc != NGX_HTTP_BATCH_FINAL_OK && f->meta_text.data) {
-        ngx_free(f->meta_text.data);
-        ngx_str_null(&f->meta_text);
-    }
+/* without its location, what there is is written all the same */
+
+static void
+ngx_http_batch_finalize_route(ngx_http_batch_finalizer_t *z)
+{
+    ngx_uint_t                  n;
+    ngx_http_batch_loc_conf_t  *blcf;
+
+    blcf = ngx_http_batch_lookup_route(&z->f->meta.route, &n);
+
+    z->order = blcf ? blcf->output_order : NGX_HTTP_BATCH_ORDER_INPUT;
+    z->file_ttl = blcf ? blcf->file_ttl : NGX_HTTP_BATCH_FILE_TTL;
 }
 
 
@@ -131,9 +137,9 @@ ngx_http_batch_finalize_run(ngx_http_batch_finalizer_t *z)
 
     z->gather.id = z->f->id;
     z->gather.plan = &z->plan;
-    z->gather.endpoint.data = z->meta.endpoint.data;
-    z->gather.endpoint.len = z->meta.endpoint.len;
-    z->gather.order = z->f->order;
+    z->gather.endpoint.data = z->f->meta.endpoint.data;
+    z->gather.endpoint.len = z->f->meta.endpoint.len;
+    z->gather.order = z->order;
     z->gather.target = z->target;
     z->gather.result = &z->result;
     z->gather.log = z->log;
@@ -194,7 +200,7 @@ ngx_http_batch_finalize_whole(ngx_http_batch_finalizer_t *z)
 
     f = z->f;
 
-    if (f->order == NGX_HTTP_BATCH_ORDER_INPUT) {
+    if (z->order == NGX_HTTP_BATCH_ORDER_INPUT) {
         ngx_qsort(f->lines, f->nlines, sizeof(ngx_http_batch_finalize_line_t),
                   ngx_http_batch_finalize_line_cmp);
     }
@@ -229,40 +235,25 @@ ngx_http_batch_finalize_whole(ngx_http_batch_finalizer_t *z)
 static ngx_http_batch_finalize_e
 ngx_http_batch_finalize_ended(ngx_http_batch_finalizer_t *z)
 {
-    int64_t                     ended_at;
     ngx_int_t                   rc;
     ngx_http_batch_finalize_t  *f;
 
     f = z->f;
 
-    rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_FINAL, f->id,
-                                   NGX_HTTP_BATCH_FINAL_MAX, &f->final,
-                                   z->log);
+    ngx_http_batch_final_free(&f->final);
+
+    rc = ngx_http_batch_final_read(&f->final, f->id, z->log);
 
     if (rc == NGX_DECLINED) {
         return NGX_HTTP_BATCH_FINAL_REDO;
     }
 
+    if (rc == NGX_OK) {
+        rc = ngx_http_batch_final_settle(&f->final, z->log);
+    }
+
     if (rc != NGX_OK) {
-        return NGX_HTTP_BATCH_FINAL_TROUBLE;
-    }
-
-    if (ngx_http_batch_final_status(&f->final, f->id, &f->status, &ended_at)
-        != NGX_OK)
-    {
-        if (ngx_http_batch_store_damaged()) {
-            ngx_log_error(NGX_LOG_ALERT, z->log, 0,
-                          "batch %s: final.json cannot be used", f->id);
-        }
-
-        ngx_free(f->final.data);
-        ngx_str_null(&f->final);
-        return NGX_HTTP_BATCH_FINAL_TROUBLE;
-    }
-
-    if (ngx_http_batch_final_settle(f->id, &f->final, z->log) != NGX_OK) {
-        ngx_free(f->final.data);
-        ngx_str_null(&f->final);
+        ngx_http_batch_final_free(&f->final);
         return NGX_HTTP_BATCH_FINAL_TROUBLE;
     }
 
@@ -535,7 +526,7 @@ ngx_http_batch_finalize_blob(ngx_http_batch_finalizer_t *z, ngx_uint_t sink)
         return NGX_ERROR;
     }
 
-    file->tenant = z->meta.tenant;
+    file->tenant = z->f->meta.tenant;
     ngx_str_set(&file->purpose, "batch_output");
 
     last = ngx_slprintf(z->names[sink],
@@ -546,7 +537,7 @@ ngx_http_batch_finalize_blob(ngx_http_batch_finalizer_t *z, ngx_uint_t sink)
     file->filename.data = z->names[sink];
     file->filename.len = last - z->names[sink];
 
-    ttl = z->meta.output_ttl ? z->meta.output_ttl : z->f->file_ttl;
+    ttl = z->f->meta.output_ttl ? z->f->meta.output_ttl : z->file_ttl;
 
     file->created_us = batch_clock_us();
     file->expires_at = ttl ? file->created_us / 1000000 + ttl : 0;
@@ -581,12 +572,12 @@ ngx_http_batch_finalize_text(ngx_http_batch_finalizer_t *z,
 
     ngx_memzero(&final, sizeof(ngx_http_batch_final_t));
 
-    final.id = z->f->id;
+    ngx_memcpy(final.id, z->f->id, BATCH_ID_LEN);
     final.status = z->target;
     final.in_progress_at = z->plan.in_progress_at;
     final.cancelling_at = z->cancelling_at;
 
-    last = ngx_max(z->meta.created_us / 1000000, final.in_progress_at);
+    last = ngx_max(z->f->meta.created_us / 1000000, final.in_progress_at);
     last = ngx_max(last, final.cancelling_at);
 
     final.finalizing_at = z->f->finalizing_at;
@@ -614,8 +605,8 @@ ngx_http_batch_finalize_text(ngx_http_batch_finalizer_t *z,
     final.failed = tally->failed;
     final.model = z->plan.model;
     final.usage = tally->usage;
-    final.output = z->files[0].id[0] ? &z->files[0] : NULL;
-    final.error = z->files[1].id[0] ? &z->files[1] : NULL;
+    final.files[0] = z->files[0];
+    final.files[1] = z->files[1];
 
     ngx_http_batch_final_encode(text, &final);
 }
@@ -627,6 +618,7 @@ static ngx_http_batch_finalize_e
 ngx_http_batch_finalize_commit(ngx_http_batch_finalizer_t *z,
     batch_text_t *text, ngx_int_t rc)
 {
+    size_t                      len;
     ngx_uint_t                  i;
     ngx_http_batch_finalize_t  *f;
     ngx_http_batch_finalize_e   e;
@@ -645,12 +637,18 @@ ngx_http_batch_finalize_commit(ngx_http_batch_finalizer_t *z,
             }
         }
 
-        f->final.data = text->data;
-        f->final.len = text->len;
-        f->status = z->target;
-        text->data = NULL;
+        len = text->len;
 
-        return NGX_HTTP_BATCH_FINAL_OK;
+        if (ngx_http_batch_final_decode(&f->final, f->id,
+                                        (u_char *) batch_text_end(text), len)
+            == NGX_OK)
+        {
+            return NGX_HTTP_BATCH_FINAL_OK;
+        }
+
+        /* no memory, then; the next finalizer finds it */
+
+        return NGX_HTTP_BATCH_FINAL_TROUBLE;
     }
 
     if (rc == NGX_ERROR
@@ -671,8 +669,8 @@ ngx_http_batch_finalize_commit(ngx_http_batch_finalizer_t *z,
     }
 
     if (e == NGX_HTTP_BATCH_FINAL_OK
-        && (f->final.len != text->len
-            || ngx_memcmp(f->final.data, text->data, text->len) != 0))
+        && (f->final.text.len != text->len
+            || ngx_memcmp(f->final.text.data, text->data, text->len) != 0))
     {
         ngx_http_batch_finalize_drop(z);
     }

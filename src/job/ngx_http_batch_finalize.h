@@ -11,6 +11,7 @@
 #include "ngx_http_batch.h"
 #include "ngx_http_batch_object.h"
 #include "ngx_http_batch_plan.h"
+#include "ngx_http_batch_final.h"
 
 typedef enum {
     NGX_HTTP_BATCH_FINAL_OK = 0,    /* final.json is durable: final is filled */
@@ -30,8 +31,9 @@ typedef struct {
 typedef struct {
     /* in */
     char                          id[BATCH_ID_LEN];
-    ngx_uint_t                    order;       /* NGX_HTTP_BATCH_ORDER_... */
-    time_t                        file_ttl;    /* if the meta has none */
+    const ngx_http_batch_meta_t  *known;       /* what batch.json says, if that
+                                                  is known already; the
+                                                  caller's */
     ngx_uint_t                    expired;     /* the index says: expiry */
     int64_t                       finalizing_at;     /* the index's, 0 = none */
 
@@ -41,14 +43,17 @@ typedef struct {
     size_t                            nlines;
     const ngx_http_batch_plan_t      *plan;
 
-    /* out; free final.data and meta_text.data with ngx_free() */
+    /* out; the caller's to free: json_decref(root), and with
+     * ngx_http_batch_final_free() */
     ngx_http_batch_finalize_e     rc;
-    batch_status_e                status;
-    ngx_str_t                     final;
-    ngx_str_t                     meta_text;
+    ngx_http_batch_meta_t         meta;        /* batch.json, its strings in
+                                                  root, or the same as known */
+    json_t                       *root;
+    ngx_http_batch_final_t        final;       /* FINAL_OK */
     uint32_t                      redo_chunk;
 } ngx_http_batch_finalize_t;
 
+/* in a thread */
 void ngx_http_batch_finalize(ngx_http_batch_finalize_t *f, ngx_log_t *log);
 
 #endif

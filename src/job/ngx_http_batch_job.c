@@ -14,7 +14,6 @@
  */
 
 #include "ngx_http_batch_job.h"
-#include "ngx_http_batch_routed.h"
 #include "ngx_http_batch_runs.h"
 #include "ngx_http_batch_slots.h"
 #include "ngx_http_batch_store.h"
@@ -58,15 +57,13 @@ typedef struct {
     void                         *data;
     ngx_uint_t                    counted;        /* in njobs */
 
-    /* results */
-    uint64_t                      total;
-    uint32_t                      nchunks;
-    int64_t                       in_progress_at;
-    u_char                        model[NGX_HTTP_BATCH_MODEL_LEN];
-    ngx_str_t                     model_name;
-    ngx_str_t                     final;
-    ngx_str_t                     meta_text;
-    uint32_t                      redo_chunk;
+    /* what the task has found; the job's own */
+    ngx_http_batch_meta_t         meta;           /* strings in root, or in
+                                                     the run's if that is NULL */
+    json_t                       *root;
+    ngx_http_batch_plan_t         plan;           /* to be told: PLANNED */
+    ngx_http_batch_final_t        final;          /* ... FINAL */
+    uint32_t                      redo_chunk;     /* ... REDO */
 } ngx_http_batch_job_t;
 
 
@@ -96,10 +93,6 @@ static ngx_int_t ngx_http_batch_job_finalize(ngx_http_batch_job_t *job,
 static void ngx_http_batch_job_finalize_run(void *ctx, ngx_log_t *log);
 static void ngx_http_batch_job_finalize_done(void *ctx, ngx_log_t *log);
 static void ngx_http_batch_job_tell(ngx_http_batch_job_t *job);
-static ngx_int_t ngx_http_batch_job_tell_planned(ngx_http_batch_job_t *job);
-static ngx_int_t ngx_http_batch_job_tell_final(ngx_http_batch_job_t *job);
-static ngx_int_t ngx_http_batch_job_damaged(ngx_http_batch_job_t *job,
-    const char *name);
 static void ngx_http_batch_job_told(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_job_renewed(void *data, ngx_int_t rc,
@@ -220,8 +213,7 @@ ngx_http_batch_job_end(ngx_http_batch_run_t *run,
     f = task->ctx;
     f->job = job;
     ngx_memcpy(f->f.id, run->id, BATCH_ID_LEN);
-    f->f.order = run->conf->output_order;
-    f->f.file_ttl = run->conf->file_ttl;
+    f->f.known = &run->meta;
     f->f.plan = &run->plan;
     f->f.lines = lines;
     f->f.nlines = n;
@@ -269,23 +261,9 @@ ngx_http_batch_job_validate_run(void *ctx, ngx_log_t *log)
 {
     ngx_http_batch_validating_t *v = ctx;
 
-    ngx_http_batch_loc_conf_t  *blcf;
-
     if (v->counted) {
         ngx_http_batch_validate_decide(&v->v, log);
         return;
-    }
-
-    blcf = ngx_http_batch_routed(v->v.id, log);
-
-    if (blcf) {
-        v->v.max_requests = blcf->max_requests;
-        v->v.max_file_size = blcf->max_file_size;
-        v->v.max_lines = blcf->quota ? blcf->quota->lines : 0;
-
-    } else {
-        /* another location's limits would judge it wrongly, once and for all */
-        v->v.unrouted = 1;
     }
 
     ngx_http_batch_validate(&v->v, log);
@@ -296,8 +274,6 @@ static void
 ngx_http_batch_job_validate_done(void *ctx, ngx_log_t *log)
 {
     ngx_http_batch_validating_t *v = ctx;
-
-    v->job->meta_text = v->v.meta_text;
 
     if (v->v.rc == NGX_HTTP_BATCH_COUNTED) {
 
@@ -317,31 +293,17 @@ ngx_http_batch_job_validate_done(void *ctx, ngx_log_t *log)
 static ngx_int_t
 ngx_http_batch_job_count(ngx_http_batch_validating_t *v)
 {
-    json_t                 *root;
-    ngx_int_t               rc;
-    ngx_http_batch_hold_t   h;
-    ngx_http_batch_meta_t   meta;
-
-    if (ngx_http_batch_meta_decode(&meta, v->v.meta_text.data,
-                                   v->v.meta_text.len, &root)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    ngx_http_batch_hold_t  h;
 
     ngx_memzero(&h, sizeof(ngx_http_batch_hold_t));
 
     h.use = NGX_HTTP_BATCH_USE_BATCHES;
-    h.tenant = meta.tenant;
+    h.tenant = v->v.meta.tenant;
     h.id = v->v.id;
     h.amount = (int64_t) v->v.plan.total;
     h.max_sum = v->v.max_lines;
 
-    rc = ngx_http_batch_index_use_hold(&h, ngx_http_batch_job_counted, v);
-
-    json_decref(root);
-
-    return rc;
+    return ngx_http_batch_index_use_hold(&h, ngx_http_batch_job_counted, v);
 }
 
 
@@ -375,20 +337,16 @@ ngx_http_batch_job_validated(ngx_http_batch_validating_t *v)
     ngx_http_batch_job_t  *job;
 
     job = v->job;
+
+    job->meta = v->v.meta;
+    job->root = v->v.root;
+    job->plan = v->v.plan;
     job->final = v->v.final;
 
     switch (v->v.rc) {
 
     case NGX_HTTP_BATCH_VALID:
         job->tell = NGX_HTTP_BATCH_TELL_PLANNED;
-        job->total = v->v.plan.total;
-        job->nchunks = v->v.plan.nchunks;
-        job->in_progress_at = v->v.plan.in_progress_at;
-
-        job->model_name.data = job->model;
-        job->model_name.len = ngx_min(v->v.plan.model.len,
-                                      NGX_HTTP_BATCH_MODEL_LEN);
-        ngx_memcpy(job->model, v->v.plan.model.data, job->model_name.len);
         break;
 
     case NGX_HTTP_BATCH_INVALID:
@@ -397,7 +355,7 @@ ngx_http_batch_job_validated(ngx_http_batch_validating_t *v)
         break;
 
     case NGX_HTTP_BATCH_UNROUTED:
-        ngx_http_batch_routed_gone(job->run, &v->v.meta_text);
+        ngx_http_batch_run_unrouted(job->run, &job->meta.route);
 
         /* fall through */
 
@@ -410,7 +368,6 @@ ngx_http_batch_job_validated(ngx_http_batch_validating_t *v)
         job->tell = NGX_HTTP_BATCH_TELL_NOTHING;
     }
 
-    ngx_http_batch_plan_free(&v->v.plan);
     ngx_http_batch_task_free(ngx_http_batch_task_of(v));
 
     job->life = NGX_HTTP_BATCH_JOB_TELLING;
@@ -436,6 +393,10 @@ ngx_http_batch_job_finalize(ngx_http_batch_job_t *job,
     f->job = job;
     ngx_memcpy(f->f.id, job->run->id, BATCH_ID_LEN);
 
+    if (job->run->loaded) {
+        f->f.known = &job->run->meta;
+    }
+
     if (res) {
         f->f.expired = res->expired;
         f->f.finalizing_at = res->finalizing_at;
@@ -455,17 +416,6 @@ ngx_http_batch_job_finalize_run(void *ctx, ngx_log_t *log)
 {
     ngx_http_batch_finalizing_t *f = ctx;
 
-    ngx_http_batch_loc_conf_t  *blcf;
-
-    if (f->f.lines == NULL) {
-        blcf = ngx_http_batch_routed(f->f.id, log);
-
-        /* without its location, what there is is written all the same */
-
-        f->f.order = blcf ? blcf->output_order : NGX_HTTP_BATCH_ORDER_INPUT;
-        f->f.file_ttl = blcf ? blcf->file_ttl : NGX_HTTP_BATCH_FILE_TTL;
-    }
-
     ngx_http_batch_finalize(&f->f, log);
 }
 
@@ -480,7 +430,8 @@ ngx_http_batch_job_finalize_done(void *ctx, ngx_log_t *log)
     ngx_http_batch_job_end_pt   handler;
 
     job = f->job;
-    job->meta_text = f->f.meta_text;
+    job->meta = f->f.meta;
+    job->root = f->f.root;
     job->final = f->f.final;
     handler = job->handler;
     data = job->data;
@@ -539,11 +490,18 @@ ngx_http_batch_job_tell(ngx_http_batch_job_t *job)
     switch (job->tell) {
 
     case NGX_HTTP_BATCH_TELL_PLANNED:
-        rc = ngx_http_batch_job_tell_planned(job);
+        rc = ngx_http_batch_index_run_planned(id, &job->meta.tenant,
+                                              job->plan.total,
+                                              job->plan.nchunks,
+                                              &job->plan.model,
+                                              job->plan.in_progress_at,
+                                              ngx_http_batch_job_told, job);
         break;
 
     case NGX_HTTP_BATCH_TELL_FINAL:
-        rc = ngx_http_batch_job_tell_final(job);
+        rc = ngx_http_batch_index_batch_final(&job->meta, &job->final,
+                               ngx_http_batch_lookup_hook(&job->meta.route),
+                               ngx_http_batch_job_told, job);
         break;
 
     case NGX_HTTP_BATCH_TELL_REDO:
@@ -561,108 +519,10 @@ ngx_http_batch_job_tell(ngx_http_batch_job_t *job)
         return;
     }
 
-    if (rc == NGX_ABORT || ngx_http_batch_turn_leaving()) {
+    if (ngx_http_batch_turn_leaving()) {
         /* what is on disk is found by the next owner of the lease */
         ngx_http_batch_job_free(job);
     }
-}
-
-
-static ngx_int_t
-ngx_http_batch_job_tell_planned(ngx_http_batch_job_t *job)
-{
-    json_t                 *root;
-    ngx_int_t               rc;
-    ngx_http_batch_meta_t   meta;
-
-    if (ngx_http_batch_meta_decode(&meta, job->meta_text.data,
-                                   job->meta_text.len, &root)
-        != NGX_OK)
-    {
-        return ngx_http_batch_job_damaged(job, "batch.json");
-    }
-
-    rc = ngx_http_batch_index_run_planned(job->run->id, &meta.tenant, job->total,
-                                      job->nchunks, &job->model_name,
-                                      job->in_progress_at,
-                                      ngx_http_batch_job_told, job);
-    json_decref(root);
-
-    return rc;
-}
-
-
-static ngx_int_t
-ngx_http_batch_job_tell_final(ngx_http_batch_job_t *job)
-{
-    int                     status;
-    json_t                 *root, *final, *value;
-    ngx_int_t               rc;
-    const char             *name;
-    ngx_http_batch_file_t   files[2], *output, *error;
-    ngx_http_batch_meta_t   meta;
-
-    if (ngx_http_batch_meta_decode(&meta, job->meta_text.data,
-                                   job->meta_text.len, &root)
-        != NGX_OK)
-    {
-        return ngx_http_batch_job_damaged(job, "batch.json");
-    }
-
-    final = ngx_http_batch_object_json(job->final.data, job->final.len, 0);
-    name = json_string_value(json_object_get(final, "status"));
-    status = name ? batch_status_parse((u_char *) name, ngx_strlen(name)) : -1;
-
-    if (status == -1 || !batch_status_terminal(status)) {
-        json_decref(final);
-        json_decref(root);
-        return ngx_http_batch_job_damaged(job, "final.json");
-    }
-
-    output = NULL;
-    error = NULL;
-
-    value = json_object_get(final, "output");
-
-    if (json_is_object(value)
-        && ngx_http_batch_file_from_json(&files[0], value) == NGX_OK)
-    {
-        output = &files[0];
-    }
-
-    value = json_object_get(final, "error");
-
-    if (json_is_object(value)
-        && ngx_http_batch_file_from_json(&files[1], value) == NGX_OK)
-    {
-        error = &files[1];
-    }
-
-    rc = ngx_http_batch_index_batch_final(&meta, status, &job->final, output, error,
-                                    ngx_http_batch_lookup_hook(&meta.route),
-                                    ngx_http_batch_job_told, job);
-
-    json_decref(final);
-    json_decref(root);
-
-    return rc;
-}
-
-
-/* errno as it is left behind what could not be parsed */
-
-static ngx_int_t
-ngx_http_batch_job_damaged(ngx_http_batch_job_t *job, const char *name)
-{
-    if (!ngx_http_batch_store_damaged()) {
-        /* there was no memory for it: again with the next tick */
-        return NGX_ERROR;
-    }
-
-    ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                  "batch: %s has a damaged %s", job->run->id, name);
-
-    return NGX_ABORT;
 }
 
 
@@ -689,11 +549,18 @@ ngx_http_batch_job_told(void *data, ngx_int_t rc,
         }
 
         if (job->tell == NGX_HTTP_BATCH_TELL_PLANNED) {
-            run->planned = job->nchunks;
+            run->planned = job->plan.nchunks;
 
-            if (job->nchunks > 1) {
+            if (run->planned > 1) {
                 ngx_http_batch_slots_tell();
             }
+
+            /* the chunks of this worker need not read it again */
+
+            ngx_http_batch_run_adopt(run, job->root, &job->meta, &job->plan);
+
+            job->root = NULL;
+            ngx_memzero(&job->plan, sizeof(ngx_http_batch_plan_t));
         }
 
         if (job->tell == NGX_HTTP_BATCH_TELL_FINAL) {
@@ -767,8 +634,9 @@ ngx_http_batch_job_free(ngx_http_batch_job_t *job)
     job->run->job = 0;
     job->run->refs--;
 
-    ngx_free(job->final.data);
-    ngx_free(job->meta_text.data);
+    json_decref(job->root);
+    ngx_http_batch_plan_free(&job->plan);
+    ngx_http_batch_final_free(&job->final);
     ngx_free(job);
 
     ngx_http_batch_runs_feed(1);

@@ -9,90 +9,95 @@
 #include "ngx_http_batch_validate.h"
 #include "ngx_http_batch_check.h"
 #include "ngx_http_batch_cancel.h"
+#include "ngx_http_batch_lookup.h"
 #include "ngx_http_batch_store.h"
 
 
+static ngx_int_t ngx_http_batch_validate_limits(ngx_http_batch_validate_t *v);
 static ngx_http_batch_validate_e ngx_http_batch_validate_known(
     ngx_http_batch_validate_t *v, ngx_log_t *log, ngx_uint_t *known);
 static ngx_int_t ngx_http_batch_validate_planned(ngx_http_batch_validate_t *v,
     ngx_log_t *log);
 static ngx_http_batch_validate_e ngx_http_batch_validate_input(
-    ngx_http_batch_validate_t *v, const ngx_http_batch_meta_t *meta,
-    ngx_log_t *log);
+    ngx_http_batch_validate_t *v, ngx_log_t *log);
 static ngx_int_t ngx_http_batch_validate_link(ngx_http_batch_validate_t *v,
-    const ngx_http_batch_meta_t *meta, ngx_log_t *log);
+    ngx_log_t *log);
 static ngx_int_t ngx_http_batch_validate_file(const ngx_str_t *id,
     const ngx_str_t *tenant, ngx_log_t *log);
 static ngx_http_batch_validate_e ngx_http_batch_validate_verdict(
-    ngx_http_batch_validate_t *v, ngx_http_batch_check_t *c, int64_t created,
-    ngx_log_t *log);
+    ngx_http_batch_validate_t *v, ngx_http_batch_check_t *c, ngx_log_t *log);
 static ngx_http_batch_validate_e ngx_http_batch_validate_plan(
-    ngx_http_batch_validate_t *v, int64_t created, ngx_log_t *log);
+    ngx_http_batch_validate_t *v, ngx_log_t *log);
 static ngx_http_batch_validate_e ngx_http_batch_validate_failed(
-    ngx_http_batch_validate_t *v, ngx_http_batch_check_t *c, int64_t created,
-    ngx_log_t *log);
+    ngx_http_batch_validate_t *v, ngx_http_batch_check_t *c, ngx_log_t *log);
 
 
 void
 ngx_http_batch_validate(ngx_http_batch_validate_t *v, ngx_log_t *log)
 {
-    json_t                 *root;
-    ngx_uint_t              known;
-    ngx_http_batch_meta_t   meta;
+    ngx_uint_t  known;
 
     v->rc = NGX_HTTP_BATCH_TROUBLE;
 
-    ngx_str_null(&v->final);
-    ngx_str_null(&v->meta_text);
     ngx_memzero(&v->plan, sizeof(ngx_http_batch_plan_t));
+    ngx_memzero(&v->final, sizeof(ngx_http_batch_final_t));
 
-    switch (ngx_http_batch_store_read(NGX_HTTP_BATCH_META, v->id,
-                                      NGX_HTTP_BATCH_MANIFEST_MAX,
-                                      &v->meta_text, log))
-    {
-    case NGX_OK:
-        break;
-
-    case NGX_DECLINED:
-        ngx_log_error(NGX_LOG_ALERT, log, 0, "batch %s: no batch.json", v->id);
-        return;
-
-    default:
-        return;
-    }
-
-    if (ngx_http_batch_meta_decode(&meta, v->meta_text.data, v->meta_text.len,
-                                   &root)
+    if (ngx_http_batch_validate_meta(v->id, &v->meta, &v->root, log)
         != NGX_OK)
     {
-        if (ngx_http_batch_store_damaged()) {
-            ngx_log_error(NGX_LOG_ALERT, log, 0,
-                          "batch %s: batch.json cannot be used", v->id);
-        }
-
-        goto done;
+        return;
     }
-
-    v->created = meta.created_us / 1000000;
 
     known = 0;
     v->rc = ngx_http_batch_validate_known(v, log, &known);
 
-    if (!known && v->unrouted) {
+    if (known) {
+        return;
+    }
+
+    if (ngx_http_batch_validate_limits(v) != NGX_OK) {
         v->rc = NGX_HTTP_BATCH_UNROUTED;
-
-    } else if (!known) {
-        v->rc = ngx_http_batch_validate_input(v, &meta, log);
+        return;
     }
 
-    json_decref(root);
+    v->rc = ngx_http_batch_validate_input(v, log);
+}
 
-done:
 
-    if (v->rc == NGX_HTTP_BATCH_TROUBLE) {
-        ngx_free(v->meta_text.data);
-        ngx_str_null(&v->meta_text);
+ngx_int_t
+ngx_http_batch_validate_meta(const char *id, ngx_http_batch_meta_t *meta,
+    json_t **root, ngx_log_t *log)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_batch_meta_read(id, meta, root, log);
+
+    if (rc == NGX_DECLINED) {
+        ngx_log_error(NGX_LOG_ALERT, log, 0,
+                      "batch: %s: batch.json is missing", id);
     }
+
+    return rc == NGX_OK ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_batch_validate_limits(ngx_http_batch_validate_t *v)
+{
+    ngx_uint_t                  n;
+    ngx_http_batch_loc_conf_t  *blcf;
+
+    blcf = ngx_http_batch_lookup_route(&v->meta.route, &n);
+
+    if (blcf == NULL) {
+        return NGX_DECLINED;
+    }
+
+    v->max_requests = blcf->max_requests;
+    v->max_file_size = blcf->max_file_size;
+    v->max_lines = blcf->quota ? blcf->quota->lines : 0;
+
+    return NGX_OK;
 }
 
 
@@ -118,7 +123,7 @@ ngx_http_batch_validate_decide(ngx_http_batch_validate_t *v, ngx_log_t *log)
     v->plan = plan;
 
     if (!v->over) {
-        v->rc = ngx_http_batch_validate_plan(v, v->created, log);
+        v->rc = ngx_http_batch_validate_plan(v, log);
         return;
     }
 
@@ -135,7 +140,7 @@ ngx_http_batch_validate_decide(ngx_http_batch_validate_t *v, ngx_log_t *log)
     ngx_http_batch_defects_whole(&c.defects, "quota_exceeded", NULL, buf,
                                  p - buf);
 
-    v->rc = ngx_http_batch_validate_failed(v, &c, v->created, log);
+    v->rc = ngx_http_batch_validate_failed(v, &c, log);
 
     ngx_http_batch_defects_free(&c.defects);
 }
@@ -152,8 +157,8 @@ ngx_http_batch_validate_known(ngx_http_batch_validate_t *v, ngx_log_t *log,
 
     *known = 1;
 
-    rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_FINAL, v->id,
-                                   NGX_HTTP_BATCH_FINAL_MAX, &v->final, log);
+    rc = ngx_http_batch_final_read(&v->final, v->id, log);
+
     if (rc != NGX_DECLINED) {
         return rc == NGX_OK ? NGX_HTTP_BATCH_ENDED : NGX_HTTP_BATCH_TROUBLE;
     }
@@ -211,8 +216,7 @@ ngx_http_batch_validate_planned(ngx_http_batch_validate_t *v, ngx_log_t *log)
 
 
 static ngx_http_batch_validate_e
-ngx_http_batch_validate_input(ngx_http_batch_validate_t *v,
-    const ngx_http_batch_meta_t *meta, ngx_log_t *log)
+ngx_http_batch_validate_input(ngx_http_batch_validate_t *v, ngx_log_t *log)
 {
     u_char                     *p, buf[512];
     ngx_int_t                   rc;
@@ -222,13 +226,13 @@ ngx_http_batch_validate_input(ngx_http_batch_validate_t *v,
     ngx_memzero(&c, sizeof(ngx_http_batch_check_t));
 
     c.input = NGX_INVALID_FILE;
-    c.endpoint.data = meta->endpoint.data;
-    c.endpoint.len = meta->endpoint.len;
-    c.model_optional = (meta->model.len != 0);
+    c.endpoint.data = v->meta.endpoint.data;
+    c.endpoint.len = v->meta.endpoint.len;
+    c.model_optional = (v->meta.model.len != 0);
     c.max_requests = v->max_requests;
     c.max_file_size = v->max_file_size;
 
-    rc = ngx_http_batch_validate_link(v, meta, log);
+    rc = ngx_http_batch_validate_link(v, log);
 
     if (rc == NGX_OK) {
         c.input = ngx_http_batch_store_open(NGX_HTTP_BATCH_INPUT, v->id, log);
@@ -241,8 +245,8 @@ ngx_http_batch_validate_input(ngx_http_batch_validate_t *v,
         p = ngx_slprintf(buf, buf + sizeof(buf),
                          "Cannot find file %*s, or organization default does "
                          "not have access to it.",
-                         ngx_min(meta->input_file_id.len, 256),
-                         meta->input_file_id.data);
+                         ngx_min(v->meta.input_file_id.len, 256),
+                         v->meta.input_file_id.data);
 
         ngx_http_batch_defects_whole(&c.defects, "invalid_request", "file_id",
                                      buf, p - buf);
@@ -252,8 +256,7 @@ ngx_http_batch_validate_input(ngx_http_batch_validate_t *v,
     switch (rc) {
 
     case NGX_OK:
-        e = ngx_http_batch_validate_verdict(v, &c, meta->created_us / 1000000,
-                                            log);
+        e = ngx_http_batch_validate_verdict(v, &c, log);
         break;
 
     case NGX_ABORT:
@@ -282,8 +285,7 @@ ngx_http_batch_validate_input(ngx_http_batch_validate_t *v,
  */
 
 static ngx_int_t
-ngx_http_batch_validate_link(ngx_http_batch_validate_t *v,
-    const ngx_http_batch_meta_t *meta, ngx_log_t *log)
+ngx_http_batch_validate_link(ngx_http_batch_validate_t *v, ngx_log_t *log)
 {
     char       id[BATCH_ID_LEN];
     ngx_int_t  rc;
@@ -294,14 +296,14 @@ ngx_http_batch_validate_link(ngx_http_batch_validate_t *v,
         return rc == 1 ? NGX_OK : NGX_ERROR;
     }
 
-    rc = ngx_http_batch_validate_file(&meta->input_file_id, &meta->tenant,
+    rc = ngx_http_batch_validate_file(&v->meta.input_file_id, &v->meta.tenant,
                                       log);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    ngx_memcpy(id, meta->input_file_id.data, meta->input_file_id.len);
-    id[meta->input_file_id.len] = '\0';
+    ngx_memcpy(id, v->meta.input_file_id.data, v->meta.input_file_id.len);
+    id[v->meta.input_file_id.len] = '\0';
 
     return ngx_http_batch_publish_input(v->id, id, log);
 }
@@ -362,25 +364,24 @@ ngx_http_batch_validate_file(const ngx_str_t *id, const ngx_str_t *tenant,
 
 static ngx_http_batch_validate_e
 ngx_http_batch_validate_verdict(ngx_http_batch_validate_t *v,
-    ngx_http_batch_check_t *c, int64_t created, ngx_log_t *log)
+    ngx_http_batch_check_t *c, ngx_log_t *log)
 {
     if (ngx_http_batch_defects_any(&c->defects)) {
-        return ngx_http_batch_validate_failed(v, c, created, log);
+        return ngx_http_batch_validate_failed(v, c, log);
     }
 
     v->plan = c->plan;
     ngx_memzero(&c->plan, sizeof(ngx_http_batch_plan_t));
 
     return v->max_lines ? NGX_HTTP_BATCH_COUNTED
-                        : ngx_http_batch_validate_plan(v, created, log);
+                        : ngx_http_batch_validate_plan(v, log);
 }
 
 
 static ngx_http_batch_validate_e
-ngx_http_batch_validate_plan(ngx_http_batch_validate_t *v, int64_t created,
-    ngx_log_t *log)
+ngx_http_batch_validate_plan(ngx_http_batch_validate_t *v, ngx_log_t *log)
 {
-    v->plan.in_progress_at = batch_clock_since(created);
+    v->plan.in_progress_at = batch_clock_since(v->meta.created_us / 1000000);
 
     switch (ngx_http_batch_plan_publish(v->id, &v->plan, log)) {
 
@@ -404,8 +405,9 @@ ngx_http_batch_validate_plan(ngx_http_batch_validate_t *v, int64_t created,
 
 static ngx_http_batch_validate_e
 ngx_http_batch_validate_failed(ngx_http_batch_validate_t *v,
-    ngx_http_batch_check_t *c, int64_t created, ngx_log_t *log)
+    ngx_http_batch_check_t *c, ngx_log_t *log)
 {
+    size_t                      len;
     int64_t                     at;
     ngx_int_t                   rc;
     batch_text_t                text, errors;
@@ -434,9 +436,9 @@ ngx_http_batch_validate_failed(ngx_http_batch_validate_t *v,
         goto done;
     }
 
-    final.id = v->id;
+    ngx_memcpy(final.id, v->id, BATCH_ID_LEN);
     final.status = BATCH_FAILED;
-    final.ended_at = batch_clock_since(created);
+    final.ended_at = batch_clock_since(v->meta.created_us / 1000000);
     final.errors = &errors;
 
     ngx_http_batch_final_encode(&text, &final);
@@ -451,17 +453,17 @@ ngx_http_batch_validate_failed(ngx_http_batch_validate_t *v,
                                       text.len, log);
 
     if (rc == NGX_OK) {
-        v->final.data = text.data;
-        v->final.len = text.len;
-        text.data = NULL;
+        len = text.len;
 
-        e = NGX_HTTP_BATCH_INVALID;
+        if (ngx_http_batch_final_decode(&v->final, v->id,
+                                        (u_char *) batch_text_end(&text), len)
+            == NGX_OK)
+        {
+            e = NGX_HTTP_BATCH_INVALID;
+        }
 
     } else if (rc == NGX_DECLINED
-               && ngx_http_batch_store_read(NGX_HTTP_BATCH_FINAL, v->id,
-                                            NGX_HTTP_BATCH_FINAL_MAX,
-                                            &v->final, log)
-                  == NGX_OK)
+               && ngx_http_batch_final_read(&v->final, v->id, log) == NGX_OK)
     {
         e = NGX_HTTP_BATCH_ENDED;
     }

@@ -1,5 +1,8 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Shared memory of a node.  A worker writes its own slot only; a dead worker's
+ * id is moved to a grave, where it stays until its leases are free.
  */
 
 #include "ngx_http_batch_slots.h"
@@ -10,9 +13,9 @@
 #define NGX_HTTP_BATCH_SLOTS_ASLEEP 10000   /* ms, the length of a lease */
 
 /*
- * An era is one word: its name's bits, and when it began, in ms, above them.
- * With words of 32 bits the time comes round after hours.  An era then looks
- * younger than it is, and an index may be filled once more than needed.
+ * An era is one word: the bits of its name, and above them the time when it
+ * began, in ms.  In a word of 32 bits the time wraps after hours.  An era then
+ * looks younger than it is, and an index may be filled once more than needed.
  */
 #define NGX_HTTP_BATCH_ERA_BITS     (NGX_PTR_SIZE == 8 ? 24 : 8)
 #define NGX_HTTP_BATCH_ERA_NAME                                               \
@@ -22,7 +25,7 @@
 
 #define NGX_HTTP_BATCH_GRAVES       64
 
-/* of a grave's state; above are the times that it was used */
+/* a grave's state; the bits above count how often it was used */
 #define NGX_HTTP_BATCH_GRAVE_FREE   0
 #define NGX_HTTP_BATCH_GRAVE_OPEN   1       /* being written */
 #define NGX_HTTP_BATCH_GRAVE_FULL   2
@@ -96,7 +99,7 @@ ngx_http_batch_slots_add(ngx_conf_t *cf, ngx_int_t (*ready)(void))
     zone->init = ngx_http_batch_slots_init_zone;
     zone->data = (void *) 1;
 
-    /* a configuration that is refused later must not leave its zone behind */
+    /* a configuration that is refused later must not leave its zone */
 
     bmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_batch_module);
     bmcf->slots = zone;
@@ -157,7 +160,7 @@ ngx_http_batch_slots_init(ngx_cycle_t *cycle)
     ngx_http_batch_slot = &ngx_http_batch_slots[ngx_process_slot];
 
     if (ngx_http_batch_slot->pid) {
-        /* its place was given to us: it is dead, and nobody has noticed yet */
+        /* its owner is dead, and nobody has noticed yet: we have its place */
         ngx_http_batch_slots_bury(ngx_http_batch_slot);
     }
 
@@ -234,8 +237,8 @@ ngx_http_batch_slots_look(void)
 
 
 /*
- * Of all who see that a worker is dead, one writes its id down.  Without a free
- * grave the slot stays as it is, and is seen again.
+ * Of all workers that see a dead one, exactly one writes its id down.  Without a
+ * free grave the slot stays as it is, and is seen again.
  */
 
 static void
@@ -252,6 +255,10 @@ ngx_http_batch_slots_bury(ngx_http_batch_slot_t *slot)
     }
 
     if (pid && ngx_atomic_cmp_set(&slot->pid, pid, 0)) {
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                       "batch: worker %s, pid %uA: found dead", grave->owner,
+                       pid);
+
         ngx_http_batch_slots_close(grave, NGX_HTTP_BATCH_GRAVE_FULL);
 
     } else {
@@ -260,7 +267,7 @@ ngx_http_batch_slots_bury(ngx_http_batch_slot_t *slot)
 }
 
 
-/* an open one with the id in it; NULL if none is free */
+/* opens a grave and writes the id into it; NULL if none is free */
 
 static ngx_http_batch_grave_t *
 ngx_http_batch_slots_grave(const char *owner)
@@ -287,7 +294,7 @@ ngx_http_batch_slots_grave(const char *owner)
 }
 
 
-/* only who has opened it */
+/* called by the worker that opened it only */
 
 static void
 ngx_http_batch_slots_close(ngx_http_batch_grave_t *grave,
@@ -329,7 +336,7 @@ ngx_http_batch_slots_dead(const char *owner)
         }
     }
 
-    /* two may write it down at once: then it is buried twice */
+    /* two workers may write it at once: then it is buried twice */
 
     grave = ngx_http_batch_slots_grave(owner);
 
@@ -387,7 +394,7 @@ ngx_http_batch_slots_buried(const char *owner)
 
         if (ngx_http_batch_slots_lies(grave, owner, &state)) {
 
-            /* or another has done it, and the next one lies there */
+            /* it fails if another worker was faster, and the grave has a new owner */
 
             (void) ngx_atomic_cmp_set(&grave->state, state,
                                       state - NGX_HTTP_BATCH_GRAVE_FULL
@@ -418,7 +425,7 @@ ngx_http_batch_slots_era_begin(uint32_t name)
 {
     ngx_atomic_uint_t  era, old, at;
 
-    /* what was done up to now was done in an older era */
+    /* everything up to now belongs to an older era */
 
     ngx_time_update();
 
@@ -434,7 +441,7 @@ ngx_http_batch_slots_era_begin(uint32_t name)
         if (old) {
             at = ngx_current_msec & NGX_HTTP_BATCH_ERA_TIME;
 
-            /* no two are the same, and 0 is the first one's */
+            /* no two eras have the same time, and 0 is the first one's */
 
             if (at == old >> NGX_HTTP_BATCH_ERA_BITS || at == 0) {
                 at = (at + 1) & NGX_HTTP_BATCH_ERA_TIME;
@@ -446,6 +453,8 @@ ngx_http_batch_slots_era_begin(uint32_t name)
               | ((name | 1) & NGX_HTTP_BATCH_ERA_NAME);
 
         if (ngx_atomic_cmp_set(ngx_http_batch_slots_present, old, era)) {
+            ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                           "batch: era %xA ended, era %xA begins", old, era);
             return;
         }
     }

@@ -1,12 +1,15 @@
 /*
- * What the workers of this node tell each other, in shared memory: how many
- * lines each has in flight per lane, and counters for the status page.
+ * Copyright (C) the ngx_http_batch_module authors
  *
- * One slot per process, indexed by ngx_process_slot (unique among live
- * processes, also while old and new workers overlap in a reload).  Only its
- * owner writes a slot, everybody reads; init_process zeroes it, so the gauges
- * of a worker that was killed end when its successor starts.  Plain aligned
- * words: no lock is ever held.
+ * What the workers of a node tell each other in shared memory: how many lines
+ * each has in flight per lane, counters for the status page, which workers have
+ * died, which Redis the node uses.
+ *
+ * There is one slot per process, indexed by ngx_process_slot, which is unique
+ * among live processes, also while old and new workers overlap in a reload.
+ * Only its owner writes a slot, everybody reads it.  init_process zeroes it, so
+ * the gauges of a killed worker end when its successor starts.  All fields are
+ * aligned words; no lock is ever held.
  */
 
 #ifndef _NGX_HTTP_BATCH_SLOTS_H_INCLUDED_
@@ -17,16 +20,16 @@
 #define NGX_HTTP_BATCH_SLOTS    NGX_MAX_PROCESSES
 #define NGX_HTTP_BATCH_ROUTES   16      /* locations with batch_api */
 
-/* A lane is what has a limit of lines in flight: a route; behind the routes, a
- * job. */
+/* a lane has a limit of lines in flight: first the routes, then the jobs */
 #define NGX_HTTP_BATCH_LANES    (NGX_HTTP_BATCH_ROUTES + NGX_HTTP_BATCH_JOBS_MAX)
 
 typedef struct {
     ngx_atomic_t   inflight[NGX_HTTP_BATCH_LANES];
-    ngx_atomic_t   want[NGX_HTTP_BATCH_LANES];    /* has lines, may not start */
-    ngx_atomic_t   reserved[NGX_HTTP_BATCH_LANES];   /* about to start one */
+    ngx_atomic_t   want[NGX_HTTP_BATCH_LANES];    /* has lines that may not
+                                                     start */
+    ngx_atomic_t   reserved[NGX_HTTP_BATCH_LANES];   /* is about to start one */
     ngx_atomic_t   pid;
-    ngx_atomic_t   beat;             /* ngx_current_msec, when it last lived */
+    ngx_atomic_t   beat;             /* ngx_current_msec of its last beat */
     char           owner[NGX_HTTP_BATCH_WORKER_ID];  /* of its leases */
     ngx_atomic_t   chunks;           /* gauge: claimed chunks */
     ngx_atomic_t   redis;            /* gauge: 1 = the link is ready */
@@ -43,79 +46,81 @@ typedef struct {
 } ngx_http_batch_slot_t;
 
 /*
- * Redis' clock by ours, ngx_current_msec, as this node's workers have last seen
- * it: each keeps its own, and writes it down here for those that begin.
+ * Redis' clock relative to ours (ngx_current_msec), as this node's workers have
+ * last seen it.  Each worker keeps its own copy, and writes it here for workers
+ * that start later.
  */
 typedef struct {
     ngx_atomic_t   known;
-    ngx_atomic_t   moved;            /* it has been set, at moved_at */
+    ngx_atomic_t   moved;            /* somebody set it, at moved_at */
     ngx_msec_t     moved_at;
     int64_t        ahead;            /* ms */
 } ngx_http_batch_clock_t;
 
 /*
- * Configuration time: adds the zone.  nginx calls ready() when the whole
- * configuration is read, also for nginx -t; if it fails, the configuration is
- * refused, and a reload leaves the running one alone.
+ * Adds the zone at configuration time.  nginx calls ready() once it has read the
+ * whole configuration, also for nginx -t.  If ready() fails, the configuration
+ * is refused, and a reload keeps the running one.
  */
 ngx_int_t ngx_http_batch_slots_add(ngx_conf_t *cf, ngx_int_t (*ready)(void));
 
-/* init_process: this worker's slot is zeroed and live */
+/* init_process: zeroes this worker's slot and makes it live */
 ngx_int_t ngx_http_batch_slots_init(ngx_cycle_t *cycle);
-/* exit_process.  holds = 1: others have something to take over, as of a worker
- * that has died */
+/* exit_process.  holds = 1: other workers take over what this one holds, as if
+ * it had died */
 void ngx_http_batch_slots_exit(ngx_uint_t holds);
 
-/* this worker is not stuck; to be called many times a second */
+/* tells the others that this worker is not stuck; many times a second */
 void ngx_http_batch_slots_beat(void);
 
 /* this worker's slot; never NULL after init */
 extern ngx_http_batch_slot_t  *ngx_http_batch_slot;
 
-/* a worker that has not beaten for as long as a lease lasts counts as nothing:
- * others run its lines by then */
+/* 1: the worker has not beaten for as long as a lease lasts.  Its lines are
+ * other workers' by then, so it does not count */
 ngx_uint_t ngx_http_batch_slots_asleep(ngx_http_batch_slot_t *slot);
 
 /* worker processes of this node, as configured */
 extern ngx_uint_t  ngx_http_batch_slots_workers;
 
 /*
- * Workers that have died without a word: of this node, or any that dead() was
- * told of.  Each is told to every worker, again and again, until one says that
- * all has been done that its death asks for: who was about to do it may die as
- * well.
+ * Workers that died without giving back what they held: of this node, or any
+ * that dead() was called for.  Every worker is told of each, again and again,
+ * until one of them calls buried(): the worker that was about to free its leases
+ * may die as well.
  *
- * 1, the id of one and how long it has been known to be dead, in ms: *i starts
- * at 0.  0: no more.
+ * Returns 1, an id, and for how long it has been known to be dead, in ms; *i
+ * starts at 0.  Returns 0 after the last one.
  */
 ngx_uint_t ngx_http_batch_slots_died(ngx_uint_t *i,
     char owner[NGX_HTTP_BATCH_WORKER_ID], ngx_msec_t *age);
-/* nothing happens if it is known, or too many are: to be called again then */
+/* does nothing if the worker is known already, or if too many are: the caller
+ * calls it again then */
 void ngx_http_batch_slots_dead(const char *owner);
 void ngx_http_batch_slots_buried(const char *owner);
 
-/* in the zone; never NULL after init */
+/* both in the zone; never NULL after init */
 extern ngx_http_batch_clock_t  *ngx_http_batch_slots_clock;
 
-/* A count that changes when workers of this node may find something to claim:
- * tell() changes it. */
+/* a count; tell() changes it when workers of this node may find something to
+ * claim */
 extern ngx_atomic_t  *ngx_http_batch_slots_news;
 void ngx_http_batch_slots_tell(void);
 
 /*
- * With which Redis this node's workers are.  An era begins when one of them
- * comes to another one than that of the last era; what is known of the older
- * eras' is not to be trusted, since something may have been told to another one
- * meanwhile, also by workers that are no more.  Eras survive reloads and dead
- * workers, not the master.  0: none has been with any.
+ * Which Redis this node's workers use.  An era begins when one of them connects
+ * to a server other than the last era's.  An index of an older era is not
+ * trusted, since workers, also dead ones, may have told another server something
+ * in the meantime.  Eras survive reloads and dead workers, but not the master.
+ * 0: no worker has been connected yet.
  *
- * begin(): this worker is with the Redis of that name (a hash); no new era if
- * it is the present one's.
+ * begin(): this worker is connected to the server of that name (a hash).  There
+ * is no new era if it is the present one's.
  */
 ngx_atomic_uint_t ngx_http_batch_slots_era(void);
 void ngx_http_batch_slots_era_begin(uint32_t name);
 ngx_uint_t ngx_http_batch_slots_era_is(ngx_atomic_uint_t era, uint32_t name);
-/* how long ago it began, in ms; -1: it is the first one */
+/* how long ago the era began, in ms; -1: it is the first one */
 int64_t ngx_http_batch_slots_era_age(ngx_atomic_uint_t era);
 
 /*

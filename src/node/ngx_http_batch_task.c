@@ -1,12 +1,14 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
+ *
+ * Tasks of the thread pool, each with its context in the same block.
  */
 
 #include "ngx_http_batch_task.h"
 #include "ngx_http_batch_turn.h"
 
 
-/* ms; any value does, the timer only has to be set */
+/* ms; any value works, the timer only has to be set */
 #define NGX_HTTP_BATCH_TASK_GUARD  1000
 
 
@@ -109,8 +111,8 @@ ngx_uint_t
 ngx_http_batch_task_quit(void)
 {
     /*
-     * ngx_exiting alone comes too late for a thread: the worker may be waiting
-     * for this very task before it looks at its signals
+     * ngx_exiting alone is too late for a thread: the worker may wait for this
+     * very task before it looks at its signals.
      */
 
     return (ngx_terminate || ngx_quit || ngx_exiting) ? 1 : 0;

@@ -1,15 +1,16 @@
 /*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
  * Work for the thread pool.  Disk calls block; a worker must not.
  *
- * A task is allocated with ngx_http_batch_task_create() and belongs to the
- * creator until it is posted, to the pool while it runs, and to its done
- * handler afterwards, which frees it with ngx_http_batch_task_free() (or posts
- * it again).  The context is malloc()ed with the task and shares its life.
- * Nothing of a request's pool may be touched in run(): requests can die while
- * a task is under way.
+ * ngx_http_batch_task_create() allocates a task and its context in one block.
+ * The task belongs to its creator until it is posted, to the pool while it runs,
+ * and then to its done handler, which frees it with ngx_http_batch_task_free()
+ * or posts it again.  run() must not touch a request's pool: a request can die
+ * while the task is under way.
  *
- * While a task is under way a non-cancelable timer keeps the worker from
- * exiting under it.  When the queue is full the post fails: the caller answers
+ * While a task is under way, a timer that is not cancelable keeps the worker
+ * from exiting.  If the queue is full, the post fails, and the caller answers
  * 503 or tries again later; nothing ever runs inline.
  */
 
@@ -26,7 +27,7 @@ struct ngx_http_batch_task_s {
     ngx_thread_task_t        thread;
     ngx_http_batch_task_pt   run;        /* in a thread: blocking calls only */
     ngx_http_batch_task_pt   done;       /* back in the worker */
-    void                    *ctx;        /* size bytes behind this struct */
+    void                    *ctx;        /* size bytes after this struct */
     ngx_event_t              guard;
 };
 
@@ -41,14 +42,14 @@ void ngx_http_batch_task_free(ngx_http_batch_task_t *task);
 /* the task whose ctx this is */
 ngx_http_batch_task_t *ngx_http_batch_task_of(void *ctx);
 
-/* exit_process: nginx has ended its thread pools already, every post fails */
+/* exit_process: nginx has stopped its thread pools, so every post fails */
 void ngx_http_batch_task_close(void);
 
-/* 1 once the worker was told to leave: long tasks look at it and stop */
+/* 1 once the worker was told to leave: long tasks check it and stop */
 ngx_uint_t ngx_http_batch_task_quit(void);
 
-/* the same for what a client waits for: a worker that quits gracefully, as after
- * a reload, ends its requests first; 1 once it was told to stop at once */
+/* the same for a task that a client waits for: 1 once the worker was told to
+ * stop at once.  A worker that quits gracefully finishes its requests first */
 ngx_uint_t ngx_http_batch_task_stop(void);
 
 #endif

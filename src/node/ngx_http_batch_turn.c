@@ -82,7 +82,7 @@ ngx_http_batch_turn_exit(void)
     ngx_http_batch_turn_left = 1;
 
     if (ngx_http_batch_turn_watching) {
-        /* or nginx finds an "open socket #-2" */
+        /* nginx would report an "open socket #-2" */
         ngx_http_batch_turn_watching->fd = (ngx_socket_t) -1;
         ngx_http_batch_turn_watching = NULL;
     }
@@ -137,8 +137,8 @@ ngx_http_batch_turn_pump(ngx_event_t *ev)
 
 
 /*
- * ngx_close_idle_connections() and the timer of worker_shutdown_timeout walk
- * the connections whose fd is not -1; those of lines have that.
+ * ngx_close_idle_connections() and the timer of worker_shutdown_timeout walk all
+ * connections whose fd is not -1.  The connections of lines have fd -1.
  */
 
 static ngx_int_t

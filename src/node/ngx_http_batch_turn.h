@@ -18,8 +18,8 @@
 
 typedef struct {
     void         (*beat)(void);               /* every 50 ms */
-    void         (*pump)(void);               /* after a wake, never from inside
-                                                 the call that woke it */
+    void         (*pump)(void);               /* after a wake, never inside the
+                                                 call that woke it */
     void         (*leave)(ngx_uint_t cut);    /* a graceful quit; cut = 1: its
                                                  worker_shutdown_timeout */
     ngx_uint_t   (*idle)(void);               /* 1: nothing keeps a worker that

@@ -1,12 +1,12 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * WHAT: the pump of a worker: starts lines, claims more work.
+ * WHAT: the pump of a worker: it starts lines, then claims more work.
  *
- * DESIGN: lines are started by the pump, never from a line's own stack, a few
- * per turn of the event loop, so that clients of the same worker are served in
- * between.  Which ones start is decided in ngx_http_batch_pick.c, whether any
- * may in ngx_http_batch_budget.c.
+ * DESIGN: only the pump starts lines, never a line that ends, and only a few per
+ * turn of the event loop, so that the worker serves its clients in between.
+ * ngx_http_batch_pick.c decides which lines start, ngx_http_batch_budget.c
+ * whether any may.
  */
 
 #include "ngx_http_batch_dispatch.h"
@@ -126,6 +126,10 @@ ngx_http_batch_dispatch_claim(void)
             return;
         }
 
+        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                       "batch: %s: claim sent, nonce %s, jobs: %ui",
+                       run->id, run->nonce, run->jobs);
+
         run->claiming = 1;
         run->idle = idle;
         ngx_http_batch_dispatch_nclaims += idle;
@@ -135,10 +139,10 @@ ngx_http_batch_dispatch_claim(void)
 
 
 /*
- * A chunk is claimed when the lines at hand would not fill the worker's slots
- * and last for a tick besides: opening the next one takes syncs.  A batch of
- * which this worker has nothing is always asked for: it may need validation or
- * finalizing, or it is new and should get its turn.
+ * Opening a chunk takes syncs, so the next one is claimed while the lines at hand
+ * still fill this worker's places for another beat.  A batch of which the worker
+ * has nothing is always asked for: it may need validation or finalizing, or it
+ * is new and shall get its turn.
  */
 
 static ngx_uint_t
@@ -155,7 +159,7 @@ ngx_http_batch_dispatch_wants(ngx_http_batch_run_t *run)
         if (run->unplanned
             && ngx_http_batch_job_room() <= ngx_http_batch_dispatch_nclaims)
         {
-            /* there is no use in asking; who plans it tells */
+            /* only a job could do anything, and there is no room for one */
             run->starved = 1;
             return 0;
         }
@@ -191,12 +195,12 @@ ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
 
     ngx_http_batch_dispatch_nclaims -= run->idle;
 
-    /* others may have waited for their turn to claim */
+    /* other batches may have waited for their turn to claim */
 
     ngx_http_batch_turn_wake();
 
     if (rc == NGX_ERROR) {
-        /* unknown: the same nonce gets the same claim */
+        /* the outcome is unknown: the same nonce gets the same claim */
         ngx_http_batch_run_pause(run);
         return;
     }
@@ -208,13 +212,17 @@ ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
         return;
     }
 
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s, chunk %uD: claimed, kind %d, epoch %uD",
+                   run->id, res->chunk, res->claim, res->epoch);
+
     ngx_http_batch_run_status(run, res);
 
     switch (res->claim) {
 
     case NGX_HTTP_BATCH_CLAIM_CHUNK:
         run->pauses = 0;
-        ngx_http_batch_open(run, res->chunk, res->epoch);
+        ngx_http_batch_open_start(run, res->chunk, res->epoch);
         return;
 
     case NGX_HTTP_BATCH_CLAIM_VALIDATE:
@@ -222,7 +230,7 @@ ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
         started = ngx_http_batch_job_start(run, res->claim, res);
 
         if (started != NGX_OK) {
-            /* too many jobs: let another worker have it */
+            /* too many jobs: another worker may have it */
             (void) ngx_http_batch_index_run_renew(run->id, res->claim, res->epoch,
                                               0,
                                               ngx_http_batch_dispatch_returned,

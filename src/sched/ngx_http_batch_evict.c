@@ -1,14 +1,14 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * Leases of a dead worker need not run out: whoever knows that it is dead frees
- * them.  If Redis does not hear of it, it is tried again with the next poll;
- * also if the index is being rebuilt, when only the lock of that can be freed:
- * which batches there are is not known before.  Of very many batches each poll
- * shows some: then it goes on until the leases have run out.
+ * The leases of a dead worker are freed before they run out, by any worker that
+ * knows that it is dead.  If Redis does not hear of it, the next poll tries
+ * again.  While the index is being rebuilt, only the lock of the rebuild can be
+ * freed, since it is not known which batches there are.  If there are more
+ * batches than a poll shows, this goes on until the leases have run out.
  *
- * Who dies in the middle has changed nothing about that the other one is dead:
- * its file goes when all is freed, its grave last.
+ * A worker that dies while it does this changes nothing: the file of the dead
+ * worker is deleted after all its leases, its grave last of all.
  */
 
 #include "ngx_http_batch_evict.h"
@@ -19,10 +19,11 @@
 #include "ngx_http_batch_turn.h"
 
 
-#define NGX_HTTP_BATCH_EVICT_AGAIN  10000   /* ms, its file cannot be deleted */
+#define NGX_HTTP_BATCH_EVICT_AGAIN  10000   /* ms, after its file could not be
+                                               deleted */
 
 
-/* one dead worker; freed when it is buried and all calls are answered */
+/* one dead worker; freed when it is buried and all calls have returned */
 
 typedef struct {
     ngx_queue_t           queue;
@@ -156,8 +157,9 @@ ngx_http_batch_evict_begin(ngx_http_batch_evict_t *e, ngx_uint_t rebuilding)
         if (!e->told) {
             e->told = 1;
 
-            ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "batch: worker "
-                          "%s has died, its chunks are taken over", e->owner);
+            ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                          "batch: worker %s has died, its chunks are taken over",
+                          e->owner);
         }
 
         ngx_http_batch_evict_owner(e);
@@ -209,7 +211,7 @@ ngx_http_batch_evict_told(void *data, ngx_int_t rc,
 {
     ngx_http_batch_evict_t *e = data;
 
-    /* NGX_DECLINED: the batch is not in the index, and so is no lease of it */
+    /* NGX_DECLINED: the index knows neither the batch nor a lease of it */
 
     if (rc != NGX_OK && rc != NGX_DECLINED) {
         e->failed = 1;
@@ -225,6 +227,10 @@ ngx_http_batch_evict_end(ngx_http_batch_evict_t *e)
     if (--e->pending) {
         return;
     }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: worker %s: leases freed, failed: %d", e->owner,
+                   e->failed);
 
     if (!e->failed) {
         ngx_http_batch_evict_forget(e);

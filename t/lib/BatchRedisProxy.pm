@@ -37,13 +37,14 @@ use strict;
 use warnings;
 
 use Digest::SHA qw(sha1_hex);
-use File::Basename qw(basename dirname);
 use IO::Select;
 use IO::Socket::UNIX;
 use JSON::PP ();
 use POSIX ();
 use Socket qw(AF_UNIX SOCK_STREAM PF_UNSPEC);
 use Time::HiRes qw(time);
+
+use BatchLua;
 
 my $Json = JSON::PP->new->canonical;
 my @Bytes = qw(reply after);
@@ -149,17 +150,10 @@ sub ask {
 my (%Scripts, $Fault, %Seen, %Conns, $Rset, $Wset);
 
 
-# The text of a script as the module has it, see scripts/lua2c.sh.
-
 sub scripts {
-    my $src = dirname(__FILE__) . '/../../src';
+    my %text = BatchLua::scripts();
 
-    for my $file (glob "$src/*/*.lua") {
-        open my $in, '<:raw', $file or die "$file: $!\n";
-        my $text = join '', map { s/[ \t\r\n]+$//r . "\n" }
-                            grep { !/^[ \t]*--/ && !/^[ \t\r\n]*$/ } <$in>;
-        $Scripts{sha1_hex($text)} = basename($file, '.lua');
-    }
+    %Scripts = map { sha1_hex($text{$_}) => $_ } keys %text;
 }
 
 

@@ -7,11 +7,14 @@ use strict;
 use warnings;
 
 use Cwd qw(abs_path);
-use File::Basename qw(basename dirname);
+use File::Basename qw(dirname);
 use File::Temp qw(tempdir);
 use IO::Socket::UNIX;
 use Test::More;
 use Time::HiRes qw(sleep time);
+
+use lib dirname(abs_path(__FILE__)) . '/../lib';
+use BatchLua;
 
 my ($server) = grep { -x } map { my $d = $_; map { "$d/$_" }
                qw(redis-server valkey-server) } split /:/, $ENV{PATH};
@@ -19,7 +22,7 @@ my ($server) = grep { -x } map { my $d = $_; map { "$d/$_" }
 plan skip_all => 'no redis-server' unless $server;
 
 my $dir = tempdir('batch-lua-XXXXXX', TMPDIR => 1, CLEANUP => 1);
-my $store = dirname(abs_path($0)) . '/../../src/*';
+my $root = dirname(abs_path($0)) . '/../..';
 my $owner = $$;
 my ($pid, $sock);
 
@@ -77,17 +80,44 @@ sub redis {
     return reply();
 }
 
-my %sha;
+sub slurp {
+    my ($file) = glob "$root/src/*/$_[0]";
+    open my $fh, '<', $file // die("no $_[0]") or die "$file: $!";
+    return do { local $/; <$fh> };
+}
 
-for my $file (glob "$store/*.lua") {
-    open my $fh, '<', $file or die "$file: $!";
-    my $text = do { local $/; <$fh> };
-    my $name = basename($file, '.lua');
+# a part of the prelude
 
-    like $text, qr/^-- in: /m, "$name says what comes in";
-    like $text, qr/^-- out: /m, "$name says what goes out";
+sub part {
+    my ($name) = @_;
 
-    $sha{$name} = redis('SCRIPT', 'LOAD', $text);
+    slurp('prelude.lua') =~ /^--#part \Q$name\E\n(.*?)(?=^--#part|\z)/ms
+        or die "no part $name";
+    return $1;
+}
+
+my (%sha, %text);
+
+%text = BatchLua::scripts();
+is_deeply [sort keys %text], [sort(BatchLua::names())], 'all scripts are there';
+
+for my $name (sort keys %text) {
+    my $source = slurp("$name.lua");
+
+    like $source, qr/^-- in: /m, "$name says what comes in";
+    like $source, qr/^-- out: /m, "$name says what goes out";
+
+    unlike $source, qr/'H(?:M?SET|SETNX)'[^)]*'status'/,
+        "$name leaves the status to the prelude";
+
+    for my $part (map { split } $source =~ /^--#include (.*)/mg) {
+        my @own = part($part) =~ /^local (?:function )?(\w+)/mg;
+
+        ok((grep { $text{$name} =~ /\b$_\b.*\b$_\b/s } @own),
+           "$name uses its part $part");
+    }
+
+    $sha{$name} = redis('SCRIPT', 'LOAD', $text{$name});
     like $sha{$name}, qr/^[0-9a-f]{40}$/, "$name compiles";
 }
 
@@ -101,6 +131,7 @@ sub run {
 # --- calls as the C side makes them
 
 my $LEASE = 60000;
+my @view;        # the fields of a view
 
 sub put {
     my ($b, %o) = @_;
@@ -151,8 +182,7 @@ sub cancel  { run('batch_cancel', ['gen:s', "b:$_[0]"], $_[2] // 1, $_[1]) }
 sub view {
     my $r = get(shift);
     my %v;
-    @v{qw(meta final status in_progress_at finalizing_at cancelling_at total
-          ok failed model)} = @{$r->[1]};
+    @v{@view} = @{$r->[1]};
     return \%v;
 }
 
@@ -227,6 +257,105 @@ sub started {
     claim($b, 'w', 'v');
     planned($b, 2 * $n, $n);
 }
+
+
+# --- the status machine and the view are those of the C side
+
+# code that sees parts of the prelude
+
+sub lua  { my ($parts, $code, @args) = @_;
+           return redis('EVAL', join('', map { part($_) } @$parts) . $code, 1,
+                        '{t}:b:lua', @args) }
+
+sub machine {
+    my ($core) = glob "$root/src/core";
+    my $cc = $ENV{CC} || 'cc';
+
+    system("$cc -o '$dir/steps' -I'$core' '$root/t/lua/steps.c' "
+           . "'$core/batch_status.c'") == 0 or die "$cc failed";
+
+    return split /\n/, `$dir/steps`;
+}
+
+my @machine = machine();
+my %stamp = map { /^status (\S+) (\S+)/ ? ($1 => $2) : () } @machine;
+my %ends = map { /^status (\S+) \S+ 1/ ? ($1 => 1) : () } @machine;
+my %legal = map { /^step (\S+) (\S+)/ ? ("$1 $2" => 1) : () } @machine;
+
+is scalar keys %stamp, 8, 'eight statuses';
+is_deeply [sort @{lua(['status'], <<'EOL')}], [sort keys %legal],
+local r = {}
+for from, next in pairs(steps) do
+    for to in string.gmatch(next, '%S+') do r[#r + 1] = from .. ' ' .. to end
+end
+return r
+EOL
+    'legal steps: those of core';
+
+for my $s (sort keys %stamp, 'nonsense', '') {
+    my $known = exists $stamp{$s};
+
+    is_deeply lua(['status'], 'return {terminal(ARGV[1]) and 1 or 0, '
+                              . 'live(ARGV[1]) and 1 or 0}', $s),
+        [$ends{$s} ? 1 : 0, $known && !$ends{$s} ? 1 : 0],
+        "'$s': terminal, live";
+
+    # created_at is in batch.json, all others are set by the step
+
+    is $stamp{$s}, $s eq 'validating' ? 'created_at' : "${s}_at",
+        "'$s': its time" if $known;
+
+    for my $to (sort keys %stamp, 'nonsense') {
+        my %ok = (move => $legal{"$s $to"} || ($s eq '' && $to eq 'validating'),
+                  finish => !$ends{$s} && $ends{$to},
+                  reopen => ($s eq 'finalizing' || $s eq 'in_progress')
+                            && $to eq 'in_progress');
+
+        for my $how (sort keys %ok) {
+            next if $how eq 'reopen' && $to ne 'in_progress';
+            redis('DEL', '{t}:b:lua');
+
+            my $r = lua(['status'], $how eq 'reopen'
+                        ? 'return reopen(KEYS[1], ARGV[1])'
+                        : "return $how(KEYS[1], ARGV[1], ARGV[2], '7')", $s,
+                        $to);
+
+            if ($ok{$how}) {
+                is $r, $to, "$how: '$s' to '$to'";
+                is redis('HGET', '{t}:b:lua', 'status'), $to, 'it is set';
+                is redis('HGET', '{t}:b:lua', $stamp{$to}), 7, 'with its time'
+                    if $how eq 'move' && $to ne 'validating';
+
+            } else {
+                like $r, qr/^-.*illegal status of a batch/,
+                    "$how: not '$s' to '$to'";
+                is redis('EXISTS', '{t}:b:lua'), 0, 'nothing is set';
+            }
+        }
+    }
+}
+
+redis('DEL', '{t}:b:lua');
+is lua(['status'], "move(KEYS[1], 'in_progress', 'finalizing', '5')"
+                   . "reopen(KEYS[1], 'finalizing')"
+                   . "move(KEYS[1], 'in_progress', 'finalizing', '6')"
+                   . "return redis.call('HGET', KEYS[1], 'finalizing_at')"), 5,
+    'a time is set once';
+
+# the order of a view: prelude, C, and the answers themselves
+
+my $fields = lua(['view'], 'return fields');
+
+@view = @$fields;
+redis('HSET', '{t}:b:lua', map { $_ => "<$_>" } @$fields);
+redis('SET', '{t}:gen:s', 1);
+is_deeply run('batch_get', ['gen:s', 'b:lua']), [0, [map { "<$_>" } @$fields]],
+    'a view: all fields in their order';
+redis('DEL', '{t}:b:lua', '{t}:gen:s');
+
+my $c = slurp('ngx_http_batch_index_view.c');
+is_deeply [$c =~ /^    \{ ngx_string\("(\w+)"\),/mg], $fields,
+    'and C reads them so';
 
 
 # --- nothing is answered from an index that is not filled
@@ -662,7 +791,7 @@ is brief('f', 'w1', 'n2'), '3 0 1 cancelling', 'it is finalized';
 # --- expiry
 
 put('e', expires => 1);
-my $c = claim('e', 'w1', 'n1');
+$c = claim('e', 'w1', 'n1');
 is "$c->{what} $c->{status} $c->{expired}", '3 finalizing 1',
     'expired before validation';
 is $c->{finalizing_at}, 1, 'finalizing_at is when it expired';
@@ -746,8 +875,9 @@ is batches('b2', 2), '0 b1', 'the last';
 is batches('unknown', 2), '0', 'after an unknown id';
 redis('DEL', '{t}:b:b3');
 is batches('b4', 2), '0 b2 b1', 'what is gone is left out';
-is scalar @{run('batch_list', ['gen:s', 'bl:0'], '{t}:b:', '', 1)->[2][0]}, 10,
-    'a view has ten fields';
+is scalar @{run('batch_list', ['gen:s', 'bl:0'], '{t}:b:', '', 1)->[2][0]},
+    scalar @view,
+    'a view is whole';
 is_deeply get('b3'), [1], 'batch_get: no such batch';
 
 # --- a server that is full, and keys that are not ours

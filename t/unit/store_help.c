@@ -3,6 +3,7 @@
  */
 
 #include "store_help.h"
+#include "ngx_http_batch_lookup.h"
 #include "batch_crc32c.h"
 
 #include <dirent.h>
@@ -10,6 +11,7 @@
 
 int64_t     help_now = 1700000000LL * 1000000;
 ngx_str_t   help_dir;
+ngx_http_batch_loc_conf_t  help_route;
 
 
 #define need(cond)                                                            \
@@ -29,6 +31,29 @@ help_clock(void)
 }
 
 
+ngx_int_t
+help_prepare(ngx_str_t *path, ngx_uid_t uid)
+{
+    ngx_conf_t  cf;
+
+    memset(&cf, 0, sizeof(cf));
+    cf.log = shim_log();
+
+    return ngx_http_batch_prepare_store(&cf, path, uid);
+}
+
+
+/* instead of the configuration's */
+
+ngx_http_batch_loc_conf_t *
+ngx_http_batch_lookup_route(const ngx_str_t *key, ngx_uint_t *n)
+{
+    *n = 0;
+
+    return &help_route;
+}
+
+
 void
 help_store(const char *dir)
 {
@@ -44,7 +69,7 @@ help_store(const char *dir)
     need(help_dir.data);
     help_dir.len = strlen((char *) help_dir.data);
 
-    need(ngx_http_batch_prepare_store(NULL, &help_dir, geteuid()) == NGX_OK);
+    need(help_prepare(&help_dir, geteuid()) == NGX_OK);
     need(ngx_http_batch_layout_open(&help_dir, shim_log()) == NGX_OK);
 }
 

@@ -81,8 +81,8 @@ main(int argc, char **argv)
                v.rc == NGX_HTTP_BATCH_VALID ? "valid" : "not valid",
                v.plan.nchunks, wall * 1e3, cpu * 1e3, len / 1e6 / wall);
 
-        free(v.meta_text.data);
-        free(v.final.data);
+        json_decref(v.root);
+        ngx_http_batch_final_free(&v.final);
         ngx_http_batch_plan_free(&v.plan);
     }
 
