@@ -370,11 +370,7 @@ ngx_http_batch_journal_count(ngx_http_batch_chunk_t *c,
     }
 
     c->ok++;
-    c->usage.input += usage->input;
-    c->usage.output += usage->output;
-    c->usage.cached += usage->cached;
-    c->usage.reasoning += usage->reasoning;
-    c->usage.total += usage->total;
+    batch_usage_add(&c->usage, usage);
 }
 
 

@@ -259,14 +259,61 @@ batch_json_string_byte(batch_json_io_t *io)
 static void
 batch_json_number_end(batch_json_t *j)
 {
-    uint64_t  n;
-
-    n = (j->state == BATCH_JSON_INT && !(j->flags & BATCH_JSON_NEGATIVE))
-        ? j->number : 0;
-
     j->state = BATCH_JSON_AFTER;
 
-    batch_json_read_number(j, n);
+    if (j->flags & BATCH_JSON_COUNT) {
+        batch_json_read_count(j);
+    }
+}
+
+
+/* one byte of a number that is to be read; state: what it belongs to */
+
+static void
+batch_json_number_read(batch_json_t *j, unsigned state, unsigned char c)
+{
+    switch (state) {
+
+    case BATCH_JSON_ZERO:
+    case BATCH_JSON_INT:
+        batch_json_read_digit(j, c - '0', 0);
+        break;
+
+    case BATCH_JSON_FRAC:
+        batch_json_read_digit(j, c - '0', 1);
+        break;
+
+    case BATCH_JSON_SIGN:
+        if (c == '-') {
+            j->flags |= BATCH_JSON_SHRINK;
+        }
+
+        break;
+
+    case BATCH_JSON_POWER:
+        batch_json_read_power(j, c - '0');
+        break;
+    }
+}
+
+
+static void
+batch_json_number_begin(batch_json_t *j, unsigned char c)
+{
+    batch_json_read_number(j);
+
+    if (c == '-') {
+        j->flags |= BATCH_JSON_NEGATIVE;
+        j->state = BATCH_JSON_MINUS;
+        return;
+    }
+
+    j->flags &= ~BATCH_JSON_NEGATIVE;
+    j->state = (c == '0') ? BATCH_JSON_ZERO : BATCH_JSON_INT;
+
+    if (j->flags & BATCH_JSON_COUNT) {
+        batch_json_number_read(j, j->state, c);
+    }
 }
 
 
@@ -293,7 +340,7 @@ batch_json_number_class(unsigned char c)
 static int
 batch_json_number(batch_json_io_t *io)
 {
-    unsigned       next, digit;
+    unsigned       next;
     batch_json_t  *j;
 
 #define X  BATCH_JSON_FAILED
@@ -330,10 +377,8 @@ batch_json_number(batch_json_io_t *io)
             return BATCH_OK;
         }
 
-        if (next == BATCH_JSON_INT) {
-            digit = *io->p - '0';
-            j->number = (j->number > (UINT64_MAX - digit) / 10)
-                        ? UINT64_MAX : j->number * 10 + digit;
+        if (j->flags & BATCH_JSON_COUNT) {
+            batch_json_number_read(j, next, *io->p);
         }
 
         j->state = next;
@@ -397,14 +442,8 @@ batch_json_value(batch_json_io_t *io)
     if (c == '"') {
         batch_json_string_begin(j, 0);
 
-    } else if (c >= '0' && c <= '9') {
-        j->flags &= ~BATCH_JSON_NEGATIVE;
-        j->number = (uint64_t) (c - '0');
-        j->state = (c == '0') ? BATCH_JSON_ZERO : BATCH_JSON_INT;
-
-    } else if (c == '-') {
-        j->flags |= BATCH_JSON_NEGATIVE;
-        j->state = BATCH_JSON_MINUS;
+    } else if (c == '-' || (c >= '0' && c <= '9')) {
+        batch_json_number_begin(j, c);
 
     } else {
 

@@ -10,9 +10,12 @@
  * before the value is dropped.  Nothing is allocated; any split of the input
  * gives the same result.
  *
- * In usage, what is not an unsigned integer counts as 0, what exceeds 64 bits
- * as UINT64_MAX, and the last of several counts.  Keys that the server writes
- * with escapes are not recognised.
+ * In usage, what is a whole number counts, however it is written (5, 5.0,
+ * 1e2), up to BATCH_USAGE_MAX; anything else, and what is negative, counts as 0.
+ * The last of several counts; cached and reasoning tokens in the details count
+ * before those that some servers have directly in usage
+ * (prompt_cache_hit_tokens, reasoning_tokens).  Keys that the server writes with
+ * escapes are not recognised.
  */
 
 #ifndef _BATCH_JSON_H_INCLUDED_
@@ -20,16 +23,9 @@
 
 #include "batch_core.h"
 #include "batch_jsonl.h"
+#include "batch_usage.h"
 
 #define BATCH_MODEL_MAX  256
-
-typedef struct {
-    uint64_t   input;            /* prompt_tokens or input_tokens */
-    uint64_t   output;           /* completion_tokens or output_tokens */
-    uint64_t   cached;           /* *_tokens_details.cached_tokens */
-    uint64_t   reasoning;        /* *_tokens_details.reasoning_tokens */
-    uint64_t   total;            /* total_tokens; if absent input + output */
-} batch_usage_t;
 
 typedef struct {
     /* results, valid after batch_json_finish() */
@@ -50,7 +46,11 @@ typedef struct {
     unsigned        nkey;
     unsigned char   key[32];     /* the key being read at depths 1..3 */
     unsigned char   path[4];     /* which known key each depth is in */
-    uint64_t        number;
+    uint64_t        number;      /* a number's digits up to the last that is
+                                    not 0 ... */
+    uint64_t        zeros;       /* ... the zeros after that one ... */
+    uint64_t        fraction;    /* ... how many of both are after the point */
+    uint64_t        power;       /* and its exponent, without the sign */
     unsigned char   held[4];     /* a character that the split has cut */
     unsigned        nheld;
 } batch_json_t;

@@ -20,8 +20,13 @@ enum {
     BATCH_JSON_K_OUTPUT,
     BATCH_JSON_K_TOTAL,
     BATCH_JSON_K_CACHED,
-    BATCH_JSON_K_REASONING
+    BATCH_JSON_K_REASONING,
+    BATCH_JSON_K_HIT,                /* the same two, directly in usage */
+    BATCH_JSON_K_THOUGHT
 };
+
+/* no exponent needs more: a body has fewer digits */
+#define BATCH_JSON_READ_POWER  1000000000000000
 
 
 typedef struct {
@@ -51,6 +56,8 @@ static const batch_json_read_name_t  batch_json_read_names[] = {
     batch_json_read_name("input_tokens_details", 2, USAGE, DETAILS),
     batch_json_read_name("completion_tokens_details", 2, USAGE, DETAILS),
     batch_json_read_name("output_tokens_details", 2, USAGE, DETAILS),
+    batch_json_read_name("prompt_cache_hit_tokens", 2, USAGE, HIT),
+    batch_json_read_name("reasoning_tokens", 2, USAGE, THOUGHT),
     batch_json_read_name("cached_tokens", 3, DETAILS, CACHED),
     batch_json_read_name("reasoning_tokens", 3, DETAILS, REASONING),
     { NULL, 0, UCHAR_MAX, 0, 0 }
@@ -164,8 +171,95 @@ batch_json_read_open(batch_json_t *j)
 
 
 void
-batch_json_read_number(batch_json_t *j, uint64_t n)
+batch_json_read_number(batch_json_t *j)
 {
+    j->flags &= ~(BATCH_JSON_COUNT | BATCH_JSON_SHRINK);
+
+    if (batch_json_read_known(j) >= BATCH_JSON_K_INPUT) {
+        j->flags |= BATCH_JSON_COUNT;
+        j->number = 0;
+        j->zeros = 0;
+        j->fraction = 0;
+        j->power = 0;
+    }
+}
+
+
+/* n * 10^power, at most BATCH_USAGE_MAX + 1, which stands for more */
+
+static uint64_t
+batch_json_read_shift(uint64_t n, uint64_t power)
+{
+    while (n && power-- && n <= BATCH_USAGE_MAX) {
+        n *= 10;
+    }
+
+    return (n > BATCH_USAGE_MAX) ? BATCH_USAGE_MAX + 1 : n;
+}
+
+
+void
+batch_json_read_digit(batch_json_t *j, unsigned digit, int fraction)
+{
+    if (fraction) {
+        j->fraction++;
+    }
+
+    if (digit == 0) {
+        j->zeros++;
+        return;
+    }
+
+    j->number = batch_json_read_shift(j->number, j->zeros + 1) + digit;
+    j->zeros = 0;
+}
+
+
+void
+batch_json_read_power(batch_json_t *j, unsigned digit)
+{
+    if (j->power < BATCH_JSON_READ_POWER) {
+        j->power = j->power * 10 + digit;
+    }
+}
+
+
+/* what was read, 0 if it is not a whole number */
+
+static uint64_t
+batch_json_read_whole(const batch_json_t *j)
+{
+    uint64_t  up, down;
+
+    if (j->flags & BATCH_JSON_NEGATIVE) {
+        return 0;
+    }
+
+    up = j->zeros;
+    down = j->fraction;
+
+    if (j->flags & BATCH_JSON_SHRINK) {
+        down += j->power;
+
+    } else {
+        up += j->power;
+    }
+
+    if (up < down) {
+        return 0;
+    }
+
+    return batch_usage_sum(batch_json_read_shift(j->number, up - down), 0);
+}
+
+
+void
+batch_json_read_count(batch_json_t *j)
+{
+    uint64_t  n;
+
+    n = batch_json_read_whole(j);
+
     switch (batch_json_read_known(j)) {
 
     case BATCH_JSON_K_INPUT:
@@ -183,22 +277,26 @@ batch_json_read_number(batch_json_t *j, uint64_t n)
 
     case BATCH_JSON_K_CACHED:
         j->usage.cached = n;
+        j->flags |= BATCH_JSON_CACHED;
         break;
 
     case BATCH_JSON_K_REASONING:
         j->usage.reasoning = n;
+        j->flags |= BATCH_JSON_REASONING;
         break;
 
-    default:
+    case BATCH_JSON_K_HIT:
+        if (!(j->flags & BATCH_JSON_CACHED)) {
+            j->usage.cached = n;
+        }
+
         break;
+
+    default: /* BATCH_JSON_K_THOUGHT */
+        if (!(j->flags & BATCH_JSON_REASONING)) {
+            j->usage.reasoning = n;
+        }
     }
-}
-
-
-static uint64_t
-batch_json_read_sum(uint64_t a, uint64_t b)
-{
-    return (a > UINT64_MAX - b) ? UINT64_MAX : a + b;
 }
 
 
@@ -206,6 +304,6 @@ void
 batch_json_read_end(batch_json_t *j)
 {
     if (!(j->flags & BATCH_JSON_TOTAL)) {
-        j->usage.total = batch_json_read_sum(j->usage.input, j->usage.output);
+        j->usage.total = batch_usage_sum(j->usage.input, j->usage.output);
     }
 }

@@ -17,6 +17,10 @@
 #define BATCH_JSON_KEEP_MODEL  0x10      /* the string is the model */
 #define BATCH_JSON_NEGATIVE    0x20
 #define BATCH_JSON_TOTAL       0x40      /* there was total_tokens */
+#define BATCH_JSON_CACHED      0x80      /* there were details: cached_tokens */
+#define BATCH_JSON_REASONING   0x100     /* ... reasoning_tokens */
+#define BATCH_JSON_COUNT       0x200     /* the number is one of usage */
+#define BATCH_JSON_SHRINK      0x400     /* its exponent is negative */
 
 /* a string begins: a key, or a value of the current key */
 void batch_json_read_begin(batch_json_t *j, int key);
@@ -30,8 +34,12 @@ void batch_json_read_key(batch_json_t *j);
 /* an object or an array has been opened, at the current depth */
 void batch_json_read_open(batch_json_t *j);
 
-/* a number has ended: n, 0 if it is not an unsigned integer */
-void batch_json_read_number(batch_json_t *j, uint64_t n);
+/* A number begins: sets BATCH_JSON_COUNT if it is to be read.  Then its digits,
+ * those of the exponent apart, and its end. */
+void batch_json_read_number(batch_json_t *j);
+void batch_json_read_digit(batch_json_t *j, unsigned digit, int fraction);
+void batch_json_read_power(batch_json_t *j, unsigned digit);
+void batch_json_read_count(batch_json_t *j);
 
 /* the answer has ended */
 void batch_json_read_end(batch_json_t *j);

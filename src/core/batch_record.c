@@ -58,6 +58,10 @@ batch_record_get_usage(const unsigned char *p, batch_usage_t *usage)
     usage->cached = batch_bytes_get64(p + 16);
     usage->reasoning = batch_bytes_get64(p + 24);
     usage->total = batch_bytes_get64(p + 32);
+
+    /* older modules wrote whatever the answer had */
+
+    batch_usage_clamp(usage);
 }
 
 

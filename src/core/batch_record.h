@@ -60,7 +60,7 @@ uint64_t batch_record_tag(const char *batch_id, uint32_t chunk,
 /* 1 if kind is one of batch_kind_e */
 int batch_record_known(uint16_t kind);
 
-/* the 40 bytes of usage in a record or a seal */
+/* the 40 bytes of usage in a record or a seal; what is read is clamped */
 void batch_record_put_usage(unsigned char *p, const batch_usage_t *usage);
 void batch_record_get_usage(const unsigned char *p, batch_usage_t *usage);
 

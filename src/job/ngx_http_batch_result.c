@@ -200,11 +200,7 @@ ngx_http_batch_result_count(ngx_http_batch_result_t *r,
     if (record->kind == BATCH_KIND_OUTPUT) {
         r->tally.lines[NGX_HTTP_BATCH_SINK_OUTPUT]++;
         r->tally.ok++;
-        r->tally.usage.input += record->usage.input;
-        r->tally.usage.output += record->usage.output;
-        r->tally.usage.cached += record->usage.cached;
-        r->tally.usage.reasoning += record->usage.reasoning;
-        r->tally.usage.total += record->usage.total;
+        batch_usage_add(&r->tally.usage, &record->usage);
         return;
     }
 

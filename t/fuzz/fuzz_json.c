@@ -58,6 +58,17 @@ compact(compact_t *c, const uint8_t *p, size_t len, int how, uint64_t seed)
 }
 
 
+/* no count is one that a reader of JSON does not hold */
+
+static void
+bounded(const batch_usage_t *u)
+{
+    must(u->input <= BATCH_USAGE_MAX && u->output <= BATCH_USAGE_MAX
+         && u->cached <= BATCH_USAGE_MAX && u->reasoning <= BATCH_USAGE_MAX
+         && u->total <= BATCH_USAGE_MAX);
+}
+
+
 static void
 same_results(const compact_t *a, const compact_t *b)
 {
@@ -112,6 +123,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (whole.rc == BATCH_OK) {
         one_line(&whole);
+        bounded(&whole.j.usage);
 
         compact(&other, whole.out, whole.len, 0, 1);
         must(other.rc == BATCH_OK);

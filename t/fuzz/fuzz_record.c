@@ -14,6 +14,9 @@
 #define RAW   1                      /* bits of the first byte */
 #define SEAL  2
 
+#define USAGE  24                    /* offsets */
+#define SUMS   48
+
 #define PICK   40
 #define HEAD   96
 
@@ -54,6 +57,28 @@ put64(unsigned char *p, uint64_t n)
 {
     put32(p, (uint32_t) n);
     put32(p + 4, (uint32_t) (n >> 32));
+}
+
+
+static uint64_t
+get64(const unsigned char *p)
+{
+    return (uint64_t) get32(p) | (uint64_t) get32(p + 4) << 32;
+}
+
+
+/* the five counts are those that were read, but end at the greatest one */
+
+static void
+limited(const unsigned char *p, const unsigned char *was)
+{
+    int       i;
+    uint64_t  n;
+
+    for (i = 0; i < 5; i++) {
+        n = get64(was + 8 * i);
+        must(get64(p + 8 * i) == (n < BATCH_USAGE_MAX ? n : BATCH_USAGE_MAX));
+    }
 }
 
 
@@ -168,8 +193,13 @@ disk_record(void *ctx, const batch_record_t *r, uint64_t off)
     must(r->tag == batch_record_tag(ID, 1, 2));
     must(batch_crc32c(0, d->p + off + BATCH_RECORD_HEADER, r->len) == r->crc);
 
+    /* all comes back, but for usage that no JSON could hold */
+
     batch_record_encode(r, buf);
-    must(memcmp(buf, d->p + off, BATCH_RECORD_HEADER) == 0);
+    must(memcmp(buf, d->p + off, USAGE) == 0);
+    must(memcmp(buf + USAGE + 40, d->p + off + USAGE + 40,
+                BATCH_RECORD_HEADER - 4 - USAGE - 40) == 0);
+    limited(buf + USAGE, d->p + off + USAGE);
 
     d->expected = off + BATCH_RECORD_HEADER + r->len;
     d->sum = batch_crc32c(d->sum, buf, sizeof(buf));
@@ -275,7 +305,10 @@ seal(const unsigned char *p, size_t len)
 
     out = fuzz_alloc(len);
     batch_seal_encode(&s, ID, out);
-    must(memcmp(out, p, len) == 0);
+    must(memcmp(out, p, SUMS) == 0);
+    must(memcmp(out + SUMS + 40, p + SUMS + 40, HEAD - 4 - SUMS - 40) == 0);
+    must(memcmp(out + HEAD, p + HEAD, len - HEAD) == 0);
+    limited(out + SUMS, p + SUMS);
 
     free(out);
     free(s.picks);

@@ -279,16 +279,27 @@ static const usage_row_t  usage_rows[] = {
     { "{\"usage\":{\"prompt_tokens\":-5,\"completion_tokens\":1.5}}",
       { 0, 0, 0, 0, 0 }, "" },
     { "{\"usage\":{\"prompt_tokens\":1e3,\"completion_tokens\":\"7\"}}",
-      { 0, 0, 0, 0, 0 }, "" },
+      { 1000, 0, 0, 0, 1000 }, "" },
     { "{\"usage\":{\"prompt_tokens\":-0,\"completion_tokens\":007}}",
       { 0, 0, 0, 0, 0 }, NULL },
     { "{\"usage\":{\"prompt_tokens\":18446744073709551615,"
       "\"completion_tokens\":1}}",
-      { UINT64_MAX, 1, 0, 0, UINT64_MAX }, "" },
+      { BATCH_USAGE_MAX, 1, 0, 0, BATCH_USAGE_MAX }, "" },
     { "{\"usage\":{\"prompt_tokens\":18446744073709551616}}",
-      { UINT64_MAX, 0, 0, 0, UINT64_MAX }, "" },
+      { BATCH_USAGE_MAX, 0, 0, 0, BATCH_USAGE_MAX }, "" },
     { "{\"usage\":{\"prompt_tokens\":99999999999999999999999999999999}}",
-      { UINT64_MAX, 0, 0, 0, UINT64_MAX }, "" },
+      { BATCH_USAGE_MAX, 0, 0, 0, BATCH_USAGE_MAX }, "" },
+    { "{\"usage\":{\"reasoning_tokens\":4,\"prompt_cache_hit_tokens\":3,"
+      "\"prompt_cache_miss_tokens\":9,\"prompt_tokens\":12}}",
+      { 12, 0, 3, 4, 12 }, "" },
+    { "{\"usage\":{\"reasoning_tokens\":4,\"prompt_cache_hit_tokens\":3,"
+      "\"prompt_tokens_details\":{\"cached_tokens\":5},"
+      "\"completion_tokens_details\":{\"reasoning_tokens\":6}}}",
+      { 0, 0, 5, 6, 0 }, "" },
+    { "{\"usage\":{\"prompt_tokens_details\":{\"cached_tokens\":5},"
+      "\"completion_tokens_details\":{\"reasoning_tokens\":6},"
+      "\"reasoning_tokens\":0,\"prompt_cache_hit_tokens\":0}}",
+      { 0, 0, 5, 6, 0 }, "" },
     { "{\"usage\":null,\"model\":null}", { 0, 0, 0, 0, 0 }, "" },
     { "{\"usage\":{\"prompt_tokens\":4,\"completion_tokens\":null}}",
       { 4, 0, 0, 0, 4 }, "" },
@@ -305,6 +316,61 @@ static const usage_row_t  usage_rows[] = {
     { "\"model\"", { 0, 0, 0, 0, 0 }, "" },
     { "18446744073709551616", { 0, 0, 0, 0, 0 }, "" }
 };
+
+
+/* what a number of usage counts, however it is written */
+
+static const struct {
+    const char  *text;
+    uint64_t     n;
+} counts[] = {
+    { "0", 0 }, { "7", 7 }, { "10", 10 }, { "100", 100 }, { "1002003", 1002003 },
+    { "5.0", 5 }, { "5.000", 5 }, { "50.0", 50 }, { "0.0", 0 }, { "0e9", 0 },
+    { "1e2", 100 }, { "1E+2", 100 }, { "1e0", 1 }, { "1e-0", 1 },
+    { "1.5e1", 15 }, { "1.50e1", 15 }, { "0.5E1", 5 }, { "0.05e2", 5 },
+    { "12.34e2", 1234 }, { "12.340e3", 12340 }, { "500e-2", 5 },
+    { "5000.0e-3", 5 }, { "0.00000000000000000000000000001e29", 1 },
+    { "100000000000000000000000000000e-29", 1 },
+    { "100000000000000000000000000001e-29", 0 },
+    { "100.5", 0 }, { "0.5", 0 }, { "1e-1", 0 }, { "1.5e0", 0 },
+    { "15e-2", 0 }, { "1e-400", 0 }, { "0.1", 0 },
+    { "1e-99999999999999999999", 0 }, { "12345678901234567890.5", 0 },
+    { "-1", 0 }, { "-0", 0 }, { "-1e2", 0 }, { "-18446744073709551615", 0 },
+    { "9007199254740990", BATCH_USAGE_MAX - 1 },
+    { "9007199254740991", BATCH_USAGE_MAX },
+    { "9007199254740992", BATCH_USAGE_MAX },
+    { "9007199254740993.0", BATCH_USAGE_MAX },
+    { "9007199254740990.0e0", BATCH_USAGE_MAX - 1 },
+    { "900719925474099e1", BATCH_USAGE_MAX - 1 },
+    { "9223372036854775807", BATCH_USAGE_MAX },
+    { "18446744073709551615", BATCH_USAGE_MAX },
+    { "18446744073709551617", BATCH_USAGE_MAX },
+    { "184467440737095516160", BATCH_USAGE_MAX },
+    { "1e16", BATCH_USAGE_MAX }, { "1e15", 1000000000000000 },
+    { "1e400", BATCH_USAGE_MAX }, { "1e99999999999999999999", BATCH_USAGE_MAX },
+    { "0e99999999999999999999", 0 }
+};
+
+
+static void
+count(void)
+{
+    int               n;
+    char              text[100];
+    size_t            i;
+    static compact_t  c;
+
+    for (i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        n = snprintf(text, sizeof(text), "{\"usage\":{\"total_tokens\":%s}}",
+                     counts[i].text);
+
+        compact(&c, text, (size_t) n, NULL, 0);
+        splits(text, (size_t) n);
+
+        ok(c.rc == BATCH_OK && c.j.usage.total == counts[i].n, "%s: %llu",
+           counts[i].text, (unsigned long long) c.j.usage.total);
+    }
+}
 
 
 static void
@@ -481,6 +547,7 @@ main(void)
     table();
     depth();
     usage();
+    count();
     mutate();
     escape();
 

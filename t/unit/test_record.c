@@ -134,7 +134,7 @@ file_make(file_t *f, unsigned n, const uint32_t *lens, unsigned nlens)
         r->kind = (uint16_t) (1 + i % 4);
         r->status = (uint16_t) (i % 2 ? 200 : 0);
         r->usage.input = i;
-        r->usage.output = UINT64_MAX - i;
+        r->usage.output = BATCH_USAGE_MAX - i;
         r->usage.cached = i << 32;
         r->usage.reasoning = 7;
         r->usage.total = i * 2;
