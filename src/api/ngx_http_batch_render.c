@@ -10,6 +10,7 @@
  * to jansson.
  */
 
+#include "ngx_http_batch_final.h"
 #include "ngx_http_batch_render.h"
 
 
@@ -29,7 +30,8 @@ static void ngx_http_batch_render_times(batch_text_t *t,
     json_t *final);
 static void ngx_http_batch_render_counts(batch_text_t *t,
     const ngx_http_batch_view_t *v, json_t *final);
-static void ngx_http_batch_render_usage(batch_text_t *t, json_t *usage);
+static void ngx_http_batch_render_usage(batch_text_t *t,
+    const batch_usage_t *u);
 
 
 /* clients that know jobs expect no null for a model or metadata */
@@ -225,9 +227,11 @@ static void
 ngx_http_batch_render_object(batch_text_t *t, const ngx_http_batch_view_t *v,
     const ngx_http_batch_meta_t *m, json_t *final, ngx_uint_t dialect)
 {
-    json_t  *usage, *output, *error;
+    json_t         *output, *error;
+    batch_usage_t   usage;
 
-    usage = json_object_get(final, "usage");
+    ngx_http_batch_final_usage(json_object_get(final, "usage"), &usage);
+
     output = json_object_get(final, "output");
     error = json_object_get(final, "error");
 
@@ -263,7 +267,7 @@ ngx_http_batch_render_object(batch_text_t *t, const ngx_http_batch_view_t *v,
     ngx_http_batch_render_key(t, "request_counts");
     ngx_http_batch_render_counts(t, v, final);
     ngx_http_batch_render_key(t, "usage");
-    ngx_http_batch_render_usage(t, usage);
+    ngx_http_batch_render_usage(t, &usage);
     ngx_http_batch_render_key(t, "metadata");
 
     if (m->metadata == NULL && ngx_http_batch_render_no_null(m, dialect)) {
@@ -278,9 +282,7 @@ ngx_http_batch_render_object(batch_text_t *t, const ngx_http_batch_view_t *v,
     ngx_http_batch_render_key(t, "price_1m_tokens");
     ngx_http_batch_render_real(t, m->price);
     ngx_http_batch_render_key(t, "processing_cost");
-    ngx_http_batch_render_real(t, json_integer_value(json_object_get(usage,
-                                                                     "total"))
-                                  * m->price / 1000000.0);
+    ngx_http_batch_render_real(t, usage.total * m->price / 1000000.0);
     batch_text_literal(t, "}");
 }
 
@@ -412,22 +414,15 @@ ngx_http_batch_render_counts(batch_text_t *t, const ngx_http_batch_view_t *v,
 /* both families of names: input_tokens, ... and prompt_tokens, ... */
 
 static void
-ngx_http_batch_render_usage(batch_text_t *t, json_t *usage)
+ngx_http_batch_render_usage(batch_text_t *t, const batch_usage_t *u)
 {
-    int64_t  input, output, total, cached, reasoning;
-
-    input = json_integer_value(json_object_get(usage, "input"));
-    output = json_integer_value(json_object_get(usage, "output"));
-    total = json_integer_value(json_object_get(usage, "total"));
-    cached = json_integer_value(json_object_get(usage, "cached"));
-    reasoning = json_integer_value(json_object_get(usage, "reasoning"));
-
-    batch_text_printf(t, "{\"input_tokens\":%" PRId64
-                      ",\"output_tokens\":%" PRId64
-                      ",\"total_tokens\":%" PRId64
-                      ",\"input_tokens_details\":{\"cached_tokens\":%" PRId64
+    batch_text_printf(t, "{\"input_tokens\":%" PRIu64
+                      ",\"output_tokens\":%" PRIu64
+                      ",\"total_tokens\":%" PRIu64
+                      ",\"input_tokens_details\":{\"cached_tokens\":%" PRIu64
                       "},\"output_tokens_details\":{\"reasoning_tokens\":%"
-                      PRId64 "},\"prompt_tokens\":%" PRId64
-                      ",\"completion_tokens\":%" PRId64 "}",
-                      input, output, total, cached, reasoning, input, output);
+                      PRIu64 "},\"prompt_tokens\":%" PRIu64
+                      ",\"completion_tokens\":%" PRIu64 "}",
+                      u->input, u->output, u->total, u->cached, u->reasoning,
+                      u->input, u->output);
 }

@@ -177,32 +177,46 @@ ngx_http_batch_answer_request_id(ngx_http_batch_line_t *line,
 }
 
 
+/*
+ * Seconds, or a date.  A fraction counts as the second that it has begun; what
+ * only begins with digits says nothing.
+ */
+
 static ngx_msec_t
 ngx_http_batch_answer_retry_after(ngx_str_t *value)
 {
-    time_t     when;
-    ngx_int_t  n;
+    u_char      *p, *last;
+    time_t       when;
+    ngx_msec_t   n, max;
 
-    n = ngx_atoi(value->data, value->len);
+    max = NGX_HTTP_BATCH_RETRY_MAX / 1000;
+    p = value->data;
+    last = p + value->len;
 
-    if (n == NGX_ERROR) {
+    if (p < last && *p >= '0' && *p <= '9') {
 
-        if (value->len && value->data[0] >= '0' && value->data[0] <= '9') {
-            /* an integer too large for us, or a fraction */
-            n = ngx_atofp(value->data, value->len, 0);
-            return n == NGX_ERROR ? NGX_HTTP_BATCH_RETRY_MAX : 1000;
+        for (n = 0; p < last && *p >= '0' && *p <= '9'; p++) {
+            n = ngx_min(n * 10 + (*p - '0'), max);
         }
 
-        when = ngx_parse_http_time(value->data, value->len);
+        if (p < last && *p == '.') {
+            n = ngx_min(n + 1, max);
 
-        if (when == NGX_ERROR || when <= ngx_time()) {
-            return 0;
+            do {
+                p++;
+            } while (p < last && *p >= '0' && *p <= '9');
         }
 
-        n = when - ngx_time();
+        return p == last ? n * 1000 : 0;
     }
 
-    return ngx_min((ngx_msec_t) n, NGX_HTTP_BATCH_RETRY_MAX / 1000) * 1000;
+    when = ngx_parse_http_time(value->data, value->len);
+
+    if (when == NGX_ERROR || when <= ngx_time()) {
+        return 0;
+    }
+
+    return ngx_min((ngx_msec_t) (when - ngx_time()), max) * 1000;
 }
 
 

@@ -26,6 +26,7 @@ ngx_http_batch_final_encode(batch_text_t *t,
     const ngx_http_batch_final_t *final)
 {
     ngx_uint_t                   i;
+    batch_usage_t                usage;
     static const batch_status_e  ends[] = {
         BATCH_COMPLETED, BATCH_FAILED, BATCH_EXPIRED, BATCH_CANCELLED
     };
@@ -55,12 +56,14 @@ ngx_http_batch_final_encode(batch_text_t *t,
         batch_text_literal(t, "null");
     }
 
+    usage = final->usage;
+    batch_usage_clamp(&usage);
+
     batch_text_printf(t, ",\"usage\":{\"input\":%" PRIu64
                       ",\"output\":%" PRIu64 ",\"cached\":%" PRIu64
                       ",\"reasoning\":%" PRIu64 ",\"total\":%" PRIu64 "}",
-                      final->usage.input, final->usage.output,
-                      final->usage.cached, final->usage.reasoning,
-                      final->usage.total);
+                      usage.input, usage.output, usage.cached,
+                      usage.reasoning, usage.total);
 
     ngx_http_batch_final_manifest(t, "output", &final->files[0]);
     ngx_http_batch_final_manifest(t, "error", &final->files[1]);
@@ -216,6 +219,8 @@ ngx_http_batch_final_object(ngx_http_batch_final_t *final, json_t *root)
     final->cancelling_at = json_integer_value(
                           json_object_get(root, "cancelling_at"));
 
+    ngx_http_batch_final_usage(json_object_get(root, "usage"), &final->usage);
+
     v = json_object_get(root, "model");
     ngx_str_set(&final->model, "");
 
@@ -235,6 +240,33 @@ ngx_http_batch_final_object(ngx_http_batch_final_t *final, json_t *root)
     }
 
     return NGX_OK;
+}
+
+
+void
+ngx_http_batch_final_usage(json_t *usage, batch_usage_t *u)
+{
+    size_t       i;
+    int64_t      n;
+    const struct {
+        const char  *name;
+        uint64_t    *n;
+    } counts[] = {
+        { "input", &u->input },
+        { "output", &u->output },
+        { "cached", &u->cached },
+        { "reasoning", &u->reasoning },
+        { "total", &u->total }
+    };
+
+    for (i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        n = ngx_http_batch_object_int(usage, counts[i].name);
+        *counts[i].n = n > 0 ? (uint64_t) n : 0;
+    }
+
+    /* older modules had sums that nothing limited */
+
+    batch_usage_clamp(u);
 }
 
 

@@ -28,11 +28,11 @@ typedef struct {
     uint64_t                       completed;
     uint64_t                       failed;
     ngx_str_t                      model;         /* "" = null */
+    batch_usage_t                  usage;
     ngx_http_batch_file_t          files[2];      /* output, error; id "" =
                                                      null */
 
     /* to be written only */
-    batch_usage_t                  usage;
     const batch_text_t            *errors;        /* JSON objects with commas
                                                      between, NULL = null */
 
@@ -56,6 +56,9 @@ ngx_int_t ngx_http_batch_final_read(ngx_http_batch_final_t *final,
  * malloc(), whatever comes of it */
 ngx_int_t ngx_http_batch_final_decode(ngx_http_batch_final_t *final,
     const char *id, u_char *data, size_t len);
+
+/* "usage" of a final.json, NULL is allowed; no count is above BATCH_USAGE_MAX */
+void ngx_http_batch_final_usage(json_t *usage, batch_usage_t *u);
 
 /* text of the batch's final.json -> its status, and its own stamp */
 ngx_int_t ngx_http_batch_final_status(const ngx_str_t *text, const char *id,

@@ -13,23 +13,129 @@
 #include <ngx_sha1.h>
 
 
+#define NGX_HTTP_BATCH_OBJECT_DIGITS  18     /* int64_t has room for these */
+
+/* as BATCH_USAGE_MAX */
+static const char  ngx_http_batch_object_max[] = "9007199254740991";
+
+
+static json_t *ngx_http_batch_object_limited(const u_char *data, size_t len,
+    size_t flags);
+static void ngx_http_batch_object_limit(u_char *p, u_char *last);
+static u_char *ngx_http_batch_object_number(u_char *p, u_char *last);
+
+
 json_t *
 ngx_http_batch_object_json(const u_char *data, size_t len, size_t flags)
 {
-    json_t  *root;
+    json_t        *root;
+    json_error_t   error;
 
     /* jansson does not always tell an allocation that failed from a syntax
      * error */
 
     ngx_set_errno(0);
 
-    root = json_loadb((const char *) data, len, flags, NULL);
+    root = json_loadb((const char *) data, len, flags, &error);
+
+    if (root == NULL
+        && json_error_code(&error) == json_error_numeric_overflow)
+    {
+        ngx_set_errno(0);
+        root = ngx_http_batch_object_limited(data, len, flags);
+    }
 
     if (root || ngx_errno != NGX_ENOMEM) {
         ngx_set_errno(EBADMSG);
     }
 
     return root;
+}
+
+
+/*
+ * jansson refuses a text with an integer that int64_t does not hold.  A client
+ * may send one, and older modules wrote sums of tokens that nothing had
+ * limited.  Such integers are read as the greatest that JSON holds exactly.
+ */
+
+static json_t *
+ngx_http_batch_object_limited(const u_char *data, size_t len, size_t flags)
+{
+    u_char  *copy;
+    json_t  *root;
+
+    copy = malloc(len);
+
+    if (copy == NULL) {
+        ngx_set_errno(NGX_ENOMEM);
+        return NULL;
+    }
+
+    ngx_memcpy(copy, data, len);
+    ngx_http_batch_object_limit(copy, copy + len);
+
+    root = json_loadb((const char *) copy, len, flags, NULL);
+
+    free(copy);
+
+    return root;
+}
+
+
+static void
+ngx_http_batch_object_limit(u_char *p, u_char *last)
+{
+    ngx_uint_t  string;
+
+    string = 0;
+
+    while (p < last) {
+
+        if (*p == '"') {
+            string = !string;
+
+        } else if (string && *p == '\\') {
+            p++;
+
+        } else if (!string && *p >= '0' && *p <= '9') {
+            p = ngx_http_batch_object_number(p, last);
+            continue;
+        }
+
+        p++;
+    }
+}
+
+
+/* p: its first digit; returns its end.  What is left of it becomes white
+ * space. */
+
+static u_char *
+ngx_http_batch_object_number(u_char *p, u_char *last)
+{
+    u_char      *begin;
+    size_t       len;
+    ngx_uint_t   integer;
+
+    begin = p;
+    integer = 1;
+
+    while (p < last
+           && ((*p >= '0' && *p <= '9') || ngx_strchr(".eE+-", *p)))
+    {
+        integer &= (*p >= '0' && *p <= '9');
+        p++;
+    }
+
+    len = sizeof(ngx_http_batch_object_max) - 1;
+
+    if (integer && p - begin > NGX_HTTP_BATCH_OBJECT_DIGITS) {
+        ngx_memcpy(begin, ngx_http_batch_object_max, len);
+        ngx_memset(begin + len, ' ', p - begin - len);
+    }
+
+    return p;
 }
 
 

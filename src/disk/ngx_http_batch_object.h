@@ -147,6 +147,7 @@ void ngx_http_batch_object_tenant_key(const ngx_str_t *tenant, char key[41]);
 /* JSON out of the store; flags are jansson's.  ngx_errno then says why it, or
  * what it should have in it, is of no use: EBADMSG (it is damaged; see
  * ngx_http_batch_store_damaged()), or with NULL NGX_ENOMEM (nothing is known).
+ * An integer beyond int64_t is read as BATCH_USAGE_MAX, with its sign.
  */
 json_t *ngx_http_batch_object_json(const u_char *data, size_t len,
     size_t flags);

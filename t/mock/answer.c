@@ -186,6 +186,33 @@ mock_text(request_t *r, buf_t *b, span_t prompt, size_t len, size_t pad)
 }
 
 
+/* usage as "tokens=N" has it, without a sum, and the two counts that some
+ * servers have beside it */
+
+static void
+mock_tokens(request_t *r, buf_t *b)
+{
+    int           i;
+    const char   *v;
+
+    static const char  *words[][2] = {
+        { "tokens", "\"prompt_tokens\":" },
+        { "thought", ",\"reasoning_tokens\":" },
+        { "hit", ",\"prompt_cache_hit_tokens\":" }
+    };
+
+    for (i = 0; i < 3; i++) {
+        v = mock_fault(r, words[i][0]);
+
+        if (v) {
+            buf_printf(b, "%s%.*s", words[i][1], (int) strcspn(v, ";"), v);
+        }
+    }
+
+    buf_printf(b, ",\"completion_tokens\":1}");
+}
+
+
 static void
 mock_json(request_t *r, buf_t *b, size_t pad)
 {
@@ -252,6 +279,9 @@ mock_json(request_t *r, buf_t *b, size_t pad)
                    "\"cached_tokens\":0},\"output_tokens\":%zu,"
                    "\"output_tokens_details\":{\"reasoning_tokens\":0},"
                    "\"total_tokens\":%zu}", in, out, in + out);
+
+    } else if (mock_fault(r, "tokens")) {
+        mock_tokens(r, b);
 
     } else {
         buf_printf(b, "\"prompt_tokens\":%zu,\"completion_tokens\":%zu,"

@@ -12,6 +12,7 @@
  *     chunked nolength drip=MS slow=MS early
  *     size=N pretty nonjson empty html500 gzip u2028 echo headers
  *     xaccel rid
+ *     tokens=N thought=N hit=N         usage: prompt tokens, reasoning, cached
  *     raw keep stay rst                the bytes of the field "raw", see below
  *
  * With times=N the first N attempts of the same body (by its hash) fail and
