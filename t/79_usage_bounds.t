@@ -147,7 +147,7 @@ for my $n ('18446744073709551615', '9223372036854775808',
     my $path = BatchDamage::dir_of($b->{id}) . '/final.json';
     my $text = slurp($path);
 
-    $text =~ s/"(input|total)":\d+/"$1":$n/g;
+    $text =~ s/(?<="usage":)(\{.*?\})/$1 =~ s{"(input|total)":\d+}{"$1":$n}gr/e;
     BatchDamage::manifest($path, $text);
 
     my $r = main::rebuilt($b->{id});
@@ -161,7 +161,7 @@ for my $n ('18446744073709551615', '9223372036854775808',
        'output_tokens');
     is(scalar(output_lines($r)), 2, 'output');
     is(api('GET', '/v1/batches')->{json}{data}[0]{id}, $b->{id}, 'listed');
-    is(cancel_batch($b->{id})->{status}, 400, 'cannot be cancelled');
+    is(cancel_batch($b->{id})->{status}, 409, 'cannot be cancelled');
     is(http('DELETE', "/v1/files/$r->{output_file_id}")->{status}, 200,
        'its file can be deleted');
 }
@@ -174,15 +174,22 @@ my $b = create_batch($f->{id})->{json};
 
 ok(wait_until(sub { mock_stats()->{inflight} == 2 }, 10), 'it runs');
 
-my $now = time;
-BatchDamage::manifest(BatchDamage::dir_of($b->{id}) . '/final.json', json_encode({
-    v => 1, id => $b->{id}, status => 'failed', failed_at => int $now,
-    total => 2, completed => 0, failed => 0, output => undef, error => undef,
-    usage => 'USAGE',
-}) =~ s/"USAGE"/{"input":18446744073709551615,"output":0,"cached":0,"reasoning":0,"total":18446744073709551615}/r);
+$b = wait_batch($b->{id}, until => qr/in_progress/);
+
+my $now = int time;
+my $final = json_encode({
+    v => 1, id => $b->{id}, status => 'completed', completed_at => $now,
+    in_progress_at => $b->{in_progress_at}, finalizing_at => $now,
+    total => 2, completed => 2, failed => 0, output => undef, error => undef,
+    usage => { input => 'N', total => 'N' },
+});
+
+$final =~ s/"N"/18446744073709551615/g;
+BatchDamage::manifest(BatchDamage::dir_of($b->{id}) . '/final.json', $final);
 
 $b = wait_batch($b->{id}, timeout => 30);
-is($b->{status}, 'failed', 'it has ended as that says');
+is($b->{status}, 'completed', 'it has ended as that says');
+is($b->{completed_at}, $now, 'when');
 is("$b->{usage}{total_tokens}", $main::Max, 'total_tokens');
 
 
@@ -265,14 +272,14 @@ for my $v ('-18446744073709551615', '1e400', '0.0', '.5', '2 hours',
 
 # longer than the longest pause is the longest pause
 
+mock_reset();
 my $f = upload(jsonl(4, mock => sub { 'status=429;retry_after='
     . ('18446744073709551615', '9223372036854775807', '99999999999999999999',
        'Fri, 31 Dec 9999 23:59:59 GMT')[$_[0] - 1] }))->{json};
 $b = create_batch($f->{id})->{json};
-ok(wait_until(sub { mock_stats()->{requests} >= 4 }, 10), 'all are sent');
-my $n = mock_stats()->{requests};
+ok(wait_until(sub { (my @sent = mock_paths()) >= 4 }, 10), 'all are sent');
 sleep 2;
-is(mock_stats()->{requests}, $n, 'none comes again at once');
+is(scalar(my @sent = mock_paths()), 4, 'none comes again at once');
 cancel_batch($b->{id});
 is(wait_batch($b->{id})->{status}, 'cancelled', 'and it can be cancelled');
 

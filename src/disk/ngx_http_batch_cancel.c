@@ -5,11 +5,8 @@
  */
 
 #include "ngx_http_batch_cancel.h"
-#include "ngx_http_batch_object.h"
+#include "ngx_http_batch_object_int.h"
 #include "ngx_http_batch_store.h"
-
-
-#define NGX_HTTP_BATCH_CANCEL_MAX   (64 * 1024)
 
 
 ngx_int_t
@@ -80,10 +77,8 @@ ngx_http_batch_cancel_close(const char *batch_id, int64_t *at, ngx_log_t *log)
 ngx_int_t
 ngx_http_batch_cancel_read(const char *batch_id, int64_t *at, ngx_log_t *log)
 {
-    json_t     *root;
-    ngx_int_t   rc;
-    ngx_str_t   text;
-    ngx_uint_t  closed;
+    ngx_int_t  rc;
+    ngx_str_t  text;
 
     *at = 0;
 
@@ -98,10 +93,35 @@ ngx_http_batch_cancel_read(const char *batch_id, int64_t *at, ngx_log_t *log)
         return rc;
     }
 
-    root = ngx_http_batch_object_json(text.data, text.len, 0);
+    rc = ngx_http_batch_cancel_decode(text.data, text.len, at);
 
-    if (root == NULL && !ngx_http_batch_store_damaged()) {
-        ngx_free(text.data);
+    ngx_free(text.data);
+
+    /* its existence is what counts */
+
+    if (rc == NGX_ERROR && ngx_http_batch_store_damaged()) {
+        ngx_log_error(NGX_LOG_ALERT, log, 0,
+                      "batch: %s: cancel.json is damaged, it counts as a"
+                      " cancel", batch_id);
+        *at = batch_clock_sec();
+        return NGX_OK;
+    }
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_batch_cancel_decode(const u_char *data, size_t len, int64_t *at)
+{
+    json_t      *root;
+    ngx_uint_t   closed;
+
+    *at = 0;
+
+    root = ngx_http_batch_object_json(data, len, 0);
+
+    if (root == NULL) {
         return NGX_ERROR;
     }
 
@@ -109,23 +129,20 @@ ngx_http_batch_cancel_read(const char *batch_id, int64_t *at, ngx_log_t *log)
 
     closed = json_is_true(json_object_get(root, "closed"))
              || json_is_string(json_object_get(root, "status"));
-    *at = json_integer_value(json_object_get(root, "cancelling_at"));
+
+    if (!closed) {
+        *at = ngx_http_batch_object_int(root, "cancelling_at");
+    }
 
     json_decref(root);
-    ngx_free(text.data);
 
     if (closed) {
-        *at = 0;
         return NGX_DECLINED;
     }
 
-    /* its existence is what counts */
-
     if (*at <= 0) {
-        ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "batch: %s: cancel.json is damaged, it counts as a"
-                      " cancel", batch_id);
-        *at = batch_clock_sec();
+        ngx_set_errno(EBADMSG);
+        return NGX_ERROR;
     }
 
     return NGX_OK;

@@ -18,6 +18,8 @@
 
 #include "ngx_http_batch.h"
 
+#define NGX_HTTP_BATCH_CANCEL_MAX  65536      /* bytes of cancel.json */
+
 /* Cancels.  NGX_OK (*at becomes the first cancel's time), NGX_DECLINED (closed,
  * or it has ended), NGX_ERROR (ngx_errno is kept). */
 ngx_int_t ngx_http_batch_cancel_mark(const char *batch_id, int64_t *at,
@@ -26,6 +28,11 @@ ngx_int_t ngx_http_batch_cancel_mark(const char *batch_id, int64_t *at,
 /* Closes.  NGX_OK, NGX_DECLINED (cancelled at *at), NGX_ERROR. */
 ngx_int_t ngx_http_batch_cancel_close(const char *batch_id, int64_t *at,
     ngx_log_t *log);
+
+/* of its text: NGX_OK (cancelled at *at), NGX_DECLINED (closed), NGX_ERROR (see
+ * ngx_http_batch_store_damaged()) */
+ngx_int_t ngx_http_batch_cancel_decode(const u_char *data, size_t len,
+    int64_t *at);
 
 /* NGX_OK (cancelled at *at), NGX_DECLINED (not, or closed; *at = 0),
  * NGX_ERROR. */

@@ -15,6 +15,7 @@
 #include "ngx_http_batch_store.h"
 
 #include <dirent.h>
+#include <jansson.h>
 
 #define NGX_HTTP_BATCH_NAME_LEN  64      /* room for any name, NUL included */
 
@@ -165,7 +166,15 @@ ngx_int_t ngx_http_batch_walk_shards_next(ngx_http_batch_walk_shards_t *w,
 void ngx_http_batch_walk_shards_close(ngx_http_batch_walk_shards_t *w);
 
 
-/* ngx_http_batch_version.c, for the master: NGX_OK; NGX_DECLINED, the store has
+/* ngx_http_batch_version.c */
+
+#define NGX_HTTP_BATCH_VERSION_MAX  4096         /* bytes of the file */
+
+/* of its text: NGX_OK or NGX_ERROR */
+ngx_int_t ngx_http_batch_version_decode(const u_char *data, size_t len,
+    json_int_t *format);
+
+/* for the master: NGX_OK; NGX_DECLINED, the store has
  * no version yet; NGX_ERROR, this module must not use it (told by cf) */
 ngx_int_t ngx_http_batch_version_check(ngx_conf_t *cf, ngx_str_t *path,
     ngx_fd_t root);

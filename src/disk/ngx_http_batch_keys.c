@@ -9,9 +9,8 @@
 #include "ngx_http_batch_disk.h"
 #include "ngx_http_batch_keys.h"
 #include "ngx_http_batch_object.h"
+#include "ngx_http_batch_reread.h"
 
-
-#define NGX_HTTP_BATCH_KEY_MAX  (1024 * 1024)     /* of a record, bytes */
 
 #define ngx_http_batch_keys_dir                                               \
     ngx_http_batch_layout_dirs[NGX_HTTP_BATCH_DIR_KEYS]
@@ -107,12 +106,11 @@ static ngx_int_t
 ngx_http_batch_keys_read(const char *key, int64_t day, int64_t now,
     const char *request, ngx_str_t *first, json_t **root, ngx_log_t *log)
 {
-    char         name[NGX_HTTP_BATCH_NAME_LEN];
-    json_t      *o;
-    int64_t      at;
-    ngx_int_t    rc;
-    ngx_str_t    data;
-    const char  *text, *was;
+    char                   name[NGX_HTTP_BATCH_NAME_LEN];
+    json_t                *o;
+    ngx_int_t              rc;
+    ngx_str_t              data;
+    ngx_http_batch_key_t   record;
 
     ngx_http_batch_keys_name(key, day, name);
 
@@ -123,41 +121,70 @@ ngx_http_batch_keys_read(const char *key, int64_t day, int64_t now,
         return rc == NGX_DECLINED ? NGX_AGAIN : NGX_ERROR;
     }
 
-    o = ngx_http_batch_object_json(data.data, data.len, JSON_REJECT_DUPLICATES);
+    rc = ngx_http_batch_keys_decode(&record, data.data, data.len, &o);
 
     ngx_free(data.data);
 
-    if (o == NULL && !ngx_http_batch_store_damaged()) {
+    if (rc != NGX_OK) {
+
+        if (ngx_http_batch_store_damaged()) {
+            ngx_log_error(NGX_LOG_ALERT, log, 0,
+                          "batch: keys: \"%s\" is damaged", name);
+            ngx_set_errno(EBADMSG);
+        }
+
         return NGX_ERROR;
     }
 
-    at = json_integer_value(json_object_get(o, "at"));
-    was = json_string_value(json_object_get(o, "request"));
-    text = json_string_value(json_object_get(o, "object"));
-
-    if (at == 0 || was == NULL || text == NULL) {
-        json_decref(o);
-        ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "batch: keys: \"%s\" is damaged", name);
-        ngx_set_errno(EBADMSG);
-        return NGX_ERROR;
-    }
-
-    if (at + (int64_t) NGX_HTTP_BATCH_KEY_TTL * 1000000 <= now) {
+    if (record.at <= now - (int64_t) NGX_HTTP_BATCH_KEY_TTL * 1000000) {
         json_decref(o);
         return NGX_AGAIN;
     }
 
-    if (ngx_strcmp(was, request) != 0) {
+    if (ngx_strcmp(record.request, request) != 0) {
         json_decref(o);
         return NGX_DECLINED;
     }
 
-    first->data = (u_char *) text;
-    first->len = json_string_length(json_object_get(o, "object"));
+    *first = record.object;
     *root = o;
 
     return NGX_DONE;
+}
+
+
+ngx_int_t
+ngx_http_batch_keys_decode(ngx_http_batch_key_t *record, const u_char *data,
+    size_t len, json_t **root)
+{
+    json_t  *o, *object;
+
+    *root = NULL;
+
+    o = ngx_http_batch_object_json(data, len, JSON_REJECT_DUPLICATES);
+
+    if (o == NULL) {
+        return NGX_ERROR;
+    }
+
+    object = json_object_get(o, "object");
+
+    record->at = json_integer_value(json_object_get(o, "at"));
+    record->request = json_string_value(json_object_get(o, "request"));
+    record->object.data = (u_char *) json_string_value(object);
+    record->object.len = json_string_length(object);
+
+    if (record->at == 0 || record->request == NULL
+        || record->object.data == NULL)
+    {
+        json_decref(o);
+        ngx_set_errno(EBADMSG);
+        return NGX_ERROR;
+    }
+
+    *root = o;
+
+    return NGX_OK;
 }
 
 
@@ -194,8 +221,13 @@ ngx_http_batch_keys_publish(const char *key, int64_t now, const char *request,
 
     ngx_http_batch_keys_name(key, now / 1000000 / 86400, name);
 
-    rc = ngx_http_batch_sum_write(fd, "keys", name, 1, text,
-                                        ngx_strlen(text), log);
+    rc = ngx_http_batch_reread(NGX_HTTP_BATCH_REREAD_KEY, "keys", name, text,
+                               ngx_strlen(text), log);
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_batch_sum_write(fd, "keys", name, 1, text,
+                                      ngx_strlen(text), log);
+    }
 
     if (rc == NGX_OK) {
         rc = ngx_http_batch_publish_link(ngx_http_batch_keys_dir, "keys",

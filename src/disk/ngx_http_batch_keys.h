@@ -23,6 +23,14 @@
 #include <jansson.h>
 
 #define NGX_HTTP_BATCH_KEY_TTL  86400             /* s */
+#define NGX_HTTP_BATCH_KEY_MAX  (1024 * 1024)     /* of a record, bytes */
+
+/* a record; the strings are those of its JSON */
+typedef struct {
+    int64_t       at;                             /* us */
+    const char   *request;
+    ngx_str_t     object;
+} ngx_http_batch_key_t;
 
 /*
  * Claims the key (40 hex digits) for the request (the same) that will make the
@@ -40,6 +48,11 @@ ngx_int_t ngx_http_batch_keys_claim(const char *key, const char *request,
 /* Looks only: as above, but NGX_AGAIN if the key is free. */
 ngx_int_t ngx_http_batch_keys_peek(const char *key, const char *request,
     ngx_str_t *first, json_t **root, ngx_log_t *log);
+
+/* of a record's text.  NGX_OK: *root is to be json_decref()ed; NGX_ERROR (see
+ * ngx_http_batch_store_damaged()). */
+ngx_int_t ngx_http_batch_keys_decode(ngx_http_batch_key_t *record,
+    const u_char *data, size_t len, json_t **root);
 
 /* deletes records that do not count any more */
 void ngx_http_batch_keys_sweep(ngx_log_t *log);

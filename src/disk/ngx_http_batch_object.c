@@ -21,26 +21,24 @@ static const char  ngx_http_batch_object_max[] = "9007199254740991";
 
 static json_t *ngx_http_batch_object_limited(const u_char *data, size_t len,
     size_t flags);
-static void ngx_http_batch_object_limit(u_char *p, u_char *last);
-static u_char *ngx_http_batch_object_number(u_char *p, u_char *last);
+static ngx_uint_t ngx_http_batch_object_limit(u_char *p, u_char *last);
+static u_char *ngx_http_batch_object_number(u_char *p, u_char *last,
+    ngx_uint_t *n);
 
 
 json_t *
 ngx_http_batch_object_json(const u_char *data, size_t len, size_t flags)
 {
-    json_t        *root;
-    json_error_t   error;
+    json_t  *root;
 
     /* jansson does not always tell an allocation that failed from a syntax
      * error */
 
     ngx_set_errno(0);
 
-    root = json_loadb((const char *) data, len, flags, &error);
+    root = json_loadb((const char *) data, len, flags, NULL);
 
-    if (root == NULL
-        && json_error_code(&error) == json_error_numeric_overflow)
-    {
+    if (root == NULL && ngx_errno != NGX_ENOMEM) {
         ngx_set_errno(0);
         root = ngx_http_batch_object_limited(data, len, flags);
     }
@@ -73,9 +71,12 @@ ngx_http_batch_object_limited(const u_char *data, size_t len, size_t flags)
     }
 
     ngx_memcpy(copy, data, len);
-    ngx_http_batch_object_limit(copy, copy + len);
 
-    root = json_loadb((const char *) copy, len, flags, NULL);
+    root = NULL;
+
+    if (ngx_http_batch_object_limit(copy, copy + len)) {
+        root = json_loadb((const char *) copy, len, flags, NULL);
+    }
 
     free(copy);
 
@@ -83,12 +84,15 @@ ngx_http_batch_object_limited(const u_char *data, size_t len, size_t flags)
 }
 
 
-static void
+/* returns how many there were */
+
+static ngx_uint_t
 ngx_http_batch_object_limit(u_char *p, u_char *last)
 {
-    ngx_uint_t  string;
+    ngx_uint_t  string, n;
 
     string = 0;
+    n = 0;
 
     while (p < last) {
 
@@ -99,12 +103,14 @@ ngx_http_batch_object_limit(u_char *p, u_char *last)
             p++;
 
         } else if (!string && *p >= '0' && *p <= '9') {
-            p = ngx_http_batch_object_number(p, last);
+            p = ngx_http_batch_object_number(p, last, &n);
             continue;
         }
 
         p++;
     }
+
+    return n;
 }
 
 
@@ -112,7 +118,7 @@ ngx_http_batch_object_limit(u_char *p, u_char *last)
  * space. */
 
 static u_char *
-ngx_http_batch_object_number(u_char *p, u_char *last)
+ngx_http_batch_object_number(u_char *p, u_char *last, ngx_uint_t *n)
 {
     u_char      *begin;
     size_t       len;
@@ -122,7 +128,7 @@ ngx_http_batch_object_number(u_char *p, u_char *last)
     integer = 1;
 
     while (p < last
-           && ((*p >= '0' && *p <= '9') || ngx_strchr(".eE+-", *p)))
+           && ((*p >= '0' && *p <= '9') || (*p && ngx_strchr(".eE+-", *p))))
     {
         integer &= (*p >= '0' && *p <= '9');
         p++;
@@ -130,9 +136,12 @@ ngx_http_batch_object_number(u_char *p, u_char *last)
 
     len = sizeof(ngx_http_batch_object_max) - 1;
 
-    if (integer && p - begin > NGX_HTTP_BATCH_OBJECT_DIGITS) {
+    /* what begins with 0 is not JSON, and must not become it */
+
+    if (integer && *begin != '0' && p - begin > NGX_HTTP_BATCH_OBJECT_DIGITS) {
         ngx_memcpy(begin, ngx_http_batch_object_max, len);
         ngx_memset(begin + len, ' ', p - begin - len);
+        (*n)++;
     }
 
     return p;

@@ -11,7 +11,7 @@
 #include "ngx_http_batch_final.h"
 
 
-static ngx_int_t ngx_http_batch_plan_decode(ngx_http_batch_plan_t *plan,
+static ngx_int_t ngx_http_batch_plan_from_json(ngx_http_batch_plan_t *plan,
     json_t *root, ngx_log_t *log);
 static ngx_int_t ngx_http_batch_plan_chunk(ngx_http_batch_plan_chunk_t *c,
     json_t *row);
@@ -21,10 +21,8 @@ ngx_int_t
 ngx_http_batch_plan_read(const char *batch_id, ngx_http_batch_plan_t *plan,
     ngx_log_t *log)
 {
-    json_t     *root;
-    ngx_err_t   err;
-    ngx_int_t   rc;
-    ngx_str_t   text;
+    ngx_int_t  rc;
+    ngx_str_t  text;
 
     ngx_memzero(plan, sizeof(ngx_http_batch_plan_t));
 
@@ -34,11 +32,33 @@ ngx_http_batch_plan_read(const char *batch_id, ngx_http_batch_plan_t *plan,
         return rc;
     }
 
-    root = ngx_http_batch_object_json(text.data, text.len, 0);
+    rc = ngx_http_batch_plan_decode(plan, text.data, text.len, log);
 
     ngx_free(text.data);
 
-    rc = root ? ngx_http_batch_plan_decode(plan, root, log) : NGX_ERROR;
+    if (rc != NGX_OK && ngx_http_batch_store_damaged()) {
+        ngx_log_error(NGX_LOG_ALERT, log, 0,
+                      "batch: %s: plan.json is damaged", batch_id);
+        ngx_set_errno(EBADMSG);
+    }
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_batch_plan_decode(ngx_http_batch_plan_t *plan, const u_char *data,
+    size_t len, ngx_log_t *log)
+{
+    json_t     *root;
+    ngx_err_t   err;
+    ngx_int_t   rc;
+
+    ngx_memzero(plan, sizeof(ngx_http_batch_plan_t));
+
+    root = ngx_http_batch_object_json(data, len, 0);
+
+    rc = root ? ngx_http_batch_plan_from_json(plan, root, log) : NGX_ERROR;
     err = ngx_errno;
 
     json_decref(root);
@@ -46,12 +66,6 @@ ngx_http_batch_plan_read(const char *batch_id, ngx_http_batch_plan_t *plan,
     if (rc != NGX_OK) {
         ngx_http_batch_plan_free(plan);
         ngx_set_errno(err);
-
-        if (ngx_http_batch_store_damaged()) {
-            ngx_log_error(NGX_LOG_ALERT, log, 0,
-                          "batch: %s: plan.json is damaged", batch_id);
-            ngx_set_errno(EBADMSG);
-        }
     }
 
     return rc;
@@ -59,7 +73,7 @@ ngx_http_batch_plan_read(const char *batch_id, ngx_http_batch_plan_t *plan,
 
 
 static ngx_int_t
-ngx_http_batch_plan_decode(ngx_http_batch_plan_t *plan, json_t *root,
+ngx_http_batch_plan_from_json(ngx_http_batch_plan_t *plan, json_t *root,
     ngx_log_t *log)
 {
     off_t                         end;

@@ -44,6 +44,9 @@ typedef struct {
  * ngx_http_batch_store_damaged()). */
 ngx_int_t ngx_http_batch_plan_read(const char *batch_id,
     ngx_http_batch_plan_t *plan, ngx_log_t *log);
+/* of its text: NGX_OK, or NGX_ERROR as above, which is not logged */
+ngx_int_t ngx_http_batch_plan_decode(ngx_http_batch_plan_t *plan,
+    const u_char *data, size_t len, ngx_log_t *log);
 /* NGX_OK, NGX_DECLINED (another was first: read that one), NGX_ERROR */
 ngx_int_t ngx_http_batch_plan_publish(const char *batch_id,
     const ngx_http_batch_plan_t *plan, ngx_log_t *log);

@@ -9,6 +9,7 @@
 
 
 #include "ngx_http_batch_disk.h"
+#include "ngx_http_batch_reread.h"
 
 
 static ngx_int_t ngx_http_batch_publish_name(ngx_fd_t dir, const char *id,
@@ -152,6 +153,10 @@ ngx_http_batch_publish_write(ngx_http_batch_obj_e obj, const char *id,
 
     ngx_http_batch_layout_name(obj, id, name);
 
+    if (ngx_http_batch_reread(obj, id, name, data, len, log) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     return ngx_http_batch_sum_write(fd, id, name,
                                     ngx_http_batch_layout_named(obj), data,
                                     len, log);
@@ -213,6 +218,11 @@ ngx_http_batch_publish_final(const char *batch_id, const void *data,
     if (fd != NGX_INVALID_FILE) {
         rc = ngx_http_batch_publish_write(NGX_HTTP_BATCH_FINAL, batch_id, fd,
                                           data, len, log);
+
+        if (rc == NGX_OK && decide) {
+            rc = ngx_http_batch_reread(NGX_HTTP_BATCH_CANCEL, batch_id,
+                                       "cancel.json", data, len, log);
+        }
 
         if (rc == NGX_OK && fdatasync(fd) == -1) {
             ngx_http_batch_disk_error(log, batch_id, "fdatasync() for",

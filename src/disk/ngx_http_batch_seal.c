@@ -7,6 +7,7 @@
 
 
 #include "ngx_http_batch_disk.h"
+#include "ngx_http_batch_reread.h"
 
 
 ngx_int_t
@@ -29,9 +30,13 @@ ngx_http_batch_seal_publish(const char *batch_id, uint32_t chunk,
 
     if (fd != NGX_INVALID_FILE) {
 
-        if (ngx_http_batch_store_write(fd, data, len, 0, log) == NGX_OK) {
-            ngx_http_batch_segment_name(chunk, epoch, 1, name);
+        ngx_http_batch_segment_name(chunk, epoch, 1, name);
 
+        if (ngx_http_batch_reread_seal(batch_id, chunk, epoch, name, data,
+                                       len, log)
+            == NGX_OK
+            && ngx_http_batch_store_write(fd, data, len, 0, log) == NGX_OK)
+        {
             rc = ngx_http_batch_publish_link(dir, batch_id, name, fd, tmp, 1,
                                              log);
 

@@ -127,7 +127,8 @@ ngx_int_t ngx_http_batch_publish_object(ngx_http_batch_obj_e obj,
     const char *id, const void *data, size_t len, ngx_log_t *log);
 
 /* The same in two steps.  Fills the tmp file with the object's text (JSON gets
- * its checksum): NGX_OK or NGX_ERROR. */
+ * its checksum): NGX_OK or NGX_ERROR, also if it is a text that could not be
+ * read again (see ngx_http_batch_reread.h). */
 ngx_int_t ngx_http_batch_publish_write(ngx_http_batch_obj_e obj,
     const char *id, ngx_fd_t fd, const void *data, size_t len, ngx_log_t *log);
 

@@ -15,6 +15,7 @@
 
 #include "ngx_http_batch_disk.h"
 #include "ngx_http_batch_object.h"
+#include "ngx_http_batch_reread.h"
 
 
 /*
@@ -26,8 +27,6 @@
 #define NGX_HTTP_BATCH_VERSION_FORMAT  1
 #define NGX_HTTP_BATCH_VERSION_OLDEST  1
 
-#define NGX_HTTP_BATCH_VERSION_MAX     4096      /* bytes of the file */
-
 
 static ngx_int_t ngx_http_batch_version_judge(ngx_conf_t *cf, ngx_str_t *path,
     json_int_t format);
@@ -38,9 +37,9 @@ static ngx_int_t ngx_http_batch_version_link(ngx_fd_t root, ngx_fd_t tmp,
 ngx_int_t
 ngx_http_batch_version_check(ngx_conf_t *cf, ngx_str_t *path, ngx_fd_t root)
 {
-    json_t      *object, *format;
     ngx_int_t    rc;
     ngx_str_t    text;
+    json_int_t   format;
 
     rc = ngx_http_batch_sum_read(root, (char *) path->data, "version", 0,
                                  NGX_HTTP_BATCH_VERSION_MAX, &text, cf->log);
@@ -61,21 +60,12 @@ ngx_http_batch_version_check(ngx_conf_t *cf, ngx_str_t *path, ngx_fd_t root)
         return NGX_ERROR;
     }
 
-    object = ngx_http_batch_object_json(text.data, text.len, 0);
-    format = json_object_get(object, "format");
+    rc = ngx_http_batch_version_decode(text.data, text.len, &format);
 
-    rc = NGX_DECLINED;
-
-    if (json_is_integer(format) && json_integer_value(format) >= 0) {
-        rc = ngx_http_batch_version_judge(cf, path,
-                                          json_integer_value(format));
-    }
-
-    json_decref(object);
     ngx_free(text.data);
 
-    if (rc != NGX_DECLINED) {
-        return rc;
+    if (rc == NGX_OK) {
+        return ngx_http_batch_version_judge(cf, path, format);
     }
 
 damaged:
@@ -88,6 +78,25 @@ damaged:
                        path);
 
     return NGX_ERROR;
+}
+
+
+ngx_int_t
+ngx_http_batch_version_decode(const u_char *data, size_t len,
+    json_int_t *format)
+{
+    json_t     *object, *n;
+    ngx_int_t   rc;
+
+    object = ngx_http_batch_object_json(data, len, 0);
+    n = json_object_get(object, "format");
+
+    *format = json_integer_value(n);
+    rc = (json_is_integer(n) && *format >= 0) ? NGX_OK : NGX_ERROR;
+
+    json_decref(object);
+
+    return rc;
 }
 
 
@@ -193,9 +202,12 @@ ngx_http_batch_version_link(ngx_fd_t root, ngx_fd_t tmp, const char *name,
 
     rc = NGX_ERROR;
 
-    if (ngx_http_batch_sum_write(fd, "store", "version", 0, text, p - text,
-                                 log)
+    if (ngx_http_batch_reread(NGX_HTTP_BATCH_REREAD_VERSION, "store",
+                              "version", text, p - text, log)
         == NGX_OK
+        && ngx_http_batch_sum_write(fd, "store", "version", 0, text, p - text,
+                                    log)
+           == NGX_OK
         && (geteuid() != 0 || fchown(fd, uid, (gid_t) -1) == 0)
         && fdatasync(fd) == 0)
     {

@@ -28,7 +28,7 @@ FLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all \
 endif
 
 NAMES  = disk layout store prepare version publish delete read segment seal \
-         walk sum object file meta uploads cancel lines final plan dedup \
+         walk sum reread keys object file meta uploads cancel lines final plan dedup \
          defects check validate result scan gather finalize restore
 
 SOURCES := $(wildcard $(SRC)/core/batch_*.c) \

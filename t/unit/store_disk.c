@@ -6,6 +6,10 @@
 
 #include "store_help.h"
 #include "batch_crc32c.h"
+#include "ngx_http_batch_cancel.h"
+#include "ngx_http_batch_keys.h"
+#include "ngx_http_batch_object.h"
+#include "ngx_http_batch_reread.h"
 
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -272,10 +276,21 @@ test_version(const char *top)
 }
 
 
+/* of a file; returns its length */
+
+static size_t
+manifest(char text[200], const char *id, int bytes)
+{
+    return snprintf(text, 200, "{\"v\":1,\"id\":\"%s\",\"bytes\":%d,"
+                    "\"created_us\":1}", id, bytes);
+}
+
+
 static void
 test_publish(void)
 {
-    char       id[BATCH_ID_LEN], other[BATCH_ID_LEN];
+    char       id[BATCH_ID_LEN], other[BATCH_ID_LEN], one[200], two[200];
+    size_t     len;
     ngx_str_t  text;
 
     shim_log_reset();
@@ -289,15 +304,15 @@ test_publish(void)
 
     ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_BLOB, id, "x", 1, log_)
        == NGX_OK, "blob");
-    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE, id, "{\"n\":1}", 7,
-                                     log_)
+    len = manifest(one, id, 1);
+    manifest(two, id, 2);
+
+    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE, id, one, len, log_)
        == NGX_OK, "first");
-    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE, id, "{\"n\":2}", 7,
-                                     log_)
+    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE, id, two, len, log_)
        == NGX_DECLINED, "second");
-    ok(ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE, id, 100, &text, log_)
-       == NGX_OK && text.len == 7
-       && strcmp((char *) text.data, "{\"n\":1}") == 0,
+    ok(ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE, id, 200, &text, log_)
+       == NGX_OK && text.len == len && strcmp((char *) text.data, one) == 0,
        "the first stays");
     free(text.data);
 
@@ -312,7 +327,7 @@ test_publish(void)
     ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_BLOB, id, log_) == 0, "gone");
     ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE_DEL, id, log_) == 1,
        "tombstone");
-    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE, id, "{}", 2, log_)
+    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE, id, one, len, log_)
        == NGX_DECLINED, "deleted is deleted");
     ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE, id, log_) == 0, "gone");
 
@@ -321,16 +336,18 @@ test_publish(void)
        "unknown");
 
     shim_log_reset();
-    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE, "file-../../x", "{}",
-                                     2, log_)
+    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE_DEL, "file-../../x",
+                                     "{}", 2, log_)
        == NGX_ERROR && errno == EINVAL, "id");
     ok(shim_logged(NGX_LOG_ALERT) == 1, "alert");
     ok(help_count("tmp", "") == 0, "nothing is left in tmp");
 
     /* a late cancel of a batch that never was */
     batch_id_make(BATCH_ID_BATCH, id);
-    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_CANCEL, id, "{}", 2, log_)
-       == NGX_ERROR, "no batch");
+    shim_log_reset();
+    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_CANCEL, id,
+                                     "{\"v\":1,\"closed\":true}", 21, log_)
+       == NGX_ERROR && shim_logged(NGX_LOG_ALERT) == 0, "no batch");
     ok(help_count("batches", id) == 0, "no directory");
     ok(help_count("tmp", "") == 0, "nothing is left in tmp");
 }
@@ -343,25 +360,27 @@ test_sum(void)
 {
     int                    fd;
     char                   id[BATCH_ID_LEN], other[BATCH_ID_LEN];
-    char                   path[4096], was[256], now[256];
+    char                   path[4096], was[256], now[256], json[200];
     size_t                 i, n;
     ngx_str_t              text;
     ngx_http_batch_obj_e   obj;
     static const char  empty[] = "{}", one[] = "{\"v\":1,\"s\":\"}\"}";
 
-    batch_id_make(BATCH_ID_FILE, id);
-    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE, id, empty, 2, log_)
+    help_file(id, "t", "batch", 0, "x", 1);
+    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE_DEL, id, empty, 2,
+                                     log_)
        == NGX_OK
-       && ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE, id, 100, &text, log_)
+       && ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE_DEL, id, 100, &text,
+                                    log_)
           == NGX_OK
        && text.len == 2 && strcmp((char *) text.data, empty) == 0, "empty");
     free(text.data);
 
-    batch_id_make(BATCH_ID_FILE, id);
-    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE, id, one,
+    help_file(id, "t", "batch", 0, "x", 1);
+    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE_DEL, id, one,
                                     sizeof(one) - 1, log_) == NGX_OK, "one");
 
-    snprintf(path, sizeof(path), "%s/files/%.2s/%s.json",
+    snprintf(path, sizeof(path), "%s/files/%.2s/%s.del",
              (char *) help_dir.data, id + 5, id);
     fd = open(path, O_RDWR);
     n = read(fd, was, sizeof(was));
@@ -376,7 +395,7 @@ test_sum(void)
         now[i / 8] ^= 1 << i % 8;
         shim_log_reset();
         ok(pwrite(fd, now, n, 0) == (ssize_t) n
-           && ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE, id, 100, &text,
+           && ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE_DEL, id, 100, &text,
                                         log_) == NGX_ERROR
            && ngx_http_batch_store_damaged() && text.data == NULL
            && shim_logged(NGX_LOG_ALERT) == 1 && strstr(shim_log_text(), id),
@@ -388,7 +407,7 @@ test_sum(void)
     for (i = 0; i < n; i++) {
         shim_log_reset();
         ok(ftruncate(fd, i) == 0
-           && ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE, id, 100, &text,
+           && ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE_DEL, id, 100, &text,
                                         log_) == NGX_ERROR
            && shim_logged(NGX_LOG_ALERT) == 1, "%zu bytes", i);
         ok(pwrite(fd, was, n, 0) == (ssize_t) n, "as it was");
@@ -396,7 +415,7 @@ test_sum(void)
 
     shim_log_reset();
     ok(pwrite(fd, " \r\n", 3, n) == 3
-       && ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE, id, 100, &text, log_)
+       && ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE_DEL, id, 100, &text, log_)
           == NGX_OK
        && text.len == sizeof(one) - 1
        && strcmp((char *) text.data, one) == 0, "white space behind it");
@@ -408,19 +427,17 @@ test_sum(void)
 
     for (i = 0; i < 2; i++) {
         obj = i ? NGX_HTTP_BATCH_FINAL : NGX_HTTP_BATCH_PLAN;
-        batch_id_make(BATCH_ID_BATCH, id);
-        batch_id_make(BATCH_ID_BATCH, other);
-        ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_META, id, empty, 2,
-                                        log_) == NGX_OK
-           && ngx_http_batch_publish_object(NGX_HTTP_BATCH_META, other, empty,
-                                           2, log_) == NGX_OK
-           && ngx_http_batch_publish_object(obj, id, one, sizeof(one) - 1, log_)
-              == NGX_OK, "batches");
+        help_batch(id, "t", "f", "/v1/chat/completions", "");
+        help_batch(other, "t", "f", "/v1/chat/completions", "");
+        n = snprintf(json, sizeof(json), "{\"id\":\"%s\",\"status\":\"failed\","
+                     "\"total\":1,\"chunks\":[[0,1,1,1]]}", id);
+        ok(ngx_http_batch_publish_object(obj, id, json, n, log_) == NGX_OK,
+           "published");
         snprintf(path, sizeof(path), "cd %s/batches && cp %.2s/%s/%s %.2s/%s",
                  (char *) help_dir.data, id + 6, id,
                  i ? "final.json" : "plan.json", other + 6, other);
         ok(system(path) == 0
-           && ngx_http_batch_store_read(obj, other, 100, &text, log_)
+           && ngx_http_batch_store_read(obj, other, 200, &text, log_)
               == (i ? NGX_OK : NGX_ERROR), "another batch's, %zu", i);
         free(text.data);
     }
@@ -430,6 +447,282 @@ test_sum(void)
     ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE, id, "x", 1, log_)
        == NGX_ERROR && shim_logged(NGX_LOG_ALERT) == 1, "no JSON");
     ok(help_count("tmp", "") == 0, "nothing is left in tmp");
+}
+
+
+/*
+ * What its reader would refuse is not published: an alert, EIO, and nothing is
+ * left.  ID in a text is the object's id.
+ */
+
+static const struct {
+    ngx_http_batch_obj_e   obj;
+    batch_id_kind_e        kind;
+    const char            *good;
+    const char            *bad[6];
+} rereads[] = {
+    { NGX_HTTP_BATCH_FILE, BATCH_ID_FILE,
+      "{\"v\":1,\"id\":\"ID\",\"bytes\":1,\"created_us\":1}",
+      { "{\"v\":1,\"id\":\"ID\",\"bytes\":-1,\"created_us\":1}",
+        "{\"v\":1,\"id\":\"ID\",\"bytes\":1e400,\"created_us\":1}",
+        "{\"v\":1,\"id\":\"ID\",\"bytes\":1.5,\"created_us\":1}",
+        "{\"v\":1,\"id\":\"file-abc\",\"bytes\":1,\"created_us\":1}",
+        "{\"v\":1,\"id\":\"ID\",\"bytes\":1,\"created_us\":1,}" } },
+    { NGX_HTTP_BATCH_FILE_DEL, BATCH_ID_FILE, "{\"v\":1}",
+      { "{\"v\":1,}", "{\"v\":1e999}" } },
+    { NGX_HTTP_BATCH_META, BATCH_ID_BATCH,
+      "{\"v\":1,\"id\":\"ID\",\"created_us\":1,\"price\":0.1}",
+      { "{\"v\":1,\"id\":\"ID\",\"created_us\":1,\"price\":1e309}",
+        "{\"v\":1,\"id\":\"ID\",\"created_us\":1,\"output_ttl\":-1}",
+        "{\"v\":1,\"id\":\"ID\",\"created_us\":1,\"model\":\"\\u0000\"}",
+        "{\"v\":1,\"id\":\"ID\",\"created_us\":1,\"created_us\":1}",
+        "{\"v\":1,\"created_us\":1}" } },
+    { NGX_HTTP_BATCH_PLAN, BATCH_ID_BATCH,
+      "{\"v\":1,\"total\":1,\"chunks\":[[0,1,1,1]]}",
+      { "{\"v\":1,\"total\":2,\"chunks\":[[0,1,1,1]]}",
+        "{\"v\":1,\"total\":1,\"chunks\":[[-1,1,1,1]]}",
+        "{\"v\":1,\"total\":1,\"chunks\":[[0,1,1,1.0]]}",
+        "{\"v\":1,\"total\":0,\"chunks\":[]}",
+        "{\"v\":1,\"total\":1,\"model\":\"\\u0000\",\"chunks\":[[0,1,1,1]]}" } },
+    { NGX_HTTP_BATCH_CANCEL, BATCH_ID_BATCH, "{\"v\":1,\"cancelling_at\":1}",
+      { "{\"v\":1,\"cancelling_at\":0}", "{\"v\":1,\"cancelling_at\":-1}",
+        "{\"v\":1,\"cancelling_at\":1e400}", "{\"v\":1}" } },
+    { NGX_HTTP_BATCH_FINAL, BATCH_ID_BATCH,
+      "{\"v\":1,\"id\":\"ID\",\"status\":\"completed\",\"output\":null}",
+      { "{\"v\":1,\"id\":\"ID\",\"status\":\"completed\",\"output\":{}}",
+        "{\"v\":1,\"id\":\"ID\",\"status\":\"in_progress\"}",
+        "{\"v\":1,\"id\":\"ID\",\"status\":\"failed\",\"failed\":1}",
+        "{\"v\":1,\"id\":\"ID\",\"status\":\"failed\",\"usage\":{\"total\":"
+        "1e400}}",
+        "{\"v\":1,\"id\":\"ID\",\"status\":\"failed\",\"errors\":["
+        "{\"message\":\"\xff\"}]}",
+        "{\"v\":1,\"status\":\"failed\"}" } },
+    { NGX_HTTP_BATCH_HOOK, BATCH_ID_BATCH, "{\"v\":1,\"id\":\"ID\"}",
+      { "{\"v\":1,\"id\":7}", "{\"v\":1}", "{\"id\":\"ID\",\"v\":1e999}" } },
+    { NGX_HTTP_BATCH_UPLOAD, BATCH_ID_UPLOAD,
+      "{\"v\":1,\"id\":\"ID\",\"bytes\":1,\"created_us\":1,\"expires_at\":1}",
+      { "{\"v\":1,\"id\":\"ID\",\"bytes\":0,\"created_us\":1,\"expires_at\":1}",
+        "{\"v\":1,\"id\":\"ID\",\"bytes\":1,\"created_us\":1}",
+        "{\"v\":1,\"id\":\"ID\",\"bytes\":1,\"created_us\":1,\"expires_at\":"
+        "-1}" } },
+    { NGX_HTTP_BATCH_UPLOAD_END, BATCH_ID_UPLOAD,
+      "{\"v\":1,\"id\":\"ID\",\"status\":\"cancelled\"}",
+      { "{\"v\":1,\"id\":\"ID\",\"status\":\"completed\",\"file\":{}}",
+        "{\"v\":1,\"id\":\"ID\",\"status\":\"pending\"}",
+        "{\"v\":1,\"status\":\"cancelled\"}" } }
+};
+
+
+static size_t
+reread_text(char text[512], const char *form, const char *id)
+{
+    const char  *p;
+
+    p = strstr(form, "ID");
+
+    if (p == NULL) {
+        return snprintf(text, 512, "%s", form);
+    }
+
+    return snprintf(text, 512, "%.*s%s%s", (int) (p - form), form, id, p + 2);
+}
+
+
+static void
+test_reread(void)
+{
+    char         id[BATCH_ID_LEN], other[BATCH_ID_LEN], text[512];
+    size_t       i, k, len;
+    ngx_str_t    data;
+    ngx_int_t    rc;
+    const char  *form;
+
+    for (i = 0; i < sizeof(rereads) / sizeof(rereads[0]); i++) {
+
+        if (rereads[i].kind == BATCH_ID_BATCH) {
+            help_batch(id, "t", "f", "/v1/chat/completions", "");
+
+            if (rereads[i].obj == NGX_HTTP_BATCH_META) {
+                batch_id_make(BATCH_ID_BATCH, id);
+            }
+
+        } else if (rereads[i].obj == NGX_HTTP_BATCH_FILE_DEL) {
+            help_file(id, "t", "batch", 0, "x", 1);
+
+        } else {
+            batch_id_make(rereads[i].kind, id);
+        }
+
+        if (rereads[i].obj == NGX_HTTP_BATCH_UPLOAD_END) {
+            len = reread_text(text, rereads[i - 1].good, id);
+            ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_UPLOAD, id, text,
+                                             len, log_) == NGX_OK, "upload");
+        }
+
+        for (k = 0; k < 6 && rereads[i].bad[k]; k++) {
+            form = rereads[i].bad[k];
+            len = reread_text(text, form, id);
+
+            shim_log_reset();
+            errno = 0;
+            rc = ngx_http_batch_publish_object(rereads[i].obj, id, text, len,
+                                               log_);
+            ok(rc == NGX_ERROR && errno == EIO, "%s: %d, errno %d", text,
+               (int) rc, errno);
+            ok(shim_logged(NGX_LOG_ALERT) == 1
+               && strstr(shim_log_text(), "could not be read again"), "%s",
+               shim_log_text());
+            ok(ngx_http_batch_store_exists(rereads[i].obj, id, log_) == 0,
+               "%s: not published", text);
+            ok(help_count("tmp", "") == 0, "nothing is left in tmp");
+
+            if (rereads[i].obj == NGX_HTTP_BATCH_FINAL) {
+                ok(ngx_http_batch_publish_final(id, text, len, 1, log_)
+                   == NGX_ERROR
+                   && ngx_http_batch_store_exists(NGX_HTTP_BATCH_CANCEL, id,
+                                                  log_) == 0,
+                   "%s: nothing is decided", text);
+            }
+        }
+
+        /* another object's, where the text has an id */
+
+        form = rereads[i].good;
+
+        if (strstr(form, "ID")) {
+            batch_id_make(rereads[i].kind, other);
+            len = reread_text(text, form, other);
+            ok(ngx_http_batch_publish_object(rereads[i].obj, id, text, len,
+                                             log_) == NGX_ERROR,
+               "%s: another's", text);
+        }
+
+        len = reread_text(text, form, id);
+        shim_log_reset();
+        ok(ngx_http_batch_publish_object(rereads[i].obj, id, text, len, log_)
+           == NGX_OK && shim_logged(NGX_LOG_ALERT) == 0, "%s: %s", text,
+           shim_log_text());
+        ok(ngx_http_batch_store_read(rereads[i].obj, id, 1000, &data, log_)
+           == NGX_OK && data.len == len, "%s: is there", text);
+        free(data.data);
+    }
+}
+
+
+/* longer than its reader reads, and what is not an object by id */
+
+static void
+test_reread_rest(void)
+{
+    char           id[BATCH_ID_LEN], *text;
+    json_t        *root;
+    ngx_str_t      object, first;
+    batch_seal_t   seal;
+    unsigned char  buf[96];
+
+    help_batch(id, "t", "f", "/v1/chat/completions", "");
+
+    text = malloc(NGX_HTTP_BATCH_CANCEL_MAX);
+    memset(text, ' ', NGX_HTTP_BATCH_CANCEL_MAX);
+    memcpy(text, "{\"v\":1,\"closed\":true", 20);
+    text[NGX_HTTP_BATCH_CANCEL_MAX - 1] = '}';
+
+    shim_log_reset();
+    ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_CANCEL, id, text,
+                                     NGX_HTTP_BATCH_CANCEL_MAX, log_)
+       == NGX_ERROR && shim_logged(NGX_LOG_ALERT) == 1, "too long");
+    free(text);
+
+    memset(&seal, 0, sizeof(seal));
+    seal.chunk = 1;
+    seal.epoch = 2;
+    batch_seal_encode(&seal, id, buf);
+
+    shim_log_reset();
+    ok(ngx_http_batch_seal_publish(id, 1, 3, buf, sizeof(buf), log_)
+       == NGX_ERROR && errno == EIO && shim_logged(NGX_LOG_ALERT) == 1,
+       "a seal of another epoch");
+    ok(ngx_http_batch_seal_publish(id, 1, 2, buf, sizeof(buf) - 1, log_)
+       == NGX_ERROR && errno == EIO, "half a seal");
+    ok(ngx_http_batch_seal_publish(id, 1, 2, buf, sizeof(buf), log_)
+       == NGX_OK, "a seal");
+
+    ok(ngx_http_batch_reread(NGX_HTTP_BATCH_REREAD_VERSION, "store", "version",
+                             "{\"v\":1,\"format\":-1}", 19, log_)
+       == NGX_ERROR && errno == EIO, "version");
+    ok(ngx_http_batch_reread(NGX_HTTP_BATCH_REREAD_KEY, "keys", "k",
+                             "{\"v\":1,\"at\":1,\"request\":\"r\"}", 28, log_)
+       == NGX_ERROR && errno == EIO, "key");
+
+    ngx_str_set(&object, "{}");
+    ok(ngx_http_batch_keys_claim("0123456789012345678901234567890123456789",
+                                 "r", &object, &first, &root, log_)
+       == NGX_OK, "a key");
+    ok(ngx_http_batch_keys_peek("0123456789012345678901234567890123456789",
+                                "r", &first, &root, log_)
+       == NGX_DONE && first.len == 2, "read again");
+    json_decref(root);
+
+    /* a record as large as one can be cannot be claimed if it is larger */
+
+    object.len = NGX_HTTP_BATCH_KEY_MAX;
+    object.data = malloc(object.len);
+    memset(object.data, 'x', object.len);
+    shim_log_reset();
+    ok(ngx_http_batch_keys_claim("1123456789012345678901234567890123456789",
+                                 "r", &object, &first, &root, log_)
+       == NGX_ERROR && errno == EIO && shim_logged(NGX_LOG_ALERT) == 1,
+       "too long a key's record: %s", shim_log_text());
+    free(object.data);
+
+    ok(help_count("tmp", "") == 0, "nothing is left in tmp");
+}
+
+
+/* numbers that int64_t does not hold, out of clients and older modules */
+
+static void
+test_integers(void)
+{
+    size_t        i, len;
+    json_t       *root;
+    const char   *p;
+
+    static const struct {
+        const char  *text;
+        json_int_t   n;
+    } rows[] = {
+        { "{\"s\":\"18446744073709551615\",\"n\":7}", 7 },
+        { "{\"n\":9223372036854775807}", INT64_MAX },
+        { "{\"n\":9223372036854775808}", BATCH_USAGE_MAX },
+        { "{\"n\":18446744073709551615}", BATCH_USAGE_MAX },
+        { "{\"n\":-18446744073709551615}", - (json_int_t) BATCH_USAGE_MAX },
+        { "{\"s\":\"\\\"1\",\"n\":99999999999999999999999999999999999}",
+          BATCH_USAGE_MAX },
+        { "{\"a\":[18446744073709551615,\"18446744073709551615\"],\"n\":5}",
+          5 }
+    };
+
+    static const char  *bad[] = {
+        "{\"n\":1e400}", "{\"n\":18446744073709551615",
+        "{\"n\":018446744073709551615}", "{\"n\":18446744073709551615x}",
+        "18446744073709551615", "{\"n\":\"18446744073709551615\\", ""
+    };
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        p = rows[i].text;
+        len = strlen(p);
+        root = ngx_http_batch_object_json((u_char *) p, len, 0);
+        ok(root && json_integer_value(json_object_get(root, "n")) == rows[i].n,
+           "%s", p);
+        json_decref(root);
+    }
+
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        root = ngx_http_batch_object_json((u_char *) bad[i], strlen(bad[i]),
+                                          0);
+        ok(root == NULL && errno == EBADMSG, "%s", bad[i]);
+    }
 }
 
 
@@ -458,13 +751,22 @@ test_input(void)
 static void
 test_segments(void)
 {
-    char       id[BATCH_ID_LEN];
-    uint32_t  *e;
-    ngx_fd_t   fd;
-    ngx_str_t  text;
+    char           id[BATCH_ID_LEN];
+    uint32_t      *e;
+    ngx_fd_t       fd;
+    ngx_str_t      text;
+    batch_seal_t   s;
+    unsigned char  seal[96], zeal[96];
 
     help_batch(id, "t", "x", "/v1/embeddings", "");
     shim_log_reset();
+
+    memset(&s, 0, sizeof(s));
+    s.chunk = 7;
+    s.epoch = 3;
+    batch_seal_encode(&s, id, seal);
+    s.sealed_us = 1;
+    batch_seal_encode(&s, id, zeal);
 
     fd = ngx_http_batch_segment_create(id, 7, 3, log_);
     ok(fd != NGX_INVALID_FILE, "create");
@@ -484,12 +786,13 @@ test_segments(void)
 
     ok(ngx_http_batch_seal_read(id, 7, 3, &text, log_) == NGX_DECLINED,
        "no seal");
-    ok(ngx_http_batch_seal_publish(id, 7, 3, "seal", 4, log_) == NGX_OK,
-       "seal");
-    ok(ngx_http_batch_seal_publish(id, 7, 3, "zeal", 4, log_)
+    ok(ngx_http_batch_seal_publish(id, 7, 3, seal, sizeof(seal), log_)
+       == NGX_OK, "seal");
+    ok(ngx_http_batch_seal_publish(id, 7, 3, zeal, sizeof(zeal), log_)
        == NGX_DECLINED, "once");
     ok(ngx_http_batch_seal_read(id, 7, 3, &text, log_) == NGX_OK
-       && strcmp((char *) text.data, "seal") == 0, "read");
+       && text.len == sizeof(seal)
+       && memcmp(text.data, seal, sizeof(seal)) == 0, "read");
     free(text.data);
     ok(ngx_http_batch_segment_epochs(id, 7, 1, &e, log_) == 1 && e[0] == 3,
        "1");
@@ -591,6 +894,9 @@ main(int argc, char **argv)
 
     test_publish();
     test_sum();
+    test_reread();
+    test_reread_rest();
+    test_integers();
     test_input();
     test_segments();
     test_walk();
