@@ -14,7 +14,6 @@
 
 
 #define NGX_HTTP_BATCH_LEASE          10000     /* ms, of a chunk or a job */
-#define NGX_HTTP_BATCH_META_MAX       (1024 * 1024)   /* batch.json, bytes */
 
 
 typedef struct ngx_http_batch_run_s  ngx_http_batch_run_t;

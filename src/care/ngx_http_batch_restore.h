@@ -10,7 +10,7 @@
 #include "ngx_http_batch.h"
 #include "ngx_http_batch_object.h"
 #include "ngx_http_batch_store.h"
-#include "ngx_http_batch_text.h"
+#include "ngx_http_batch_final.h"
 
 #define NGX_HTTP_BATCH_PORTION       256                /* objects */
 #define NGX_HTTP_BATCH_PORTION_SIZE  (4 * 1024 * 1024)  /* bytes, about */

@@ -15,7 +15,7 @@
 #include "ngx_http_batch_task.h"
 #include "ngx_http_batch_turn.h"
 #include "ngx_http_batch_keys.h"
-#include "ngx_http_batch_text.h"
+#include "ngx_http_batch_final.h"
 
 
 #define NGX_HTTP_BATCH_TIDY_EVERY    3600000        /* ms between walks */

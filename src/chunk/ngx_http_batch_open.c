@@ -12,7 +12,7 @@
 #include "ngx_http_batch_slots.h"
 #include "ngx_http_batch_store.h"
 #include "ngx_http_batch_task.h"
-#include "ngx_http_batch_text.h"
+#include "ngx_http_batch_final.h"
 #include "ngx_http_batch_turn.h"
 #include "ngx_http_batch_lookup.h"
 

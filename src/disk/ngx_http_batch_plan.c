@@ -6,7 +6,7 @@
 
 #include "ngx_http_batch_plan.h"
 #include "ngx_http_batch_store.h"
-#include "ngx_http_batch_text.h"
+#include "ngx_http_batch_final.h"
 
 
 static ngx_int_t ngx_http_batch_plan_decode(ngx_http_batch_plan_t *plan,

@@ -35,7 +35,7 @@ ngx_http_batch_scan_read(void *ctx, void *buf, size_t n, uint64_t off)
     ssize_t                 got;
     ngx_http_batch_scan_t  *s = ctx;
 
-    got = ngx_http_batch_segment_read(s->fd, buf, n, (off_t) off, s->log);
+    got = ngx_http_batch_store_pread(s->fd, buf, n, (off_t) off, s->log);
 
     if (got == -1) {
         s->unread = 1;

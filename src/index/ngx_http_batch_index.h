@@ -51,7 +51,7 @@
 #define _NGX_HTTP_BATCH_INDEX_H_INCLUDED_
 
 #include "ngx_http_batch_index_types.h"
-#include "ngx_http_batch_text.h"
+#include "ngx_http_batch_final.h"
 
 /*
  * Takes a place for what is about to be published: file_put and batch_put fill

@@ -6,7 +6,7 @@
 #define _NGX_HTTP_BATCH_DEFECTS_H_INCLUDED_
 
 #include "ngx_http_batch.h"
-#include "ngx_http_batch_text.h"
+#include "ngx_http_batch_final.h"
 
 typedef struct {
     uint64_t                   line;

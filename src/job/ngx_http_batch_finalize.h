@@ -11,7 +11,7 @@
 #include "ngx_http_batch.h"
 #include "ngx_http_batch_object.h"
 #include "ngx_http_batch_plan.h"
-#include "ngx_http_batch_text.h"
+#include "ngx_http_batch_final.h"
 
 typedef enum {
     NGX_HTTP_BATCH_FINAL_OK = 0,    /* final.json is durable: final is filled */

@@ -298,7 +298,7 @@ ngx_http_batch_result_view(ngx_http_batch_view_t *v, ngx_fd_t segment,
     v->fd = NGX_INVALID_FILE;
     v->off = off - back;
 
-    n = ngx_http_batch_segment_read(segment, v->buf,
+    n = ngx_http_batch_store_pread(segment, v->buf,
                                           NGX_HTTP_BATCH_VIEW_SIZE, v->off,
                                           log);
 
@@ -366,7 +366,7 @@ ngx_http_batch_result_large(ngx_http_batch_sink_t *s, ngx_fd_t segment,
 
     off = (off_t) pick->offset;
 
-    if (ngx_http_batch_segment_read(segment, header, BATCH_RECORD_HEADER,
+    if (ngx_http_batch_store_pread(segment, header, BATCH_RECORD_HEADER,
                                           off, log)
         != BATCH_RECORD_HEADER
         || !ngx_http_batch_result_header(header, tag, pick, record))
@@ -386,7 +386,7 @@ ngx_http_batch_result_large(ngx_http_batch_sink_t *s, ngx_fd_t segment,
 
         n = ngx_min(left, NGX_HTTP_BATCH_SINK_SIZE);
 
-        if (ngx_http_batch_segment_read(segment, s->buf, n, off, log)
+        if (ngx_http_batch_store_pread(segment, s->buf, n, off, log)
             != (ssize_t) n)
         {
             return NGX_DECLINED;

@@ -14,7 +14,7 @@
 #include "ngx_http_batch.h"
 #include "ngx_http_batch_object.h"
 #include "ngx_http_batch_plan.h"
-#include "ngx_http_batch_text.h"
+#include "ngx_http_batch_final.h"
 
 #define NGX_HTTP_BATCH_ERRORS_MAX      1000
 #define NGX_HTTP_BATCH_LINE_MAX        (8 * 1024 * 1024)   /* bytes */

@@ -4,7 +4,7 @@
  */
 
 
-#include "ngx_http_batch_text.h"
+#include "ngx_http_batch_final.h"
 #include "ngx_http_batch_store.h"
 
 

@@ -172,7 +172,7 @@ ngx_http_batch_segment_open(const char *batch_id, uint32_t chunk,
  * enough. */
 
 ssize_t
-ngx_http_batch_segment_read(ngx_fd_t fd, void *buf, size_t n, off_t off,
+ngx_http_batch_store_pread(ngx_fd_t fd, void *buf, size_t n, off_t off,
     ngx_log_t *log)
 {
     size_t      done;

@@ -161,7 +161,7 @@ ngx_fd_t ngx_http_batch_segment_open(const char *batch_id,
     uint32_t chunk, uint32_t epoch, ngx_log_t *log);
 /* n bytes at off, fewer at the end of the file; -1: twice they could not be
  * read, which was told of */
-ssize_t ngx_http_batch_segment_read(ngx_fd_t fd, void *buf, size_t n,
+ssize_t ngx_http_batch_store_pread(ngx_fd_t fd, void *buf, size_t n,
     off_t off, ngx_log_t *log);
 
 /* epochs of the chunk's segments (seals = 0) or seals (seals = 1), ascending,
