@@ -42,9 +42,9 @@ my @cases = (
     ['a dangling symlink', sub { unlink $_[0]; symlink '/nowhere/x', $_[0] },
      qr/\[alert\].*\.seg" failed/],
     ['a directory', sub { unlink $_[0]; mkdir $_[0] },
-     qr/\[alert\].*\.seg" is no regular file/],
+     qr/\[alert\].*\.seg" is not a regular file/],
     ['a FIFO', sub { unlink $_[0]; POSIX::mkfifo($_[0], 0600) },
-     qr/\[alert\].*\.seg" is no regular file/],
+     qr/\[alert\].*\.seg" is not a regular file/],
     ['gone', sub { unlink $_[0] }]);
 my @ids = map { BatchDamage::half() } @cases;
 

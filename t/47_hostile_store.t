@@ -169,7 +169,7 @@ for my $how (sort keys %pending) {
     BatchDamage::alert("row 68: upload.json, $how",
                        $how =~ /sym|dir|huge/
                        ? qr/\[alert\].*"upload\.json"/
-                       : qr/\[alert\].*"$pending{$how}\/upload\.json" is dam/);
+                       : qr/\[alert\].*$pending{$how}: "upload\.json" is dam/);
 }
 
 for my $how (@how) {
@@ -179,7 +179,7 @@ for my $how (@how) {
     BatchDamage::alert("row 68: end.json, $how",
                        $how =~ /sym|dir|huge/
                        ? qr/\[alert\].*"end\.json"/
-                       : qr/\[alert\].*"$ended{$how}\/end\.json" is damaged/);
+                       : qr/\[alert\].*$ended{$how}: "end\.json" is damaged/);
 }
 
 my $good = $outer{'another upload\'s'};
@@ -228,7 +228,7 @@ for my $how (@how) {
         'Idempotency-Key' => "key $how");
     BatchDamage::alert("row 68: a key, $how",
                        $how =~ /sym|dir|huge/ ? qr/\[alert\].*$name/
-                       : qr/\[alert\].*"keys\/$name" is damaged/);
+                       : qr/\[alert\].*keys: "$name" is damaged/);
 }
 
 is(create_batch($file, http => [headers => ['Idempotency-Key' => 'another']])->{status},
@@ -261,7 +261,7 @@ my %input = (
                   sub { BatchDamage::bytes($_[0], '') }],
     'gone' => [qr/has a plan and no input/, sub { unlink $_[0] }],
     'a symlink' => [qr/"input" failed/, \&BatchDamage::link_out],
-    'a directory' => [qr/"input" is no regular file/,
+    'a directory' => [qr/"input" is not a regular file/,
                       sub { unlink $_[0]; mkdir $_[0] }]);
 my @how = sort keys %input;
 my %id = map { $_ => BatchDamage::half() } @how;

@@ -46,7 +46,7 @@ __DATA__
 --- flow
 my $foreign = main::sealed(prefix => 'other-');
 my $from = BatchDamage::dir_of($foreign);
-my $void = 'seal 1 of chunk 0 is void: ';
+my $void = 'chunk 0: seal of epoch 1 is void: ';
 my @cases = (
     ['a bit of its head', $void . 'damaged',
      sub { BatchDamage::flip($_[0], 24) }],
@@ -60,21 +60,21 @@ my @cases = (
         BatchDamage::bytes($_[0], $s) }],
     ['cut by a pick', $void . 'damaged',
      sub { truncate $_[0], (-s $_[0]) - 40 }],
-    ['huge', qr/"c0\.1\.seal" is no file of at most/,
+    ['huge', qr/"c0\.1\.seal" is not a regular file of at most/,
      sub { truncate $_[0], 1 << 40 }],
     ['0 bytes', $void . 'damaged', sub { BatchDamage::bytes($_[0], '') }],
     ['gone', 'chunk 0 has no seal', sub { unlink $_[0] }],
     ['a symlink', qr/"c0\.1\.seal" failed/, \&BatchDamage::link_out],
-    ['a directory', qr/"c0\.1\.seal" is no file/,
+    ['a directory', qr/"c0\.1\.seal" is not a regular file/,
      sub { unlink $_[0]; mkdir $_[0] }],
     ['of another batch', $void . 'of another batch, chunk or epoch',
      sub { BatchDamage::bytes($_[0], slurp("$from/c0.1.seal")) }],
     ['and its segment, too', $void . 'of another batch, chunk or epoch', sub {
         BatchDamage::bytes($_[1] . "/$_", slurp("$from/$_"))
             for 'c0.1.seal', 'c0.1.seg' }],
-    ['of another chunk', 'seal 1 of chunk 1 is void: of another batch, chunk',
+    ['of another chunk', 'chunk 1: seal of epoch 1 is void: of another batch, chunk',
      sub { BatchDamage::bytes("$_[1]/c1.1.seal", slurp($_[0])) }],
-    ['of another epoch', 'seal 7 of chunk 0 is void: of another batch, chunk',
+    ['of another epoch', 'chunk 0: seal of epoch 7 is void: of another batch, chunk',
      sub { rename $_[0], "$_[1]/c0.7.seal" }],
     ['whose segment is another\'s', $void . 'a segment that it names is',
      sub { BatchDamage::bytes("$_[1]/c0.1.seg", slurp("$from/c0.1.seg")) }],
@@ -104,7 +104,7 @@ for my $i (0 .. $#cases) {
     BatchDamage::whole("row 68: seal, $name", $ids[$i], 20, 'half-');
     BatchDamage::alert("row 68: seal, $name",
                        ref $log ? qr/\[alert\].*$log/
-                                : qr/\[alert\].*batch $ids[$i]: \Q$log/);
+                                : qr/\[alert\].*batch:? \Q$ids[$i]\E[,:] \Q$log/);
 }
 
 BatchDamage::whole('row 68: what was copied from', $foreign, 20, 'other-');
@@ -124,7 +124,7 @@ have left of the last group is not.
 300
 --- flow
 my ($foreign, $other) = main::grouped(prefix => 'other-');
-my $damaged = 'segment 1.1 is damaged at byte ';
+my $damaged = 'chunk 1: segment of epoch 1 is damaged at byte ';
 my @cases = (
     ['a bit of the first header', $damaged . '0,',
      sub { BatchDamage::flip($_[0], 20) }],
@@ -145,14 +145,15 @@ my @cases = (
      sub { truncate $_[0], (BatchDamage::groups($_[0]))[-1] + 30 }],
     ['NUL bytes behind it', undef,
      sub { BatchDamage::bytes($_[0], slurp($_[0]) . "\0" x 5000) }],
-    ['another\'s', 'segment 1.1 has a record of another batch, chunk or epoch'
-                   . ' at byte 0,',
+    ['another\'s', 'chunk 1: segment of epoch 1 has a record of another'
+                   . ' batch, chunk or epoch at byte 0,',
      sub { BatchDamage::bytes($_[0], slurp($other)) }],
-    ['another\'s behind its own', 'segment 1.1 has a record of another batch,',
+    ['another\'s behind its own', 'chunk 1: segment of epoch 1 has a record of another'
+                               . ' batch,',
      sub { BatchDamage::bytes($_[0], slurp($_[0]) . slurp($other)) }],
-    ['of another chunk', 'segment 1.1 has a record of another batch, chunk',
+    ['of another chunk', 'chunk 1: segment of epoch 1 has a record of another batch, chunk',
      sub { BatchDamage::bytes($_[0], slurp("$_[1]/c0.1.seg")) }],
-    ['of another epoch', 'segment 1.7 has a record of another batch, chunk',
+    ['of another epoch', 'chunk 1: segment of epoch 7 has a record of another batch, chunk',
      sub { rename $_[0], "$_[1]/c1.7.seg" }]);
 my @mine = map { [main::grouped()] } @cases;
 
@@ -177,7 +178,7 @@ for my $i (0 .. $#cases) {
 
     if ($log) {
         BatchDamage::alert("row 68: segment, $name",
-                           qr/\[alert\].*batch $id: \Q$log/);
+                           qr/\[alert\].*batch: $id, \Q$log/);
 
     } else {
         unlike(error_log_text(), qr/\[alert\].*$id/,

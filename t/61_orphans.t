@@ -94,7 +94,7 @@ ok(-d $now, 'a young directory stays');
 is(content($f), jsonl(1), 'the file is as it was');
 is(http('GET', "/v1/files/$_")->{status}, 404, 'a deleted one is gone')
     for $deleted, $recent;
-like(error_log_text(), qr/swept file-zz3456789012345678901234/, 'said');
+like(error_log_text(), qr/file-zz3456789012345678901234: never became a file, blob deleted/, 'said');
 
 # nor does anything come back by a rebuild
 

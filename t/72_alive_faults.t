@@ -16,7 +16,7 @@ Test::Nginx::Util::add_block_preprocessor(sub {
     $block->set_value(no_shutdown_error_log => "[emerg]\nruntime error:\n");
 });
 
-our $Warning = qr/\[warn\] .*batch store: (\S+) failed, so this worker has no file/;
+our $Warning = qr/\[warn\] .*batch: (\S+) failed, so this worker has no file/;
 
 sub warnings { return scalar(() = error_log_text() =~ /$Warning/g) }
 

@@ -8,8 +8,8 @@
  *
  * Limits, because bodies may be hostile: a boundary of 1..70 bytes;
  * BATCH_MP_MAX_PARTS parts; BATCH_MP_MAX_HEADERS header lines and
- * BATCH_MP_HEADER_SIZE bytes of headers in each; a preamble and an epilogue of
- * up to BATCH_MP_MAX_PREAMBLE bytes.
+ * BATCH_MP_HEADER_SIZE bytes of headers in each of them; a preamble and an
+ * epilogue of up to BATCH_MP_MAX_PREAMBLE bytes.
  */
 
 #ifndef _BATCH_MULTIPART_H_INCLUDED_
@@ -44,8 +44,9 @@ typedef struct {
     int              has_filename;
     size_t           filename_len;            /* decoded: filename* preferred,
                                                  %22 and \" undone, directories
-                                                 stripped, control bytes '_',
-                                                 cut at a UTF-8 boundary */
+                                                 stripped, control characters
+                                                 and broken UTF-8 '_', cut
+                                                 between characters */
     unsigned char    filename[BATCH_MP_FILENAME_MAX + 1];
     size_t           type_len;
     unsigned char    type[128];               /* Content-Type, "" if none */

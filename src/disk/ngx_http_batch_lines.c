@@ -1,48 +1,16 @@
 
 /*
  * Copyright (C) the ngx_http_batch_module authors
+ *
+ * The lines of a range of an input file.
  */
 
 
 #include "ngx_http_batch_lines.h"
+#include "ngx_http_batch_store.h"
 
 
 static ngx_int_t ngx_http_batch_lines_fill(ngx_http_batch_lines_t *l);
-
-
-ngx_int_t
-ngx_http_batch_pread(ngx_fd_t fd, void *buf, size_t n, off_t off,
-    ngx_log_t *log)
-{
-    u_char   *p;
-    ssize_t   got;
-
-    p = buf;
-
-    while (n) {
-        got = pread(fd, p, n, off);
-
-        if (got == -1) {
-            if (ngx_errno == NGX_EINTR) {
-                continue;
-            }
-
-            ngx_log_error(NGX_LOG_CRIT, log, ngx_errno,
-                          "batch: pread() of %uz bytes at %O failed", n, off);
-            return NGX_ERROR;
-        }
-
-        if (got == 0) {
-            return NGX_DECLINED;
-        }
-
-        p += got;
-        n -= got;
-        off += got;
-    }
-
-    return NGX_OK;
-}
 
 
 ngx_int_t
@@ -64,8 +32,10 @@ ngx_http_batch_lines_init(ngx_http_batch_lines_t *l, ngx_fd_t fd, off_t from,
         l->size = (to > from) ? (size_t) (to - from) : 1;
     }
 
-    l->buf = ngx_alloc(l->size, log);
+    l->buf = malloc(l->size);
     if (l->buf == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, log, ngx_errno,
+                      "batch: malloc(%uz) failed", l->size);
         return NGX_ERROR;
     }
 
@@ -87,21 +57,20 @@ ngx_http_batch_lines_init(ngx_http_batch_lines_t *l, ngx_fd_t fd, off_t from,
 void
 ngx_http_batch_lines_free(ngx_http_batch_lines_t *l)
 {
-    if (l->buf) {
-        ngx_free(l->buf);
-        l->buf = NULL;
-    }
+    free(l->buf);
+    l->buf = NULL;
 }
 
 
-/* reads on behind buf[last], having made room */
+/* reads on after buf[last], having made room */
 
 static ngx_int_t
 ngx_http_batch_lines_fill(ngx_http_batch_lines_t *l)
 {
-    off_t    off;
-    size_t   n;
-    u_char  *p;
+    off_t     off;
+    size_t    n;
+    u_char   *p;
+    ssize_t   got;
 
     if (l->pos) {
         ngx_memmove(l->buf, l->buf + l->pos, l->last - l->pos);
@@ -118,7 +87,7 @@ ngx_http_batch_lines_fill(ngx_http_batch_lines_t *l)
         p = realloc(l->buf, n);
         if (p == NULL) {
             ngx_log_error(NGX_LOG_EMERG, l->log, ngx_errno,
-                          "realloc(%uz) failed", n);
+                          "batch: realloc(%uz) failed", n);
             return NGX_ERROR;
         }
 
@@ -133,18 +102,16 @@ ngx_http_batch_lines_fill(ngx_http_batch_lines_t *l)
         n = (size_t) (l->end - off);
     }
 
-    switch (ngx_http_batch_pread(l->fd, l->buf + l->last, n, off, l->log)) {
+    got = ngx_http_batch_store_pread(l->fd, l->buf + l->last, n, off, l->log);
 
-    case NGX_OK:
-        break;
-
-    case NGX_DECLINED:
-        ngx_log_error(NGX_LOG_ALERT, l->log, 0,
-                      "batch: the input is shorter than %O", off + n);
-        l->cut = 1;
+    if (got == -1) {
         return NGX_ERROR;
+    }
 
-    default:
+    if ((size_t) got < n) {
+        ngx_log_error(NGX_LOG_ALERT, l->log, 0,
+                      "batch: the input is shorter than %O bytes", off + n);
+        l->cut = 1;
         return NGX_ERROR;
     }
 

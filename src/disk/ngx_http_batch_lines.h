@@ -1,4 +1,6 @@
 /*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
  * The lines of a range of an input file, one after the other, read in windows.
  * In a thread.  Memory: 1 MB, more only while a line needs it, and never more
  * than the longest line allowed and a window.
@@ -42,17 +44,12 @@ ngx_int_t ngx_http_batch_lines_init(ngx_http_batch_lines_t *l, ngx_fd_t fd,
 /*
  *   NGX_OK        a line, blank ones too
  *   NGX_DECLINED  the line is longer than max: number and offset are set, the
- *                 next call goes on behind it
+ *                 next call goes on after it
  *   NGX_DONE      the range is read
  *   NGX_ERROR     it could not be read, or no memory
  */
 ngx_int_t ngx_http_batch_lines_next(ngx_http_batch_lines_t *l);
 
 void ngx_http_batch_lines_free(ngx_http_batch_lines_t *l);
-
-/* pread() of exactly n bytes; NGX_OK, NGX_DECLINED (the file ends before),
- * NGX_ERROR (logged) */
-ngx_int_t ngx_http_batch_pread(ngx_fd_t fd, void *buf, size_t n, off_t off,
-    ngx_log_t *log);
 
 #endif

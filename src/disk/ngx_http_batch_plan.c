@@ -1,6 +1,8 @@
 
 /*
  * Copyright (C) the ngx_http_batch_module authors
+ *
+ * plan.json: how the input is cut into chunks.
  */
 
 
@@ -47,7 +49,7 @@ ngx_http_batch_plan_read(const char *batch_id, ngx_http_batch_plan_t *plan,
 
         if (ngx_http_batch_store_damaged()) {
             ngx_log_error(NGX_LOG_ALERT, log, 0,
-                          "batch %s: plan.json cannot be used", batch_id);
+                          "batch: %s: plan.json is damaged", batch_id);
             ngx_set_errno(EBADMSG);
         }
     }
@@ -178,7 +180,7 @@ ngx_http_batch_plan_publish(const char *batch_id,
 
     if (t.failed) {
         ngx_log_error(NGX_LOG_EMERG, log, NGX_ENOMEM,
-                      "batch %s: no memory for the plan", batch_id);
+                      "batch: %s: no memory for the plan", batch_id);
         rc = NGX_ERROR;
 
     } else {
@@ -187,6 +189,12 @@ ngx_http_batch_plan_publish(const char *batch_id,
     }
 
     batch_text_free(&t);
+
+    if (rc == NGX_OK) {
+        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, log, 0,
+                       "batch: %s: planned, %uD chunks, %uL lines",
+                       batch_id, plan->nchunks, plan->total);
+    }
 
     return rc;
 }

@@ -1,6 +1,8 @@
 /*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
  * plan.json: the input is good, and how it is cut into chunks.  Published once
- * by the validation; whoever reads it later sees the same chunks.
+ * by the validation; all who read it later see the same chunks.
  *
  * {"v":1,"total":n,"model":"...","in_progress_at":s,
  *  "chunks":[[offset,length,first_line,count],...]}
@@ -42,7 +44,7 @@ typedef struct {
  * ngx_http_batch_store_damaged()). */
 ngx_int_t ngx_http_batch_plan_read(const char *batch_id,
     ngx_http_batch_plan_t *plan, ngx_log_t *log);
-/* NGX_OK, NGX_DECLINED (somebody was first: read theirs), NGX_ERROR */
+/* NGX_OK, NGX_DECLINED (another was first: read that one), NGX_ERROR */
 ngx_int_t ngx_http_batch_plan_publish(const char *batch_id,
     const ngx_http_batch_plan_t *plan, ngx_log_t *log);
 void ngx_http_batch_plan_free(ngx_http_batch_plan_t *plan);

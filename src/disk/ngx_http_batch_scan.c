@@ -102,7 +102,7 @@ ngx_http_batch_scan_cmp(const void *one, const void *two)
 }
 
 
-/* What a crash has left of the last group is nothing to wake anybody for. */
+/* What a crash has left of the last group is not worth an alert. */
 
 static void
 ngx_http_batch_scan_tell(ngx_http_batch_scan_t *s, const char *id,
@@ -112,7 +112,8 @@ ngx_http_batch_scan_tell(ngx_http_batch_scan_t *s, const char *id,
 
     if (end == BATCH_RECORD_TORN) {
         ngx_log_error(NGX_LOG_INFO, s->log, 0,
-                      "batch %s: segment %uD.%uD is torn at byte %L",
+                      "batch: %s, chunk %uD: segment of epoch %uD is torn at"
+                      " byte %L",
                       id, chunk, s->epoch, off);
         return;
     }
@@ -121,8 +122,9 @@ ngx_http_batch_scan_tell(ngx_http_batch_scan_t *s, const char *id,
            ? "is damaged" : "has a record of another batch, chunk or epoch";
 
     ngx_log_error(NGX_LOG_ALERT, s->log, 0,
-                  "batch %s: segment %uD.%uD %s at byte %L, from there on it"
-                  " does not count", id, chunk, s->epoch, what, off);
+                  "batch: %s, chunk %uD: segment of epoch %uD %s at byte %L,"
+                  " from there on it does not count",
+                  id, chunk, s->epoch, what, off);
 }
 
 
@@ -154,7 +156,7 @@ ngx_http_batch_scan_segment(ngx_http_batch_scan_t *s, const char *id,
         ngx_http_batch_scan_tell(s, id, chunk, size, end);
     }
 
-    /* for want of memory nothing is known, also of what was not reached */
+    /* without memory nothing is known, also of what was not reached */
 
     if (size < 0 && !s->unread) {
         s->failed = 1;
@@ -166,8 +168,9 @@ ngx_http_batch_scan_segment(ngx_http_batch_scan_t *s, const char *id,
 
     if (s->n != before && fdatasync(s->fd) == -1) {
         ngx_log_error(NGX_LOG_CRIT, s->log, ngx_errno,
-                      "batch %s: fdatasync() of segment %uD.%uD failed, its"
-                      " records do not count", id, chunk, epoch);
+                      "batch: %s, chunk %uD: fdatasync() of the segment of"
+                      " epoch %uD failed, its records do not count",
+                      id, chunk, epoch);
         s->n = before;
     }
 
@@ -225,7 +228,7 @@ ngx_http_batch_scan(const char *id, uint32_t chunk, const uint32_t *epochs,
                   ngx_http_batch_scan_cmp);
     }
 
-    /* the oldest record of a line counts: it may have been told already */
+    /* the oldest record of a line counts: it may have been counted already */
 
     for (i = 0; i < s.n; i++) {
         f = &s.found[i];
@@ -245,41 +248,9 @@ ngx_http_batch_scan(const char *id, uint32_t chunk, const uint32_t *epochs,
 
     free(s.found);
 
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, log, 0,
+                   "batch: %s, chunk %uD: %uz segments have %uz lines",
+                   id, chunk, nepochs, *n);
+
     return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_http_batch_seal_load(const char *id, uint32_t chunk, uint32_t epoch,
-    batch_seal_t *seal, ngx_log_t *log)
-{
-    int         decoded;
-    ngx_int_t   rc;
-    ngx_str_t   text;
-
-    rc = ngx_http_batch_seal_read(id, chunk, epoch, &text, log);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    decoded = batch_seal_decode(text.data, text.len, id, chunk, epoch, seal);
-
-    ngx_free(text.data);
-
-    if (decoded == BATCH_OK) {
-        return NGX_OK;
-    }
-
-    if (decoded == BATCH_AGAIN) {
-        return NGX_ERROR;
-    }
-
-    ngx_log_error(NGX_LOG_ALERT, log, 0,
-                  "batch %s: seal %uD of chunk %uD is void: %s",
-                  id, epoch, chunk,
-                  decoded == BATCH_FOREIGN ? "of another batch, chunk or epoch"
-                                           : "damaged");
-
-    return NGX_DECLINED;
 }

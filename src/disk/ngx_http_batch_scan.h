@@ -1,4 +1,6 @@
 /*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
  * What the segments of a chunk hold.
  */
 
@@ -16,13 +18,5 @@
 ngx_int_t ngx_http_batch_scan(const char *id, uint32_t chunk,
     const uint32_t *epochs, size_t nepochs, uint64_t from, uint64_t to,
     batch_pick_t **picks, batch_usage_t **usages, size_t *n, ngx_log_t *log);
-
-/*
- * In a thread.  Reads a seal.  NGX_OK: seal->picks are to be free()d;
- * NGX_DECLINED: there is none, or one that is void, which was told of;
- * NGX_ERROR: trouble, or no memory.
- */
-ngx_int_t ngx_http_batch_seal_load(const char *id, uint32_t chunk,
-    uint32_t epoch, batch_seal_t *seal, ngx_log_t *log);
 
 #endif

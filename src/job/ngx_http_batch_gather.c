@@ -179,8 +179,8 @@ ngx_http_batch_gather_seal(ngx_http_batch_gather_t *g, uint32_t chunk,
 
         if (why) {
             ngx_log_error(NGX_LOG_ALERT, g->log, 0,
-                          "batch %s: seal %uD of chunk %uD is void: %s",
-                          g->id, epoch, chunk, why);
+                          "batch: %s, chunk %uD: seal of epoch %uD is void:"
+                          " %s", g->id, chunk, epoch, why);
         }
 
         /* left there, it would tell the next owner that all is done */

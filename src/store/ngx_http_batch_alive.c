@@ -4,8 +4,9 @@
  *
  * Locked files tell living workers from dead ones, see the header.
  *
- * A worker's lock is exclusive and those who look take a shared one, so they
- * are not in each other's way, and who is refused has met the worker itself.
+ * A worker's lock is exclusive and those that look take a shared one, so they
+ * are not in each other's way, and one that is refused has met the worker
+ * itself.
  * There is one look at a time in a process; what is proven belongs to it.
  */
 
@@ -15,8 +16,11 @@
 #include "ngx_http_batch_slots.h"
 #include "ngx_http_batch_task.h"
 
-#include <dirent.h>
 #include <sys/file.h>
+
+
+#define ngx_http_batch_alive_dir                                              \
+    ngx_http_batch_layout_dirs[NGX_HTTP_BATCH_DIR_WORKERS]
 
 
 #define NGX_HTTP_BATCH_ALIVE_EVERY    400       /* ms ... */
@@ -115,9 +119,17 @@ ngx_http_batch_alive_exit(ngx_uint_t holds)
 ngx_int_t
 ngx_http_batch_alive_forget(const char *owner, ngx_log_t *log)
 {
-    return ngx_http_batch_disk_unlink(
-                             ngx_http_batch_dirs[NGX_HTTP_BATCH_DIR_WORKERS],
-                             owner, log);
+    if (ngx_http_batch_disk_unlink(ngx_http_batch_alive_dir, "workers", owner,
+                                   log)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, log, 0,
+                   "batch: worker %s: its file is gone", owner);
+
+    return NGX_OK;
 }
 
 
@@ -148,7 +160,7 @@ ngx_http_batch_alive_machine(ngx_log_t *log)
     (void) ngx_close_file(fd);
 
     if (got <= 0
-        || fstat(ngx_http_batch_dirs[NGX_HTTP_BATCH_DIR_WORKERS], &st) == -1)
+        || fstat(ngx_http_batch_alive_dir, &st) == -1)
     {
         machine[0] = '\0';
         return ngx_http_batch_alive_without(log, "asking for the machine");
@@ -174,7 +186,7 @@ ngx_http_batch_alive_make(ngx_log_t *log)
     const char  *id, *call;
 
     id = ngx_http_batch_worker_id;
-    tmp = ngx_http_batch_dirs[NGX_HTTP_BATCH_DIR_TMP];
+    tmp = ngx_http_batch_layout_tmp;
     len = ngx_strlen(ngx_http_batch_alive_machines[0]);
 
     fd = ngx_http_batch_disk_openat(tmp, id, O_RDWR|O_CREAT|O_EXCL);
@@ -194,10 +206,7 @@ ngx_http_batch_alive_make(ngx_log_t *log)
     {
         call = "pwrite()";
 
-    } else if (renameat(tmp, id,
-                        ngx_http_batch_dirs[NGX_HTTP_BATCH_DIR_WORKERS], id)
-               == -1)
-    {
+    } else if (renameat(tmp, id, ngx_http_batch_alive_dir, id) == -1) {
         call = "renameat()";
     }
 
@@ -221,7 +230,7 @@ static ngx_int_t
 ngx_http_batch_alive_without(ngx_log_t *log, const char *call)
 {
     ngx_log_error(NGX_LOG_WARN, log, ngx_errno,
-                  "batch store: %s failed, so this worker has no file in "
+                  "batch: %s failed, so this worker has no file in "
                   "workers: if it dies together with all of its nginx, its "
                   "leases have to run out", call);
 
@@ -264,7 +273,7 @@ ngx_http_batch_alive_again(void)
 }
 
 
-/* who beats needs no look; a process id may by now be another's */
+/* one that beats needs no look; a process id may by now be another's */
 
 static void
 ngx_http_batch_alive_siblings(ngx_http_batch_look_t *look)
@@ -301,18 +310,13 @@ ngx_http_batch_alive_run(void *ctx, ngx_log_t *log)
 
     static ngx_uint_t  blind;
 
-    DIR            *d;
-    ngx_fd_t        fd;
-    struct dirent  *de;
+    DIR         *d;
+    const char  *name;
 
     ngx_http_batch_alive_touch();
 
-    fd = ngx_http_batch_disk_openat(
-                             ngx_http_batch_dirs[NGX_HTTP_BATCH_DIR_WORKERS],
-                             ".", O_RDONLY|O_DIRECTORY);
-
-    d = (fd == NGX_INVALID_FILE) ? NULL : fdopendir(fd);
-
+    d = ngx_http_batch_disk_opendir(ngx_http_batch_alive_dir, "workers", ".",
+                                    NULL);
     if (d == NULL) {
 
         /* the next look comes soon: once is enough */
@@ -320,11 +324,7 @@ ngx_http_batch_alive_run(void *ctx, ngx_log_t *log)
         if (!blind) {
             blind = 1;
             ngx_log_error(NGX_LOG_WARN, log, ngx_errno,
-                          "batch store: opening of workers failed");
-        }
-
-        if (fd != NGX_INVALID_FILE) {
-            (void) ngx_close_file(fd);
+                          "batch: opening of workers failed");
         }
 
         return;
@@ -335,16 +335,19 @@ ngx_http_batch_alive_run(void *ctx, ngx_log_t *log)
     while (look->ndead < NGX_HTTP_BATCH_ALIVE_DEAD
            && !ngx_http_batch_task_quit())
     {
-        de = readdir(d);
+        name = ngx_http_batch_disk_readdir(d, "workers", NULL);
 
-        if (de == NULL) {
+        if (name == NULL) {
             break;
         }
 
-        if (ngx_http_batch_alive_other(look, de->d_name)
-            && ngx_http_batch_alive_dead(fd, de->d_name, log))
+        if (ngx_http_batch_alive_other(look, name)
+            && ngx_http_batch_alive_dead(dirfd(d), name, log))
         {
-            ngx_memcpy(look->dead[look->ndead++], de->d_name,
+            ngx_log_debug1(NGX_LOG_DEBUG_HTTP, log, 0,
+                           "batch: worker %s: found dead", name);
+
+            ngx_memcpy(look->dead[look->ndead++], name,
                        NGX_HTTP_BATCH_WORKER_ID);
         }
     }
@@ -454,7 +457,7 @@ ngx_http_batch_alive_dead(ngx_fd_t dir, const char *name, ngx_log_t *log)
         goto done;
     }
 
-    /* who leaves takes the name away, then drops the lock */
+    /* a worker that leaves takes the name away, then drops the lock */
 
     if (fstat(fd, &st) == -1 || st.st_nlink == 0) {
         goto done;

@@ -1,4 +1,6 @@
 /*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
  * Which workers on this store live, also those of other nginx: each has a file
  * <store>/workers/<its id>, whose lock the kernel drops with the process.
  *
@@ -9,8 +11,8 @@
  *
  * A file is locked before it gets its name, and loses the name last: when all
  * is done that the worker's death asks for, or by the worker itself, when it
- * leaves and holds nothing.  Whoever cannot have one goes on without it.  What
- * is left of machines that we know nothing of goes after two days.
+ * leaves and holds nothing.  A worker that cannot have one goes on without it.
+ * What is left of machines that we know nothing of goes after two days.
  */
 
 #ifndef _NGX_HTTP_BATCH_ALIVE_H_INCLUDED_

@@ -1,5 +1,7 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
+ *
+ * cancel.json: a cancel, or that it is too late for one.
  */
 
 #include "ngx_http_batch_cancel.h"
@@ -17,7 +19,7 @@ ngx_http_batch_cancel_mark(const char *batch_id, int64_t *at, ngx_log_t *log)
     ngx_int_t   rc;
     u_char      text[sizeof("{\"v\":1,\"cancelling_at\":}") + NGX_INT64_LEN];
 
-    /* the power may have failed when only the result's other name was durable */
+    /* the power may have failed when only final.json was durable */
 
     rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FINAL, batch_id, log);
 
@@ -29,7 +31,12 @@ ngx_http_batch_cancel_mark(const char *batch_id, int64_t *at, ngx_log_t *log)
                     NGX_HTTP_BATCH_FORMAT, *at);
 
     rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_CANCEL, batch_id, text,
-                                      p - text, log);
+                                       p - text, log);
+
+    if (rc == NGX_OK) {
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, log, 0, "batch: %s: cancelled",
+                       batch_id);
+    }
 
     if (rc != NGX_DECLINED) {
         return rc;
@@ -49,7 +56,12 @@ ngx_http_batch_cancel_close(const char *batch_id, int64_t *at, ngx_log_t *log)
     *at = 0;
 
     rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_CANCEL, batch_id, text,
-                                      sizeof(text) - 1, log);
+                                       sizeof(text) - 1, log);
+
+    if (rc == NGX_OK) {
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, log, 0,
+                       "batch: %s: closed for cancels", batch_id);
+    }
 
     if (rc != NGX_DECLINED) {
         return rc;
@@ -111,7 +123,7 @@ ngx_http_batch_cancel_read(const char *batch_id, int64_t *at, ngx_log_t *log)
 
     if (*at <= 0) {
         ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "batch %s: cancel.json is damaged, it counts as a"
+                      "batch: %s: cancel.json is damaged, it counts as a"
                       " cancel", batch_id);
         *at = batch_clock_sec();
     }

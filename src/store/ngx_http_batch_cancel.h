@@ -1,6 +1,8 @@
 /*
- * cancel.json: whether a batch was cancelled is decided by who links that name
- * first, a client's cancel or whoever is about to publish another end:
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * cancel.json: whether a batch was cancelled is decided by the process that
+ * links that name first, for a client's cancel or to publish another end next:
  *
  *   {"v":1,"cancelling_at":<seconds>}     cancelled: it ends as nothing else
  *   {"v":1,"closed":true}                 too late: it ends, and not by cancel

@@ -2,7 +2,7 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * The disk: what Idempotency-Keys have been used for.
+ * What Idempotency-Keys have been used for.
  */
 
 
@@ -13,8 +13,11 @@
 
 #define NGX_HTTP_BATCH_KEY_MAX  (1024 * 1024)     /* of a record, bytes */
 
+#define ngx_http_batch_keys_dir                                               \
+    ngx_http_batch_layout_dirs[NGX_HTTP_BATCH_DIR_KEYS]
 
-static ngx_int_t ngx_http_batch_keys_look(const char *key, int64_t now,
+
+static ngx_int_t ngx_http_batch_keys_find(const char *key, int64_t now,
     const char *request, ngx_str_t *first, json_t **root, ngx_log_t *log);
 static ngx_int_t ngx_http_batch_keys_read(const char *key, int64_t day,
     int64_t now, const char *request, ngx_str_t *first, json_t **root,
@@ -43,7 +46,7 @@ ngx_http_batch_keys_claim(const char *key, const char *request,
 
     for (i = 0; i < 2; i++) {
 
-        rc = ngx_http_batch_keys_look(key, now, request, first, root, log);
+        rc = ngx_http_batch_keys_find(key, now, request, first, root, log);
 
         if (rc != NGX_AGAIN || object == NULL) {
             return rc;
@@ -68,7 +71,7 @@ ngx_int_t
 ngx_http_batch_keys_peek(const char *key, const char *request,
     ngx_str_t *first, json_t **root, ngx_log_t *log)
 {
-    return ngx_http_batch_keys_look(key, batch_clock_us(), request, first,
+    return ngx_http_batch_keys_find(key, batch_clock_us(), request, first,
                                     root, log);
 }
 
@@ -76,7 +79,7 @@ ngx_http_batch_keys_peek(const char *key, const char *request,
 /* also at tomorrow: the clock may have been set back over a midnight */
 
 static ngx_int_t
-ngx_http_batch_keys_look(const char *key, int64_t now, const char *request,
+ngx_http_batch_keys_find(const char *key, int64_t now, const char *request,
     ngx_str_t *first, json_t **root, ngx_log_t *log)
 {
     int64_t              day;
@@ -113,10 +116,8 @@ ngx_http_batch_keys_read(const char *key, int64_t day, int64_t now,
 
     ngx_http_batch_keys_name(key, day, name);
 
-    rc = ngx_http_batch_disk_read_json(
-                                ngx_http_batch_dirs[NGX_HTTP_BATCH_DIR_KEYS],
-                                "keys", name, 1, NGX_HTTP_BATCH_KEY_MAX, &data,
-                                log);
+    rc = ngx_http_batch_sum_read(ngx_http_batch_keys_dir, "keys", name, 1,
+                                 NGX_HTTP_BATCH_KEY_MAX, &data, log);
 
     if (rc != NGX_OK) {
         return rc == NGX_DECLINED ? NGX_AGAIN : NGX_ERROR;
@@ -137,7 +138,7 @@ ngx_http_batch_keys_read(const char *key, int64_t day, int64_t now,
     if (at == 0 || was == NULL || text == NULL) {
         json_decref(o);
         ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "batch store: malformed record of a key \"%s\"", name);
+                      "batch: keys: \"%s\" is damaged", name);
         ngx_set_errno(EBADMSG);
         return NGX_ERROR;
     }
@@ -171,9 +172,9 @@ ngx_http_batch_keys_publish(const char *key, int64_t now, const char *request,
     ngx_err_t   err;
     ngx_int_t   rc;
 
-    o = json_pack("{s:i,s:I,s:s,s:s%}", "v", 1, "at", (json_int_t) now,
-                  "request", request, "object", (char *) object->data,
-                  object->len);
+    o = json_pack("{s:i,s:I,s:s,s:s%}", "v", NGX_HTTP_BATCH_FORMAT,
+                  "at", (json_int_t) now, "request", request,
+                  "object", (char *) object->data, object->len);
     text = json_dumps(o, JSON_COMPACT);
     json_decref(o);
 
@@ -193,20 +194,20 @@ ngx_http_batch_keys_publish(const char *key, int64_t now, const char *request,
 
     ngx_http_batch_keys_name(key, now / 1000000 / 86400, name);
 
-    rc = ngx_http_batch_disk_write_json(fd, "keys", name, 1, text,
+    rc = ngx_http_batch_sum_write(fd, "keys", name, 1, text,
                                         ngx_strlen(text), log);
 
     if (rc == NGX_OK) {
-        rc = ngx_http_batch_disk_link(
-                                ngx_http_batch_dirs[NGX_HTTP_BATCH_DIR_KEYS],
-                                name, fd, tmp, 1, log);
+        rc = ngx_http_batch_publish_link(ngx_http_batch_keys_dir, "keys",
+                                         name, fd, tmp, 1, log);
 
     } else {
         ngx_http_batch_store_tmp_delete(tmp, log);
     }
 
+    ngx_http_batch_disk_close(fd);
+
     err = ngx_errno;
-    (void) ngx_close_file(fd);
     free(text);
     ngx_set_errno(err);
 
@@ -229,6 +230,6 @@ ngx_http_batch_keys_sweep(ngx_log_t *log)
 {
     /* the hour is for clocks that differ */
 
-    ngx_http_batch_disk_sweep(NGX_HTTP_BATCH_DIR_KEYS,
+    ngx_http_batch_layout_sweep(NGX_HTTP_BATCH_DIR_KEYS,
                               NGX_HTTP_BATCH_KEY_TTL + 3600, log);
 }

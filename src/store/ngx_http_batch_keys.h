@@ -1,14 +1,16 @@
 /*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
  * What Idempotency-Keys have been used for:
  *
  *   <store>/keys/<SHA-1 of tenant and key>.<day>
  *   {"v":1,"at":<us>,"request":<SHA-1 of the request>,"object":"<manifest>"}
  *
- * A record is published before its object, and names all of it: who repeats a
- * request that was cut short behind the record publishes the same object, with
- * the same id.  The day (of UTC, in which the record was made) lets a key be
- * used anew without anything being replaced: a record is looked for under
- * today, yesterday and, should the clock have been set back, tomorrow, and
+ * A record is published before its object, and names all of it: a repeated
+ * request, whose first one was cut short after the record, publishes the same
+ * object with the same id.  The day (of UTC, in which the record was made) lets
+ * a key be used anew without anything being replaced: a record is looked for
+ * under today, yesterday and, should the clock have been set back, tomorrow, and
  * counts for 24 hours.
  *
  * Call these in a task; they log system errors, and errno is kept.

@@ -1,4 +1,6 @@
 /*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
  * Manifests: the JSON of files and batches as it lies on disk and in Redis,
  * and structs of it.  jansson on private objects only, so both may be called in
  * threads.  Unknown keys of newer versions are ignored.
@@ -10,7 +12,10 @@
 #include "ngx_http_batch.h"
 #include <jansson.h>
 
-#define NGX_HTTP_BATCH_FORMAT   1
+#define NGX_HTTP_BATCH_FORMAT   1     /* "v" of every object */
+
+/* bytes: batch.json and <file id>.json */
+#define NGX_HTTP_BATCH_MANIFEST_MAX  (4 * 1024 * 1024)
 
 /*
  * <file id>.json:
@@ -116,14 +121,19 @@ json_t *ngx_http_batch_file_json(const ngx_http_batch_file_t *f);
  */
 ngx_int_t ngx_http_batch_file_decode(ngx_http_batch_file_t *f,
     const u_char *data, size_t len, json_t **root);
-/* <file id>.json as it is on disk: that of a result is a final.json, in which the
- * manifest is */
+/* <file id>.json as it is on disk: that of a result is a final.json, which has
+ * the manifest in it */
 ngx_int_t ngx_http_batch_file_decode_of(ngx_http_batch_file_t *f,
     const char *id, const u_char *data, size_t len, json_t **root);
 ngx_int_t ngx_http_batch_file_from_json(ngx_http_batch_file_t *f,
     json_t *object);
 ngx_int_t ngx_http_batch_meta_decode(ngx_http_batch_meta_t *m,
     const u_char *data, size_t len, json_t **root);
+/* The batch's batch.json.  NGX_OK: its strings are in *root, which is to be
+ * json_decref()ed; NGX_DECLINED: there is none; NGX_ERROR: it cannot be read or
+ * used, which was logged (see ngx_http_batch_store_damaged()).  In a task. */
+ngx_int_t ngx_http_batch_meta_read(const char *id, ngx_http_batch_meta_t *meta,
+    json_t **root, ngx_log_t *log);
 ngx_int_t ngx_http_batch_uploads_decode(ngx_http_batch_upload_t *u,
     const u_char *data, size_t len, json_t **root);
 /* of an end.json: its status; f and *parts are filled if it is completed */
@@ -136,7 +146,8 @@ void ngx_http_batch_object_tenant_key(const ngx_str_t *tenant, char key[41]);
 
 /* JSON out of the store; flags are jansson's.  ngx_errno then says why it, or
  * what it should have in it, is of no use: EBADMSG (it is damaged; see
- * ngx_http_batch_store_damaged()), or with NULL NGX_ENOMEM (nothing is known). */
+ * ngx_http_batch_store_damaged()), or with NULL NGX_ENOMEM (nothing is known).
+ */
 json_t *ngx_http_batch_object_json(const u_char *data, size_t len,
     size_t flags);
 

@@ -2,21 +2,19 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * The disk: what crashes have left.
+ * What crashes have left.
  */
 
 
 #include "ngx_http_batch_disk.h"
 
-#include <dirent.h>
-
 
 struct ngx_http_batch_orphans_s {
-    ngx_uint_t   room;
-    DIR         *shards;
-    DIR         *shard;        /* NULL: open the next one */
-    time_t       old;          /* what was not touched since, counts */
-    ngx_uint_t   unsure;
+    ngx_uint_t                     room;
+    ngx_http_batch_walk_shards_t   shards;
+    time_t                         old;      /* what was not touched since,
+                                                counts */
+    ngx_uint_t                     unsure;
 };
 
 
@@ -30,32 +28,6 @@ static void ngx_http_batch_orphan_blob(ngx_http_batch_orphans_t *o,
     ngx_fd_t shard, const char *id, ngx_log_t *log);
 static void ngx_http_batch_orphan_tombstone(ngx_http_batch_orphans_t *o,
     ngx_fd_t shard, const char *id, ngx_log_t *log);
-static ngx_int_t ngx_http_batch_orphan_stat(ngx_fd_t dir, const char *name,
-    struct stat *st, ngx_log_t *log);
-
-
-static DIR *
-ngx_http_batch_orphan_opendir(ngx_fd_t dir, const char *name, ngx_log_t *log)
-{
-    DIR       *d;
-    ngx_fd_t   fd;
-
-    fd = ngx_http_batch_disk_openat(dir, name, O_RDONLY|O_DIRECTORY);
-
-    if (fd == NGX_INVALID_FILE) {
-        ngx_http_batch_disk_error(log, "openat()", name);
-        return NULL;
-    }
-
-    d = fdopendir(fd);
-
-    if (d == NULL) {
-        ngx_http_batch_disk_error(log, "fdopendir()", name);
-        (void) ngx_close_file(fd);
-    }
-
-    return d;
-}
 
 
 ngx_http_batch_orphans_t *
@@ -73,9 +45,7 @@ ngx_http_batch_orphan_open(ngx_log_t *log)
     o->room = NGX_HTTP_BATCH_DIR_BATCHES;
     o->old = time(NULL) - NGX_HTTP_BATCH_ORPHAN_AGE;
 
-    o->shards = ngx_http_batch_orphan_opendir(ngx_http_batch_dirs[o->room],
-                                              ".", log);
-    if (o->shards == NULL) {
+    if (ngx_http_batch_walk_shards_open(&o->shards, o->room, log) != NGX_OK) {
         ngx_free(o);
         return NULL;
     }
@@ -87,13 +57,7 @@ ngx_http_batch_orphan_open(ngx_log_t *log)
 void
 ngx_http_batch_orphan_close(ngx_http_batch_orphans_t *o)
 {
-    if (o->shard) {
-        (void) closedir(o->shard);
-    }
-
-    if (o->shards) {
-        (void) closedir(o->shards);
-    }
+    ngx_http_batch_walk_shards_close(&o->shards);
 
     ngx_free(o);
 }
@@ -106,84 +70,29 @@ ngx_http_batch_orphan_unsure(ngx_http_batch_orphans_t *o)
 }
 
 
-/* the next name of the walk's directory; NULL: no more, or *rc is NGX_ERROR */
-
-static const char *
-ngx_http_batch_orphan_read(DIR *d, ngx_int_t *rc, ngx_log_t *log)
-{
-    struct dirent  *de;
-
-    do {
-        ngx_set_errno(0);
-
-        de = readdir(d);
-
-    } while (de && de->d_name[0] == '.');
-
-    if (de) {
-        return de->d_name;
-    }
-
-    *rc = NGX_OK;
-
-    if (ngx_errno) {
-        ngx_http_batch_disk_error(log, "readdir()", "orphans");
-        *rc = NGX_ERROR;
-    }
-
-    return NULL;
-}
-
-
 ngx_int_t
-ngx_http_batch_orphan_next(ngx_http_batch_orphans_t *o,
-    char id[BATCH_ID_LEN], ngx_log_t *log)
+ngx_http_batch_orphan_next(ngx_http_batch_orphans_t *o, char id[BATCH_ID_LEN],
+    ngx_log_t *log)
 {
     ngx_int_t    rc;
     const char  *name;
 
-    if (o->shard) {
-        name = ngx_http_batch_orphan_read(o->shard, &rc, log);
+    rc = ngx_http_batch_walk_shards_next(&o->shards, &name, log);
 
-        if (name) {
-            return ngx_http_batch_orphan_name(o, name, id, log);
-        }
-
-        (void) closedir(o->shard);
-        o->shard = NULL;
-
-        return rc == NGX_OK ? NGX_AGAIN : NGX_ERROR;
+    if (rc == NGX_OK) {
+        return ngx_http_batch_orphan_name(o, name, id, log);
     }
 
-    name = ngx_http_batch_orphan_read(o->shards, &rc, log);
-
-    if (name) {
-        if (ngx_strlen(name) == 2) {
-            o->shard = ngx_http_batch_orphan_opendir(dirfd(o->shards), name,
-                                                     log);
-            if (o->shard == NULL) {
-                return NGX_ERROR;
-            }
-        }
-
-        return NGX_AGAIN;
+    if (rc != NGX_DONE || o->room == NGX_HTTP_BATCH_DIR_FILES) {
+        return rc;
     }
 
-    if (rc != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (o->room == NGX_HTTP_BATCH_DIR_FILES) {
-        return NGX_DONE;
-    }
-
-    (void) closedir(o->shards);
+    ngx_http_batch_walk_shards_close(&o->shards);
 
     o->room = NGX_HTTP_BATCH_DIR_FILES;
-    o->shards = ngx_http_batch_orphan_opendir(ngx_http_batch_dirs[o->room],
-                                              ".", log);
 
-    return o->shards ? NGX_AGAIN : NGX_ERROR;
+    return ngx_http_batch_walk_shards_open(&o->shards, o->room, log) == NGX_OK
+           ? NGX_AGAIN : NGX_ERROR;
 }
 
 
@@ -194,7 +103,7 @@ ngx_http_batch_orphan_name(ngx_http_batch_orphans_t *o, const char *name,
     size_t    len;
     ngx_fd_t  shard;
 
-    shard = dirfd(o->shard);
+    shard = dirfd(o->shards.shard);
     len = ngx_strlen(name);
 
     if (o->room == NGX_HTTP_BATCH_DIR_FILES) {
@@ -214,26 +123,6 @@ ngx_http_batch_orphan_name(ngx_http_batch_orphans_t *o, const char *name,
 }
 
 
-/* 1: there, 0: not there, NGX_ERROR: not known */
-
-static ngx_int_t
-ngx_http_batch_orphan_stat(ngx_fd_t dir, const char *name, struct stat *st,
-    ngx_log_t *log)
-{
-    if (fstatat(dir, name, st, AT_SYMLINK_NOFOLLOW) == 0) {
-        return 1;
-    }
-
-    if (ngx_errno == NGX_ENOENT) {
-        return 0;
-    }
-
-    ngx_http_batch_disk_error(log, "fstatat()", name);
-
-    return NGX_ERROR;
-}
-
-
 static ngx_int_t
 ngx_http_batch_orphan_batch(ngx_http_batch_orphans_t *o, ngx_fd_t shard,
     const char *id, ngx_log_t *log)
@@ -246,14 +135,14 @@ ngx_http_batch_orphan_batch(ngx_http_batch_orphans_t *o, ngx_fd_t shard,
 
     if (dir == NGX_INVALID_FILE) {
         if (ngx_errno != NGX_ENOENT) {
-            ngx_http_batch_disk_error(log, "openat()", id);
+            ngx_http_batch_disk_error(log, id, "openat()", id);
             o->unsure = 1;
         }
 
         return NGX_AGAIN;
     }
 
-    rc = ngx_http_batch_orphan_stat(dir, "final.json", &st, log);
+    rc = ngx_http_batch_disk_stat(dir, id, "final.json", &st, log);
 
     if (rc == 1) {
         rc = NGX_OK;
@@ -268,11 +157,15 @@ ngx_http_batch_orphan_batch(ngx_http_batch_orphans_t *o, ngx_fd_t shard,
         /* a creation that died between the directory and its commit; one that
          * is not empty stays, as rmdir() sees to it */
 
-        if (ngx_http_batch_orphan_stat(dir, "batch.json", &st, log) == 0
+        if (ngx_http_batch_disk_stat(dir, id, "batch.json", &st, log) == 0
             && fstat(dir, &st) == 0
             && st.st_mtime < o->old)
         {
-            (void) unlinkat(shard, id, AT_REMOVEDIR);
+            if (unlinkat(shard, id, AT_REMOVEDIR) == 0) {
+                ngx_log_debug1(NGX_LOG_DEBUG_HTTP, log, 0,
+                               "batch: %s: was never created, directory "
+                               "deleted", id);
+            }
         }
     }
 
@@ -320,7 +213,7 @@ ngx_http_batch_orphan_blob(ngx_http_batch_orphans_t *o, ngx_fd_t shard,
     char         other[NGX_HTTP_BATCH_NAME_LEN];
     struct stat  blob, st;
 
-    ngx_http_batch_disk_name(NGX_HTTP_BATCH_FILE, id, other);
+    ngx_http_batch_layout_name(NGX_HTTP_BATCH_FILE, id, other);
 
     /*
      * With a second name it is an upload's that is not finished, or a batch's
@@ -328,18 +221,18 @@ ngx_http_batch_orphan_blob(ngx_http_batch_orphans_t *o, ngx_fd_t shard,
      */
 
     if (o->unsure
-        || ngx_http_batch_orphan_stat(shard, id, &blob, log) != 1
+        || ngx_http_batch_disk_stat(shard, id, id, &blob, log) != 1
         || !S_ISREG(blob.st_mode)
         || blob.st_nlink != 1
         || blob.st_mtime >= o->old
-        || ngx_http_batch_orphan_stat(shard, other, &st, log) != 0)
+        || ngx_http_batch_disk_stat(shard, id, other, &st, log) != 0)
     {
         return;
     }
 
-    if (ngx_http_batch_disk_unlink(shard, id, log) == NGX_OK) {
+    if (ngx_http_batch_disk_unlink(shard, id, id, log) == NGX_OK) {
         ngx_log_error(NGX_LOG_NOTICE, log, 0,
-                      "batch: swept %s, which never became a file", id);
+                      "batch: %s: never became a file, blob deleted", id);
     }
 }
 
@@ -352,16 +245,16 @@ ngx_http_batch_orphan_tombstone(ngx_http_batch_orphans_t *o, ngx_fd_t shard,
     ngx_int_t    rc;
     struct stat  st;
 
-    ngx_http_batch_disk_name(NGX_HTTP_BATCH_FILE, id, json);
-    ngx_http_batch_disk_name(NGX_HTTP_BATCH_FILE_DEL, id, del);
+    ngx_http_batch_layout_name(NGX_HTTP_BATCH_FILE, id, json);
+    ngx_http_batch_layout_name(NGX_HTTP_BATCH_FILE_DEL, id, del);
 
-    /* a deletion that was cut short behind its commit point */
+    /* a deletion that was cut short after its commit point */
 
-    rc = ngx_http_batch_disk_unlink(shard, json, log);
+    rc = ngx_http_batch_disk_unlink(shard, id, json, log);
 
-    if (ngx_http_batch_disk_unlink(shard, id, log) != NGX_OK
+    if (ngx_http_batch_disk_unlink(shard, id, id, log) != NGX_OK
         || rc != NGX_OK
-        || ngx_http_batch_orphan_stat(shard, del, &st, log) != 1
+        || ngx_http_batch_disk_stat(shard, id, del, &st, log) != 1
         || st.st_mtime >= o->old)
     {
         return;
@@ -369,10 +262,12 @@ ngx_http_batch_orphan_tombstone(ngx_http_batch_orphans_t *o, ngx_fd_t shard,
 
     /* nothing may come back after it is gone, by a power cut either */
 
-    if (ngx_http_batch_disk_sync_dir(shard) == -1) {
-        ngx_http_batch_disk_error(log, "fsync() of the directory of", del);
+    if (ngx_http_batch_disk_sync_dir(shard, id, del, log) != NGX_OK) {
         return;
     }
 
-    (void) ngx_http_batch_disk_unlink(shard, del, log);
+    if (ngx_http_batch_disk_unlink(shard, id, del, log) == NGX_OK) {
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, log, 0,
+                       "batch: %s: tombstone deleted", id);
+    }
 }

@@ -3,13 +3,12 @@
  * Copyright (C) the ngx_http_batch_module authors
  *
  * The disk at configuration time: makes or checks the store's directory.
- * Runs as whoever starts nginx, also under "nginx -t".
+ * Runs as the user that starts nginx, also under "nginx -t".
  */
 
 
 #include "ngx_http_batch_disk.h"
 
-#include <dirent.h>
 #include <pwd.h>
 
 
@@ -22,6 +21,8 @@ typedef struct {
 
 static ngx_int_t ngx_http_batch_prepare_dir(ngx_http_batch_prepare_t *pr,
     ngx_fd_t parent, const char *name, ngx_fd_t *out);
+static ngx_int_t ngx_http_batch_prepare_rooms(ngx_http_batch_prepare_t *pr,
+    ngx_fd_t root);
 static ngx_int_t ngx_http_batch_prepare_owner(ngx_http_batch_prepare_t *pr,
     ngx_fd_t fd, const char *name, ngx_uint_t made);
 static ngx_int_t ngx_http_batch_prepare_empty(ngx_fd_t fd);
@@ -31,8 +32,8 @@ static void ngx_http_batch_prepare_sync_parent(ngx_str_t *path);
 ngx_int_t
 ngx_http_batch_prepare_store(ngx_conf_t *cf, ngx_str_t *path, ngx_uid_t uid)
 {
-    ngx_fd_t                   root, fd;
-    ngx_uint_t                 i;
+    ngx_fd_t                   root;
+    ngx_int_t                  rc;
     struct passwd             *pw;
     ngx_http_batch_prepare_t   pr;
 
@@ -68,31 +69,67 @@ ngx_http_batch_prepare_store(ngx_conf_t *cf, ngx_str_t *path, ngx_uid_t uid)
         return NGX_ERROR;
     }
 
-    for (i = 0; i < NGX_HTTP_BATCH_DIR_N; i++) {
-
-        if (ngx_http_batch_prepare_dir(&pr, root, ngx_http_batch_dir_names[i],
-                                       &fd)
-            != NGX_OK)
-        {
-            (void) ngx_close_file(root);
-            return NGX_ERROR;
-        }
-
-        (void) ngx_close_file(fd);
-    }
-
-    if (ngx_http_batch_disk_sync_dir(root) == -1) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           "\"batch_store\" \"%V\": fsync() failed", path);
-        (void) ngx_close_file(root);
-        return NGX_ERROR;
-    }
+    rc = ngx_http_batch_prepare_rooms(&pr, root);
 
     (void) ngx_close_file(root);
 
-    ngx_http_batch_prepare_sync_parent(path);
+    if (rc == NGX_OK) {
+        ngx_http_batch_prepare_sync_parent(path);
+    }
 
-    return NGX_OK;
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_batch_prepare_rooms(ngx_http_batch_prepare_t *pr, ngx_fd_t root)
+{
+    ngx_fd_t    fd, tmp;
+    ngx_int_t   rc, version;
+    ngx_uint_t  i;
+
+    /* first of all: what is not ours to read is not ours to change */
+
+    version = ngx_http_batch_version_check(pr->cf, pr->path, root);
+
+    if (version == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    tmp = NGX_INVALID_FILE;
+    rc = NGX_OK;
+
+    for (i = 0; i < NGX_HTTP_BATCH_DIR_N; i++) {
+
+        rc = ngx_http_batch_prepare_dir(pr, root,
+                                        ngx_http_batch_layout_names[i], &fd);
+        if (rc != NGX_OK) {
+            break;
+        }
+
+        if (i == NGX_HTTP_BATCH_DIR_TMP) {
+            tmp = fd;
+
+        } else {
+            (void) ngx_close_file(fd);
+        }
+    }
+
+    if (rc == NGX_OK && version == NGX_DECLINED) {
+        rc = ngx_http_batch_version_write(pr->cf, pr->path, root, tmp,
+                                          pr->uid);
+    }
+
+    ngx_http_batch_disk_close(tmp);
+
+    if (rc == NGX_OK && fsync(root) == -1) {
+        ngx_conf_log_error(NGX_LOG_EMERG, pr->cf, ngx_errno,
+                           "\"batch_store\" \"%V\": fsync() failed",
+                           pr->path);
+        rc = NGX_ERROR;
+    }
+
+    return rc;
 }
 
 
@@ -206,20 +243,14 @@ static ngx_int_t
 ngx_http_batch_prepare_empty(ngx_fd_t fd)
 {
     DIR            *d;
-    ngx_fd_t        copy;
     ngx_int_t       rc;
     struct dirent  *de;
 
-    copy = ngx_http_batch_disk_openat(fd, ".", O_RDONLY|O_DIRECTORY);
+    /* not disk_readdir(): hidden files count, too */
 
-    if (copy == NGX_INVALID_FILE) {
-        return NGX_ERROR;
-    }
-
-    d = fdopendir(copy);
+    d = ngx_http_batch_disk_opendir(fd, "store", ".", NULL);
 
     if (d == NULL) {
-        (void) ngx_close_file(copy);
         return NGX_ERROR;
     }
 
@@ -266,7 +297,7 @@ ngx_http_batch_prepare_sync_parent(ngx_str_t *path)
     fd = open((char *) dir, O_RDONLY|O_DIRECTORY|O_CLOEXEC);
 
     if (fd != NGX_INVALID_FILE) {
-        (void) ngx_http_batch_disk_sync_dir(fd);
+        (void) fsync(fd);
         (void) ngx_close_file(fd);
     }
 }

@@ -2,35 +2,38 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * The disk: objects are published and deleted.
+ * Objects are published: synced under a name in tmp/, then linked to their own,
+ * which the first one gets.  See docs/internals/disk.md; the order of the calls
+ * is modelled in spec/.
  */
 
 
 #include "ngx_http_batch_disk.h"
 
 
-static ngx_int_t ngx_http_batch_disk_link_name(ngx_fd_t dir, const char *name,
-    ngx_fd_t fd, const char *tmp, ngx_uint_t keep, ngx_log_t *log);
-static ngx_uint_t ngx_http_batch_disk_ours(ngx_fd_t dir, const char *name,
+static ngx_int_t ngx_http_batch_publish_name(ngx_fd_t dir, const char *id,
+    const char *name, ngx_fd_t fd, const char *tmp, ngx_uint_t keep,
+    ngx_log_t *log);
+static ngx_uint_t ngx_http_batch_publish_ours(ngx_fd_t dir, const char *name,
     ngx_fd_t fd);
-static ngx_int_t ngx_http_batch_disk_decide(ngx_fd_t dir, ngx_fd_t fd,
-    const char *tmp, ngx_log_t *log);
-static ngx_int_t ngx_http_batch_disk_undelete(ngx_fd_t dir,
+static ngx_int_t ngx_http_batch_publish_decide(ngx_fd_t dir, const char *id,
+    ngx_fd_t fd, const char *tmp, ngx_log_t *log);
+static ngx_int_t ngx_http_batch_publish_undelete(ngx_fd_t dir,
     const char *file_id, ngx_log_t *log);
 
 
 ngx_int_t
-ngx_http_batch_disk_link(ngx_fd_t dir, const char *name, ngx_fd_t fd,
-    const char *tmp, ngx_uint_t keep, ngx_log_t *log)
+ngx_http_batch_publish_link(ngx_fd_t dir, const char *id, const char *name,
+    ngx_fd_t fd, const char *tmp, ngx_uint_t keep, ngx_log_t *log)
 {
     ngx_int_t  rc;
 
     if (fdatasync(fd) == -1) {
-        ngx_http_batch_disk_error(log, "fdatasync() for", name);
+        ngx_http_batch_disk_error(log, id, "fdatasync() for", name);
         rc = NGX_ERROR;
 
     } else {
-        rc = ngx_http_batch_disk_link_name(dir, name, fd, tmp, keep, log);
+        rc = ngx_http_batch_publish_name(dir, id, name, fd, tmp, keep, log);
     }
 
     ngx_http_batch_store_tmp_delete(tmp, log);
@@ -40,25 +43,24 @@ ngx_http_batch_disk_link(ngx_fd_t dir, const char *name, ngx_fd_t fd,
 
 
 static ngx_int_t
-ngx_http_batch_disk_link_name(ngx_fd_t dir, const char *name, ngx_fd_t fd,
-    const char *tmp, ngx_uint_t keep, ngx_log_t *log)
+ngx_http_batch_publish_name(ngx_fd_t dir, const char *id, const char *name,
+    ngx_fd_t fd, const char *tmp, ngx_uint_t keep, ngx_log_t *log)
 {
     ngx_err_t  err;
     ngx_int_t  rc;
 
     rc = NGX_OK;
 
-    if (linkat(ngx_http_batch_dirs[NGX_HTTP_BATCH_DIR_TMP], tmp, dir, name, 0)
-        == -1)
-    {
+    if (linkat(ngx_http_batch_layout_tmp, tmp, dir, name, 0) == -1) {
+
         if (ngx_errno != NGX_EEXIST) {
-            ngx_http_batch_disk_error(log, "linkat() of", name);
+            ngx_http_batch_disk_error(log, id, "linkat() of", name);
             return NGX_ERROR;
         }
 
         /* on NFS a repeated request says EEXIST of our own link */
 
-        if (!ngx_http_batch_disk_ours(dir, name, fd)) {
+        if (!ngx_http_batch_publish_ours(dir, name, fd)) {
             rc = NGX_DECLINED;
         }
     }
@@ -66,8 +68,7 @@ ngx_http_batch_disk_link_name(ngx_fd_t dir, const char *name, ngx_fd_t fd,
     /* also when declined: the caller acts on the winner's object, whose name
      * the winner may not have made durable yet */
 
-    if (ngx_http_batch_disk_sync_dir(dir) == -1) {
-        ngx_http_batch_disk_error(log, "fsync() of the directory of", name);
+    if (ngx_http_batch_disk_sync_dir(dir, id, name, log) != NGX_OK) {
 
         if (rc == NGX_OK && !keep) {
             err = ngx_errno;
@@ -78,12 +79,15 @@ ngx_http_batch_disk_link_name(ngx_fd_t dir, const char *name, ngx_fd_t fd,
         return NGX_ERROR;
     }
 
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, log, 0, "batch: %s: \"%s\" %s", id,
+                   name, rc == NGX_OK ? "published" : "was there already");
+
     return rc;
 }
 
 
 static ngx_uint_t
-ngx_http_batch_disk_ours(ngx_fd_t dir, const char *name, ngx_fd_t fd)
+ngx_http_batch_publish_ours(ngx_fd_t dir, const char *name, ngx_fd_t fd)
 {
     struct stat  a, b;
 
@@ -103,7 +107,6 @@ ngx_http_batch_publish_tmp(ngx_http_batch_obj_e obj, const char *id,
 {
     char        name[NGX_HTTP_BATCH_NAME_LEN];
     ngx_fd_t    dir;
-    ngx_err_t   err;
     ngx_int_t   rc;
     ngx_uint_t  make;
 
@@ -115,50 +118,25 @@ ngx_http_batch_publish_tmp(ngx_http_batch_obj_e obj, const char *id,
             || obj == NGX_HTTP_BATCH_META
             || obj == NGX_HTTP_BATCH_UPLOAD);
 
-    dir = ngx_http_batch_disk_dir(obj, id, make, log);
+    dir = make ? ngx_http_batch_layout_dir(obj, id, 1, log)
+               : ngx_http_batch_layout_must(obj, id, log);
 
     if (dir == NGX_INVALID_FILE) {
-
-        if (ngx_errno == NGX_ENOENT) {
-            ngx_http_batch_disk_error(log, "opening the directory of", id);
-        }
-
         ngx_http_batch_store_tmp_delete(tmp, log);
         return NGX_ERROR;
     }
 
-    ngx_http_batch_disk_name(obj, id, name);
+    ngx_http_batch_layout_name(obj, id, name);
 
-    rc = ngx_http_batch_disk_link(dir, name, fd, tmp, !make, log);
+    rc = ngx_http_batch_publish_link(dir, id, name, fd, tmp, !make, log);
 
     if (rc == NGX_OK && obj == NGX_HTTP_BATCH_FILE) {
-
-        rc = ngx_http_batch_disk_undelete(dir, id, log);
+        rc = ngx_http_batch_publish_undelete(dir, id, log);
     }
 
-    err = ngx_errno;
-    (void) ngx_close_file(dir);
-    ngx_set_errno(err);
+    ngx_http_batch_disk_close(dir);
 
     return rc;
-}
-
-
-ngx_uint_t
-ngx_http_batch_disk_json(ngx_http_batch_obj_e obj)
-{
-    return obj != NGX_HTTP_BATCH_BLOB && obj != NGX_HTTP_BATCH_INPUT;
-}
-
-
-/* one file may be final.json, cancel.json and manifests of results */
-
-ngx_uint_t
-ngx_http_batch_disk_named(ngx_http_batch_obj_e obj)
-{
-    return obj == NGX_HTTP_BATCH_META || obj == NGX_HTTP_BATCH_PLAN
-           || obj == NGX_HTTP_BATCH_UPLOAD
-           || obj == NGX_HTTP_BATCH_UPLOAD_END;
 }
 
 
@@ -168,15 +146,15 @@ ngx_http_batch_publish_write(ngx_http_batch_obj_e obj, const char *id,
 {
     char  name[NGX_HTTP_BATCH_NAME_LEN];
 
-    if (!ngx_http_batch_disk_json(obj)) {
+    if (!ngx_http_batch_layout_json(obj)) {
         return ngx_http_batch_store_write(fd, data, len, 0, log);
     }
 
-    ngx_http_batch_disk_name(obj, id, name);
+    ngx_http_batch_layout_name(obj, id, name);
 
-    return ngx_http_batch_disk_write_json(fd, id, name,
-                                          ngx_http_batch_disk_named(obj), data,
-                                          len, log);
+    return ngx_http_batch_sum_write(fd, id, name,
+                                    ngx_http_batch_layout_named(obj), data,
+                                    len, log);
 }
 
 
@@ -186,7 +164,6 @@ ngx_http_batch_publish_object(ngx_http_batch_obj_e obj, const char *id,
 {
     char       tmp[NGX_HTTP_BATCH_TMP_LEN];
     ngx_fd_t   fd;
-    ngx_err_t  err;
     ngx_int_t  rc;
 
     fd = ngx_http_batch_store_tmp(tmp, log);
@@ -204,9 +181,7 @@ ngx_http_batch_publish_object(ngx_http_batch_obj_e obj, const char *id,
         ngx_http_batch_store_tmp_delete(tmp, log);
     }
 
-    err = ngx_errno;
-    (void) ngx_close_file(fd);
-    ngx_set_errno(err);
+    ngx_http_batch_disk_close(fd);
 
     return rc;
 }
@@ -223,17 +198,11 @@ ngx_http_batch_publish_final(const char *batch_id, const void *data,
 {
     char       tmp[NGX_HTTP_BATCH_TMP_LEN];
     ngx_fd_t   dir, fd;
-    ngx_err_t  err;
     ngx_int_t  rc;
 
-    dir = ngx_http_batch_disk_dir(NGX_HTTP_BATCH_FINAL, batch_id, 0, log);
+    dir = ngx_http_batch_layout_must(NGX_HTTP_BATCH_FINAL, batch_id, log);
 
     if (dir == NGX_INVALID_FILE) {
-        if (ngx_errno == NGX_ENOENT) {
-            ngx_http_batch_disk_error(log, "opening the directory of",
-                                      batch_id);
-        }
-
         return NGX_ERROR;
     }
 
@@ -242,58 +211,57 @@ ngx_http_batch_publish_final(const char *batch_id, const void *data,
     fd = ngx_http_batch_store_tmp(tmp, log);
 
     if (fd != NGX_INVALID_FILE) {
-        rc = ngx_http_batch_publish_write(NGX_HTTP_BATCH_FINAL, batch_id,
-                                               fd, data, len, log);
+        rc = ngx_http_batch_publish_write(NGX_HTTP_BATCH_FINAL, batch_id, fd,
+                                          data, len, log);
 
         if (rc == NGX_OK && fdatasync(fd) == -1) {
-            ngx_http_batch_disk_error(log, "fdatasync() for", "final.json");
+            ngx_http_batch_disk_error(log, batch_id, "fdatasync() for",
+                                      "final.json");
             rc = NGX_ERROR;
         }
 
         if (rc == NGX_OK && decide) {
-            rc = ngx_http_batch_disk_decide(dir, fd, tmp, log);
+            rc = ngx_http_batch_publish_decide(dir, batch_id, fd, tmp, log);
         }
 
         if (rc == NGX_OK) {
-            rc = ngx_http_batch_disk_link_name(dir, "final.json", fd, tmp, 1,
-                                               log);
+            rc = ngx_http_batch_publish_name(dir, batch_id, "final.json", fd,
+                                             tmp, 1, log);
         }
 
         ngx_http_batch_store_tmp_delete(tmp, log);
-
-        err = ngx_errno;
-        (void) ngx_close_file(fd);
-        ngx_set_errno(err);
+        ngx_http_batch_disk_close(fd);
     }
 
-    err = ngx_errno;
-    (void) ngx_close_file(dir);
-    ngx_set_errno(err);
+    ngx_http_batch_disk_close(dir);
 
     return rc;
 }
 
 
-/* NGX_ABORT: somebody else has decided before, be it alike */
+/* NGX_ABORT: another process has decided before, be it alike */
 
 static ngx_int_t
-ngx_http_batch_disk_decide(ngx_fd_t dir, ngx_fd_t fd, const char *tmp,
-    ngx_log_t *log)
+ngx_http_batch_publish_decide(ngx_fd_t dir, const char *id, ngx_fd_t fd,
+    const char *tmp, ngx_log_t *log)
 {
-    if (linkat(ngx_http_batch_dirs[NGX_HTTP_BATCH_DIR_TMP], tmp, dir,
-               "cancel.json", 0)
-        == 0)
-    {
+    if (linkat(ngx_http_batch_layout_tmp, tmp, dir, "cancel.json", 0) == 0) {
         return NGX_OK;
     }
 
     if (ngx_errno != NGX_EEXIST) {
-        ngx_http_batch_disk_error(log, "linkat() of", "cancel.json");
+        ngx_http_batch_disk_error(log, id, "linkat() of", "cancel.json");
         return NGX_ERROR;
     }
 
-    return ngx_http_batch_disk_ours(dir, "cancel.json", fd) ? NGX_OK
-                                                            : NGX_ABORT;
+    if (ngx_http_batch_publish_ours(dir, "cancel.json", fd)) {
+        return NGX_OK;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, log, 0,
+                   "batch: %s: its end was decided before", id);
+
+    return NGX_ABORT;
 }
 
 
@@ -308,10 +276,9 @@ ngx_http_batch_publish_manifest(const char *batch_id, const char *file_id,
 {
     char       name[NGX_HTTP_BATCH_NAME_LEN];
     ngx_fd_t   from, to;
-    ngx_err_t  err;
     ngx_int_t  rc;
 
-    from = ngx_http_batch_disk_dir(NGX_HTTP_BATCH_FINAL, batch_id, 0, log);
+    from = ngx_http_batch_layout_dir(NGX_HTTP_BATCH_FINAL, batch_id, 0, log);
 
     if (from == NGX_INVALID_FILE) {
         return NGX_ERROR;
@@ -319,31 +286,32 @@ ngx_http_batch_publish_manifest(const char *batch_id, const char *file_id,
 
     rc = NGX_ERROR;
 
-    to = ngx_http_batch_disk_dir(NGX_HTTP_BATCH_FILE, file_id, 0, log);
+    to = ngx_http_batch_layout_dir(NGX_HTTP_BATCH_FILE, file_id, 0, log);
 
     if (to != NGX_INVALID_FILE) {
         rc = NGX_OK;
-        ngx_http_batch_disk_name(NGX_HTTP_BATCH_FILE, file_id, name);
+        ngx_http_batch_layout_name(NGX_HTTP_BATCH_FILE, file_id, name);
 
         if (linkat(from, "final.json", to, name, 0) == -1
             && ngx_errno != NGX_EEXIST)
         {
-            ngx_http_batch_disk_error(log, "linkat() of", name);
+            ngx_http_batch_disk_error(log, batch_id, "linkat() of", name);
             rc = NGX_ERROR;
         }
 
         if (rc == NGX_OK) {
-            rc = ngx_http_batch_disk_undelete(to, file_id, log);
+            rc = ngx_http_batch_publish_undelete(to, file_id, log);
         }
 
-        err = ngx_errno;
-        (void) ngx_close_file(to);
-        ngx_set_errno(err);
+        ngx_http_batch_disk_close(to);
     }
 
-    err = ngx_errno;
-    (void) ngx_close_file(from);
-    ngx_set_errno(err);
+    ngx_http_batch_disk_close(from);
+
+    if (rc == NGX_OK) {
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, log, 0,
+                       "batch: %s: manifest of %s linked", batch_id, file_id);
+    }
 
     return rc;
 }
@@ -352,19 +320,23 @@ ngx_http_batch_publish_manifest(const char *batch_id, const char *file_id,
 /* deleted is deleted: nothing puts a manifest beside a tombstone */
 
 static ngx_int_t
-ngx_http_batch_disk_undelete(ngx_fd_t dir, const char *file_id,
+ngx_http_batch_publish_undelete(ngx_fd_t dir, const char *file_id,
     ngx_log_t *log)
 {
     char       name[NGX_HTTP_BATCH_NAME_LEN];
     ngx_int_t  rc;
 
-    ngx_http_batch_disk_name(NGX_HTTP_BATCH_FILE_DEL, file_id, name);
+    ngx_http_batch_layout_name(NGX_HTTP_BATCH_FILE_DEL, file_id, name);
 
-    rc = ngx_http_batch_disk_has(dir, name, log);
+    rc = ngx_http_batch_disk_stat(dir, file_id, name, NULL, log);
 
     if (rc == 1) {
-        ngx_http_batch_disk_name(NGX_HTTP_BATCH_FILE, file_id, name);
-        (void) ngx_http_batch_disk_unlink(dir, name, log);
+        ngx_http_batch_layout_name(NGX_HTTP_BATCH_FILE, file_id, name);
+        (void) ngx_http_batch_disk_unlink(dir, file_id, name, log);
+
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, log, 0,
+                       "batch: %s: was deleted, its manifest is taken back",
+                       file_id);
 
         return NGX_DECLINED;
     }
@@ -374,181 +346,44 @@ ngx_http_batch_disk_undelete(ngx_fd_t dir, const char *file_id,
 
 
 ngx_int_t
-ngx_http_batch_store_sync(ngx_http_batch_obj_e obj, const char *id,
-    ngx_log_t *log)
-{
-    ngx_fd_t   dir;
-    ngx_err_t  err;
-    ngx_int_t  rc;
-
-    dir = ngx_http_batch_disk_dir(obj, id, 0, log);
-
-    if (dir == NGX_INVALID_FILE) {
-        return NGX_ERROR;
-    }
-
-    rc = NGX_OK;
-
-    if (ngx_http_batch_disk_sync_dir(dir) == -1) {
-        ngx_http_batch_disk_error(log, "fsync() of the directory of", id);
-        rc = NGX_ERROR;
-    }
-
-    err = ngx_errno;
-    (void) ngx_close_file(dir);
-    ngx_set_errno(err);
-
-    return rc;
-}
-
-
-ngx_int_t
 ngx_http_batch_publish_input(const char *batch_id, const char *file_id,
     ngx_log_t *log)
 {
     ngx_fd_t   from, to;
-    ngx_err_t  err;
     ngx_int_t  rc;
 
-    to = ngx_http_batch_disk_dir(NGX_HTTP_BATCH_INPUT, batch_id, 0, log);
+    to = ngx_http_batch_layout_must(NGX_HTTP_BATCH_INPUT, batch_id, log);
 
     if (to == NGX_INVALID_FILE) {
-        if (ngx_errno == NGX_ENOENT) {
-            ngx_http_batch_disk_error(log, "opening the directory of",
-                                      batch_id);
-        }
-
         return NGX_ERROR;
     }
 
     rc = NGX_OK;
 
-    from = ngx_http_batch_disk_dir(NGX_HTTP_BATCH_BLOB, file_id, 0, log);
+    from = ngx_http_batch_layout_dir(NGX_HTTP_BATCH_BLOB, file_id, 0, log);
 
     if (from == NGX_INVALID_FILE) {
         rc = (ngx_errno == NGX_ENOENT) ? NGX_DECLINED : NGX_ERROR;
-        goto done;
-    }
 
-    if (linkat(from, file_id, to, "input", 0) == -1
-        && ngx_errno != NGX_EEXIST)
+    } else if (linkat(from, file_id, to, "input", 0) == -1
+               && ngx_errno != NGX_EEXIST)
     {
         if (ngx_errno == NGX_ENOENT) {
             rc = NGX_DECLINED;
 
         } else {
-            ngx_http_batch_disk_error(log, "linkat() of the input of",
-                                      batch_id);
+            ngx_http_batch_disk_error(log, batch_id, "linkat() of", "input");
             rc = NGX_ERROR;
         }
     }
 
-    err = ngx_errno;
-    (void) ngx_close_file(from);
-    ngx_set_errno(err);
+    ngx_http_batch_disk_close(from);
+    ngx_http_batch_disk_close(to);
 
-done:
-
-    err = ngx_errno;
-    (void) ngx_close_file(to);
-    ngx_set_errno(err);
-
-    return rc;
-}
-
-
-ngx_int_t
-ngx_http_batch_disk_unlink(ngx_fd_t dir, const char *name, ngx_log_t *log)
-{
-    if (unlinkat(dir, name, 0) == -1 && ngx_errno != NGX_ENOENT) {
-        ngx_http_batch_disk_error(log, "unlinkat()", name);
-        return NGX_ERROR;
+    if (rc == NGX_OK) {
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, log, 0,
+                       "batch: %s: input %s linked", batch_id, file_id);
     }
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_http_batch_delete_file(const char *file_id, ngx_log_t *log)
-{
-    char       name[NGX_HTTP_BATCH_NAME_LEN];
-    ngx_fd_t   dir;
-    ngx_int_t  rc;
-
-    rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE, file_id, log);
-
-    if (rc == 0) {
-
-        /* a result's manifest is not synced */
-
-        rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_BLOB, file_id, log);
-    }
-
-    if (rc != 1) {
-        return rc == 0 ? NGX_DECLINED : NGX_ERROR;
-    }
-
-    rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE_DEL, file_id,
-                                      "{\"v\":1}", sizeof("{\"v\":1}") - 1,
-                                      log);
-    if (rc == NGX_ERROR) {
-        return NGX_ERROR;
-    }
-
-    /* the tombstone is durable: what follows is tidying, repeated by whoever
-     * meets the leftovers, and its errors change nothing for the client */
-
-    dir = ngx_http_batch_disk_dir(NGX_HTTP_BATCH_BLOB, file_id, 0, log);
-
-    if (dir != NGX_INVALID_FILE) {
-        ngx_http_batch_disk_name(NGX_HTTP_BATCH_FILE, file_id, name);
-
-        (void) ngx_http_batch_disk_unlink(dir, name, log);
-        (void) ngx_http_batch_disk_unlink(dir, file_id, log);
-
-        (void) ngx_close_file(dir);
-    }
-
-    return rc;
-}
-
-
-ngx_int_t
-ngx_http_batch_delete_plan(const char *batch_id, ngx_log_t *log)
-{
-    ngx_fd_t   dir;
-    ngx_int_t  rc;
-
-    dir = ngx_http_batch_disk_dir(NGX_HTTP_BATCH_PLAN, batch_id, 0, log);
-
-    if (dir == NGX_INVALID_FILE) {
-        return NGX_ERROR;
-    }
-
-    rc = ngx_http_batch_disk_unlink(dir, "plan.json", log);
-
-    (void) ngx_close_file(dir);
-
-    return rc == NGX_OK ? NGX_DECLINED : NGX_ERROR;
-}
-
-
-ngx_int_t
-ngx_http_batch_delete_blob(const char *file_id, ngx_log_t *log)
-{
-    ngx_fd_t   dir;
-    ngx_int_t  rc;
-
-    dir = ngx_http_batch_disk_dir(NGX_HTTP_BATCH_BLOB, file_id, 0, log);
-
-    if (dir == NGX_INVALID_FILE) {
-        return ngx_errno == NGX_ENOENT ? NGX_OK : NGX_ERROR;
-    }
-
-    rc = ngx_http_batch_disk_unlink(dir, file_id, log);
-
-    (void) ngx_close_file(dir);
 
     return rc;
 }

@@ -2,7 +2,7 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * The disk: free space of the store's filesystem.
+ * Free space of the store's filesystem.
  */
 
 
@@ -19,7 +19,7 @@
 #define NGX_HTTP_BATCH_SPACE_INODES     1000
 #define NGX_HTTP_BATCH_SPACE_SMALL      8        /* the floor is at most this
                                                     part of a small one */
-#define NGX_HTTP_BATCH_SPACE_PAUSE      1000     /* ms, doubled while it fails */
+#define NGX_HTTP_BATCH_SPACE_PAUSE      1000     /* ms, doubled each time */
 #define NGX_HTTP_BATCH_SPACE_PAUSE_MAX  30000
 
 
@@ -129,8 +129,8 @@ ngx_http_batch_space_measure(ngx_http_batch_space_t *s, ngx_log_t *log)
 
     ngx_memzero(s, sizeof(ngx_http_batch_space_t));
 
-    if (fstatvfs(ngx_http_batch_dirs[NGX_HTTP_BATCH_DIR_TMP], &fs) == -1) {
-        ngx_http_batch_disk_error(log, "fstatvfs()", "tmp");
+    if (fstatvfs(ngx_http_batch_layout_tmp, &fs) == -1) {
+        ngx_http_batch_disk_error(log, "store", "fstatvfs()", "tmp");
         return NGX_ERROR;
     }
 

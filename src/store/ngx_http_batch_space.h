@@ -1,4 +1,6 @@
 /*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
  * Is there room on the store's filesystem?
  *
  * A floor of free bytes and inodes is kept for what must still be written when
@@ -17,7 +19,7 @@
 
 typedef struct {
     uint64_t      bytes;        /* free, for this user */
-    uint64_t      inodes;       /* free; NGX_HTTP_BATCH_SPACE_ANY: not limited */
+    uint64_t      inodes;       /* free; ..._SPACE_ANY: not limited */
     uint64_t      min_bytes;    /* the floor; 0: none */
     uint64_t      min_inodes;
     ngx_uint_t    full;         /* below one of the floors */

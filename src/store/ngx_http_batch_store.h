@@ -1,7 +1,10 @@
 /*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
  * The disk: the truth.  The only room that names a path.
  *
- *   <store>/tmp/<random>                        whatever is being written
+ *   <store>/version                             the format of all of it
+ *   <store>/tmp/<random>                        what is being written
  *   <store>/files/<xx>/<file id>                blob
  *   <store>/files/<xx>/<file id>.json           file object   <- commit point
  *   <store>/files/<xx>/<file id>.del            tombstone     <- commit point
@@ -16,15 +19,16 @@
  *   <store>/keys/...                            see ngx_http_batch_keys.h
  *   <store>/workers/<worker id>                 see ngx_http_batch_alive.h
  *   <store>/uploads/<xx>/<upload id>/...        see ngx_http_batch_uploads.h
- *   <xx>: the two characters of the id behind its prefix
+ *   <xx>: the two characters of the id after its prefix
  *
- * Publishing: write in tmp/, fdatasync, link() to the name (EEXIST: somebody
- * was first), fsync the directory, unlink the tmp name.  After an error of
- * fsync nothing is retried on the same file.  Ids are checked by the caller
- * with batch_id_check().
+ * Publishing: write in tmp/, fdatasync, link() to the name (EEXIST: another
+ * process was first), fsync the directory, unlink the tmp name.  After an error
+ * of fsync nothing is retried on the same file.  Ids are checked by the caller
+ * with batch_id_check().  More is in docs/internals/disk.md.
  *
  * ALL functions of this header block, except those marked "any": call them in a
- * task.  They log system errors themselves (log may be a thread's).
+ * task.  They log system errors themselves (log may be a thread's) and keep
+ * ngx_errno.
  */
 
 #ifndef _NGX_HTTP_BATCH_STORE_H_INCLUDED_
@@ -33,14 +37,14 @@
 #include "ngx_http_batch.h"
 
 typedef enum {
-    NGX_HTTP_BATCH_BLOB = 0,
+    NGX_HTTP_BATCH_BLOB = 0,       /* <file id> */
     NGX_HTTP_BATCH_FILE,           /* <file id>.json */
     NGX_HTTP_BATCH_FILE_DEL,       /* <file id>.del */
     NGX_HTTP_BATCH_META,           /* batch.json */
-    NGX_HTTP_BATCH_INPUT,
-    NGX_HTTP_BATCH_PLAN,
-    NGX_HTTP_BATCH_CANCEL,
-    NGX_HTTP_BATCH_FINAL,
+    NGX_HTTP_BATCH_INPUT,          /* input */
+    NGX_HTTP_BATCH_PLAN,           /* plan.json */
+    NGX_HTTP_BATCH_CANCEL,         /* cancel.json */
+    NGX_HTTP_BATCH_FINAL,          /* final.json */
     NGX_HTTP_BATCH_HOOK,           /* hook.json */
     NGX_HTTP_BATCH_UPLOAD,         /* upload.json */
     NGX_HTTP_BATCH_UPLOAD_END      /* end.json */
@@ -49,43 +53,94 @@ typedef enum {
 #define NGX_HTTP_BATCH_TMP_LEN   33         /* tmp name, NUL included */
 #define NGX_HTTP_BATCH_SEAL_MAX  (1024 * 1024 * 1024)     /* bytes of a seal */
 
-/* Configuration time ("any"): makes or checks the directory and its rooms,
- * 0700 and owned by uid.  On refusal the message names what to do; NGX_ERROR. */
+
+/* ngx_http_batch_prepare.c */
+
+/* Configuration time ("any"): makes or checks the directory and its rooms, 0700
+ * and owned by uid, and the version of its format.  On refusal the message
+ * names what to do; NGX_ERROR. */
 ngx_int_t ngx_http_batch_prepare_store(ngx_conf_t *cf, ngx_str_t *path,
     ngx_uid_t uid);
 
-/* init_process ("any"): keeps the store's directory open. */
+
+/* ngx_http_batch_layout.c */
+
+/* init_process ("any"): keeps the store's rooms open. */
 ngx_int_t ngx_http_batch_layout_open(ngx_str_t *path, ngx_log_t *log);
 void ngx_http_batch_layout_close(void);
+
+
+/* ngx_http_batch_store.c: files in tmp/, and reading */
 
 /* A new file in tmp/, read-write, 0600.  NGX_INVALID_FILE on error. */
 ngx_fd_t ngx_http_batch_store_tmp(char name[NGX_HTTP_BATCH_TMP_LEN],
     ngx_log_t *log);
 void ngx_http_batch_store_tmp_delete(const char *name, ngx_log_t *log);
 
+/* deletes files in tmp/ not touched for age seconds, unless the process that
+ * made one has it open still */
+void ngx_http_batch_store_sweep_tmp(time_t age, ngx_log_t *log);
+
 /* pwrite() all of it.  NGX_OK or NGX_ERROR */
-ngx_int_t ngx_http_batch_store_write(ngx_fd_t fd, const void *p, size_t len,
+ngx_int_t ngx_http_batch_store_write(ngx_fd_t fd, const void *data, size_t len,
     off_t off, ngx_log_t *log);
+
+/* pread() of n bytes, fewer at the end of the file; -1: twice they could not be
+ * read, which was logged */
+ssize_t ngx_http_batch_store_pread(ngx_fd_t fd, void *buf, size_t n, off_t off,
+    ngx_log_t *log);
+
+/*
+ * Reads a whole small object, as it was published: a damaged one is logged and
+ * NGX_ERROR (a file's manifest only if there is no tombstone; cancel mark,
+ * result and end are made durable before they are handed out).  *data is from
+ * ngx_alloc(), NUL-terminated (not counted).  NGX_OK, NGX_DECLINED (no such
+ * object), NGX_ERROR (also > max).
+ */
+ngx_int_t ngx_http_batch_store_read(ngx_http_batch_obj_e obj, const char *id,
+    size_t max, ngx_str_t *data, ngx_log_t *log);
+
+/* O_RDONLY|O_NOFOLLOW; NGX_INVALID_FILE with ngx_errno NGX_ENOENT is not
+ * logged */
+ngx_fd_t ngx_http_batch_store_open(ngx_http_batch_obj_e obj, const char *id,
+    ngx_log_t *log);
+
+/* 1, 0, or NGX_ERROR */
+ngx_int_t ngx_http_batch_store_exists(ngx_http_batch_obj_e obj, const char *id,
+    ngx_log_t *log);
+
+/* fsync() of the directory that the object is in, for a reader that acts on an
+ * object whose publisher may have died before its own.  NGX_OK, NGX_ERROR. */
+ngx_int_t ngx_http_batch_store_sync(ngx_http_batch_obj_e obj, const char *id,
+    ngx_log_t *log);
+
+/* After an NGX_ERROR: 1 if the object itself is at fault (ngx_errno tells that
+ * it is a link, not a regular file, too long, or cannot be decoded), so that
+ * trying again is of no use until it was mended; 0 if reading it has failed. */
+ngx_uint_t ngx_http_batch_store_damaged(void);
+
+
+/* ngx_http_batch_publish.c */
+
+/* Publishes small content under the object's name.  Results as below. */
+ngx_int_t ngx_http_batch_publish_object(ngx_http_batch_obj_e obj,
+    const char *id, const void *data, size_t len, ngx_log_t *log);
+
+/* The same in two steps.  Fills the tmp file with the object's text (JSON gets
+ * its checksum): NGX_OK or NGX_ERROR. */
+ngx_int_t ngx_http_batch_publish_write(ngx_http_batch_obj_e obj,
+    const char *id, ngx_fd_t fd, const void *data, size_t len, ngx_log_t *log);
 
 /*
  * Publishes the tmp file under the object's name; fd is not closed, the tmp
  * name is gone afterwards in any case.
  *   NGX_OK        durable
- *   NGX_DECLINED  the name exists already, and is durable now: somebody was
- *                 first (a file's manifest: or the file was deleted)
+ *   NGX_DECLINED  the name exists already, and is durable now: another process
+ *                 was first (a file's manifest: or the file was deleted)
  *   NGX_ERROR     nothing published (ngx_errno is kept: NGX_ENOSPC ...)
  */
 ngx_int_t ngx_http_batch_publish_tmp(ngx_http_batch_obj_e obj,
     const char *id, ngx_fd_t fd, const char *tmp, ngx_log_t *log);
-
-/* Fills the tmp file with the object's text (JSON gets its checksum).  NGX_OK or
- * NGX_ERROR */
-ngx_int_t ngx_http_batch_publish_write(ngx_http_batch_obj_e obj,
-    const char *id, ngx_fd_t fd, const void *data, size_t len, ngx_log_t *log);
-
-/* both, with small content */
-ngx_int_t ngx_http_batch_publish_object(ngx_http_batch_obj_e obj,
-    const char *id, const void *data, size_t len, ngx_log_t *log);
 
 /*
  * final.json.  decide = 1: cancel.json is made first, another name of the same
@@ -100,27 +155,6 @@ ngx_int_t ngx_http_batch_publish_final(const char *batch_id,
 ngx_int_t ngx_http_batch_publish_manifest(const char *batch_id,
     const char *file_id, ngx_log_t *log);
 
-/* fsync() of the directory that the object is in, for a reader that acts on an
- * object whose publisher may have died before its own.  NGX_OK, NGX_ERROR. */
-ngx_int_t ngx_http_batch_store_sync(ngx_http_batch_obj_e obj, const char *id,
-    ngx_log_t *log);
-
-/* Reads a whole small object, as it was published: a damaged one is told of and
- * NGX_ERROR (a file's manifest only if there is no tombstone;
- * cancel mark, result and end are made durable before they are handed out);
- * *data is from ngx_alloc(), NUL-terminated (not
- * counted).  NGX_OK, NGX_DECLINED (no such object), NGX_ERROR (also > max). */
-ngx_int_t ngx_http_batch_store_read(ngx_http_batch_obj_e obj, const char *id,
-    size_t max, ngx_str_t *data, ngx_log_t *log);
-
-/* O_RDONLY|O_NOFOLLOW; NGX_INVALID_FILE with ngx_errno NGX_ENOENT is silent */
-ngx_fd_t ngx_http_batch_store_open(ngx_http_batch_obj_e obj, const char *id,
-    ngx_log_t *log);
-
-/* 1, 0, or NGX_ERROR */
-ngx_int_t ngx_http_batch_store_exists(ngx_http_batch_obj_e obj, const char *id,
-    ngx_log_t *log);
-
 /* Hard link of a file's blob as the batch's input: deleting the file later does
  * not pull it from under a running batch.  Not synced: what is published next
  * in the directory is, and a plan without input counts as none.  NGX_OK (also
@@ -128,41 +162,34 @@ ngx_int_t ngx_http_batch_store_exists(ngx_http_batch_obj_e obj, const char *id,
 ngx_int_t ngx_http_batch_publish_input(const char *batch_id,
     const char *file_id, ngx_log_t *log);
 
+
+/* ngx_http_batch_delete.c */
+
 /* Tombstone (durable), then manifest and blob are unlinked.  NGX_OK,
  * NGX_DECLINED (no such file, or deleted before), NGX_ERROR. */
-ngx_int_t ngx_http_batch_delete_file(const char *file_id,
-    ngx_log_t *log);
+ngx_int_t ngx_http_batch_delete_file(const char *file_id, ngx_log_t *log);
 
-/* of a plan that has lost its input: NGX_DECLINED (there is none now), NGX_ERROR */
-ngx_int_t ngx_http_batch_delete_plan(const char *batch_id,
-    ngx_log_t *log);
+/* of a plan that has lost its input: NGX_DECLINED (there is none now),
+ * NGX_ERROR */
+ngx_int_t ngx_http_batch_delete_plan(const char *batch_id, ngx_log_t *log);
 
 /* unlinks the blob of a file that was never published; NGX_OK also if it is
  * gone */
-ngx_int_t ngx_http_batch_delete_blob(const char *file_id,
-    ngx_log_t *log);
+ngx_int_t ngx_http_batch_delete_blob(const char *file_id, ngx_log_t *log);
 
 /* a batch's segments, seals and input link, after final.json is durable */
-ngx_int_t ngx_http_batch_delete_work(const char *batch_id,
-    ngx_log_t *log);
+ngx_int_t ngx_http_batch_delete_work(const char *batch_id, ngx_log_t *log);
 
-/* After an NGX_ERROR: 1 if the object itself is at fault (ngx_errno tells that
- * it is a link, no regular file, too long, or cannot be decoded), so that
- * trying again is of no use until somebody has mended it; 0 if reading it has
- * failed. */
-ngx_uint_t ngx_http_batch_store_damaged(void);
 
-/* Segments: O_CREAT|O_EXCL, directory synced.  NGX_INVALID_FILE with
- * ngx_errno NGX_EEXIST: that epoch was used, claim a higher one. */
+/* ngx_http_batch_segment.c */
+
+/* O_CREAT|O_EXCL, directory synced.  NGX_INVALID_FILE with ngx_errno
+ * NGX_EEXIST: that epoch was used, claim a higher one. */
 ngx_fd_t ngx_http_batch_segment_create(const char *batch_id,
     uint32_t chunk, uint32_t epoch, ngx_log_t *log);
-/* NGX_INVALID_FILE with NGX_ENOENT: none, or a link, which was told of */
+/* NGX_INVALID_FILE with NGX_ENOENT: none, or a link, which was logged */
 ngx_fd_t ngx_http_batch_segment_open(const char *batch_id,
     uint32_t chunk, uint32_t epoch, ngx_log_t *log);
-/* n bytes at off, fewer at the end of the file; -1: twice they could not be
- * read, which was told of */
-ssize_t ngx_http_batch_store_pread(ngx_fd_t fd, void *buf, size_t n,
-    off_t off, ngx_log_t *log);
 
 /* epochs of the chunk's segments (seals = 0) or seals (seals = 1), ascending,
  * in *epochs from ngx_alloc(); returns how many, or NGX_ERROR */
@@ -176,18 +203,32 @@ typedef ngx_int_t (*ngx_http_batch_segment_walk_pt)(void *ctx, uint32_t chunk,
 ngx_int_t ngx_http_batch_segment_walk(const char *batch_id,
     ngx_http_batch_segment_walk_pt cb, void *ctx, ngx_log_t *log);
 
-ngx_int_t ngx_http_batch_seal_publish(const char *batch_id,
-    uint32_t chunk, uint32_t epoch, const void *data, size_t len,
-    ngx_log_t *log);
-/* of a void one; NGX_OK also if there is none */
-ngx_int_t ngx_http_batch_seal_delete(const char *batch_id,
-    uint32_t chunk, uint32_t epoch, ngx_log_t *log);
-/* NGX_DECLINED: none, or none that can be read; data as in ngx_http_batch_store_read() */
+
+/* ngx_http_batch_seal.c */
+
+ngx_int_t ngx_http_batch_seal_publish(const char *batch_id, uint32_t chunk,
+    uint32_t epoch, const void *data, size_t len, ngx_log_t *log);
+
+/* NGX_DECLINED: none, or none that can be read; data as in store_read() */
 ngx_int_t ngx_http_batch_seal_read(const char *batch_id, uint32_t chunk,
     uint32_t epoch, ngx_str_t *data, ngx_log_t *log);
 
+/* reads and decodes.  NGX_OK: seal->picks are to be free()d; NGX_DECLINED:
+ * there is none, or one that is void, which was logged; NGX_ERROR: trouble, or
+ * no memory. */
+ngx_int_t ngx_http_batch_seal_load(const char *batch_id, uint32_t chunk,
+    uint32_t epoch, batch_seal_t *seal, ngx_log_t *log);
+
+/* of a void one; NGX_OK also if there is none */
+ngx_int_t ngx_http_batch_seal_delete(const char *batch_id, uint32_t chunk,
+    uint32_t epoch, ngx_log_t *log);
+
+
+/* ngx_http_batch_walk.c */
+
 /* Calls cb for every id of the kind on disk (tombstoned files left out; uploads
- * whatever is left of them), until it returns other than NGX_OK; returns that, or NGX_ERROR. */
+ * with whatever is left of them), until it returns other than NGX_OK; returns
+ * that, or NGX_ERROR. */
 typedef ngx_int_t (*ngx_http_batch_walk_pt)(void *ctx, const char *id,
     ngx_log_t *log);
 ngx_int_t ngx_http_batch_walk(batch_id_kind_e kind,
@@ -205,9 +246,12 @@ ngx_int_t ngx_http_batch_walk_next(ngx_http_batch_walk_t *w,
     char id[BATCH_ID_LEN], ngx_log_t *log);
 void ngx_http_batch_walk_close(ngx_http_batch_walk_t *w);
 
+
+/* ngx_http_batch_orphan.c */
+
 /*
  * What crashes have left, found in one walk over batches and then files.
- * orphans_next() looks at one name:
+ * orphan_next() looks at one name:
  *   NGX_AGAIN     done with it
  *   NGX_OK        id is a batch that has ended: its result is to be settled,
  *                 and what work files it has are to be deleted
@@ -219,9 +263,9 @@ void ngx_http_batch_walk_close(ngx_http_batch_walk_t *w);
  * A blob that a final.json names has its manifest by the time the walk comes to
  * the files, if all batches were settled before.
  */
-#define NGX_HTTP_BATCH_ORPHAN_AGE  (48 * 3600)    /* longer than a key lives, and
-                                                     than a blob may wait for its
-                                                     manifest */
+
+/* s; longer than a key lives, and than a blob may wait for its manifest */
+#define NGX_HTTP_BATCH_ORPHAN_AGE  (48 * 3600)
 
 typedef struct ngx_http_batch_orphans_s  ngx_http_batch_orphans_t;
 
@@ -231,9 +275,5 @@ ngx_int_t ngx_http_batch_orphan_next(ngx_http_batch_orphans_t *o,
 /* a batch could not be settled: blobs stay, whatever they look like */
 void ngx_http_batch_orphan_unsure(ngx_http_batch_orphans_t *o);
 void ngx_http_batch_orphan_close(ngx_http_batch_orphans_t *o);
-
-/* deletes files in tmp/ not touched for age seconds, unless whoever made one has
- * it open still */
-void ngx_http_batch_store_sweep_tmp(time_t age, ngx_log_t *log);
 
 #endif

@@ -2,8 +2,8 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * The disk: JSON files end with a checksum of their own.  One that is damaged,
- * was edited, or is another object's is told of and not used.
+ * JSON files end with a checksum of their own.  One that is damaged,
+ * was edited, or is another object's is logged and not used.
  */
 
 
@@ -11,16 +11,16 @@
 #include "batch_crc32c.h"
 
 
-/* the last member and the brace, behind a comma unless it is the only one */
+/* the last member and the brace, after a comma unless it is the only one */
 
 #define NGX_HTTP_BATCH_SUM_HEAD  "\"crc\":\""
 #define NGX_HTTP_BATCH_SUM_LEN   (sizeof(NGX_HTTP_BATCH_SUM_HEAD) - 1 + 8 + 2)
 
 
-/* of the bytes before the comma, behind the object's path below its room */
+/* of the bytes before the comma, after the object's path below its room */
 
 static uint32_t
-ngx_http_batch_sum(const char *where, const char *name, ngx_uint_t named,
+ngx_http_batch_sum_crc(const char *id, const char *name, ngx_uint_t named,
     const u_char *data, size_t len)
 {
     uint32_t  crc;
@@ -28,7 +28,7 @@ ngx_http_batch_sum(const char *where, const char *name, ngx_uint_t named,
     crc = 0;
 
     if (named) {
-        crc = batch_crc32c(crc, where, ngx_strlen(where));
+        crc = batch_crc32c(crc, id, ngx_strlen(id));
         crc = batch_crc32c(crc, "/", 1);
         crc = batch_crc32c(crc, name, ngx_strlen(name) + 1);
     }
@@ -46,7 +46,7 @@ ngx_http_batch_sum_text(uint32_t crc, u_char text[NGX_HTTP_BATCH_SUM_LEN + 1])
 
 
 ngx_int_t
-ngx_http_batch_disk_write_json(ngx_fd_t fd, const char *where,
+ngx_http_batch_sum_write(ngx_fd_t fd, const char *id,
     const char *name, ngx_uint_t named, const void *data, size_t len,
     ngx_log_t *log)
 {
@@ -58,8 +58,8 @@ ngx_http_batch_disk_write_json(ngx_fd_t fd, const char *where,
 
     if (len < 2 || p[0] != '{' || p[len - 1] != '}') {
         ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "batch store: \"%s/%s\" would be no JSON object",
-                      where, name);
+                      "batch: %s: \"%s\" would not be a JSON object",
+                      id, name);
         ngx_set_errno(EINVAL);
         return NGX_ERROR;
     }
@@ -67,7 +67,7 @@ ngx_http_batch_disk_write_json(ngx_fd_t fd, const char *where,
     n = len - 1;
 
     sum[0] = ',';
-    ngx_http_batch_sum_text(ngx_http_batch_sum(where, name, named, p, n),
+    ngx_http_batch_sum_text(ngx_http_batch_sum_crc(id, name, named, p, n),
                             sum + 1);
 
     if (ngx_http_batch_store_write(fd, p, n, 0, log) != NGX_OK) {
@@ -84,10 +84,10 @@ ngx_http_batch_disk_write_json(ngx_fd_t fd, const char *where,
 }
 
 
-/* NGX_OK: only the object is left of *data; else it was told of */
+/* NGX_OK: only the object is left of *data; else it was logged */
 
 static ngx_int_t
-ngx_http_batch_sum_check(const char *where, const char *name,
+ngx_http_batch_sum_check(const char *id, const char *name,
     ngx_uint_t named, ngx_str_t *data, ngx_log_t *log)
 {
     size_t     n, head;
@@ -106,8 +106,8 @@ ngx_http_batch_sum_check(const char *where, const char *name,
 
     if (n < 2 || p[0] != '{' || p[n - 1] != '}') {
         ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "batch store: \"%s/%s\" is damaged: no whole JSON object",
-                      where, name);
+                      "batch: %s: \"%s\" is damaged: it is not a whole JSON"
+                      " object", id, name);
         return NGX_ERROR;
     }
 
@@ -116,12 +116,12 @@ ngx_http_batch_sum_check(const char *where, const char *name,
                       head)
            != 0)
     {
-        crc = ngx_http_batch_sum(where, name, named, p, n - 1);
+        crc = ngx_http_batch_sum_crc(id, name, named, p, n - 1);
 
         ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "batch store: \"%s/%s\" is damaged: it does not end with"
+                      "batch: %s: \"%s\" is damaged: it does not end with"
                       " its \"crc\", which would be \"%08xD\"",
-                      where, name, crc);
+                      id, name, crc);
         return NGX_ERROR;
     }
 
@@ -131,14 +131,14 @@ ngx_http_batch_sum_check(const char *where, const char *name,
         n--;
     }
 
-    crc = ngx_http_batch_sum(where, name, named, p, n);
+    crc = ngx_http_batch_sum_crc(id, name, named, p, n);
     ngx_http_batch_sum_text(crc, sum);
 
     if (ngx_memcmp(p + n + (p[n] == ','), sum, NGX_HTTP_BATCH_SUM_LEN) != 0) {
         ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "batch store: \"%s/%s\" is damaged, edited or another"
+                      "batch: %s: \"%s\" is damaged, edited or another"
                       " object's: its \"crc\" would be \"%08xD\"",
-                      where, name, crc);
+                      id, name, crc);
         return NGX_ERROR;
     }
 
@@ -151,19 +151,19 @@ ngx_http_batch_sum_check(const char *where, const char *name,
 
 
 ngx_int_t
-ngx_http_batch_disk_read_json(ngx_fd_t dir, const char *where,
+ngx_http_batch_sum_read(ngx_fd_t dir, const char *id,
     const char *name, ngx_uint_t named, size_t max, ngx_str_t *data,
     ngx_log_t *log)
 {
     ngx_int_t  rc;
 
-    rc = ngx_http_batch_disk_read(dir, name, max, data, log);
+    rc = ngx_http_batch_disk_read(dir, id, name, max, data, log);
 
     if (rc != NGX_OK) {
         return rc;
     }
 
-    if (ngx_http_batch_sum_check(where, name, named, data, log) != NGX_OK) {
+    if (ngx_http_batch_sum_check(id, name, named, data, log) != NGX_OK) {
         ngx_free(data->data);
         ngx_str_null(data);
         ngx_set_errno(EBADMSG);

@@ -1,4 +1,6 @@
 /*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
  * The disk of the Uploads API.  It is the whole truth: Redis knows nothing of
  * uploads, so any worker of any node sees the same.
  *
@@ -9,9 +11,10 @@
  *                                   /end.json      completed, cancelled or
  *                                                  expired            <- commit
  *
- * An upload ends once: whoever publishes end.json first decides.  A completed
- * one has its file's manifest in it, from which blob and manifest in files/
- * are made by ngx_http_batch_uploads_finish(), also later by others.
+ * An upload ends once: the process that publishes end.json first decides.  That
+ * of a completed one has the manifest of its file in it, from which blob and
+ * manifest in files/ are made by ngx_http_batch_uploads_finish(), also later by
+ * others.
  *
  * All functions: call them in a task.  They log system errors themselves and
  * keep errno for the caller.
@@ -37,7 +40,7 @@ typedef struct {
 } ngx_http_batch_upload_state_t;
 
 /* NGX_OK, NGX_DECLINED (no such upload), NGX_ERROR.  now: seconds.  After
- * NGX_OK the state is to be given to state_free(). */
+ * NGX_OK the state is to be given to uploads_free(). */
 ngx_int_t ngx_http_batch_uploads_load(const char *id, int64_t now,
     ngx_http_batch_upload_state_t *st, ngx_log_t *log);
 void ngx_http_batch_uploads_free(ngx_http_batch_upload_state_t *st);
@@ -92,5 +95,9 @@ void ngx_http_batch_uploads_delete(const char *id, ngx_log_t *log);
 /* 1 if nothing in the upload's directory was touched for age seconds */
 ngx_uint_t ngx_http_batch_uploads_old(const char *id, time_t age,
     ngx_log_t *log);
+
+/* the name of a file in the upload's directory is an id of the kind */
+ngx_uint_t ngx_http_batch_uploads_named(const char *name,
+    batch_id_kind_e kind);
 
 #endif

@@ -2,46 +2,87 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * The disk: all objects of a kind, one after the other.
+ * All objects of a kind, one after the other.
  */
 
 
 #include "ngx_http_batch_disk.h"
 
-#include <dirent.h>
-
 
 struct ngx_http_batch_walk_s {
-    batch_id_kind_e   kind;
-    DIR              *room;
-    DIR              *shard;       /* NULL: open the next one */
+    batch_id_kind_e                kind;
+    ngx_http_batch_walk_shards_t   shards;
 };
 
 
-static DIR *
-ngx_http_batch_walk_opendir(ngx_fd_t dir, const char *name, ngx_log_t *log)
+static ngx_int_t ngx_http_batch_walk_match(ngx_http_batch_walk_t *w,
+    const char *name, char id[BATCH_ID_LEN], ngx_log_t *log);
+
+
+ngx_int_t
+ngx_http_batch_walk_shards_open(ngx_http_batch_walk_shards_t *w,
+    ngx_uint_t room, ngx_log_t *log)
 {
-    DIR        *d;
-    ngx_fd_t    fd;
-    ngx_err_t   err;
+    w->shard = NULL;
+    w->room = ngx_http_batch_disk_opendir(ngx_http_batch_layout_dirs[room],
+                                          ngx_http_batch_layout_names[room],
+                                          ".", log);
 
-    fd = ngx_http_batch_disk_openat(dir, name, O_RDONLY|O_DIRECTORY);
+    return w->room ? NGX_OK : NGX_ERROR;
+}
 
-    if (fd == NGX_INVALID_FILE) {
-        ngx_http_batch_disk_error(log, "openat()", name);
-        return NULL;
+
+ngx_int_t
+ngx_http_batch_walk_shards_next(ngx_http_batch_walk_shards_t *w,
+    const char **name, ngx_log_t *log)
+{
+    if (w->shard) {
+        *name = ngx_http_batch_disk_readdir(w->shard, "store", log);
+
+        if (*name) {
+            return NGX_OK;
+        }
+
+        if (ngx_errno) {
+            return NGX_ERROR;
+        }
+
+        (void) closedir(w->shard);
+        w->shard = NULL;
+
+        return NGX_AGAIN;
     }
 
-    d = fdopendir(fd);
+    *name = ngx_http_batch_disk_readdir(w->room, "store", log);
 
-    if (d == NULL) {
-        ngx_http_batch_disk_error(log, "fdopendir()", name);
-        err = ngx_errno;
-        (void) ngx_close_file(fd);
-        ngx_set_errno(err);
+    if (*name == NULL) {
+        return ngx_errno ? NGX_ERROR : NGX_DONE;
     }
 
-    return d;
+    if (ngx_strlen(*name) == 2) {
+        w->shard = ngx_http_batch_disk_opendir(dirfd(w->room), "store", *name,
+                                               log);
+        if (w->shard == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_AGAIN;
+}
+
+
+void
+ngx_http_batch_walk_shards_close(ngx_http_batch_walk_shards_t *w)
+{
+    if (w->shard) {
+        ngx_http_batch_disk_closedir(w->shard);
+        w->shard = NULL;
+    }
+
+    if (w->room) {
+        ngx_http_batch_disk_closedir(w->room);
+        w->room = NULL;
+    }
 }
 
 
@@ -67,9 +108,8 @@ ngx_http_batch_walk_open(batch_id_kind_e kind, ngx_log_t *log)
     }
 
     w->kind = kind;
-    w->room = ngx_http_batch_walk_opendir(ngx_http_batch_dirs[room], ".",
-                                          log);
-    if (w->room == NULL) {
+
+    if (ngx_http_batch_walk_shards_open(&w->shards, room, log) != NGX_OK) {
         ngx_free(w);
         return NULL;
     }
@@ -81,13 +121,36 @@ ngx_http_batch_walk_open(batch_id_kind_e kind, ngx_log_t *log)
 void
 ngx_http_batch_walk_close(ngx_http_batch_walk_t *w)
 {
-    if (w->shard) {
-        (void) closedir(w->shard);
-    }
-
-    (void) closedir(w->room);
+    ngx_http_batch_walk_shards_close(&w->shards);
 
     ngx_free(w);
+}
+
+
+ngx_int_t
+ngx_http_batch_walk_next(ngx_http_batch_walk_t *w, char id[BATCH_ID_LEN],
+    ngx_log_t *log)
+{
+    ngx_int_t    rc;
+    const char  *name;
+
+    for ( ;; ) {
+        rc = ngx_http_batch_walk_shards_next(&w->shards, &name, log);
+
+        if (rc == NGX_AGAIN) {
+            continue;
+        }
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        rc = ngx_http_batch_walk_match(w, name, id, log);
+
+        if (rc != 0) {
+            return rc == 1 ? NGX_OK : NGX_ERROR;
+        }
+    }
 }
 
 
@@ -98,9 +161,10 @@ static ngx_int_t
 ngx_http_batch_walk_match(ngx_http_batch_walk_t *w, const char *name,
     char id[BATCH_ID_LEN], ngx_log_t *log)
 {
+    char         other[NGX_HTTP_BATCH_NAME_LEN];
     size_t       len;
     ngx_fd_t     dir;
-    char         other[NGX_HTTP_BATCH_NAME_LEN];
+    ngx_int_t    rc;
     struct stat  st;
 
     len = ngx_strlen(name);
@@ -127,103 +191,42 @@ ngx_http_batch_walk_match(ngx_http_batch_walk_t *w, const char *name,
         return 1;
     }
 
-    dir = dirfd(w->shard);
+    dir = dirfd(w->shards.shard);
 
     if (w->kind == BATCH_ID_BATCH) {
         (void) ngx_slprintf((u_char *) other,
                             (u_char *) other + NGX_HTTP_BATCH_NAME_LEN,
                             "%s/batch.json%Z", id);
 
-        /* a directory without it is a creation that never happened */
-
         if (fstatat(dir, other, &st, AT_SYMLINK_NOFOLLOW) == 0) {
             return 1;
         }
+
+        /* a directory without it is a creation that never happened */
 
         if (ngx_errno == NGX_ENOENT || ngx_http_batch_store_damaged()) {
             return 0;
         }
 
-        ngx_http_batch_disk_error(log, "fstatat()", other);
+        ngx_http_batch_disk_error(log, id, "fstatat()", other);
         return NGX_ERROR;
     }
 
-    ngx_http_batch_disk_name(NGX_HTTP_BATCH_FILE_DEL, id, other);
+    ngx_http_batch_layout_name(NGX_HTTP_BATCH_FILE_DEL, id, other);
 
-    if (fstatat(dir, other, &st, AT_SYMLINK_NOFOLLOW) == -1) {
+    rc = ngx_http_batch_disk_stat(dir, id, other, NULL, log);
 
-        if (ngx_errno == NGX_ENOENT) {
-            return 1;
-        }
+    if (rc == 1) {
 
-        ngx_http_batch_disk_error(log, "fstatat()", other);
-        return NGX_ERROR;
+        /* a deletion that was cut short after its commit point: finish it */
+
+        (void) unlinkat(dir, name, 0);
+        (void) unlinkat(dir, id, 0);
+
+        return 0;
     }
 
-    /* a deletion that was cut short behind its commit point: finish it */
-
-    (void) unlinkat(dir, name, 0);
-    (void) unlinkat(dir, id, 0);
-
-    return 0;
-}
-
-
-ngx_int_t
-ngx_http_batch_walk_next(ngx_http_batch_walk_t *w, char id[BATCH_ID_LEN],
-    ngx_log_t *log)
-{
-    ngx_int_t       rc;
-    struct dirent  *de;
-
-    for ( ;; ) {
-
-        if (w->shard == NULL) {
-            ngx_set_errno(0);
-
-            de = readdir(w->room);
-
-            if (de == NULL) {
-                if (ngx_errno) {
-                    ngx_http_batch_disk_error(log, "readdir()", "store");
-                    return NGX_ERROR;
-                }
-
-                return NGX_DONE;
-            }
-
-            if (de->d_name[0] == '.' || ngx_strlen(de->d_name) != 2) {
-                continue;
-            }
-
-            w->shard = ngx_http_batch_walk_opendir(dirfd(w->room), de->d_name,
-                                                   log);
-            if (w->shard == NULL) {
-                return NGX_ERROR;
-            }
-        }
-
-        ngx_set_errno(0);
-
-        de = readdir(w->shard);
-
-        if (de == NULL) {
-            if (ngx_errno) {
-                ngx_http_batch_disk_error(log, "readdir()", "shard");
-                return NGX_ERROR;
-            }
-
-            (void) closedir(w->shard);
-            w->shard = NULL;
-            continue;
-        }
-
-        rc = ngx_http_batch_walk_match(w, de->d_name, id, log);
-
-        if (rc != 0) {
-            return rc == 1 ? NGX_OK : NGX_ERROR;
-        }
-    }
+    return rc == 0 ? 1 : NGX_ERROR;
 }
 
 

@@ -27,15 +27,16 @@ FLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all \
          -fno-omit-frame-pointer
 endif
 
-NAMES  = store prepare publish read segment walk sum object cancel lines text plan \
-         dedup defects check validate result scan gather finalize restore
+NAMES  = disk layout store prepare version publish delete read segment seal \
+         walk sum object file meta uploads cancel lines final plan dedup \
+         defects check validate result scan gather finalize restore
 
 SOURCES := $(wildcard $(SRC)/core/batch_*.c) \
            $(foreach n,$(NAMES),$(wildcard $(SRC)/*/ngx_http_batch_$(n).c)) \
            ngx_shim.c store_help.c
 HEADERS := $(wildcard $(SRC)/*.h $(SRC)/*/*.h) $(wildcard *.h)
 OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(notdir $(SOURCES)))
-TESTS    = store_disk job_validate job_finalize
+TESTS    = store_bytes store_disk job_validate job_finalize
 
 vpath %.c $(ROOMS) .
 

@@ -31,6 +31,18 @@ help_clock(void)
 }
 
 
+ngx_int_t
+help_prepare(ngx_str_t *path, ngx_uid_t uid)
+{
+    ngx_conf_t  cf;
+
+    memset(&cf, 0, sizeof(cf));
+    cf.log = shim_log();
+
+    return ngx_http_batch_prepare_store(&cf, path, uid);
+}
+
+
 /* instead of the configuration's */
 
 ngx_http_batch_loc_conf_t *
@@ -57,7 +69,7 @@ help_store(const char *dir)
     need(help_dir.data);
     help_dir.len = strlen((char *) help_dir.data);
 
-    need(ngx_http_batch_prepare_store(NULL, &help_dir, geteuid()) == NGX_OK);
+    need(help_prepare(&help_dir, geteuid()) == NGX_OK);
     need(ngx_http_batch_layout_open(&help_dir, shim_log()) == NGX_OK);
 }
 

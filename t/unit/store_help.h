@@ -1,4 +1,6 @@
 /*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
  * Files, batches, segments and seals for the tests, made by the store itself.
  */
 
@@ -14,6 +16,9 @@
 
 extern int64_t     help_now;       /* the clock, microseconds */
 extern ngx_str_t   help_dir;
+
+/* what nginx does with the store's directory when it starts */
+ngx_int_t help_prepare(ngx_str_t *path, ngx_uid_t uid);
 
 /* the location of every batch; its limits are none at first */
 extern ngx_http_batch_loc_conf_t  help_route;

@@ -87,5 +87,5 @@ main(void)
     }
 #endif
 
-    return test_done("crc");
+    return test_done("crc32c");
 }

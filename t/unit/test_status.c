@@ -83,5 +83,5 @@ main(void)
     ok(!batch_status_terminal(BATCH_STATUS_N), "nothing is not terminal");
     ok(batch_status_name(BATCH_STATUS_N) != NULL, "a name for nonsense");
 
-    return test_done("state");
+    return test_done("status");
 }

@@ -4,15 +4,14 @@
  * final.json, written and read.  In a thread.
  */
 
-#ifndef _NGX_HTTP_BATCH_TEXT_H_INCLUDED_
-#define _NGX_HTTP_BATCH_TEXT_H_INCLUDED_
+#ifndef _NGX_HTTP_BATCH_FINAL_H_INCLUDED_
+#define _NGX_HTTP_BATCH_FINAL_H_INCLUDED_
 
 #include "ngx_http_batch.h"
 #include "ngx_http_batch_cancel.h"
 #include "ngx_http_batch_object.h"
 
-#define NGX_HTTP_BATCH_MANIFEST_MAX  (4 * 1024 * 1024)    /* bytes */
-#define NGX_HTTP_BATCH_FINAL_MAX     (64 * 1024 * 1024)   /* bytes */
+#define NGX_HTTP_BATCH_FINAL_MAX  (64 * 1024 * 1024)   /* bytes */
 
 /*
  * What ngx_http_batch_object.h says final.json holds.  The strings of one that
@@ -46,16 +45,9 @@ void ngx_http_batch_final_encode(batch_text_t *t,
     const ngx_http_batch_final_t *final);
 
 /*
- * The batch's batch.json.  NGX_OK: its strings are in *root, which is to be
- * json_decref()ed; NGX_DECLINED: there is none; NGX_ERROR: it cannot be read or
- * used, which was logged (see ngx_http_batch_store_damaged()).
- */
-ngx_int_t ngx_http_batch_meta_read(const char *id, ngx_http_batch_meta_t *meta,
-    json_t **root, ngx_log_t *log);
-
-/*
  * The batch's final.json as it is on disk.  NGX_OK: to be freed with
- * ngx_http_batch_final_free(); NGX_DECLINED, NGX_ERROR: the same as above.
+ * ngx_http_batch_final_free(); NGX_DECLINED: there is none; NGX_ERROR: it
+ * cannot be read or used, which was logged.
  */
 ngx_int_t ngx_http_batch_final_read(ngx_http_batch_final_t *final,
     const char *id, ngx_log_t *log);

@@ -1,19 +1,20 @@
 
 /*
  * Copyright (C) the ngx_http_batch_module authors
+ *
+ * final.json: the result of a batch, and the manifests that come of it.
  */
 
 
 #include "ngx_http_batch_final.h"
+#include "ngx_http_batch_object_int.h"
 #include "ngx_http_batch_store.h"
 
 
-static void ngx_http_batch_final_stamp(batch_text_t *t,
-    const char *name, int64_t at);
+static void ngx_http_batch_final_stamp(batch_text_t *t, const char *name,
+    int64_t at);
 static void ngx_http_batch_final_manifest(batch_text_t *t,
     const char *name, const ngx_http_batch_file_t *f);
-static void ngx_http_batch_final_damaged(const char *id, const char *name,
-    ngx_log_t *log);
 static ngx_int_t ngx_http_batch_final_object(ngx_http_batch_final_t *final,
     json_t *root);
 static ngx_int_t ngx_http_batch_final_file(const char *batch_id,
@@ -39,8 +40,8 @@ ngx_http_batch_final_encode(batch_text_t *t,
 
     for (i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
         ngx_http_batch_final_stamp(t, batch_status_stamp(ends[i]),
-                                  ends[i] == final->status ? final->ended_at
-                                                           : 0);
+                                   ends[i] == final->status ? final->ended_at
+                                                            : 0);
     }
 
     batch_text_printf(t, ",\"total\":%" PRIu64 ",\"completed\":%" PRIu64
@@ -80,8 +81,7 @@ ngx_http_batch_final_encode(batch_text_t *t,
 
 
 static void
-ngx_http_batch_final_stamp(batch_text_t *t, const char *name,
-    int64_t at)
+ngx_http_batch_final_stamp(batch_text_t *t, const char *name, int64_t at)
 {
     if (at) {
         batch_text_printf(t, ",\"%s\":%" PRId64, name, at);
@@ -118,58 +118,6 @@ ngx_http_batch_final_manifest(batch_text_t *t, const char *name,
 
 
 ngx_int_t
-ngx_http_batch_meta_read(const char *id, ngx_http_batch_meta_t *meta,
-    json_t **root, ngx_log_t *log)
-{
-    ngx_int_t  rc;
-    ngx_str_t  text;
-
-    *root = NULL;
-
-    rc = ngx_http_batch_store_read(NGX_HTTP_BATCH_META, id,
-                                   NGX_HTTP_BATCH_MANIFEST_MAX, &text, log);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    rc = ngx_http_batch_meta_decode(meta, text.data, text.len, root);
-
-    if (rc == NGX_OK && ngx_strcmp(meta->id, id) != 0) {
-        json_decref(*root);
-        *root = NULL;
-        ngx_set_errno(EBADMSG);
-        rc = NGX_ERROR;
-    }
-
-    if (rc != NGX_OK) {
-        ngx_http_batch_final_damaged(id, "batch.json", log);
-    }
-
-    free(text.data);
-
-    return rc;
-}
-
-
-/* errno stays as it was: it says whether trying again is of any use */
-
-static void
-ngx_http_batch_final_damaged(const char *id, const char *name, ngx_log_t *log)
-{
-    ngx_err_t  err;
-
-    err = ngx_errno;
-
-    if (ngx_http_batch_store_damaged()) {
-        ngx_log_error(NGX_LOG_ALERT, log, 0, "batch: %s: %s is damaged", id,
-                      name);
-    }
-
-    ngx_set_errno(err);
-}
-
-
-ngx_int_t
 ngx_http_batch_final_read(ngx_http_batch_final_t *final, const char *id,
     ngx_log_t *log)
 {
@@ -187,7 +135,7 @@ ngx_http_batch_final_read(ngx_http_batch_final_t *final, const char *id,
     rc = ngx_http_batch_final_decode(final, id, text.data, text.len);
 
     if (rc != NGX_OK) {
-        ngx_http_batch_final_damaged(id, "final.json", log);
+        ngx_http_batch_object_damaged(id, "final.json", log);
     }
 
     return rc;
