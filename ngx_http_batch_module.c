@@ -11,10 +11,12 @@
 #include "ngx_http_batch_attempt.h"
 #include "ngx_http_batch_chunk.h"
 #include "ngx_http_batch_conf.h"
+#include "ngx_http_batch_cors.h"
 #include "ngx_http_batch_dispatch.h"
 #include "ngx_http_batch_hook.h"
 #include "ngx_http_batch_job.h"
 #include "ngx_http_batch_line.h"
+#include "ngx_http_batch_page.h"
 #include "ngx_http_batch_recover.h"
 #include "ngx_http_batch_redis.h"
 #include "ngx_http_batch_runs.h"
@@ -321,10 +323,6 @@ ngx_http_batch_postconfiguration(ngx_conf_t *cf)
     if (ngx_http_batch_page_filter_init(cf) != NGX_OK
         || ngx_http_batch_cors_init(cf) != NGX_OK)
     {
-        return NGX_ERROR;
-    }
-
-    if (ngx_http_batch_hook_send_add(cf) != NGX_OK) {
         return NGX_ERROR;
     }
 

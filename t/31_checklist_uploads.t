@@ -128,8 +128,9 @@ my $part = add_part($u->{id}, $data)->{json}{id};
 my $wrong = md5_hex("$data ");
 my $r = complete_upload($u->{id}, $part, { md5 => $wrong });
 is($r->{status}, 400, '#36 a wrong md5');
-is_deeply($r->{json}, error_body("The MD5 of the joined parts is not "
-          . "'$wrong'.", 'md5', 'invalid_value'), '#36 the error');
+is_deeply($r->{json}, error_body("Invalid 'md5': the MD5 of the joined "
+          . "parts is '" . md5_hex($data) . "', but got '$wrong' instead.",
+          'md5', 'invalid_value'), '#36 the error');
 is(status($u->{id}), 'pending', '#36 still pending');
 $r = complete_upload($u->{id}, $part, { md5 => md5_hex($data) });
 is($r->{status}, 200, '#36 the right one');

@@ -139,8 +139,8 @@ is_deeply($r->{json}, error_body('File is too large.'), '#91 the error');
 for (['in.json', 400], ['in.txt', 400], ['in', 400], ['in.jsonl', 200]) {
     $r = upload($in, filename => $_->[0]);
     is($r->{status}, $_->[1], "#91 the name $_->[0]");
-    is_deeply($r->{json}, error_body("Invalid 'file': the name of the file "
-              . 'must end with .jsonl.', 'file', 'invalid_value'),
+    is_deeply($r->{json}, error_body("Invalid 'file': expected a file name "
+              . "that ends with '.jsonl'.", 'file', 'invalid_value'),
               '#91 the error') if $_->[1] == 400;
 }
 
@@ -154,8 +154,8 @@ is_deeply($r->{json}, error_body('Invalid JSONL at line 3: Unexpected byte at '
 my %u = (filename => 'in.jsonl', mime_type => 'text/jsonl', bytes => 16);
 $r = api('POST', '/v1/uploads', { %u, filename => 'in.json' });
 is($r->{status}, 400, '#91 the name of an upload');
-is_deeply($r->{json}, error_body("Invalid 'filename': the name of the file "
-          . 'must end with .jsonl.', 'filename', 'invalid_value'),
+is_deeply($r->{json}, error_body("Invalid 'filename': expected a file name "
+          . "that ends with '.jsonl'.", 'filename', 'invalid_value'),
           '#91 the error');
 $r = api('POST', '/v1/uploads', { %u, purpose => 'vision' });
 is($r->{status}, 400, '#91 its purpose');

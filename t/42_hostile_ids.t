@@ -115,9 +115,9 @@ for my $call (@main::calls) {
                 my ($r) = @_;
                 my $text = main::plain($r, $id);
 
-                # what is no UTF-8 is not shown
+                # bytes that are not UTF-8 are shown as U+FFFD
 
-                $text = main::plain($r, $id =~ s/[^\x00-\x7e]/?/gr)
+                $text = main::plain($r, $id =~ s/\xff/\xef\xbf\xbd/gr)
                     unless $text eq $like{$call};
 
                 return $text eq $like{$call} ? () : $text;

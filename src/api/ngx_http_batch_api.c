@@ -2,11 +2,18 @@
  * Copyright (C) the ngx_http_batch_module authors
  *
  * Router of the API.  The path is read as the client wrote it, because an id
- * that needs decoding is no id of ours.
+ * that needs decoding is not an id of ours.
  */
 
 #include "ngx_http_batch_api.h"
+#include "ngx_http_batch_header.h"
+#include "ngx_http_batch_send.h"
 #include "ngx_http_batch_space.h"
+
+#include "batch_scan.h"
+
+
+#define NGX_HTTP_BATCH_API_TENANT  256             /* of batch_tenant, bytes */
 
 
 typedef enum {
@@ -25,11 +32,13 @@ typedef enum {
 
 
 typedef struct {
+    const char            *name;         /* in the debug log */
     ngx_str_t              allow;
     ngx_http_handler_pt    get;
     ngx_http_handler_pt    post;
     ngx_http_handler_pt    delete;
-    ngx_uint_t             stores;       /* post: what needs room */
+    unsigned               stores:1;     /* post: needs room on disk */
+    unsigned               body:1;       /* post: reads the request body */
 } ngx_http_batch_api_route_t;
 
 
@@ -43,6 +52,8 @@ typedef struct {
 static ngx_int_t ngx_http_batch_api_route(ngx_http_request_t *r);
 static ngx_int_t ngx_http_batch_api_init_ctx(ngx_http_request_t *r,
     ngx_http_batch_api_ctx_t *ctx);
+static ngx_int_t ngx_http_batch_api_tenant(ngx_http_request_t *r,
+    ngx_http_batch_api_ctx_t *ctx);
 static ngx_int_t ngx_http_batch_api_named(
     const ngx_http_batch_api_name_t *names, ngx_uint_t of, u_char *p,
     u_char *last, ngx_uint_t *route);
@@ -50,53 +61,74 @@ static ngx_int_t ngx_http_batch_api_find_route(ngx_str_t *path,
     ngx_http_batch_api_ctx_t *ctx);
 static ngx_int_t ngx_http_batch_api_match(u_char *p, u_char *last,
     ngx_http_batch_api_ctx_t *ctx);
-static ngx_int_t ngx_http_batch_api_options(ngx_http_request_t *r);
 static ngx_int_t ngx_http_batch_api_dispatch(ngx_http_request_t *r,
     ngx_http_batch_api_ctx_t *ctx, ngx_str_t *path);
+static ngx_int_t ngx_http_batch_api_options(ngx_http_request_t *r);
 
 
-/* in the order of ngx_http_batch_api_route_e; HEAD goes wherever GET does */
+/* in the order of ngx_http_batch_api_route_e; HEAD goes where GET does */
 
 static ngx_http_batch_api_route_t  ngx_http_batch_api_routes[] = {
 
-    { ngx_string("GET, HEAD, POST, OPTIONS"),
-      ngx_http_batch_api_list_files, ngx_http_batch_api_file_create, NULL, 1 },
+    { "files", ngx_string("GET, HEAD, POST, OPTIONS"),
+      ngx_http_batch_api_list_files,
+      ngx_http_batch_api_file_create,
+      NULL, 1, 1 },
 
-    { ngx_string("GET, HEAD, DELETE, OPTIONS"),
-      ngx_http_batch_api_file, NULL, ngx_http_batch_api_file_delete, 0 },
+    { "file", ngx_string("GET, HEAD, DELETE, OPTIONS"),
+      ngx_http_batch_api_file,
+      NULL,
+      ngx_http_batch_api_file_delete, 0, 0 },
 
-    { ngx_string("GET, HEAD, OPTIONS"),
-      ngx_http_batch_api_file_content, NULL, NULL, 0 },
+    { "file content", ngx_string("GET, HEAD, OPTIONS"),
+      ngx_http_batch_api_file_content,
+      NULL,
+      NULL, 0, 0 },
 
-    { ngx_string("GET, HEAD, POST, OPTIONS"),
-      ngx_http_batch_api_list_batches, ngx_http_batch_api_batch_create, NULL,
-      1 },
+    { "batches", ngx_string("GET, HEAD, POST, OPTIONS"),
+      ngx_http_batch_api_list_batches,
+      ngx_http_batch_api_batch_create,
+      NULL, 1, 1 },
 
-    { ngx_string("GET, HEAD, OPTIONS"),
-      ngx_http_batch_api_batch, NULL, NULL, 0 },
+    { "batch", ngx_string("GET, HEAD, OPTIONS"),
+      ngx_http_batch_api_batch,
+      NULL,
+      NULL, 0, 0 },
 
-    { ngx_string("POST, OPTIONS"),
-      NULL, ngx_http_batch_api_batch_cancel, NULL, 0 },
+    { "batch cancel", ngx_string("POST, OPTIONS"),
+      NULL,
+      ngx_http_batch_api_batch_cancel,
+      NULL, 0, 0 },
 
-    { ngx_string("POST, OPTIONS"),
-      NULL, ngx_http_batch_api_upload_create, NULL, 1 },
+    { "uploads", ngx_string("POST, OPTIONS"),
+      NULL,
+      ngx_http_batch_api_upload_create,
+      NULL, 1, 1 },
 
-    { ngx_string("GET, HEAD, OPTIONS"),
-      ngx_http_batch_api_upload, NULL, NULL, 0 },
+    { "upload", ngx_string("GET, HEAD, OPTIONS"),
+      ngx_http_batch_api_upload,
+      NULL,
+      NULL, 0, 0 },
 
-    { ngx_string("POST, OPTIONS"),
-      NULL, ngx_http_batch_api_upload_part, NULL, 1 },
+    { "upload part", ngx_string("POST, OPTIONS"),
+      NULL,
+      ngx_http_batch_api_upload_part,
+      NULL, 1, 1 },
 
-    { ngx_string("POST, OPTIONS"),
-      NULL, ngx_http_batch_api_upload_complete, NULL, 1 },
+    { "upload complete", ngx_string("POST, OPTIONS"),
+      NULL,
+      ngx_http_batch_api_upload_complete,
+      NULL, 1, 1 },
 
-    { ngx_string("POST, OPTIONS"),
-      NULL, ngx_http_batch_api_upload_cancel, NULL, 0 }
+    { "upload cancel", ngx_string("POST, OPTIONS"),
+      NULL,
+      ngx_http_batch_api_upload_cancel,
+      NULL, 0, 0 }
 };
 
 
-/* the API may lie below any prefix: the first segment that is one of these and
- * is followed by something of the API counts */
+/* the API may lie below any prefix: what counts is the first segment that is
+ * one of these and is followed by something of the API */
 
 static const ngx_http_batch_api_name_t  ngx_http_batch_api_collections[] = {
     { ngx_string("files"), NGX_HTTP_BATCH_API_FILES, 0 },
@@ -130,7 +162,7 @@ ngx_http_batch_api_handler(ngx_http_request_t *r)
 
     rc = ngx_http_batch_api_route(r);
 
-    /* for want of memory: the client hears of it if there is enough for that */
+    /* there is no memory: the client is told if there is enough for that */
 
     return (rc == NGX_ERROR && !r->header_sent)
            ? NGX_HTTP_INTERNAL_SERVER_ERROR : rc;
@@ -145,7 +177,7 @@ ngx_http_batch_api_route(ngx_http_request_t *r)
     ngx_http_batch_api_ctx_t  *ctx;
 
     if (r != r->main) {
-        /* a subrequest has no body of its own, and a line no business here */
+        /* a subrequest has no body of its own, and a line must not get here */
         return NGX_HTTP_NOT_FOUND;
     }
 
@@ -164,7 +196,9 @@ ngx_http_batch_api_route(ngx_http_request_t *r)
         return ngx_http_batch_send_error(r, NGX_HTTP_BAD_REQUEST, NULL,
                                          "invalid_tenant",
                                          "The tenant of this request is not "
-                                         "valid.");
+                                         "valid. Expected UTF-8 text of at "
+                                         "most %d bytes.",
+                                         NGX_HTTP_BATCH_API_TENANT);
     }
 
     path = ngx_http_batch_api_path(r);
@@ -197,7 +231,7 @@ ngx_http_batch_api_init_ctx(ngx_http_request_t *r,
 
     if (batch_id_random_hex((char *) p, 16) != BATCH_OK) {
         ngx_log_error(NGX_LOG_CRIT, r->connection->log, ngx_errno,
-                      "no random bytes for a request id");
+                      "batch: no random bytes for an id");
         return NGX_ERROR;
     }
 
@@ -206,39 +240,38 @@ ngx_http_batch_api_init_ctx(ngx_http_request_t *r,
 
     ngx_http_set_ctx(r, ctx, ngx_http_batch_module);
 
-    if (ctx->conf->tenant == NULL) {
-        return NGX_OK;
-    }
+    return ctx->conf->tenant ? ngx_http_batch_api_tenant(r, ctx) : NGX_OK;
+}
+
+
+/*
+ * The tenant goes into manifests, which are JSON.  Mending a value that is not
+ * text could make two tenants one, so it is refused: NGX_DECLINED.
+ */
+
+static ngx_int_t
+ngx_http_batch_api_tenant(ngx_http_request_t *r, ngx_http_batch_api_ctx_t *ctx)
+{
+    int      n;
+    u_char  *p, *last;
 
     if (ngx_http_complex_value(r, ctx->conf->tenant, &ctx->tenant) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    /*
-     * The tenant goes into manifests, which are JSON.  Mending a value that
-     * is no text could make two tenants one, so it is refused.
-     */
-
-    if (ctx->tenant.len > NGX_HTTP_BATCH_API_TENANT
-        || ngx_strlchr(ctx->tenant.data, ctx->tenant.data + ctx->tenant.len,
-                       '\0')
-           != NULL)
-    {
+    if (ctx->tenant.len > NGX_HTTP_BATCH_API_TENANT) {
         return NGX_DECLINED;
     }
 
-    p = ngx_pnalloc(r->pool, ctx->tenant.len + 1);
-    if (p == NULL) {
-        return NGX_ERROR;
+    last = ctx->tenant.data + ctx->tenant.len;
+
+    for (p = ctx->tenant.data; p < last; p += n) {
+        n = batch_utf8_length(p, last - p);
+
+        if (n <= 0 || *p == '\0') {
+            return NGX_DECLINED;
+        }
     }
-
-    ngx_memcpy(p, ctx->tenant.data, ctx->tenant.len);
-
-    if (ngx_http_batch_send_utf8(p, ctx->tenant.len) != 0) {
-        return NGX_DECLINED;
-    }
-
-    ctx->tenant.data = p;
 
     return NGX_OK;
 }
@@ -385,11 +418,10 @@ ngx_http_batch_api_dispatch(ngx_http_request_t *r,
         handler = NULL;
     }
 
-    if (handler == NULL || r->method == NGX_HTTP_OPTIONS) {
-
-        if (ngx_http_batch_send_header(r, "Allow", &route->allow) != NGX_OK) {
-            return NGX_ERROR;
-        }
+    if ((handler == NULL || r->method == NGX_HTTP_OPTIONS)
+        && ngx_http_batch_header_add(r, "Allow", &route->allow) == NULL)
+    {
+        return NGX_ERROR;
     }
 
     if (handler == NULL) {
@@ -401,10 +433,11 @@ ngx_http_batch_api_dispatch(ngx_http_request_t *r,
                                          &r->method_name, &shown);
     }
 
-    if (r->method != NGX_HTTP_POST
-        || ctx->route == NGX_HTTP_BATCH_API_BATCH_CANCEL
-        || ctx->route == NGX_HTTP_BATCH_API_UPLOAD_CANCEL)
-    {
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "batch: request %V: %V of %s, id:\"%V\"",
+                   &ctx->request_id, &r->method_name, route->name, &ctx->id);
+
+    if (r->method != NGX_HTTP_POST || !route->body) {
         rc = ngx_http_discard_request_body(r);
 
         if (rc != NGX_OK) {
@@ -428,7 +461,7 @@ ngx_http_batch_api_dispatch(ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_batch_api_options(ngx_http_request_t *r)
 {
-    if (ngx_http_batch_send_headers(r) != NGX_OK) {
+    if (ngx_http_batch_header_common(r) != NGX_OK) {
         return NGX_ERROR;
     }
 

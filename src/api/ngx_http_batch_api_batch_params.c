@@ -1,13 +1,16 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * POST /batches: what a client asks for, checked.  Whether the input file
- * exists is found out by validation, as with OpenAI's service; only in dialect
- * impala, here.
+ * POST /batches: the parameters.  Whether the input file exists is found out
+ * by validation, as with OpenAI's service; only dialect impala asks here.
  */
 
-#include "ngx_http_batch_api.h"
+#include "ngx_http_batch_api_batch.h"
 #include "ngx_http_batch_lookup.h"
+#include "ngx_http_batch_param.h"
+#include "ngx_http_batch_purpose.h"
+#include "ngx_http_batch_send.h"
+#include "ngx_http_batch_store.h"
 
 
 #define NGX_HTTP_BATCH_METADATA_PAIRS  16
@@ -23,6 +26,7 @@ static ngx_int_t ngx_http_batch_api_batch_params_metadata(
     ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_api_batch_params_pair(ngx_http_batch_op_t *op,
     const char *key, json_t *value);
+static size_t ngx_http_batch_api_batch_params_chars(const char *p, size_t len);
 static ngx_int_t ngx_http_batch_api_batch_params_ttl(ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_api_batch_params_job(ngx_http_batch_op_t *op);
 static void ngx_http_batch_api_batch_params_input_found(
@@ -38,7 +42,7 @@ ngx_http_batch_api_batch_params(ngx_http_batch_op_t *op)
     ngx_http_batch_meta_t *m = &op->meta;
 
     if (ngx_http_batch_param_string(op, "input_file_id", 1,
-                                     &m->input_file_id)
+                                    &m->input_file_id)
         != NGX_OK
         || ngx_http_batch_api_batch_params_endpoint(op) != NGX_OK
         || ngx_http_batch_api_batch_params_window(op) != NGX_OK
@@ -189,15 +193,16 @@ ngx_http_batch_api_batch_params_pair(ngx_http_batch_op_t *op, const char *key,
     size_t      n;
     u_char     *p;
     ngx_str_t   shown;
-    char        param[sizeof("metadata.") + NGX_HTTP_BATCH_API_SHOWN];
+    char        param[sizeof("metadata.") + NGX_HTTP_BATCH_SEND_SHOWN];
 
     n = ngx_strlen(key);
     shown = ngx_http_batch_send_shown((u_char *) key, n);
 
-    p = ngx_sprintf((u_char *) param, "metadata.%V", &shown);
+    p = ngx_snprintf((u_char *) param, sizeof(param) - 1, "metadata.%V",
+                     &shown);
     *p = '\0';
 
-    n = ngx_http_batch_send_chars(key, n);
+    n = ngx_http_batch_api_batch_params_chars(key, n);
 
     if (n > NGX_HTTP_BATCH_METADATA_KEY) {
         ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "metadata",
@@ -214,20 +219,34 @@ ngx_http_batch_api_batch_params_pair(ngx_http_batch_op_t *op, const char *key,
         return NGX_DONE;
     }
 
-    n = ngx_http_batch_send_chars(json_string_value(value),
+    n = ngx_http_batch_api_batch_params_chars(json_string_value(value),
                                   json_string_length(value));
 
     if (n > NGX_HTTP_BATCH_METADATA_VALUE) {
-        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, param,
-                                 "string_above_max_length",
-                                 "Invalid '%s': string too long. Expected a "
-                                 "string with maximum length %d, but got a "
-                                 "string with length %uz instead.", param,
-                                 NGX_HTTP_BATCH_METADATA_VALUE, n);
+        ngx_http_batch_param_long(op, param, NGX_HTTP_BATCH_METADATA_VALUE, n);
         return NGX_DONE;
     }
 
     return NGX_OK;
+}
+
+
+/* characters of valid UTF-8 */
+
+static size_t
+ngx_http_batch_api_batch_params_chars(const char *p, size_t len)
+{
+    size_t  i, n;
+
+    n = 0;
+
+    for (i = 0; i < len; i++) {
+        if (((u_char) p[i] & 0xc0) != 0x80) {
+            n++;
+        }
+    }
+
+    return n;
 }
 
 
@@ -248,8 +267,8 @@ ngx_http_batch_api_batch_params_ttl(ngx_http_batch_op_t *op)
 
 
 /*
- * A job that is configured says what the batch costs, whose model it is and how
- * long it may take.  In dialect impala there is no batch without one.
+ * A job that is configured sets the batch's price, model and window.  In
+ * dialect impala there is no batch without one.
  */
 
 static ngx_int_t
@@ -269,8 +288,8 @@ ngx_http_batch_api_batch_params_job(ngx_http_batch_op_t *op)
         return NGX_DONE;
     }
 
-    job = ngx_http_batch_lookup_job(&ngx_http_batch_conf->jobs,
-                                    &m->job_id, &n);
+    job = ngx_http_batch_lookup_job(&ngx_http_batch_conf->jobs, &m->job_id,
+                                    &n);
 
     if (job) {
         m->price = job->price;
@@ -336,8 +355,8 @@ ngx_http_batch_api_batch_params_input_found(ngx_http_batch_op_t *op,
 }
 
 
-/* NGX_OK: the tenant's own, of purpose batch, not expired: as validation will
- * ask; NGX_DECLINED, NGX_ERROR (no memory) */
+/* NGX_OK: the tenant's own, of purpose batch, not expired, as validation will
+ * demand; NGX_DECLINED; NGX_ERROR: there is no memory */
 
 static ngx_int_t
 ngx_http_batch_api_batch_params_input_good(ngx_http_batch_op_t *op,
@@ -353,10 +372,8 @@ ngx_http_batch_api_batch_params_input_good(ngx_http_batch_op_t *op,
         return ngx_http_batch_store_damaged() ? NGX_DECLINED : NGX_ERROR;
     }
 
-    good = f.tenant.len == op->tenant.len
-           && ngx_memcmp(f.tenant.data, op->tenant.data, f.tenant.len) == 0
-           && f.purpose.len == 5
-           && ngx_strncmp(f.purpose.data, "batch", 5) == 0
+    good = ngx_http_batch_op_owns(op, &f.tenant)
+           && ngx_http_batch_purpose_is_batch(&f.purpose)
            && (f.expires_at == 0 || f.expires_at > batch_clock_sec());
 
     json_decref(root);

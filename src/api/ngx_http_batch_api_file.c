@@ -1,10 +1,15 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * One file: its object, its deletion, its content.
+ * GET and DELETE /files/{id}, GET /files/{id}/content.
  */
 
-#include "ngx_http_batch_api.h"
+#include "ngx_http_batch_header.h"
+#include "ngx_http_batch_op.h"
+#include "ngx_http_batch_purpose.h"
+#include "ngx_http_batch_render.h"
+#include "ngx_http_batch_send.h"
+#include "ngx_http_batch_store.h"
 
 
 static ngx_int_t ngx_http_batch_api_file_find(ngx_http_request_t *r,
@@ -36,7 +41,7 @@ static ngx_int_t ngx_http_batch_api_file_content_name(ngx_http_request_t *r,
     const ngx_http_batch_file_t *f);
 
 
-/* the way of all: a well-formed id is looked up in the index */
+/* looks the file of the path up; step() gets the result */
 
 static ngx_int_t
 ngx_http_batch_api_file_find(ngx_http_request_t *r,
@@ -48,7 +53,7 @@ ngx_http_batch_api_file_find(ngx_http_request_t *r,
     ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
 
     if (!batch_id_check(BATCH_ID_FILE, ctx->id.data, ctx->id.len)) {
-        return ngx_http_batch_send_no_file(r);
+        return ngx_http_batch_send_not_found(r, BATCH_ID_FILE);
     }
 
     op = ngx_http_batch_op_create(r);
@@ -75,7 +80,7 @@ ngx_http_batch_api_file_found(ngx_http_batch_op_t *op, ngx_int_t rc,
     size_t   len;
 
     if (rc != NGX_OK) {
-        ngx_http_batch_op_no_file(op);
+        ngx_http_batch_op_not_found(op, BATCH_ID_FILE);
         return NGX_DECLINED;
     }
 
@@ -95,13 +100,11 @@ ngx_http_batch_api_file_found(ngx_http_batch_op_t *op, ngx_int_t rc,
         return NGX_DECLINED;
     }
 
-    if (op->file.tenant.len != op->tenant.len
-        || ngx_memcmp(op->file.tenant.data, op->tenant.data, op->tenant.len)
-           != 0
+    if (!ngx_http_batch_op_owns(op, &op->file.tenant)
         || (op->file.expires_at
             && op->file.expires_at <= batch_clock_sec()))
     {
-        ngx_http_batch_op_no_file(op);
+        ngx_http_batch_op_not_found(op, BATCH_ID_FILE);
         return NGX_DECLINED;
     }
 
@@ -120,9 +123,16 @@ static void
 ngx_http_batch_api_file_show(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
-    if (ngx_http_batch_api_file_found(op, rc, res) == NGX_OK) {
-        ngx_http_batch_op_json(op, ngx_http_batch_render_file(&op->file));
+    batch_text_t  t;
+
+    if (ngx_http_batch_api_file_found(op, rc, res) != NGX_OK) {
+        return;
     }
+
+    ngx_memzero(&t, sizeof(batch_text_t));
+
+    ngx_http_batch_render_file(&t, &op->file);
+    ngx_http_batch_op_answer(op, &t);
 }
 
 
@@ -163,9 +173,12 @@ ngx_http_batch_api_file_delete_done(ngx_http_batch_op_t *op)
         return;
     }
 
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_http_batch_op_log(op), 0,
+                   "batch: %s: deleted, rc:%i", op->id, op->rc);
+
     /*
-     * Also if the tombstone was there already: whoever made it may have failed
-     * to tell the index.
+     * The index is told even if the tombstone was there before: the call that
+     * made it may have failed to tell it.
      */
 
     ngx_http_batch_op_wait(op, ngx_http_batch_api_file_delete_answer);
@@ -178,13 +191,18 @@ static void
 ngx_http_batch_api_file_delete_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
+    batch_text_t  t;
+
     if (rc == NGX_DECLINED && op->rc == NGX_DECLINED) {
-        ngx_http_batch_op_no_file(op);
+        ngx_http_batch_op_not_found(op, BATCH_ID_FILE);
         return;
     }
 
-    ngx_http_batch_op_json(op, json_pack("{s:s,s:b,s:s}", "object", "file",
-                                         "deleted", 1, "id", op->id));
+    ngx_memzero(&t, sizeof(batch_text_t));
+
+    batch_text_printf(&t, "{\"object\":\"file\",\"deleted\":true,\"id\":\"%s\"}",
+                      op->id);
+    ngx_http_batch_op_answer(op, &t);
 }
 
 
@@ -200,22 +218,19 @@ static void
 ngx_http_batch_api_file_content_step(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
-    ngx_str_t  *purpose;
+    const ngx_http_batch_purpose_t  *purpose;
 
     if (ngx_http_batch_api_file_found(op, rc, res) != NGX_OK) {
         return;
     }
 
-    purpose = &op->file.purpose;
+    purpose = ngx_http_batch_purpose_find(op->file.purpose.data,
+                                          op->file.purpose.len);
 
-    if ((purpose->len == 10
-         && ngx_strncmp(purpose->data, "assistants", 10) == 0)
-        || (purpose->len == 9
-            && ngx_strncmp(purpose->data, "user_data", 9) == 0))
-    {
+    if (purpose && !purpose->download) {
         ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
                                  "Not allowed to download files of purpose: "
-                                 "%V", purpose);
+                                 "%V", &purpose->name);
         return;
     }
 
@@ -239,7 +254,7 @@ ngx_http_batch_api_file_content_open(ngx_http_batch_op_t *op, ngx_log_t *log)
     if (ngx_fd_info(op->fd, &fi) == NGX_FILE_ERROR) {
         op->err = ngx_errno;
         ngx_log_error(NGX_LOG_CRIT, log, op->err,
-                      ngx_fd_info_n " of \"%s\" failed", op->id);
+                      "batch: %s: " ngx_fd_info_n " failed", op->id);
 
         (void) ngx_close_file(op->fd);
         op->fd = NGX_INVALID_FILE;
@@ -257,7 +272,7 @@ ngx_http_batch_api_file_content_opened(ngx_http_batch_op_t *op)
 
         if (op->err == NGX_ENOENT) {
             /* deleted since the index was asked */
-            ngx_http_batch_op_no_file(op);
+            ngx_http_batch_op_not_found(op, BATCH_ID_FILE);
             return;
         }
 
@@ -267,7 +282,7 @@ ngx_http_batch_api_file_content_opened(ngx_http_batch_op_t *op)
 
     if (op->size != op->file.bytes) {
         ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                      "batch: file \"%s\" has %O bytes, not %O",
+                      "batch: %s: file has %O bytes instead of %O",
                       op->id, op->size, op->file.bytes);
 
         ngx_http_batch_op_disk_error(op);
@@ -360,9 +375,10 @@ ngx_http_batch_api_file_content_head(ngx_http_batch_op_t *op,
     ngx_http_request_t *r)
 {
     u_char           *p;
+    ngx_str_t         value;
     ngx_table_elt_t  *etag;
 
-    if (ngx_http_batch_send_headers(r) != NGX_OK
+    if (ngx_http_batch_header_common(r) != NGX_OK
         || ngx_http_batch_api_file_content_name(r, &op->file) != NGX_OK)
     {
         return NGX_ERROR;
@@ -375,33 +391,23 @@ ngx_http_batch_api_file_content_head(ngx_http_batch_op_t *op,
         return NGX_ERROR;
     }
 
-    etag = ngx_list_push(&r->headers_out.headers);
+    value.data = p;
+    value.len = ngx_sprintf(p, "\"%s\"", op->id) - p;
+
+    etag = ngx_http_batch_header_add(r, "ETag", &value);
     if (etag == NULL) {
         return NGX_ERROR;
     }
 
-    etag->hash = 1;
-#if (nginx_version >= 1023000)
-    etag->next = NULL;
-#endif
-    ngx_str_set(&etag->key, "ETag");
-    etag->value.data = p;
-    etag->value.len = ngx_sprintf(p, "\"%s\"", op->id) - p;
-
     r->headers_out.etag = etag;
     r->headers_out.status = NGX_HTTP_OK;
-    r->headers_out.content_length_n = op->size;
     r->headers_out.last_modified_time = op->file.created_us / 1000000;
 
-    if (op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO) {
-        ngx_str_set(&r->headers_out.content_type, "application/jsonl");
-
-    } else {
-        ngx_str_set(&r->headers_out.content_type, "application/octet-stream");
-    }
-
-    r->headers_out.content_type_len = r->headers_out.content_type.len;
-    r->headers_out.content_type_lowcase = NULL;
+    ngx_http_batch_header_body(r,
+                               op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO
+                               ? "application/jsonl"
+                               : "application/octet-stream",
+                               op->size);
 
     r->allow_ranges = 1;
     r->single_range = 1;
@@ -410,29 +416,17 @@ ngx_http_batch_api_file_content_head(ngx_http_batch_op_t *op,
 }
 
 
-/* nginx's range filter has set Content-Range; the rest is no file any more */
+/* nginx's range filter has set Content-Range; the answer is an error now */
 
 static ngx_int_t
 ngx_http_batch_api_file_content_range(ngx_http_request_t *r)
 {
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
     ngx_table_elt_t  *h;
 
-    part = &r->headers_out.headers.part;
-
-    for ( /* void */ ; part; part = part->next) {
-        h = part->elts;
-
-        for (i = 0; i < part->nelts; i++) {
-            if (h[i].key.len == sizeof("Content-Disposition") - 1
-                && ngx_strncmp(h[i].key.data, "Content-Disposition",
-                               h[i].key.len)
-                   == 0)
-            {
-                h[i].hash = 0;
-            }
-        }
+    h = ngx_http_batch_header_find(&r->headers_out.headers,
+                                   "Content-Disposition", NULL);
+    if (h) {
+        h->hash = 0;
     }
 
     r->headers_out.last_modified_time = -1;
@@ -444,7 +438,7 @@ ngx_http_batch_api_file_content_range(ngx_http_request_t *r)
 
 
 /*
- * A file name is a stranger's: whatever is not plain ASCII, and what could end
+ * A stranger chose the file name: what is not plain ASCII, and what could end
  * the quoted string, becomes '_', and the true name follows as filename*.
  */
 
@@ -515,5 +509,6 @@ ngx_http_batch_api_file_content_name(ngx_http_request_t *r,
 
     value.len = p - value.data;
 
-    return ngx_http_batch_send_header(r, "Content-Disposition", &value);
+    return ngx_http_batch_header_add(r, "Content-Disposition", &value)
+           ? NGX_OK : NGX_ERROR;
 }

@@ -1,13 +1,18 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * POST /files.  The order of the parts is the client's: what the purpose
- * demands of the file is decided at the latest when the body has ended.  Then
- * one task publishes blob and manifest; from there on the file exists, and the
- * way to the index is gone to its end whether the client is there or not.
+ * POST /files.  The parts come in the client's order: what the purpose demands
+ * of the file is checked when the body has ended at the latest.  Then one task
+ * publishes blob and manifest; from there on the file exists, and the index is
+ * told whether the client is there or not.
  */
 
 #include "ngx_http_batch_form.h"
+#include "ngx_http_batch_op.h"
+#include "ngx_http_batch_param.h"
+#include "ngx_http_batch_purpose.h"
+#include "ngx_http_batch_render.h"
+#include "ngx_http_batch_store.h"
 
 
 typedef enum {
@@ -52,6 +57,8 @@ static void ngx_http_batch_api_file_create_answer(ngx_http_batch_op_t *op,
     ngx_int_t rc, ngx_http_batch_index_res_t *res);
 
 
+static const char  ngx_http_batch_api_file_too_large[] = "File is too large.";
+
 static const ngx_str_t  ngx_http_batch_api_file_fields[] = {
     ngx_null_string,
     ngx_string("file"),
@@ -60,8 +67,6 @@ static const ngx_str_t  ngx_http_batch_api_file_fields[] = {
     ngx_string("expires_after[seconds]"),
     ngx_string("expires_after")
 };
-
-#define ngx_http_batch_api_file_too_large  "File is too large."
 
 
 ngx_int_t
@@ -119,7 +124,7 @@ ngx_http_batch_api_file_create(ngx_http_request_t *r)
 
     up->form.hashed = (op->idem != NULL);
 
-    /* without an index the file could not be announced: ask before the body
+    /* without the index the file could not be announced: ask before the body
      * is sent, not after */
 
     bytes = r->headers_in.content_length_n - NGX_HTTP_BATCH_FORM_EXTRA;
@@ -149,8 +154,8 @@ ngx_http_batch_api_file_create_field(ngx_http_batch_op_t *op)
     case NGX_HTTP_BATCH_FIELD_SECONDS:
         return ngx_http_batch_param_int(op, "expires_after[seconds]",
                                         up->form.field, up->form.field_len,
-                                        NGX_HTTP_BATCH_TTL_MIN,
-                                        NGX_HTTP_BATCH_TTL_MAX, &up->seconds);
+                                        NGX_HTTP_BATCH_PARAM_TTL_MIN,
+                                        NGX_HTTP_BATCH_PARAM_TTL_MAX, &up->seconds);
 
     default: /* NGX_HTTP_BATCH_FIELD_EXPIRES */
         return ngx_http_batch_api_file_create_expires(op);
@@ -211,7 +216,7 @@ ngx_http_batch_api_file_create_expires(ngx_http_batch_op_t *op)
 }
 
 
-/* is the file, by its head, what its purpose demands?  To be called while the
+/* Is the file, by its head, what its purpose demands?  To be called while the
  * first buffer holds the head, and again when the purpose is known. */
 
 static ngx_int_t
@@ -232,10 +237,8 @@ ngx_http_batch_api_file_create_check(ngx_http_batch_op_t *op)
                                                up->form.len);
     }
 
-    if (!up->jsonl && ngx_http_batch_for_batch(&op->file.purpose)) {
-        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
-                                 "Invalid file format for Batch API. Must be "
-                                 ".jsonl");
+    if (!up->jsonl && ngx_http_batch_purpose_is_batch(&op->file.purpose)) {
+        ngx_http_batch_param_not_jsonl(op);
         return NGX_DONE;
     }
 
@@ -251,7 +254,7 @@ ngx_http_batch_api_file_create_end(ngx_http_batch_op_t *op)
     if (op->file.purpose.len == 0
         && op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO)
     {
-        op->file.purpose = ngx_http_batch_purpose;
+        op->file.purpose = ngx_http_batch_purpose_batch;
 
         if (ngx_http_batch_api_file_create_check(op) != NGX_OK) {
             return;
@@ -289,10 +292,7 @@ ngx_http_batch_api_file_create_commit(ngx_http_batch_op_t *op)
 
     up = op->data;
 
-    if (batch_id_make(BATCH_ID_FILE, op->file.id) == 0) {
-        ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, ngx_errno,
-                      "no random bytes for a file id");
-        ngx_http_batch_op_unavailable(op, NGX_ERROR);
+    if (ngx_http_batch_op_new_id(op, BATCH_ID_FILE, op->file.id) != NGX_OK) {
         return;
     }
 
@@ -306,7 +306,7 @@ ngx_http_batch_api_file_create_commit(ngx_http_batch_op_t *op)
     if (up->seconds) {
         op->file.expires_at = now / 1000000 + up->seconds;
 
-    } else if (ngx_http_batch_for_batch(&op->file.purpose)
+    } else if (ngx_http_batch_purpose_is_batch(&op->file.purpose)
                && op->conf->file_ttl)
     {
         op->file.expires_at = now / 1000000 + op->conf->file_ttl;
@@ -517,10 +517,14 @@ ngx_http_batch_api_file_create_published(ngx_http_batch_op_t *op)
         return;
     }
 
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_http_batch_op_log(op), 0,
+                   "batch: %s: created, %O bytes", op->file.id,
+                   op->file.bytes);
+
     if (op->idem && op->idem->gone) {
 
-        /* the answer is the same; that the file was deleted is another call's
-         * to tell */
+        /* the answer is the same; other calls tell that the file was
+         * deleted */
 
         ngx_http_batch_api_file_create_answer(op, NGX_OK, NULL);
         return;
@@ -536,11 +540,17 @@ static void
 ngx_http_batch_api_file_create_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
+    batch_text_t  t;
+
     if (rc != NGX_OK) {
         ngx_http_batch_op_unavailable(op, NGX_ERROR);
         return;
     }
 
     ngx_http_batch_quota_keep(op, op->file.id);
-    ngx_http_batch_op_json(op, ngx_http_batch_render_file(&op->file));
+
+    ngx_memzero(&t, sizeof(batch_text_t));
+
+    ngx_http_batch_render_file(&t, &op->file);
+    ngx_http_batch_op_answer(op, &t);
 }

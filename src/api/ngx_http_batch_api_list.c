@@ -1,11 +1,15 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * Lists of files and batches.  A page may hold 10000 manifests, so a page of
- * more than a few is made into JSON by a thread.
+ * GET /files and GET /batches.  A page may hold 10000 manifests, so a page of
+ * more than a few objects is made into JSON by a thread.
  */
 
-#include "ngx_http_batch_api.h"
+#include "ngx_http_batch_op.h"
+#include "ngx_http_batch_param.h"
+#include "ngx_http_batch_purpose.h"
+#include "ngx_http_batch_render.h"
+#include "ngx_http_batch_store.h"
 
 
 #define NGX_HTTP_BATCH_LIST_INLINE  16       /* objects rendered at once */
@@ -24,7 +28,7 @@ typedef struct {
     ngx_str_t               purpose;
 
     size_t                  n;
-    ngx_http_batch_view_t  *views;           /* files: meta is the manifest */
+    ngx_http_batch_view_t  *views;           /* of files: meta alone */
     ngx_uint_t              has_more;
     int64_t                 now;             /* seconds */
     ngx_uint_t              empty;           /* nothing of the page was left */
@@ -37,7 +41,6 @@ static ngx_int_t ngx_http_batch_api_list_create(ngx_http_request_t *r,
 static ngx_int_t ngx_http_batch_api_list_args(ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_api_list_arg(ngx_http_batch_op_t *op,
     const char *name, ngx_str_t *value);
-static ngx_uint_t ngx_http_batch_api_list_purpose(const ngx_str_t *purpose);
 static void ngx_http_batch_api_list_page(ngx_http_batch_op_t *op);
 static void ngx_http_batch_api_list_step(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
@@ -48,7 +51,7 @@ static ngx_int_t ngx_http_batch_api_list_str(ngx_pool_t *pool, ngx_str_t *dst,
 static void ngx_http_batch_api_list_run(ngx_http_batch_op_t *op,
     ngx_log_t *log);
 static ngx_int_t ngx_http_batch_api_list_item(ngx_http_batch_api_list_t *list,
-    size_t i, batch_text_t *w, char id[BATCH_ID_LEN]);
+    size_t i, batch_text_t *t, char id[BATCH_ID_LEN]);
 static void ngx_http_batch_api_list_done(ngx_http_batch_op_t *op);
 
 
@@ -100,16 +103,17 @@ ngx_http_batch_api_list_create(ngx_http_request_t *r, batch_id_kind_e kind)
     }
 
     /* what cannot be found needs no look-up; an unknown "after" is an empty
-     * page too, as clients that page by id rely on */
+     * page, too: clients that page by id rely on it */
 
     if (list->limit == 0
         || (list->after.len
             && !batch_id_check(kind, list->after.data, list->after.len))
         || (list->purpose.len
-            && !ngx_http_batch_api_list_purpose(&list->purpose)))
+            && !ngx_http_batch_purpose_find(list->purpose.data,
+                                            list->purpose.len)))
     {
         ngx_http_batch_api_list_run(op, ngx_cycle->log);
-        ngx_http_batch_op_answer(op);
+        ngx_http_batch_op_answer(op, &op->text);
         return NGX_DONE;
     }
 
@@ -207,28 +211,6 @@ ngx_http_batch_api_list_arg(ngx_http_batch_op_t *op, const char *name,
     value->len = dst - value->data;
 
     return NGX_OK;
-}
-
-
-static ngx_uint_t
-ngx_http_batch_api_list_purpose(const ngx_str_t *purpose)
-{
-    const char  **p;
-
-    static const char  *purposes[] = {
-        "assistants", "assistants_output", "batch", "batch_output",
-        "fine-tune", "fine-tune-results", "vision", "user_data", "evals", NULL
-    };
-
-    for (p = purposes; *p; p++) {
-        if (ngx_strlen(*p) == purpose->len
-            && ngx_strncmp(*p, purpose->data, purpose->len) == 0)
-        {
-            return 1;
-        }
-    }
-
-    return 0;
 }
 
 
@@ -361,26 +343,26 @@ ngx_http_batch_api_list_run(ngx_http_batch_op_t *op, ngx_log_t *log)
     char                        first[BATCH_ID_LEN], last[BATCH_ID_LEN];
     size_t                      i, before;
     ngx_int_t                   rc;
+    batch_text_t               *t;
     ngx_http_batch_api_list_t  *list;
-    batch_text_t                w;
 
     list = op->data;
+    t = &op->text;
 
-    ngx_memzero(&w, sizeof(batch_text_t));
     first[0] = '\0';
     last[0] = '\0';
 
-    ngx_http_batch_render_list(&w);
+    ngx_http_batch_render_list(t);
 
     for (i = 0; i < list->n; i++) {
 
-        before = w.len;
+        before = t->len;
 
         if (first[0]) {
-            batch_text_literal(&w, ",");
+            batch_text_literal(t, ",");
         }
 
-        rc = ngx_http_batch_api_list_item(list, i, &w, last);
+        rc = ngx_http_batch_api_list_item(list, i, t, last);
 
         if (rc == NGX_OK) {
             if (first[0] == '\0') {
@@ -390,38 +372,37 @@ ngx_http_batch_api_list_run(ngx_http_batch_op_t *op, ngx_log_t *log)
             continue;
         }
 
-        w.len = before;
+        t->len = before;
 
         if (rc == NGX_ERROR && !ngx_http_batch_store_damaged()) {
 
-            /* no memory for it: nor is there a page without it */
+            /* no memory for the object: a page without it would be wrong */
 
-            w.failed = 1;
+            t->failed = 1;
             break;
         }
 
         if (rc == NGX_ERROR) {
             ngx_log_error(NGX_LOG_ALERT, log, 0,
-                          "batch: malformed manifest in a list of the index");
+                          "batch: malformed manifest in the index, left out "
+                          "of a list");
         }
     }
 
     list->empty = (first[0] == '\0');
 
-    ngx_http_batch_render_list_end(&w, first, last, list->has_more);
-
-    op->text = batch_text_end(&w);
+    ngx_http_batch_render_list_end(t, first, last, list->has_more);
 }
 
 
-/* NGX_OK, id is its id; NGX_DECLINED: an expired file, left out; NGX_ERROR: no
- * manifest of ours, or no memory (see ngx_http_batch_store_damaged()) */
+/* NGX_OK with its id; NGX_DECLINED: an expired file, left out; NGX_ERROR: not
+ * a manifest of ours, or no memory (see ngx_http_batch_store_damaged()) */
 
 static ngx_int_t
 ngx_http_batch_api_list_item(ngx_http_batch_api_list_t *list, size_t i,
-    batch_text_t *w, char id[BATCH_ID_LEN])
+    batch_text_t *t, char id[BATCH_ID_LEN])
 {
-    json_t                 *root, *item;
+    json_t                 *root;
     ngx_int_t               rc;
     ngx_http_batch_file_t   f;
     ngx_http_batch_view_t  *v;
@@ -429,7 +410,7 @@ ngx_http_batch_api_list_item(ngx_http_batch_api_list_t *list, size_t i,
     v = &list->views[i];
 
     if (list->kind == BATCH_ID_BATCH) {
-        return ngx_http_batch_render_batch(w, v, list->dialect, id);
+        return ngx_http_batch_render_batch(t, v, list->dialect, id);
     }
 
     if (ngx_http_batch_file_decode(&f, v->meta.data, v->meta.len, &root)
@@ -443,22 +424,12 @@ ngx_http_batch_api_list_item(ngx_http_batch_api_list_t *list, size_t i,
     rc = NGX_DECLINED;
 
     if (f.expires_at == 0 || f.expires_at > list->now) {
-        item = ngx_http_batch_render_file(&f);
-        rc = NGX_ERROR;
-
-        if (item) {
-            ngx_http_batch_write_json(w, item);
-            ngx_memcpy(id, f.id, BATCH_ID_LEN);
-            json_decref(item);
-            rc = NGX_OK;
-        }
+        ngx_http_batch_render_file(t, &f);
+        ngx_memcpy(id, f.id, BATCH_ID_LEN);
+        rc = NGX_OK;
     }
 
     json_decref(root);
-
-    if (rc == NGX_ERROR) {
-        ngx_set_errno(NGX_ENOMEM);
-    }
 
     return rc;
 }
@@ -469,7 +440,7 @@ ngx_http_batch_api_list_done(ngx_http_batch_op_t *op)
 {
     ngx_http_batch_api_list_t *list = op->data;
 
-    /* all of the page has expired, but not all of the list: an empty page
+    /* all files of the page have expired, but there are more: an empty page
      * would end a client's loop */
 
     if (op->r && list->kind == BATCH_ID_FILE && list->empty && list->has_more
@@ -478,8 +449,7 @@ ngx_http_batch_api_list_done(ngx_http_batch_op_t *op)
             || ngx_strncmp(list->after.data, list->last, list->after.len)
                != 0))
     {
-        free(op->text);
-        op->text = NULL;
+        batch_text_free(&op->text);
 
         list->after.data = ngx_pnalloc(op->pool, BATCH_ID_LEN);
         if (list->after.data == NULL) {
@@ -496,5 +466,5 @@ ngx_http_batch_api_list_done(ngx_http_batch_op_t *op)
         return;
     }
 
-    ngx_http_batch_op_answer(op);
+    ngx_http_batch_op_answer(op, &op->text);
 }

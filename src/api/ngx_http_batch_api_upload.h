@@ -1,11 +1,13 @@
 /*
- * What the files of the Uploads API share.
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * What the endpoints of the Uploads API share.
  */
 
 #ifndef _NGX_HTTP_BATCH_API_UPLOAD_H_INCLUDED_
 #define _NGX_HTTP_BATCH_API_UPLOAD_H_INCLUDED_
 
-#include "ngx_http_batch_api.h"
+#include "ngx_http_batch_op.h"
 #include "ngx_http_batch_uploads.h"
 
 
@@ -14,14 +16,19 @@
 void *ngx_http_batch_api_upload_data(ngx_http_batch_op_t *op, size_t size,
     size_t state);
 
-/* In a task: what is on disk of the upload op->id, to st; op->rc and op->err.
- * NGX_DECLINED also for an upload of another tenant. */
+/* In a task: reads what is on disk of the upload op->id; sets op->rc and
+ * op->err.  NGX_DECLINED also for an upload of another tenant. */
 void ngx_http_batch_api_upload_read(ngx_http_batch_op_t *op,
     ngx_http_batch_upload_state_t *st, ngx_log_t *log);
 
 /* after the task: NGX_OK, or NGX_DONE if the op has ended with what op->rc
  * means: NGX_DECLINED 404, NGX_ABORT 503, else by op->err */
 ngx_int_t ngx_http_batch_api_upload_check(ngx_http_batch_op_t *op);
+
+/* 200 with the upload; f: the file of a completed one */
+void ngx_http_batch_api_upload_answer(ngx_http_batch_op_t *op,
+    const ngx_http_batch_upload_t *u, ngx_http_batch_upload_status_e status,
+    const ngx_http_batch_file_t *f);
 
 /* rejects: "Cannot <what> an upload with status '<status>'." */
 void ngx_http_batch_api_upload_ended(ngx_http_batch_op_t *op, const char *what,

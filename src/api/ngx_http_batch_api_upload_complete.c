@@ -2,11 +2,17 @@
  * Copyright (C) the ngx_http_batch_module authors
  *
  * POST /uploads/{id}/complete: one task checks and joins the parts, commits,
- * and makes the file; then the index is told.  Whoever repeats the call gets
- * the same answer, and on the way finishes what may have been cut short.
+ * and makes the file; then the index is told.  A repeated call gets the same
+ * answer, and finishes what may have been cut short.
  */
 
 #include "ngx_http_batch_api_upload.h"
+#include "ngx_http_batch_form.h"
+#include "ngx_http_batch_op.h"
+#include "ngx_http_batch_param.h"
+#include "ngx_http_batch_purpose.h"
+#include "ngx_http_batch_send.h"
+#include "ngx_http_batch_store.h"
 #include "ngx_http_batch_task.h"
 #include "batch_check.h"
 
@@ -37,6 +43,7 @@ typedef struct {
     char                          (*parts)[BATCH_ID_LEN];
     char                            digest[41];     /* of their ids */
     ngx_str_t                       md5;            /* hex; len 0: none */
+    u_char                          hex[32];        /* that of the parts */
     batch_check_t                   check;          /* of each line ... */
     ngx_uint_t                      lines;          /* ... if wanted */
 
@@ -56,9 +63,8 @@ static void ngx_http_batch_api_upload_complete_no_part(ngx_http_batch_op_t *op,
     const char *id, size_t len);
 static ngx_int_t ngx_http_batch_api_upload_complete_md5(
     ngx_http_batch_op_t *op);
-static void ngx_http_batch_api_upload_complete_ready(ngx_http_batch_op_t *op,
-    ngx_int_t rc, ngx_http_batch_index_res_t *res);
 
+static void ngx_http_batch_api_upload_complete_begin(ngx_http_batch_op_t *op);
 static void ngx_http_batch_api_upload_complete_load(ngx_http_batch_op_t *op,
     ngx_log_t *log);
 static void ngx_http_batch_api_upload_complete_loaded(ngx_http_batch_op_t *op);
@@ -91,7 +97,7 @@ ngx_http_batch_api_upload_complete(ngx_http_request_t *r)
     ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
 
     if (!batch_id_check(BATCH_ID_UPLOAD, ctx->id.data, ctx->id.len)) {
-        return ngx_http_batch_send_no_upload(r);
+        return ngx_http_batch_send_not_found(r, BATCH_ID_UPLOAD);
     }
 
     return ngx_http_batch_body_json(r, NGX_HTTP_BATCH_COMPLETE_JSON,
@@ -117,11 +123,7 @@ ngx_http_batch_api_upload_complete_parsed(ngx_http_batch_op_t *op)
         return;
     }
 
-    /* without an index the file could not be announced */
-
-    ngx_http_batch_op_wait(op, ngx_http_batch_api_upload_complete_ready);
-    ngx_http_batch_op_sent(op, ngx_http_batch_index_era_check(-1,
-                                                 ngx_http_batch_op_index, op));
+    ngx_http_batch_op_ready(op, ngx_http_batch_api_upload_complete_begin);
 }
 
 
@@ -152,8 +154,9 @@ ngx_http_batch_api_upload_complete_ids(ngx_http_batch_op_t *op)
     if (n == 0 || n > NGX_HTTP_BATCH_UPLOAD_PARTS_MAX) {
         ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "part_ids",
                                  "invalid_value",
-                                 "Invalid 'part_ids': expected 1 to %d ids, "
-                                 "but got %uz instead.",
+                                 "Invalid 'part_ids': expected an array of 1 "
+                                 "to %d ids, but got an array with length %uz "
+                                 "instead.",
                                  NGX_HTTP_BATCH_UPLOAD_PARTS_MAX, n);
         return NGX_DONE;
     }
@@ -218,7 +221,8 @@ ngx_http_batch_api_upload_complete_id(ngx_http_batch_op_t *op, json_t *seen,
     if (json_object_get(seen, id)) {
         ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "part_ids",
                                  "invalid_value",
-                                 "Invalid 'part_ids': '%s' occurs twice.", id);
+                                 "Invalid 'part_ids': expected each part once, "
+                                 "but got '%s' twice.", id);
         return NGX_DONE;
     }
 
@@ -285,14 +289,8 @@ ngx_http_batch_api_upload_complete_md5(ngx_http_batch_op_t *op)
 
 
 static void
-ngx_http_batch_api_upload_complete_ready(ngx_http_batch_op_t *op, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res)
+ngx_http_batch_api_upload_complete_begin(ngx_http_batch_op_t *op)
 {
-    if (rc != NGX_OK) {
-        ngx_http_batch_op_unavailable(op, NGX_BUSY);
-        return;
-    }
-
     if (ngx_http_batch_quota_any(op, NGX_HTTP_BATCH_USE_FILES)) {
         (void) ngx_http_batch_op_task(op,
                                    ngx_http_batch_api_upload_complete_load,
@@ -314,7 +312,7 @@ ngx_http_batch_api_upload_complete_load(ngx_http_batch_op_t *op,
 }
 
 
-/* it has its place since it was created, unless Redis has lost it since */
+/* the upload has its place since it was created, unless Redis has lost it */
 
 static void
 ngx_http_batch_api_upload_complete_loaded(ngx_http_batch_op_t *op)
@@ -330,7 +328,7 @@ ngx_http_batch_api_upload_complete_loaded(ngx_http_batch_op_t *op)
         return;
     }
 
-    /* whatever comes of this call, it keeps it */
+    /* whatever becomes of this call, the upload keeps its place */
 
     op->quota.kept = 1;
 
@@ -369,7 +367,7 @@ ngx_http_batch_api_upload_complete_run(ngx_http_batch_op_t *op, ngx_log_t *log)
             return;
         }
 
-        /* by us or by somebody else: it has ended, or is gone */
+        /* this or another call has ended it, or it is gone */
 
         ngx_http_batch_api_upload_read(op, &c->st, log);
     }
@@ -431,8 +429,8 @@ ngx_http_batch_api_upload_complete_sum(ngx_http_batch_op_t *op, ngx_log_t *log)
 
 
 /*
- * op->rc NGX_OK: end.json is published, or a verdict; NGX_DECLINED: somebody
- * was first, or the upload is gone
+ * op->rc NGX_OK: end.json is published, or there is a verdict; NGX_DECLINED:
+ * another call was first, or the upload is gone
  */
 
 static void
@@ -528,7 +526,7 @@ ngx_http_batch_api_upload_complete_join(ngx_http_batch_op_t *op, ngx_fd_t fd,
 
     if (off != c->st.upload.bytes) {
         ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "batch: parts of \"%s\" have %O bytes, not %O",
+                      "batch: %s: parts have %O bytes instead of %O",
                       op->id, off, c->st.upload.bytes);
         op->err = EIO;
         return NGX_ERROR;
@@ -558,7 +556,7 @@ ngx_http_batch_api_upload_complete_look(ngx_http_batch_op_t *op, ngx_fd_t fd,
         return NGX_ERROR;
     }
 
-    if (ngx_http_batch_for_batch(&op->file.purpose)) {
+    if (ngx_http_batch_purpose_is_batch(&op->file.purpose)) {
         n = pread(fd, buf, NGX_HTTP_BATCH_PARAM_HEAD + 1, 0);
 
         if (n == -1) {
@@ -589,7 +587,7 @@ ngx_http_batch_api_upload_complete_pass(ngx_http_batch_op_t *op, ngx_fd_t fd,
     u_char *buf, ngx_log_t *log)
 {
     off_t                           off;
-    u_char                          digest[16], hex[32];
+    u_char                          digest[16];
     ssize_t                         n;
     ngx_md5_t                       md5;
     ngx_http_batch_api_complete_t  *c;
@@ -615,7 +613,7 @@ ngx_http_batch_api_upload_complete_pass(ngx_http_batch_op_t *op, ngx_fd_t fd,
         if (n <= 0) {
             op->err = n ? ngx_errno : EIO;
             ngx_log_error(NGX_LOG_CRIT, log, op->err,
-                          "batch: reading of the file of \"%s\" failed",
+                          "batch: %s: pread() of the joined parts failed",
                           op->id);
             return NGX_ERROR;
         }
@@ -630,9 +628,9 @@ ngx_http_batch_api_upload_complete_pass(ngx_http_batch_op_t *op, ngx_fd_t fd,
     }
 
     ngx_md5_final(digest, &md5);
-    ngx_hex_dump(hex, digest, 16);
+    ngx_hex_dump(c->hex, digest, 16);
 
-    if (c->md5.len && ngx_strncasecmp(hex, c->md5.data, 32) != 0) {
+    if (c->md5.len && ngx_strncasecmp(c->hex, c->md5.data, 32) != 0) {
         c->verdict = NGX_HTTP_BATCH_COMPLETE_MD5;
 
     } else if (c->lines && batch_check_finish(&c->check) != BATCH_OK) {
@@ -692,34 +690,33 @@ ngx_http_batch_api_upload_complete_done(ngx_http_batch_op_t *op)
     case NGX_HTTP_BATCH_COMPLETE_BYTES:
         ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "part_ids",
                                  "invalid_value",
-                                 "The parts add up to %O bytes, but the upload "
-                                 "was created with %O bytes.", c->sum,
+                                 "The parts add up to %O bytes, but the "
+                                 "upload was created with %O bytes.", c->sum,
                                  c->st.upload.bytes);
         return;
 
     case NGX_HTTP_BATCH_COMPLETE_MD5:
         ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "md5",
                                  "invalid_value",
-                                 "The MD5 of the joined parts is not '%V'.",
-                                 &c->md5);
+                                 "Invalid 'md5': the MD5 of the joined parts "
+                                 "is '%*s', but got '%V' instead.",
+                                 (size_t) 32, c->hex, &c->md5);
         return;
 
     case NGX_HTTP_BATCH_COMPLETE_JSONL:
-        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
-                                 "Invalid file format for Batch API. Must be "
-                                 ".jsonl");
+        ngx_http_batch_param_not_jsonl(op);
         return;
 
     case NGX_HTTP_BATCH_COMPLETE_LINE:
-        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL,
-                                 "invalid_json_line",
-                                 "Invalid JSONL at line %uL: %s at byte %uL.",
-                                 c->check.line, c->check.error, c->check.at);
+        ngx_http_batch_form_bad_line(op, NULL, &c->check);
         return;
 
     default:
         break;
     }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_http_batch_op_log(op), 0,
+                   "batch: %s: completed, file %s", op->id, c->st.file.id);
 
     if (!c->put) {
         ngx_http_batch_api_upload_complete_answer(op, NGX_OK, NULL);
@@ -743,7 +740,6 @@ ngx_http_batch_api_upload_complete_answer(ngx_http_batch_op_t *op,
         return;
     }
 
-    ngx_http_batch_op_json(op,
-                     ngx_http_batch_render_upload(&c->st.upload, c->st.status,
-                                                  &c->st.file));
+    ngx_http_batch_api_upload_answer(op, &c->st.upload, c->st.status,
+                                     &c->st.file);
 }

@@ -5,11 +5,14 @@
  * in memory than the connection's buffer.  What take() does not take stays in
  * that buffer, so the client is slowed down to the speed of the disk.
  *
- * A body that somebody else has read already (mirror, another module) may lie
- * in a file: it is read back piece by piece in the thread pool.
+ * A body that another module has read before (mirror) may lie in a file: it is
+ * read back piece by piece in the thread pool.
  */
 
-#include "ngx_http_batch_api.h"
+#include "ngx_http_batch_body.h"
+#include "ngx_http_batch_header.h"
+#include "ngx_http_batch_op.h"
+#include "ngx_http_batch_send.h"
 
 
 #define NGX_HTTP_BATCH_BODY_PIECE  65536
@@ -108,7 +111,11 @@ ngx_http_batch_body_process(ngx_http_request_t *r)
 
         if (rc == NGX_AGAIN) {
 
-            /* the wait is for the disk now, not for the client */
+            /* the disk is waited for now, not the client */
+
+            ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                           "batch: request %V: body is paused at %O",
+                           &op->request_id, op->pace.bytes);
 
             ngx_http_batch_pace_pause(op);
 
@@ -124,10 +131,14 @@ ngx_http_batch_body_process(ngx_http_request_t *r)
         }
 
         if (!r->reading_body) {
+            ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                           "batch: request %V: body is read, %O bytes",
+                           &op->request_id, op->pace.bytes);
+
             r->read_event_handler = ngx_http_block_reading;
             ctx->op = NULL;
             ngx_http_batch_pace_stop(op);
-            op->end(op);
+            op->body.end(op);
             return;
         }
 
@@ -162,7 +173,7 @@ ngx_http_batch_body_bufs(ngx_http_batch_op_t *op, ngx_http_request_body_t *rb)
             rc = ngx_http_batch_body_take(op, &b->pos, b->last);
 
             if (rc != NGX_DONE) {
-                op->pace_bytes += b->pos - pos;
+                op->pace.bytes += b->pos - pos;
             }
 
         } else if (b->in_file) {
@@ -189,14 +200,14 @@ ngx_http_batch_body_take(ngx_http_batch_op_t *op, u_char **pos, u_char *last)
 {
     ngx_int_t  rc;
 
-    if (*pos == last && !op->again) {
+    if (*pos == last && !op->body.again) {
         return NGX_OK;
     }
 
-    rc = op->take(op, pos, last);
+    rc = op->body.take(op, pos, last);
 
     if (rc != NGX_DONE) {
-        op->again = (rc == NGX_AGAIN);
+        op->body.again = (rc == NGX_AGAIN);
     }
 
     return rc;
@@ -210,7 +221,7 @@ ngx_http_batch_body_file(ngx_http_batch_op_t *op, ngx_buf_t *b)
     ngx_int_t  rc;
 
     for ( ;; ) {
-        rc = ngx_http_batch_body_take(op, &op->piece_pos, op->piece_last);
+        rc = ngx_http_batch_body_take(op, &op->body.piece_pos, op->body.piece_last);
 
         if (rc != NGX_OK) {
             return rc;
@@ -220,8 +231,8 @@ ngx_http_batch_body_file(ngx_http_batch_op_t *op, ngx_buf_t *b)
             return NGX_AGAIN;
         }
 
-        b->file_pos += op->piece_size;
-        op->piece_size = 0;
+        b->file_pos += op->body.piece_size;
+        op->body.piece_size = 0;
 
         rest = b->file_last - b->file_pos;
 
@@ -229,28 +240,28 @@ ngx_http_batch_body_file(ngx_http_batch_op_t *op, ngx_buf_t *b)
             return NGX_OK;
         }
 
-        if (op->piece == NULL) {
-            op->piece = ngx_palloc(op->pool, NGX_HTTP_BATCH_BODY_PIECE);
-            if (op->piece == NULL) {
+        if (op->body.piece == NULL) {
+            op->body.piece = ngx_palloc(op->pool, NGX_HTTP_BATCH_BODY_PIECE);
+            if (op->body.piece == NULL) {
                 ngx_http_batch_body_failed(op, NGX_HTTP_INTERNAL_SERVER_ERROR);
                 return NGX_DONE;
             }
         }
 
-        if (op->body_fd == NGX_INVALID_FILE) {
+        if (op->body.fd == NGX_INVALID_FILE) {
 
             /* the request may die, and close its file, while a task reads */
 
-            op->body_fd = dup(b->file->fd);
+            op->body.fd = dup(b->file->fd);
 
-            if (op->body_fd == NGX_INVALID_FILE) {
+            if (op->body.fd == NGX_INVALID_FILE) {
                 ngx_http_batch_body_failed(op, NGX_HTTP_INTERNAL_SERVER_ERROR);
                 return NGX_DONE;
             }
         }
 
-        op->piece_off = b->file_pos;
-        op->piece_size = (size_t) ngx_min(rest, NGX_HTTP_BATCH_BODY_PIECE);
+        op->body.piece_off = b->file_pos;
+        op->body.piece_size = (size_t) ngx_min(rest, NGX_HTTP_BATCH_BODY_PIECE);
 
         if (ngx_http_batch_op_task(op, ngx_http_batch_body_load,
                                    ngx_http_batch_body_loaded)
@@ -259,8 +270,8 @@ ngx_http_batch_body_file(ngx_http_batch_op_t *op, ngx_buf_t *b)
             return NGX_DONE;
         }
 
-        op->piece_pos = op->piece;
-        op->piece_last = op->piece;
+        op->body.piece_pos = op->body.piece;
+        op->body.piece_last = op->body.piece;
 
         return NGX_AGAIN;
     }
@@ -275,10 +286,10 @@ ngx_http_batch_body_load(ngx_http_batch_op_t *op, ngx_log_t *log)
 
     op->rc = NGX_OK;
 
-    for (done = 0; done < op->piece_size; done += n) {
+    for (done = 0; done < op->body.piece_size; done += n) {
 
-        n = pread(op->body_fd, op->piece + done, op->piece_size - done,
-                  op->piece_off + done);
+        n = pread(op->body.fd, op->body.piece + done, op->body.piece_size - done,
+                  op->body.piece_off + done);
 
         if (n == -1 && ngx_errno == NGX_EINTR) {
             n = 0;
@@ -287,7 +298,7 @@ ngx_http_batch_body_load(ngx_http_batch_op_t *op, ngx_log_t *log)
 
         if (n <= 0) {
             ngx_log_error(NGX_LOG_CRIT, log, n ? ngx_errno : 0,
-                          "pread() of a request body failed");
+                          "batch: pread() of a request body failed");
             op->rc = NGX_ERROR;
             return;
         }
@@ -303,8 +314,8 @@ ngx_http_batch_body_loaded(ngx_http_batch_op_t *op)
         return;
     }
 
-    op->piece_pos = op->piece;
-    op->piece_last = op->piece + op->piece_size;
+    op->body.piece_pos = op->body.piece;
+    op->body.piece_last = op->body.piece + op->body.piece_size;
 
     ngx_http_batch_body_resume(op);
 }
@@ -320,7 +331,7 @@ ngx_http_batch_body_failed(ngx_http_batch_op_t *op, ngx_int_t rc)
         return;
     }
 
-    /* nobody knows where the body ends: what follows is no request */
+    /* where the body ends is not known: what follows is not a request */
 
     op->r->keepalive = 0;
 
@@ -344,7 +355,8 @@ ngx_http_batch_body_failed(ngx_http_batch_op_t *op, ngx_int_t rc)
     default:
         ngx_http_batch_op_reject(op, NGX_HTTP_INTERNAL_SERVER_ERROR, NULL,
                                  NULL,
-                                 "The request body could not be read.");
+                                 "The server had an error while reading the "
+                                 "request body.");
     }
 }
 
@@ -353,44 +365,35 @@ ngx_int_t
 ngx_http_batch_body_encoded(ngx_http_request_t *r, ngx_int_t *answer)
 {
     ngx_str_t         shown;
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
     ngx_table_elt_t  *h;
 
-    part = &r->headers_in.headers.part;
-    h = part->elts;
+    h = NULL;
 
-    for (i = 0; /* void */ ; i++) {
+    for ( ;; ) {
+        h = ngx_http_batch_header_find(&r->headers_in.headers,
+                                       "Content-Encoding", h);
 
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                return NGX_OK;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
+        if (h == NULL) {
+            return NGX_OK;
         }
 
-        if (h[i].key.len != sizeof("Content-Encoding") - 1
-            || ngx_strcasecmp(h[i].key.data, (u_char *) "Content-Encoding")
-               != 0
-            || (h[i].value.len == 8
-                && ngx_strncasecmp(h[i].value.data, (u_char *) "identity", 8)
-                   == 0))
+        if (h->value.len != sizeof("identity") - 1
+            || ngx_strncasecmp(h->value.data, (u_char *) "identity",
+                               sizeof("identity") - 1)
+               != 0)
         {
-            continue;
+            break;
         }
-
-        shown = ngx_http_batch_send_shown(h[i].value.data, h[i].value.len);
-
-        *answer = ngx_http_batch_send_error(r,
-                                            NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
-                                            NULL, "unsupported_encoding",
-                                            "The content encoding '%V' is not "
-                                            "supported.", &shown);
-        return NGX_DECLINED;
     }
+
+    shown = ngx_http_batch_send_shown(h->value.data, h->value.len);
+
+    *answer = ngx_http_batch_send_error(r, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
+                                        NULL, "unsupported_encoding",
+                                        "Unsupported content encoding: '%V'. "
+                                        "Expected an uncompressed request "
+                                        "body.", &shown);
+    return NGX_DECLINED;
 }
 
 
@@ -410,26 +413,26 @@ ngx_http_batch_body_json(ngx_http_request_t *r, size_t max,
         return NGX_ERROR;
     }
 
-    op->body_max = max;
+    op->body.json_max = max;
 
     if (r->headers_in.content_length_n > (off_t) max) {
         ngx_http_batch_body_json_large(op);
         return NGX_DONE;
     }
 
-    op->body = ngx_create_temp_buf(op->pool,
+    op->body.json = ngx_create_temp_buf(op->pool,
                                    r->headers_in.content_length_n >= 0
                                    ? (size_t) r->headers_in.content_length_n
                                      + 1
                                    : max);
-    if (op->body == NULL) {
+    if (op->body.json == NULL) {
         ngx_http_batch_op_unavailable(op, NGX_ERROR);
         return NGX_DONE;
     }
 
-    op->parsed = parsed;
-    op->take = ngx_http_batch_body_json_take;
-    op->end = ngx_http_batch_body_json_end;
+    op->body.parsed = parsed;
+    op->body.take = ngx_http_batch_body_json_take;
+    op->body.end = ngx_http_batch_body_json_end;
     op->abandon = ngx_http_batch_op_destroy;
 
     ngx_http_batch_body_start(op);
@@ -442,7 +445,7 @@ static ngx_int_t
 ngx_http_batch_body_json_take(ngx_http_batch_op_t *op, u_char **pos,
     u_char *last)
 {
-    ngx_buf_t *b = op->body;
+    ngx_buf_t *b = op->body.json;
 
     if (last - *pos > b->end - b->last) {
         ngx_http_batch_body_json_large(op);
@@ -461,14 +464,14 @@ ngx_http_batch_body_json_large(ngx_http_batch_op_t *op)
 {
     ngx_http_batch_op_reject(op, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, NULL,
                              NULL, "The request body is too large. Expected "
-                             "at most %uz bytes.", op->body_max);
+                             "at most %uz bytes.", op->body.json_max);
 }
 
 
 static void
 ngx_http_batch_body_json_end(ngx_http_batch_op_t *op)
 {
-    ngx_buf_t *b = op->body;
+    ngx_buf_t *b = op->body.json;
 
     op->root = ngx_http_batch_object_json(b->pos, b->last - b->pos,
                                           JSON_REJECT_DUPLICATES);
@@ -481,10 +484,10 @@ ngx_http_batch_body_json_end(ngx_http_batch_op_t *op)
     if (!json_is_object(op->root)) {
         ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
                                  "We could not parse the JSON body of your "
-                                 "request: a JSON object without duplicate "
-                                 "keys is expected.");
+                                 "request. Expected a JSON object without "
+                                 "duplicate keys.");
         return;
     }
 
-    op->parsed(op);
+    op->body.parsed(op);
 }

@@ -6,24 +6,22 @@
  * credentials of the request that it asks for.
  */
 
-#include "ngx_http_batch_api.h"
+#include "ngx_http_batch_cors.h"
+#include "ngx_http_batch_header.h"
+#include "ngx_http_batch_page.h"
 
 
-/* what a page may ask for at most: names beyond it are left out */
+/* that a page may ask for; names beyond it are left out */
 #define NGX_HTTP_BATCH_CORS_NAMES  2048            /* bytes */
 
 
 static ngx_int_t ngx_http_batch_cors_preflight(ngx_http_request_t *r);
 static ngx_int_t ngx_http_batch_cors_allow(ngx_http_request_t *r,
     ngx_http_batch_loc_conf_t *blcf, ngx_str_t *origin);
-static ngx_table_elt_t *ngx_http_batch_cors_find(ngx_http_request_t *r,
-    const char *name);
-static ngx_uint_t ngx_http_batch_cors_allowed(ngx_http_batch_loc_conf_t *blcf,
-    ngx_table_elt_t *origin, ngx_str_t *value);
+static ngx_uint_t ngx_http_batch_cors_allowed(ngx_http_request_t *r,
+    ngx_http_batch_loc_conf_t *blcf, ngx_str_t *value);
 static ngx_int_t ngx_http_batch_cors_names(ngx_http_request_t *r,
     ngx_str_t *names);
-static ngx_int_t ngx_http_batch_cors_const(ngx_http_request_t *r,
-    const char *key, const char *value);
 
 
 ngx_int_t
@@ -56,33 +54,32 @@ ngx_http_batch_cors_preflight(ngx_http_request_t *r)
 
     if (!blcf->api || blcf->cors == NULL || r != r->main
         || r->method != NGX_HTTP_OPTIONS
-        || ngx_http_batch_cors_find(r, "Access-Control-Request-Method") == NULL
-        || !ngx_http_batch_cors_allowed(blcf,
-                                     ngx_http_batch_cors_find(r, "Origin"),
-                                     &origin))
+        || ngx_http_batch_header_find(&r->headers_in.headers,
+                                      "Access-Control-Request-Method", NULL)
+           == NULL
+        || !ngx_http_batch_cors_allowed(r, blcf, &origin))
     {
         return NGX_DECLINED;
     }
 
     if (ngx_http_batch_page_ctx(r) == NULL
-        || ngx_http_batch_send_headers(r) != NGX_OK
-        || ngx_http_batch_cors_const(r, "Access-Control-Allow-Methods",
-                                     "GET, HEAD, POST, DELETE, OPTIONS")
-           != NGX_OK
-        || ngx_http_batch_cors_const(r, "Access-Control-Max-Age", "7200")
-           != NGX_OK
-        || ngx_http_batch_cors_const(r, "Vary",
-                                     "Access-Control-Request-Headers")
-           != NGX_OK
+        || ngx_http_batch_header_common(r) != NGX_OK
+        || ngx_http_batch_header_add_text(r, "Access-Control-Allow-Methods",
+                                          "GET, HEAD, POST, DELETE, OPTIONS")
+           == NULL
+        || ngx_http_batch_header_add_text(r, "Access-Control-Max-Age", "7200")
+           == NULL
+        || ngx_http_batch_header_add_text(r, "Vary",
+                                          "Access-Control-Request-Headers")
+           == NULL
         || ngx_http_batch_cors_names(r, &names) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     if (names.len
-        && ngx_http_batch_send_header(r, "Access-Control-Allow-Headers",
-                                      &names)
-           != NGX_OK)
+        && ngx_http_batch_header_add(r, "Access-Control-Allow-Headers", &names)
+           == NULL)
     {
         return NGX_ERROR;
     }
@@ -103,8 +100,6 @@ ngx_http_batch_cors_preflight(ngx_http_request_t *r)
     return NGX_DONE;
 }
 
-
-/* the header filter's part: of every answer below batch_api */
 
 ngx_int_t
 ngx_http_batch_cors_headers(ngx_http_request_t *r)
@@ -133,9 +128,7 @@ ngx_http_batch_cors_headers(ngx_http_request_t *r)
 
     ngx_str_null(&origin);
 
-    (void) ngx_http_batch_cors_allowed(blcf,
-                                       ngx_http_batch_cors_find(r, "Origin"),
-                                       &origin);
+    (void) ngx_http_batch_cors_allowed(r, blcf, &origin);
 
     return ngx_http_batch_cors_allow(r, blcf, &origin);
 }
@@ -149,10 +142,10 @@ ngx_http_batch_cors_allow(ngx_http_request_t *r,
 
     origins = blcf->cors->elts;
 
-    /* a cache must not give one origin what was said to another */
+    /* a cache must not give one origin what was meant for another */
 
     if (origins[0].data[0] != '*'
-        && ngx_http_batch_cors_const(r, "Vary", "Origin") != NGX_OK)
+        && ngx_http_batch_header_add_text(r, "Vary", "Origin") == NULL)
     {
         return NGX_ERROR;
     }
@@ -161,53 +154,32 @@ ngx_http_batch_cors_allow(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    if (ngx_http_batch_send_header(r, "Access-Control-Allow-Origin", origin)
-        != NGX_OK)
+    if (ngx_http_batch_header_add(r, "Access-Control-Allow-Origin", origin)
+        == NULL
+        || ngx_http_batch_header_add_text(r, "Access-Control-Expose-Headers",
+                                          "X-Request-Id, Content-Disposition, "
+                                          "Retry-After, X-Should-Retry")
+           == NULL)
     {
         return NGX_ERROR;
     }
 
-    return ngx_http_batch_cors_const(r, "Access-Control-Expose-Headers",
-                                     "X-Request-Id, Content-Disposition, "
-                                     "Retry-After, X-Should-Retry");
+    return NGX_OK;
 }
 
 
-static ngx_table_elt_t *
-ngx_http_batch_cors_find(ngx_http_request_t *r, const char *name)
-{
-    size_t            len;
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    len = ngx_strlen(name);
-
-    for (part = &r->headers_in.headers.part; part; part = part->next) {
-        h = part->elts;
-
-        for (i = 0; i < part->nelts; i++) {
-
-            if (h[i].key.len == len
-                && ngx_strcasecmp(h[i].key.data, (u_char *) name) == 0)
-            {
-                return &h[i];
-            }
-        }
-    }
-
-    return NULL;
-}
-
-
-/* 1, and what is to be told it, if the origin may use the API */
+/* 1, with what the browser is to be told, if the origin may use the API */
 
 static ngx_uint_t
-ngx_http_batch_cors_allowed(ngx_http_batch_loc_conf_t *blcf,
-    ngx_table_elt_t *origin, ngx_str_t *value)
+ngx_http_batch_cors_allowed(ngx_http_request_t *r,
+    ngx_http_batch_loc_conf_t *blcf, ngx_str_t *value)
 {
-    ngx_str_t   *origins;
-    ngx_uint_t   i;
+    ngx_str_t        *origins;
+    ngx_uint_t        i;
+    ngx_table_elt_t  *origin;
+
+    origin = ngx_http_batch_header_find(&r->headers_in.headers, "Origin",
+                                        NULL);
 
     if (origin == NULL) {
         return 0;
@@ -234,7 +206,7 @@ ngx_http_batch_cors_allowed(ngx_http_batch_loc_conf_t *blcf,
 
 /*
  * Which headers a page may send: those that it asks for, since SDKs send many
- * of their own.  What is no header's name is left out.
+ * of their own.  What is not the name of a header is left out.
  */
 
 static ngx_int_t
@@ -246,7 +218,8 @@ ngx_http_batch_cors_names(ngx_http_request_t *r, ngx_str_t *names)
 
     ngx_str_null(names);
 
-    h = ngx_http_batch_cors_find(r, "Access-Control-Request-Headers");
+    h = ngx_http_batch_header_find(&r->headers_in.headers,
+                                   "Access-Control-Request-Headers", NULL);
 
     if (h == NULL) {
         return NGX_OK;
@@ -308,17 +281,4 @@ ngx_http_batch_cors_names(ngx_http_request_t *r, ngx_str_t *names)
     names->len = out - names->data;
 
     return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_batch_cors_const(ngx_http_request_t *r, const char *key,
-    const char *value)
-{
-    ngx_str_t  s;
-
-    s.data = (u_char *) value;
-    s.len = ngx_strlen(value);
-
-    return ngx_http_batch_send_header(r, key, &s);
 }

@@ -7,6 +7,8 @@
  */
 
 #include "ngx_http_batch_form.h"
+#include "ngx_http_batch_param.h"
+#include "ngx_http_batch_send.h"
 #include "ngx_http_batch_space.h"
 
 
@@ -58,7 +60,7 @@ ngx_http_batch_form_check(ngx_http_request_t *r, const ngx_str_t *file,
         return NGX_DECLINED;
     }
 
-    /* what no disk would make good has been said before */
+    /* the last of all: the other refusals hold for any disk */
 
     if (ngx_http_batch_space_full(r->headers_in.content_length_n)) {
         *answer = ngx_http_batch_send_full(r);
@@ -91,15 +93,15 @@ ngx_http_batch_form_init(ngx_http_batch_op_t *op)
 
     ngx_sha1_init(&form->sha1);
 
-    op->take = ngx_http_batch_form_take;
-    op->end = ngx_http_batch_form_end;
+    op->body.take = ngx_http_batch_form_take;
+    op->body.end = ngx_http_batch_form_end;
     op->abandon = ngx_http_batch_form_abandon;
 
     return NGX_OK;
 }
 
 
-/* nothing is published: nothing may stay */
+/* nothing was published: nothing may stay */
 
 static void
 ngx_http_batch_form_abandon(ngx_http_batch_op_t *op)
@@ -111,7 +113,7 @@ ngx_http_batch_form_abandon(ngx_http_batch_op_t *op)
         return;
     }
 
-    /* if the queue is full, the sweep of tmp files will find it */
+    /* if the queue is full, the sweep of tmp files deletes it */
 
     (void) ngx_http_batch_op_task(op, ngx_http_batch_form_delete,
                                   ngx_http_batch_op_destroy);
@@ -255,7 +257,6 @@ ngx_http_batch_form_name(ngx_http_batch_op_t *op)
     }
 
     ngx_memcpy(form->filename.data, form->mp.filename, len);
-    (void) ngx_http_batch_send_utf8(form->filename.data, len);
 
     return NGX_OK;
 }
@@ -265,7 +266,6 @@ static ngx_int_t
 ngx_http_batch_form_data(ngx_http_batch_op_t *op)
 {
     size_t                  len;
-    const ngx_str_t        *name;
     ngx_http_batch_form_t  *form;
 
     form = op->data;
@@ -278,14 +278,9 @@ ngx_http_batch_form_data(ngx_http_batch_op_t *op)
     if (form->part != NGX_HTTP_BATCH_FORM_FILE) {
 
         if (len > NGX_HTTP_BATCH_FORM_FIELD - form->field_len) {
-            name = &form->names[form->part];
-
-            ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST,
-                                     (char *) name->data,
-                                     "string_above_max_length",
-                                     "Invalid '%V': string too long. Expected "
-                                     "a string with maximum length %d.", name,
-                                     NGX_HTTP_BATCH_FORM_FIELD);
+            ngx_http_batch_param_long(op,
+                                      (char *) form->names[form->part].data,
+                                      NGX_HTTP_BATCH_FORM_FIELD, 0);
             return NGX_DONE;
         }
 
@@ -494,7 +489,7 @@ ngx_http_batch_form_end(ngx_http_batch_op_t *op)
 {
     ngx_http_batch_form_t *form = op->data;
 
-    /* of chunks, a body turns out to be empty only now */
+    /* that a chunked body is empty is known only now */
 
     if (form->begun && batch_multipart_finish(&form->mp) != BATCH_OK) {
         ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL, "%s",
@@ -543,19 +538,24 @@ ngx_http_batch_form_flush(ngx_http_batch_op_t *op, ngx_log_t *log)
 ngx_uint_t
 ngx_http_batch_form_bad(ngx_http_batch_op_t *op)
 {
-    batch_check_t          *c;
-    ngx_http_batch_form_t  *form;
+    ngx_http_batch_form_t *form = op->data;
 
-    form = op->data;
-    c = form->check;
-
-    if (c == NULL || c->error == NULL) {
+    if (form->check == NULL || form->check->error == NULL) {
         return 0;
     }
 
-    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "file",
+    ngx_http_batch_form_bad_line(op, "file", form->check);
+
+    return 1;
+}
+
+
+void
+ngx_http_batch_form_bad_line(ngx_http_batch_op_t *op, const char *param,
+    const batch_check_t *check)
+{
+    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, param,
                              "invalid_json_line",
                              "Invalid JSONL at line %uL: %s at byte %uL.",
-                             c->line, c->error, c->at);
-    return 1;
+                             check->line, check->error, check->at);
 }

@@ -1,7 +1,9 @@
 /*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
  * A multipart/form-data body: one part is a file, which goes to tmp/ while it
- * arrives; the others are short texts.  Parts may come in any order; those with
- * other names are swallowed.
+ * arrives; the others are short texts.  Parts may come in any order; those
+ * with other names are ignored.
  *
  * The form is the beginning of what op->data points to.  Its owner sets the
  * first group of fields, calls ngx_http_batch_form_init(), and
@@ -23,7 +25,8 @@
 #ifndef _NGX_HTTP_BATCH_FORM_H_INCLUDED_
 #define _NGX_HTTP_BATCH_FORM_H_INCLUDED_
 
-#include "ngx_http_batch_api.h"
+#include "ngx_http_batch_op.h"
+#include "ngx_http_batch_store.h"
 #include "batch_check.h"
 #include "batch_multipart.h"
 
@@ -39,10 +42,10 @@
 
 
 typedef struct {
-    const ngx_str_t      *names;       /* [0] is nobody's, [1] the file's */
+    const ngx_str_t      *names;       /* [0] is unused, [1] the file's */
     ngx_uint_t            n;           /* names */
     off_t                 max;         /* of the file, bytes; 0: no limit */
-    const char           *too_large;   /* what is said beyond it (413) */
+    const char           *too_large;   /* the message if it has more: 413 */
     ngx_int_t           (*on_head)(ngx_http_batch_op_t *op);     /* or NULL */
     ngx_int_t           (*on_field)(ngx_http_batch_op_t *op);    /* or NULL */
     ngx_http_batch_op_pt  on_end;
@@ -79,8 +82,8 @@ typedef struct {
 
 
 /*
- * NGX_OK, or NGX_DECLINED with the answer's rc if the request can be refused
- * by its headers alone; to be called before there is an op.
+ * NGX_OK, or NGX_DECLINED with the answer's rc if the headers alone are reason
+ * to refuse the request; to be called before there is an op.
  */
 ngx_int_t ngx_http_batch_form_check(ngx_http_request_t *r,
     const ngx_str_t *file, off_t max, const char *too_large,
@@ -89,11 +92,13 @@ ngx_int_t ngx_http_batch_form_check(ngx_http_request_t *r,
 /* NGX_OK, or NGX_DONE if the op was rejected; sets op->take, end, abandon */
 ngx_int_t ngx_http_batch_form_init(ngx_http_batch_op_t *op);
 
-/* 1: a line of the file is no JSON, and the op was rejected */
+/* 1: a line of the file is not JSON, and the op was rejected */
 ngx_uint_t ngx_http_batch_form_bad(ngx_http_batch_op_t *op);
+void ngx_http_batch_form_bad_line(ngx_http_batch_op_t *op, const char *param,
+    const batch_check_t *check);
 
-/* in a task: what is left in memory to the tmp file; NGX_OK, or NGX_ERROR with
- * op->err, NGX_ABORT for a bad line; then nothing is left behind */
+/* in a task: writes what is left in memory to the tmp file; NGX_OK, or
+ * NGX_ERROR with op->err, NGX_ABORT for a bad line; then the tmp file is gone */
 ngx_int_t ngx_http_batch_form_flush(ngx_http_batch_op_t *op, ngx_log_t *log);
 
 

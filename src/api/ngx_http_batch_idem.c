@@ -6,80 +6,43 @@
  * right before it.
  */
 
-#include "ngx_http_batch_api.h"
+#include "ngx_http_batch_header.h"
+#include "ngx_http_batch_idem.h"
 #include "ngx_http_batch_keys.h"
+#include "ngx_http_batch_op.h"
 
 
 #define NGX_HTTP_BATCH_IDEM_KEY  255               /* bytes */
 
 
-static ngx_int_t ngx_http_batch_idem_find(ngx_http_request_t *r,
-    ngx_str_t *key);
+static ngx_uint_t ngx_http_batch_idem_good(const ngx_str_t *key);
 static void ngx_http_batch_idem_cleanup(void *data);
 static void ngx_http_batch_idem_text(ngx_sha1_t *sha1, const ngx_str_t *s);
 static void ngx_http_batch_idem_request(ngx_http_batch_idem_t *idem,
     char request[41]);
 
 
-/* NGX_DECLINED: there is none; NGX_ERROR: there are several */
-
-static ngx_int_t
-ngx_http_batch_idem_find(ngx_http_request_t *r, ngx_str_t *key)
-{
-    ngx_int_t         rc;
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    rc = NGX_DECLINED;
-
-    for (part = &r->headers_in.headers.part; part; part = part->next) {
-        h = part->elts;
-
-        for (i = 0; i < part->nelts; i++) {
-
-            if (h[i].key.len == sizeof("Idempotency-Key") - 1
-                && ngx_strcasecmp(h[i].key.data, (u_char *) "Idempotency-Key")
-                   == 0)
-            {
-                if (rc == NGX_OK) {
-                    return NGX_ERROR;
-                }
-
-                *key = h[i].value;
-                rc = NGX_OK;
-            }
-        }
-    }
-
-    return rc;
-}
-
-
 ngx_int_t
 ngx_http_batch_idem_init(ngx_http_batch_op_t *op)
 {
-    size_t                  i;
     u_char                  digest[20];
-    ngx_int_t               rc;
-    ngx_str_t               key, path;
+    ngx_str_t               path;
     ngx_sha1_t              sha1;
+    ngx_table_elt_t        *h;
     ngx_pool_cleanup_t     *cln;
     ngx_http_batch_idem_t  *idem;
 
-    rc = ngx_http_batch_idem_find(op->r, &key);
+    h = ngx_http_batch_header_find(&op->r->headers_in.headers,
+                                   "Idempotency-Key", NULL);
 
-    if (rc == NGX_DECLINED) {
+    if (h == NULL) {
         return NGX_OK;
     }
 
-    for (i = 0; rc == NGX_OK && i < key.len; i++) {
-        if (key.data[i] < 0x20 || key.data[i] > 0x7e) {
-            rc = NGX_ERROR;
-        }
-    }
-
-    if (rc != NGX_OK || key.len == 0 || key.len > NGX_HTTP_BATCH_IDEM_KEY) {
+    if (ngx_http_batch_header_find(&op->r->headers_in.headers,
+                                   "Idempotency-Key", h)
+        || !ngx_http_batch_idem_good(&h->value))
+    {
         ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL,
                                  "invalid_idempotency_key",
                                  "Invalid 'Idempotency-Key': expected one "
@@ -101,7 +64,7 @@ ngx_http_batch_idem_init(ngx_http_batch_op_t *op)
 
     ngx_sha1_init(&sha1);
     ngx_http_batch_idem_text(&sha1, &op->tenant);
-    ngx_http_batch_idem_text(&sha1, &key);
+    ngx_http_batch_idem_text(&sha1, &h->value);
     ngx_sha1_final(digest, &sha1);
     *ngx_hex_dump((u_char *) idem->key, digest, 20) = '\0';
 
@@ -117,6 +80,26 @@ ngx_http_batch_idem_init(ngx_http_batch_op_t *op)
 }
 
 
+static ngx_uint_t
+ngx_http_batch_idem_good(const ngx_str_t *key)
+{
+    size_t  i;
+
+    if (key->len == 0 || key->len > NGX_HTTP_BATCH_IDEM_KEY) {
+        return 0;
+    }
+
+    for (i = 0; i < key->len; i++) {
+
+        if (key->data[i] < 0x20 || key->data[i] > 0x7e) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
 static void
 ngx_http_batch_idem_cleanup(void *data)
 {
@@ -127,7 +110,7 @@ ngx_http_batch_idem_cleanup(void *data)
 }
 
 
-/* with its length, or "ab" and "c" would be "a" and "bc" */
+/* with its length, or "ab" and "c" would be the same as "a" and "bc" */
 
 static void
 ngx_http_batch_idem_text(ngx_sha1_t *sha1, const ngx_str_t *s)
@@ -221,13 +204,22 @@ ngx_http_batch_idem_claim(ngx_http_batch_op_t *op, const ngx_str_t *object,
 ngx_int_t
 ngx_http_batch_idem_check(ngx_http_batch_op_t *op)
 {
-    if (op->idem == NULL || !op->idem->other) {
+    if (op->idem == NULL) {
+        return NGX_OK;
+    }
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_http_batch_op_log(op), 0,
+                   "batch: request %V: idempotency key, replay:%d, other:%d",
+                   &op->request_id, op->idem->replay, op->idem->other);
+
+    if (!op->idem->other) {
         return NGX_OK;
     }
 
     ngx_http_batch_op_reject(op, NGX_HTTP_CONFLICT, NULL,
                              "idempotency_key_reused",
                              "The Idempotency-Key of this request was used "
-                             "for another request in the last 24 hours.");
+                             "for another request in the last 24 hours. Use a "
+                             "new key for a new request.");
     return NGX_DONE;
 }

@@ -6,7 +6,10 @@
  * still on the stack must find its request alive.
  */
 
-#include "ngx_http_batch_api.h"
+#include "ngx_http_batch_op.h"
+#include "ngx_http_batch_render.h"
+#include "ngx_http_batch_send.h"
+#include "ngx_http_batch_store.h"
 #include "ngx_http_batch_task.h"
 
 
@@ -16,6 +19,8 @@ typedef struct {
 
 
 static void ngx_http_batch_op_gone(void *data);
+static void ngx_http_batch_op_filled(ngx_http_batch_op_t *op, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
 static ngx_connection_t *ngx_http_batch_op_enter(ngx_http_batch_op_t *op);
 static void ngx_http_batch_op_task_run(void *ctx, ngx_log_t *log);
 static void ngx_http_batch_op_task_done(void *ctx, ngx_log_t *log);
@@ -43,7 +48,7 @@ ngx_http_batch_op_create(ngx_http_request_t *r)
     op->pool = pool;
     op->conf = ctx->conf;
     op->fd = NGX_INVALID_FILE;
-    op->body_fd = NGX_INVALID_FILE;
+    op->body.fd = NGX_INVALID_FILE;
 
     if (ctx->id.len && ctx->id.len < BATCH_ID_LEN) {
         ngx_memcpy(op->id, ctx->id.data, ctx->id.len);
@@ -56,6 +61,12 @@ ngx_http_batch_op_create(ngx_http_request_t *r)
     }
 
     ngx_memcpy(op->tenant.data, ctx->tenant.data, ctx->tenant.len);
+
+    op->request_id.len = ctx->request_id.len;
+    op->request_id.data = ngx_pstrdup(pool, &ctx->request_id);
+    if (op->request_id.data == NULL) {
+        goto failed;
+    }
 
     op->cln = ngx_http_cleanup_add(r, 0);
     if (op->cln == NULL) {
@@ -84,26 +95,30 @@ ngx_http_batch_op_destroy(ngx_http_batch_op_t *op)
     ngx_http_batch_quota_release(op);
 
     json_decref(op->root);
-    free(op->text);
+    batch_text_free(&op->text);
 
     if (op->fd != NGX_INVALID_FILE) {
         (void) ngx_close_file(op->fd);
     }
 
-    if (op->body_fd != NGX_INVALID_FILE) {
-        (void) ngx_close_file(op->body_fd);
+    if (op->body.fd != NGX_INVALID_FILE) {
+        (void) ngx_close_file(op->body.fd);
     }
 
     ngx_destroy_pool(op->pool);
 }
 
 
-/* the request dies under the op */
+/* the request dies before its op */
 
 static void
 ngx_http_batch_op_gone(void *data)
 {
     ngx_http_batch_op_t *op = data;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_http_batch_op_log(op), 0,
+                   "batch: request %V: client is gone, pending:%d",
+                   &op->request_id, op->pending);
 
     op->r = NULL;
     ngx_http_batch_pace_stop(op);
@@ -122,6 +137,10 @@ ngx_http_batch_op_finish(ngx_http_batch_op_t *op, ngx_int_t rc)
 
     r = op->r;
 
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_http_batch_op_log(op), 0,
+                   "batch: request %V: op ends, rc:%i, pending:%d",
+                   &op->request_id, rc, op->pending);
+
     ngx_http_batch_pace_stop(op);
 
     if (r) {
@@ -131,7 +150,7 @@ ngx_http_batch_op_finish(ngx_http_batch_op_t *op, ngx_int_t rc)
         ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
 
         if (ctx) {
-            /* there is none any more if a filter has made a page (412) */
+            /* a filter that makes a page of its own (412) removes it */
             ctx->op = NULL;
         }
 
@@ -164,44 +183,25 @@ ngx_http_batch_op_finish(ngx_http_batch_op_t *op, ngx_int_t rc)
 
 
 void
-ngx_http_batch_op_answer(ngx_http_batch_op_t *op)
+ngx_http_batch_op_answer(ngx_http_batch_op_t *op, batch_text_t *t)
 {
     char       *text;
     ngx_int_t   rc;
 
-    text = op->text;
-    op->text = NULL;
-    rc = NGX_ERROR;
+    text = batch_text_end(t);
 
-    if (op->r == NULL) {
-        free(text);
-
-    } else if (text) {
-        rc = ngx_http_batch_send_text(op->r, NGX_HTTP_OK, text);
-    }
-
-    ngx_http_batch_op_finish(op, rc);
-}
-
-
-void
-ngx_http_batch_op_json(ngx_http_batch_op_t *op, json_t *root)
-{
-    ngx_int_t  rc;
-
-    if (root == NULL) {
-        ngx_http_batch_op_reject(op, NGX_HTTP_INTERNAL_SERVER_ERROR, NULL,
-                                 NULL, "The object could not be read.");
+    if (text == NULL) {
+        ngx_http_batch_op_failed(op);
         return;
     }
 
     rc = NGX_OK;
 
     if (op->r == NULL) {
-        json_decref(root);
+        free(text);
 
     } else {
-        rc = ngx_http_batch_send_json(op->r, NGX_HTTP_OK, root);
+        rc = ngx_http_batch_send_text(op->r, NGX_HTTP_OK, text);
     }
 
     ngx_http_batch_op_finish(op, rc);
@@ -212,21 +212,26 @@ void
 ngx_http_batch_op_batch(ngx_http_batch_op_t *op,
     const ngx_http_batch_view_t *v)
 {
-    char                    id[BATCH_ID_LEN];
-    batch_text_t            w;
+    char          id[BATCH_ID_LEN];
+    batch_text_t  t;
 
-    ngx_memzero(&w, sizeof(batch_text_t));
+    ngx_memzero(&t, sizeof(batch_text_t));
 
-    if (ngx_http_batch_render_batch(&w, v, op->conf->dialect, id) == NGX_OK) {
-        op->text = batch_text_end(&w);
-    }
-
-    if (op->text == NULL) {
-        ngx_http_batch_op_json(op, NULL);
+    if (ngx_http_batch_render_batch(&t, v, op->conf->dialect, id) != NGX_OK) {
+        ngx_http_batch_op_failed(op);
         return;
     }
 
-    ngx_http_batch_op_answer(op);
+    ngx_http_batch_op_answer(op, &t);
+}
+
+
+void
+ngx_http_batch_op_failed(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_op_reject(op, NGX_HTTP_INTERNAL_SERVER_ERROR, NULL, NULL,
+                             "The server had an error while processing your "
+                             "request.");
 }
 
 
@@ -304,9 +309,9 @@ ngx_http_batch_op_malformed(ngx_http_batch_op_t *op, const char *what)
     }
 
     ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                  "batch: malformed %s of \"%s\" in the index", what, op->id);
+                  "batch: %s: malformed %s in the index", op->id, what);
 
-    ngx_http_batch_op_json(op, NULL);
+    ngx_http_batch_op_failed(op);
 }
 
 
@@ -333,18 +338,37 @@ ngx_http_batch_op_full(ngx_http_batch_op_t *op)
 
 
 void
-ngx_http_batch_op_no_file(ngx_http_batch_op_t *op)
+ngx_http_batch_op_not_found(ngx_http_batch_op_t *op, batch_id_kind_e kind)
 {
-    ngx_http_batch_op_finish(op, op->r ? ngx_http_batch_send_no_file(op->r)
-                                       : NGX_OK);
+    ngx_http_batch_op_finish(op,
+                             op->r ? ngx_http_batch_send_not_found(op->r, kind)
+                                   : NGX_OK);
 }
 
 
-void
-ngx_http_batch_op_no_batch(ngx_http_batch_op_t *op)
+ngx_uint_t
+ngx_http_batch_op_owns(ngx_http_batch_op_t *op, const ngx_str_t *tenant)
 {
-    ngx_http_batch_op_finish(op, op->r ? ngx_http_batch_send_no_batch(op->r)
-                                       : NGX_OK);
+    return tenant->len == op->tenant.len
+           && ngx_memcmp(tenant->data, op->tenant.data, tenant->len) == 0;
+}
+
+
+ngx_int_t
+ngx_http_batch_op_new_id(ngx_http_batch_op_t *op, batch_id_kind_e kind,
+    char *id)
+{
+    if (batch_id_make(kind, id) == 0) {
+        ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, ngx_errno,
+                      "batch: no random bytes for an id");
+        ngx_http_batch_op_unavailable(op, NGX_ERROR);
+        return NGX_DONE;
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_http_batch_op_log(op), 0,
+                   "batch: request %V: new id %s", &op->request_id, id);
+
+    return NGX_OK;
 }
 
 
@@ -353,6 +377,9 @@ ngx_http_batch_op_wait(ngx_http_batch_op_t *op, ngx_http_batch_op_step_pt step)
 {
     op->step = step;
     op->pending = 1;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_http_batch_op_log(op), 0,
+                   "batch: request %V: index is asked", &op->request_id);
 }
 
 
@@ -368,8 +395,34 @@ ngx_http_batch_op_sent(ngx_http_batch_op_t *op, ngx_int_t rc)
 }
 
 
-/* what was pending has ended; the connection whose posted requests are to run
- * in the end, NULL if there is no client */
+void
+ngx_http_batch_op_ready(ngx_http_batch_op_t *op, ngx_http_batch_op_pt next)
+{
+    op->ready = next;
+
+    ngx_http_batch_op_wait(op, ngx_http_batch_op_filled);
+    ngx_http_batch_op_sent(op, ngx_http_batch_index_era_check(-1,
+                                                 ngx_http_batch_op_index, op));
+}
+
+
+static void
+ngx_http_batch_op_filled(ngx_http_batch_op_t *op, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    if (rc != NGX_OK) {
+        ngx_http_batch_op_unavailable(op, NGX_BUSY);
+        return;
+    }
+
+    op->ready(op);
+}
+
+
+/*
+ * What was pending has ended.  Returns the connection whose posted requests
+ * are to run in the end; NULL: there is no client.
+ */
 
 static ngx_connection_t *
 ngx_http_batch_op_enter(ngx_http_batch_op_t *op)
@@ -398,6 +451,10 @@ ngx_http_batch_op_index(void *data, ngx_int_t rc,
     ngx_connection_t  *c;
 
     c = ngx_http_batch_op_enter(op);
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_http_batch_op_log(op), 0,
+                   "batch: request %V: index answered, rc:%i",
+                   &op->request_id, rc);
 
     if (c == NULL && op->abandon) {
         op->abandon(op);
@@ -447,6 +504,9 @@ ngx_http_batch_op_task(ngx_http_batch_op_t *op, ngx_http_batch_op_run_pt run,
         return NGX_ERROR;
     }
 
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_http_batch_op_log(op), 0,
+                   "batch: request %V: task is posted", &op->request_id);
+
     return NGX_OK;
 }
 
@@ -472,6 +532,10 @@ ngx_http_batch_op_task_done(void *ctx, ngx_log_t *log)
     ngx_http_batch_task_free(ngx_http_batch_task_of(t));
 
     c = ngx_http_batch_op_enter(op);
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_http_batch_op_log(op), 0,
+                   "batch: request %V: task has ended, rc:%i",
+                   &op->request_id, op->rc);
 
     if (c == NULL && op->abandon) {
         op->abandon(op);

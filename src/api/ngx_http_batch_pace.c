@@ -2,17 +2,18 @@
  * Copyright (C) the ngx_http_batch_module authors
  *
  * How fast a request body must come (batch_body_rate).  client_body_timeout
- * begins anew with each byte, so a client that sends one now and then would
+ * starts again with each byte, so a client that sends one now and then would
  * hold its connection, its buffers and its tmp file for ever.
  *
- * Only the time in which the client is waited for counts, not that in which
- * the disk is.
+ * Only the time spent waiting for the client counts, not that spent waiting
+ * for the disk.
  */
 
-#include "ngx_http_batch_api.h"
+#include "ngx_http_batch_op.h"
+#include "ngx_http_batch_pace.h"
 
 
-#define NGX_HTTP_BATCH_PACE_PAUSED  1000           /* ms until the next look */
+#define NGX_HTTP_BATCH_PACE_PAUSED  1000           /* ms, then it looks again */
 
 
 static void ngx_http_batch_pace_timer(ngx_event_t *ev);
@@ -28,9 +29,9 @@ ngx_http_batch_pace_start(ngx_http_batch_op_t *op)
         return;
     }
 
-    op->pace_since = ngx_current_msec;
+    op->pace.since = ngx_current_msec;
 
-    ev = &op->pace;
+    ev = &op->pace.timer;
     ev->handler = ngx_http_batch_pace_timer;
     ev->data = op;
     ev->log = op->r->connection->log;
@@ -42,8 +43,8 @@ ngx_http_batch_pace_start(ngx_http_batch_op_t *op)
 void
 ngx_http_batch_pace_stop(ngx_http_batch_op_t *op)
 {
-    if (op->pace.timer_set) {
-        ngx_del_timer(&op->pace);
+    if (op->pace.timer.timer_set) {
+        ngx_del_timer(&op->pace.timer);
     }
 }
 
@@ -51,17 +52,17 @@ ngx_http_batch_pace_stop(ngx_http_batch_op_t *op)
 void
 ngx_http_batch_pace_pause(ngx_http_batch_op_t *op)
 {
-    op->pace_used += ngx_current_msec - op->pace_since;
-    op->paused = 1;
+    op->pace.used += ngx_current_msec - op->pace.since;
+    op->pace.paused = 1;
 }
 
 
 void
 ngx_http_batch_pace_resume(ngx_http_batch_op_t *op)
 {
-    if (op->paused) {
-        op->paused = 0;
-        op->pace_since = ngx_current_msec;
+    if (op->pace.paused) {
+        op->pace.paused = 0;
+        op->pace.since = ngx_current_msec;
     }
 }
 
@@ -74,12 +75,12 @@ ngx_http_batch_pace_timer(ngx_event_t *ev)
     ngx_msec_t         used, allowed;
     ngx_connection_t  *c;
 
-    if (op->paused) {
+    if (op->pace.paused) {
         ngx_add_timer(ev, NGX_HTTP_BATCH_PACE_PAUSED);
         return;
     }
 
-    used = op->pace_used + (ngx_current_msec - op->pace_since);
+    used = op->pace.used + (ngx_current_msec - op->pace.since);
     allowed = ngx_http_batch_pace_allowed(op);
 
     if (used < allowed) {
@@ -91,11 +92,11 @@ ngx_http_batch_pace_timer(ngx_event_t *ev)
     ngx_http_set_log_request(c->log, op->r);
 
     ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT,
-                  "client sends its request body too slowly");
+                  "batch: client sends its request body too slowly");
 
     ngx_http_batch_op_reject(op, NGX_HTTP_REQUEST_TIME_OUT, NULL, NULL,
                              "The request body did not arrive in time: %O "
-                             "bytes in %M seconds.", op->pace_bytes,
+                             "bytes in %M seconds.", op->pace.bytes,
                              used / 1000);
 
     ngx_http_run_posted_requests(c);
@@ -112,7 +113,7 @@ ngx_http_batch_pace_allowed(ngx_http_batch_op_t *op)
 
     conf = op->conf->pace;
 
-    ms = conf->grace + (uint64_t) op->pace_bytes * 1000 / conf->rate;
+    ms = conf->grace + (uint64_t) op->pace.bytes * 1000 / conf->rate;
 
     if (conf->max && ms > conf->max) {
         ms = conf->max;

@@ -1,21 +1,23 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * Pages that nginx makes itself below a location with batch_api (the body is
+ * Pages that nginx makes itself in a location with batch_api (the body is
  * larger than client_max_body_size, access is denied, a limit is reached, an
  * auth_request fails ...): clients of the API get the error in the shape of
- * all others.  What error_page or return with a text say is left alone.  So do
- * those whose request is too broken to find its location, if the server has
- * such a location.
+ * all others.  What error_page or return with a text say is left alone.  A
+ * request that is too malformed to find its location is answered so, too, if
+ * its server has such a location.
  */
 
-#include "ngx_http_batch_api.h"
+#include "ngx_http_batch_cors.h"
+#include "ngx_http_batch_header.h"
+#include "ngx_http_batch_page.h"
 
 
 typedef struct {
     ngx_uint_t   status;
     const char  *message;
-} ngx_http_batch_page_t;
+} ngx_http_batch_page_message_t;
 
 
 static ngx_int_t ngx_http_batch_page_header(ngx_http_request_t *r);
@@ -32,7 +34,7 @@ static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
 
 
-static const ngx_http_batch_page_t  ngx_http_batch_page_messages[] = {
+static const ngx_http_batch_page_message_t  ngx_http_batch_page_messages[] = {
     { NGX_HTTP_BAD_REQUEST, "The request is malformed." },
     { NGX_HTTP_UNAUTHORIZED, "Authorization is required." },
     { NGX_HTTP_FORBIDDEN, "Access is not allowed." },
@@ -41,19 +43,19 @@ static const ngx_http_batch_page_t  ngx_http_batch_page_messages[] = {
     { NGX_HTTP_REQUEST_TIME_OUT, "The request did not arrive in time." },
     { NGX_HTTP_LENGTH_REQUIRED, "The request must have a Content-Length." },
     { NGX_HTTP_PRECONDITION_FAILED,
-      "A precondition of the request does not hold." },
+      "A precondition of the request failed." },
     { NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, "The request body is too large." },
     { NGX_HTTP_REQUEST_URI_TOO_LARGE, "The URL is too long." },
     { NGX_HTTP_RANGE_NOT_SATISFIABLE,
       "The requested range is not satisfiable." },
     { NGX_HTTP_TOO_MANY_REQUESTS, "Too many requests. Please retry." },
     { NGX_HTTP_BAD_GATEWAY,
-      "A server that is needed for the answer is away. Please retry." },
+      "An upstream server is unavailable. Please retry." },
     { NGX_HTTP_SERVICE_UNAVAILABLE,
       "The server is temporarily unable to handle the request. "
       "Please retry." },
     { NGX_HTTP_GATEWAY_TIME_OUT,
-      "A server that is needed for the answer is too slow. Please retry." },
+      "An upstream server did not answer in time. Please retry." },
     { 0, NULL }
 };
 
@@ -108,8 +110,9 @@ ngx_http_batch_page_header(ngx_http_request_t *r)
 
 
 /*
- * 1: the request was refused before its location was looked for (its first line
- * or its headers are broken or too large), in a server that has the API
+ * 1: the request was refused before its location was looked for (its first
+ * line or its headers are malformed or too large), in a server that has the
+ * API
  */
 
 static ngx_uint_t
@@ -122,7 +125,7 @@ ngx_http_batch_page_early(ngx_http_request_t *r,
 }
 
 
-/* that of the handler, if it came so far */
+/* that of the handler, if the request has reached it */
 
 ngx_http_batch_api_ctx_t *
 ngx_http_batch_page_ctx(ngx_http_request_t *r)
@@ -160,7 +163,6 @@ static ngx_int_t
 ngx_http_batch_page_make(ngx_http_request_t *r, ngx_http_batch_api_ctx_t *ctx)
 {
     ngx_buf_t   *b;
-    ngx_str_t    value;
     ngx_uint_t   status;
     const char  *type, *code;
 
@@ -179,7 +181,7 @@ ngx_http_batch_page_make(ngx_http_request_t *r, ngx_http_batch_api_ctx_t *ctx)
 
     b = ngx_create_temp_buf(r->pool, 512);
 
-    if (b == NULL || ngx_http_batch_send_headers(r) != NGX_OK) {
+    if (b == NULL || ngx_http_batch_header_common(r) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -191,9 +193,7 @@ ngx_http_batch_page_make(ngx_http_request_t *r, ngx_http_batch_api_ctx_t *ctx)
     if (status == NGX_HTTP_TOO_MANY_REQUESTS
         || status == NGX_HTTP_SERVICE_UNAVAILABLE)
     {
-        ngx_str_set(&value, "1");
-
-        if (ngx_http_batch_send_header(r, "Retry-After", &value) != NGX_OK) {
+        if (ngx_http_batch_header_add_text(r, "Retry-After", "1") == NULL) {
             return NGX_ERROR;
         }
     }
@@ -207,10 +207,11 @@ ngx_http_batch_page_make(ngx_http_request_t *r, ngx_http_batch_api_ctx_t *ctx)
 
     ngx_http_clear_content_length(r);
 
-    r->headers_out.content_length_n = b->last - b->pos;
-    ngx_str_set(&r->headers_out.content_type, "application/json");
-    r->headers_out.content_type_len = r->headers_out.content_type.len;
-    r->headers_out.content_type_lowcase = NULL;
+    ngx_http_batch_header_body(r, "application/json", b->last - b->pos);
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "batch: request %V: nginx's page becomes JSON, status:%ui",
+                   &ctx->request_id, status);
 
     ctx->page = b;
 
@@ -221,7 +222,7 @@ ngx_http_batch_page_make(ngx_http_request_t *r, ngx_http_batch_api_ctx_t *ctx)
 static const char *
 ngx_http_batch_page_message(ngx_uint_t status)
 {
-    const ngx_http_batch_page_t  *page;
+    const ngx_http_batch_page_message_t  *page;
 
     for (page = ngx_http_batch_page_messages; page->status; page++) {
         if (page->status == status) {
@@ -230,7 +231,7 @@ ngx_http_batch_page_message(ngx_uint_t status)
     }
 
     return status >= NGX_HTTP_INTERNAL_SERVER_ERROR
-           ? "The server had an error while processing the request."
+           ? "The server had an error while processing your request."
            : "The request cannot be served.";
 }
 

@@ -1,31 +1,130 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * Checks that several requests share, with the wording of OpenAI's service.
+ * Checks of parameters that several requests have, in the words of OpenAI's
+ * service.
  */
 
-#include "ngx_http_batch_api.h"
-
-
-static const ngx_str_t  ngx_http_batch_purposes[] = {
-    ngx_string("fine-tune"),
-    ngx_string("assistants"),
-    ngx_string("batch"),
-    ngx_string("user_data"),
-    ngx_string("vision"),
-    ngx_string("evals")
-};
-
-#define NGX_HTTP_BATCH_PURPOSES                                               \
-    (sizeof(ngx_http_batch_purposes) / sizeof(ngx_str_t))
-
-
-const ngx_str_t  ngx_http_batch_purpose = ngx_string("batch");
+#include "ngx_http_batch_param.h"
+#include "ngx_http_batch_purpose.h"
+#include "ngx_http_batch_send.h"
 
 
 static ngx_int_t ngx_http_batch_param_number(const u_char *p, size_t len,
     int64_t *n);
+static ngx_int_t ngx_http_batch_param_range(ngx_http_batch_op_t *op,
+    const char *name, int64_t n, const ngx_str_t *shown, int64_t min,
+    int64_t max);
 static const char *ngx_http_batch_param_type_name(const json_t *value);
+static void ngx_http_batch_param_key(char *param, size_t size,
+    const char *name, const char *key);
+
+
+void
+ngx_http_batch_param_missing(ngx_http_batch_op_t *op, const char *name)
+{
+    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name,
+                             "missing_required_parameter",
+                             "Missing required parameter: '%s'.", name);
+}
+
+
+void
+ngx_http_batch_param_supported(ngx_http_batch_op_t *op, const char *name,
+    const u_char *value, size_t len, const ngx_str_t *values, ngx_uint_t n)
+{
+    u_char      *p, *last;
+    ngx_str_t    shown;
+    ngx_uint_t   i;
+    const char  *sep;
+    u_char       list[1024];
+
+    p = list;
+    last = list + sizeof(list);
+
+    for (i = 0; i < n; i++) {
+
+        if (i == 0) {
+            sep = "";
+
+        } else if (i + 1 < n) {
+            sep = ", ";
+
+        } else {
+            sep = (n == 2) ? " and " : ", and ";
+        }
+
+        p = ngx_slprintf(p, last, "%s'%V'", sep, &values[i]);
+    }
+
+    shown = ngx_http_batch_send_shown(value, len);
+
+    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name, "invalid_value",
+                             "Invalid value: '%V'. Supported values are: "
+                             "%*s.", &shown, (size_t) (p - list), list);
+}
+
+
+void
+ngx_http_batch_param_type(ngx_http_batch_op_t *op, const char *name,
+    const char *expected, const json_t *value)
+{
+    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name, "invalid_type",
+                             "Invalid type for '%s': expected %s, but got %s "
+                             "instead.", name, expected,
+                             ngx_http_batch_param_type_name(value));
+}
+
+
+static const char *
+ngx_http_batch_param_type_name(const json_t *value)
+{
+    switch (json_typeof(value)) {
+
+    case JSON_OBJECT:
+        return "an object";
+
+    case JSON_ARRAY:
+        return "an array";
+
+    case JSON_STRING:
+        return "a string";
+
+    case JSON_INTEGER:
+        return "an integer";
+
+    case JSON_REAL:
+        return "a decimal";
+
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return "a boolean";
+
+    default:
+        return "null";
+    }
+}
+
+
+void
+ngx_http_batch_param_long(ngx_http_batch_op_t *op, const char *name,
+    size_t max, size_t len)
+{
+    if (len == 0) {
+        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name,
+                                 "string_above_max_length",
+                                 "Invalid '%s': string too long. Expected a "
+                                 "string with maximum length %uz.", name, max);
+        return;
+    }
+
+    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name,
+                             "string_above_max_length",
+                             "Invalid '%s': string too long. Expected a "
+                             "string with maximum length %uz, but got a "
+                             "string with length %uz instead.", name, max,
+                             len);
+}
 
 
 /* any decimal integer; what is beyond 10^17 is as good as 10^17 */
@@ -83,188 +182,59 @@ ngx_http_batch_param_int(ngx_http_batch_op_t *op, const char *name,
 
     shown = ngx_http_batch_send_shown(p, len);
 
-    if (*n < min) {
+    return ngx_http_batch_param_range(op, name, *n, &shown, min, max);
+}
+
+
+ngx_int_t
+ngx_http_batch_param_json_int(ngx_http_batch_op_t *op, const char *name,
+    const json_t *value, int64_t min, int64_t max, int64_t *n)
+{
+    u_char     text[NGX_INT64_LEN];
+    ngx_str_t  shown;
+
+    if (value == NULL) {
+        ngx_http_batch_param_missing(op, name);
+        return NGX_DONE;
+    }
+
+    if (!json_is_integer(value)) {
+        ngx_http_batch_param_type(op, name, "an integer", value);
+        return NGX_DONE;
+    }
+
+    *n = json_integer_value(value);
+
+    shown.data = text;
+    shown.len = ngx_slprintf(text, text + NGX_INT64_LEN, "%L", *n) - text;
+
+    return ngx_http_batch_param_range(op, name, *n, &shown, min, max);
+}
+
+
+static ngx_int_t
+ngx_http_batch_param_range(ngx_http_batch_op_t *op, const char *name,
+    int64_t n, const ngx_str_t *shown, int64_t min, int64_t max)
+{
+    if (n < min) {
         ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name,
                                  "integer_below_min_value",
                                  "Invalid '%s': integer below minimum value. "
                                  "Expected a value >= %L, but got %V instead.",
-                                 name, min, &shown);
+                                 name, min, shown);
         return NGX_DONE;
     }
 
-    if (*n > max) {
+    if (n > max) {
         ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name,
                                  "integer_above_max_value",
                                  "Invalid '%s': integer above maximum value. "
                                  "Expected a value <= %L, but got %V instead.",
-                                 name, max, &shown);
+                                 name, max, shown);
         return NGX_DONE;
     }
 
     return NGX_OK;
-}
-
-
-void
-ngx_http_batch_param_supported(ngx_http_batch_op_t *op, const char *param,
-    const u_char *value, size_t len, const ngx_str_t *values, ngx_uint_t n)
-{
-    u_char      *p, *last;
-    ngx_str_t    shown;
-    ngx_uint_t   i;
-    const char  *sep;
-    u_char       list[1024];
-
-    p = list;
-    last = list + sizeof(list);
-
-    for (i = 0; i < n; i++) {
-
-        if (i == 0) {
-            sep = "";
-
-        } else if (i + 1 < n) {
-            sep = ", ";
-
-        } else {
-            sep = (n == 2) ? " and " : ", and ";
-        }
-
-        p = ngx_slprintf(p, last, "%s'%V'", sep, &values[i]);
-    }
-
-    shown = ngx_http_batch_send_shown(value, len);
-
-    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, param, "invalid_value",
-                             "Invalid value: '%V'. Supported values are: "
-                             "%*s.", &shown, (size_t) (p - list), list);
-}
-
-
-static const char *
-ngx_http_batch_param_type_name(const json_t *value)
-{
-    switch (json_typeof(value)) {
-
-    case JSON_OBJECT:
-        return "an object";
-
-    case JSON_ARRAY:
-        return "an array";
-
-    case JSON_STRING:
-        return "a string";
-
-    case JSON_INTEGER:
-        return "an integer";
-
-    case JSON_REAL:
-        return "a decimal";
-
-    case JSON_TRUE:
-    case JSON_FALSE:
-        return "a boolean";
-
-    default:
-        return "null";
-    }
-}
-
-
-void
-ngx_http_batch_param_type(ngx_http_batch_op_t *op, const char *param,
-    const char *expected, const json_t *value)
-{
-    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, param, "invalid_type",
-                             "Invalid type for '%s': expected %s, but got %s "
-                             "instead.", param, expected,
-                             ngx_http_batch_param_type_name(value));
-}
-
-
-void
-ngx_http_batch_param_missing(ngx_http_batch_op_t *op, const char *param)
-{
-    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, param,
-                             "missing_required_parameter",
-                             "Missing required parameter: '%s'.", param);
-}
-
-
-ngx_int_t
-ngx_http_batch_param_anchor(ngx_http_batch_op_t *op, const char *param,
-    const u_char *p, size_t len)
-{
-    static const ngx_str_t  anchor = ngx_string("created_at");
-
-    if (len == anchor.len && ngx_memcmp(p, anchor.data, len) == 0) {
-        return NGX_OK;
-    }
-
-    ngx_http_batch_param_supported(op, param, p, len, &anchor, 1);
-
-    return NGX_DONE;
-}
-
-
-ngx_int_t
-ngx_http_batch_param_expires(ngx_http_batch_op_t *op, const char *name,
-    json_t *value, int64_t *seconds)
-{
-    u_char  *end;
-    json_t  *v;
-    u_char   text[NGX_INT64_LEN + 1];
-    char     param[64];
-
-    if (!json_is_object(value)) {
-        ngx_http_batch_param_type(op, name, "an object", value);
-        return NGX_DONE;
-    }
-
-    end = ngx_snprintf((u_char *) param, sizeof(param) - 1, "%s.anchor", name);
-    *end = '\0';
-
-    v = json_object_get(value, "anchor");
-
-    if (v == NULL) {
-        ngx_http_batch_param_missing(op, param);
-        return NGX_DONE;
-    }
-
-    if (!json_is_string(v)) {
-        ngx_http_batch_param_type(op, param, "a string", v);
-        return NGX_DONE;
-    }
-
-    if (ngx_http_batch_param_anchor(op, param,
-                                    (u_char *) json_string_value(v),
-                                    json_string_length(v))
-        != NGX_OK)
-    {
-        return NGX_DONE;
-    }
-
-    end = ngx_snprintf((u_char *) param, sizeof(param) - 1, "%s.seconds",
-                       name);
-    *end = '\0';
-
-    v = json_object_get(value, "seconds");
-
-    if (v == NULL) {
-        ngx_http_batch_param_missing(op, param);
-        return NGX_DONE;
-    }
-
-    if (!json_is_integer(v)) {
-        ngx_http_batch_param_type(op, param, "an integer", v);
-        return NGX_DONE;
-    }
-
-    end = ngx_sprintf(text, "%L", (int64_t) json_integer_value(v));
-
-    return ngx_http_batch_param_int(op, param, text, end - text,
-                                    NGX_HTTP_BATCH_TTL_MIN,
-                                    NGX_HTTP_BATCH_TTL_MAX, seconds);
 }
 
 
@@ -300,57 +270,129 @@ ngx_http_batch_param_string(ngx_http_batch_op_t *op, const char *name,
 
 
 ngx_int_t
-ngx_http_batch_param_purpose(ngx_http_batch_op_t *op, const u_char *p,
-    size_t len, ngx_str_t *purpose)
+ngx_http_batch_param_expires(ngx_http_batch_op_t *op, const char *name,
+    const json_t *value, int64_t *seconds)
 {
-    ngx_str_t   shown;
-    ngx_uint_t  i;
+    json_t  *v;
+    char     param[64];
 
-    for (i = 0; i < NGX_HTTP_BATCH_PURPOSES; i++) {
-        if (len == ngx_http_batch_purposes[i].len
-            && ngx_memcmp(p, ngx_http_batch_purposes[i].data, len) == 0)
-        {
-            *purpose = ngx_http_batch_purposes[i];
-
-            if (op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO
-                && !ngx_http_batch_for_batch(purpose))
-            {
-                ngx_http_batch_param_supported(op, "purpose", p, len,
-                                               &ngx_http_batch_purpose, 1);
-                return NGX_DONE;
-            }
-
-            return NGX_OK;
-        }
+    if (!json_is_object(value)) {
+        ngx_http_batch_param_type(op, name, "an object", value);
+        return NGX_DONE;
     }
 
-    shown = ngx_http_batch_send_shown(p, len);
+    v = json_object_get(value, "anchor");
 
-    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "purpose", NULL,
-                             "'%V' is not one of ['fine-tune', 'assistants', "
-                             "'batch', 'user_data', 'vision', 'evals'] - "
-                             "'purpose'", &shown);
+    ngx_http_batch_param_key(param, sizeof(param), name, "anchor");
+
+    if (v == NULL) {
+        ngx_http_batch_param_missing(op, param);
+        return NGX_DONE;
+    }
+
+    if (!json_is_string(v)) {
+        ngx_http_batch_param_type(op, param, "a string", v);
+        return NGX_DONE;
+    }
+
+    if (ngx_http_batch_param_anchor(op, param,
+                                    (u_char *) json_string_value(v),
+                                    json_string_length(v))
+        != NGX_OK)
+    {
+        return NGX_DONE;
+    }
+
+    ngx_http_batch_param_key(param, sizeof(param), name, "seconds");
+
+    return ngx_http_batch_param_json_int(op, param,
+                                         json_object_get(value, "seconds"),
+                                         NGX_HTTP_BATCH_PARAM_TTL_MIN,
+                                         NGX_HTTP_BATCH_PARAM_TTL_MAX,
+                                         seconds);
+}
+
+
+/* "<name>.<key>" */
+
+static void
+ngx_http_batch_param_key(char *param, size_t size, const char *name,
+    const char *key)
+{
+    u_char  *p;
+
+    p = ngx_snprintf((u_char *) param, size - 1, "%s.%s", name, key);
+    *p = '\0';
+}
+
+
+ngx_int_t
+ngx_http_batch_param_anchor(ngx_http_batch_op_t *op, const char *name,
+    const u_char *p, size_t len)
+{
+    static const ngx_str_t  anchor = ngx_string("created_at");
+
+    if (len == anchor.len && ngx_memcmp(p, anchor.data, len) == 0) {
+        return NGX_OK;
+    }
+
+    ngx_http_batch_param_supported(op, name, p, len, &anchor, 1);
+
     return NGX_DONE;
 }
 
 
 ngx_int_t
-ngx_http_batch_param_suffix(ngx_http_batch_op_t *op, const char *param,
-    const ngx_str_t *name)
+ngx_http_batch_param_purpose(ngx_http_batch_op_t *op, const u_char *p,
+    size_t len, ngx_str_t *purpose)
+{
+    u_char                           list[256], *end;
+    ngx_str_t                        shown;
+    const ngx_http_batch_purpose_t  *known;
+
+    known = ngx_http_batch_purpose_find(p, len);
+
+    if (known == NULL || !known->upload) {
+        shown = ngx_http_batch_send_shown(p, len);
+        end = ngx_http_batch_purpose_names(list, list + sizeof(list));
+
+        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "purpose", NULL,
+                                 "'%V' is not one of [%*s] - 'purpose'",
+                                 &shown, (size_t) (end - list), list);
+        return NGX_DONE;
+    }
+
+    if (op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO
+        && !ngx_http_batch_purpose_is_batch(&known->name))
+    {
+        ngx_http_batch_param_supported(op, "purpose", p, len,
+                                       &ngx_http_batch_purpose_batch, 1);
+        return NGX_DONE;
+    }
+
+    *purpose = known->name;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_batch_param_suffix(ngx_http_batch_op_t *op, const char *name,
+    const ngx_str_t *filename)
 {
     if (op->conf->dialect != NGX_HTTP_BATCH_TENSORZERO) {
         return NGX_OK;
     }
 
-    if (name->len > 6
-        && ngx_strncmp(name->data + name->len - 6, ".jsonl", 6) == 0)
+    if (filename->len > 6
+        && ngx_strncmp(filename->data + filename->len - 6, ".jsonl", 6) == 0)
     {
         return NGX_OK;
     }
 
-    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, param, "invalid_value",
-                             "Invalid '%s': the name of the file must end "
-                             "with .jsonl.", param);
+    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name, "invalid_value",
+                             "Invalid '%s': expected a file name that ends "
+                             "with '.jsonl'.", name);
     return NGX_DONE;
 }
 
@@ -369,7 +411,7 @@ ngx_http_batch_param_jsonl(u_char *p, size_t len)
     last = p + len;
     cut = 0;
 
-    /* of the file's first line, which may be blank behind it */
+    /* a byte-order mark; what follows it in its line may be blank */
 
     mark = (len >= 3 && ngx_memcmp(p, "\xef\xbb\xbf", 3) == 0) ? 3 : 0;
 
@@ -394,9 +436,18 @@ ngx_http_batch_param_jsonl(u_char *p, size_t len)
     }
 
     if (batch_jsonl_blank(p + mark, last - p - mark)) {
-        /* nothing but white space so far: validation will tell */
+        /* only white space so far: validation will tell */
         return cut;
     }
 
     return batch_jsonl_object(p, last - p, !cut);
+}
+
+
+void
+ngx_http_batch_param_not_jsonl(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
+                             "Invalid file format for Batch API. Must be "
+                             ".jsonl");
 }

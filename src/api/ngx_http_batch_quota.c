@@ -3,23 +3,20 @@
  *
  * Quotas (batch_quota).  A place is taken in the index before something is
  * published, and given back if it was not; so a refused request leaves nothing
- * behind, and two at once cannot both get the last place.
+ * in the store, and two at once cannot both get the last place.
  */
 
-#include "ngx_http_batch_api.h"
+#include "ngx_http_batch_op.h"
+#include "ngx_http_batch_quota.h"
 
 
 static ngx_uint_t ngx_http_batch_quota_limits(ngx_http_batch_op_t *op,
     ngx_http_batch_hold_t *h);
 static void ngx_http_batch_quota_step(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
-static void ngx_http_batch_quota_checked(ngx_http_batch_op_t *op, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_quota_of_files(ngx_http_batch_op_t *op);
 static void ngx_http_batch_quota_of_batches(ngx_http_batch_op_t *op);
 
-
-/* 1 if there are limits */
 
 static ngx_uint_t
 ngx_http_batch_quota_limits(ngx_http_batch_op_t *op, ngx_http_batch_hold_t *h)
@@ -59,9 +56,7 @@ void
 ngx_http_batch_quota_check(ngx_http_batch_op_t *op, off_t bytes,
     ngx_http_batch_op_pt next)
 {
-    op->quota.next = next;
-
-    /* whoever repeats a request gets its answer: that is decided later */
+    /* a request that is repeated gets its answer: that is decided later */
 
     if (op->idem == NULL
         && ngx_http_batch_quota_any(op, NGX_HTTP_BATCH_USE_FILES))
@@ -71,22 +66,7 @@ ngx_http_batch_quota_check(ngx_http_batch_op_t *op, off_t bytes,
         return;
     }
 
-    ngx_http_batch_op_wait(op, ngx_http_batch_quota_checked);
-    ngx_http_batch_op_sent(op, ngx_http_batch_index_era_check(-1,
-                                                 ngx_http_batch_op_index, op));
-}
-
-
-static void
-ngx_http_batch_quota_checked(ngx_http_batch_op_t *op, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res)
-{
-    if (rc != NGX_OK) {
-        ngx_http_batch_op_unavailable(op, NGX_BUSY);
-        return;
-    }
-
-    op->quota.next(op);
+    ngx_http_batch_op_ready(op, next);
 }
 
 
@@ -112,7 +92,7 @@ ngx_http_batch_quota_take(ngx_http_batch_op_t *op, ngx_http_batch_use_e use,
     op->quota.amount = amount;
     op->quota.next = next;
 
-    /* if the client leaves before the answer, the place may be taken */
+    /* the place may be taken even if the client leaves before the answer */
 
     op->quota.held = (id[0] != '\0' && !op->quota.kept);
 
@@ -137,9 +117,14 @@ ngx_http_batch_quota_step(ngx_http_batch_op_t *op, ngx_int_t rc,
     op->quota.over = res->over;
     op->quota.used = res->used;
 
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, ngx_http_batch_op_log(op), 0,
+                   "batch: request %V: quota is exceeded, use:%d, over:%d, "
+                   "used:%uL", &op->request_id, op->quota.use, op->quota.over,
+                   op->quota.used);
+
     if (op->idem) {
 
-        /* unless it was here before, which only the disk knows */
+        /* only the disk knows whether the request was here before */
 
         op->quota.next(op);
         return;
@@ -171,7 +156,7 @@ ngx_http_batch_quota_of_files(ngx_http_batch_op_t *op)
                                  "quota_exceeded",
                                  "You have reached your quota of files: %uL of "
                                  "%ui files are stored. Delete files that you "
-                                 "do not need any more.", op->quota.used,
+                                 "no longer need.", op->quota.used,
                                  conf->files);
         return;
     }
@@ -181,7 +166,7 @@ ngx_http_batch_quota_of_files(ngx_http_batch_op_t *op)
                                  "quota_exceeded",
                                  "You have reached your quota of storage: %uL "
                                  "of %uL bytes are used. Delete files that you "
-                                 "do not need any more.", op->quota.used,
+                                 "no longer need.", op->quota.used,
                                  conf->bytes);
         return;
     }
@@ -189,7 +174,7 @@ ngx_http_batch_quota_of_files(ngx_http_batch_op_t *op)
     ngx_http_batch_op_reject(op, NGX_HTTP_FORBIDDEN, NULL, "quota_exceeded",
                              "You have reached your quota of storage: %uL of "
                              "%uL bytes are used, and this file has %L bytes. "
-                             "Delete files that you do not need any more.",
+                             "Delete files that you no longer need.",
                              op->quota.used, conf->bytes, op->quota.amount);
 }
 
@@ -235,7 +220,8 @@ ngx_http_batch_quota_release(ngx_http_batch_op_t *op)
 
     op->quota.held = 0;
 
-    /* if it does not get there, the place is free when its time is over */
+    /* if this does not reach the index, the place is free when its time is
+     * over */
 
     (void) ngx_http_batch_index_use_drop(op->quota.use, &op->tenant, op->quota.id,
                                      NULL, NULL);

@@ -1,166 +1,193 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * File, upload and batch objects as clients see them.  Keys and their order are
- * those of OpenAI's service; behind them come the keys of its relatives, so that
+ * Files, uploads and batches as clients see them.  Keys and their order are
+ * those of OpenAI's service; the keys of its relatives follow them, so that
  * one object serves all readers.
+ *
+ * The text is written as it is known: a page of 100 batches as jansson's
+ * objects is some 8000 allocations.  Only what needs more than copying is left
+ * to jansson.
  */
 
-#include "ngx_http_batch_api.h"
+#include "ngx_http_batch_render.h"
 
 
-static ngx_int_t ngx_http_batch_render_set(json_t *o, const char *key,
-    json_t *value);
-static json_t *ngx_http_batch_render_str(const ngx_str_t *s);
-static json_t *ngx_http_batch_render_time(int64_t t);
-static void ngx_http_batch_render_errors(batch_text_t *w, json_t *final);
-static void ngx_http_batch_render_counts(batch_text_t *w,
-    const ngx_http_batch_view_t *v, json_t *final);
-static void ngx_http_batch_render_usage(batch_text_t *w, json_t *usage);
-static void ngx_http_batch_render_stamps(batch_text_t *w,
+static void ngx_http_batch_render_time(batch_text_t *t, int64_t time);
+static void ngx_http_batch_render_json(batch_text_t *t, json_t *value);
+static void ngx_http_batch_render_dump(batch_text_t *t, json_t *value);
+static void ngx_http_batch_render_real(batch_text_t *t, double x);
+static void ngx_http_batch_render_object(batch_text_t *t,
+    const ngx_http_batch_view_t *v, const ngx_http_batch_meta_t *m,
+    json_t *final, ngx_uint_t dialect);
+static void ngx_http_batch_render_model(batch_text_t *t,
+    const ngx_http_batch_view_t *v, const ngx_http_batch_meta_t *m,
+    json_t *final, ngx_uint_t dialect);
+static void ngx_http_batch_render_errors(batch_text_t *t, json_t *final);
+static void ngx_http_batch_render_times(batch_text_t *t,
     const ngx_http_batch_view_t *v, const ngx_http_batch_meta_t *m,
     json_t *final);
-static void ngx_http_batch_render_model(batch_text_t *w,
-    const ngx_http_batch_view_t *v, const ngx_http_batch_meta_t *m,
-    json_t *final, ngx_uint_t dialect);
-static void ngx_http_batch_render_object(batch_text_t *w,
-    const ngx_http_batch_view_t *v, const ngx_http_batch_meta_t *m,
-    json_t *final, ngx_uint_t dialect);
+static void ngx_http_batch_render_counts(batch_text_t *t,
+    const ngx_http_batch_view_t *v, json_t *final);
+static void ngx_http_batch_render_usage(batch_text_t *t, json_t *usage);
 
 
-/* clients that know jobs have no null for a model or metadata */
+/* clients that know jobs expect no null for a model or metadata */
 
 #define ngx_http_batch_render_no_null(m, dialect)                             \
     ((m)->job_id.len || (dialect) == NGX_HTTP_BATCH_IMPALA)
 
+#define ngx_http_batch_render_key(t, key)                                     \
+    batch_text_literal(t, ",\"" key "\":")
 
-/* takes the value's reference in any case */
+#define ngx_http_batch_render_str(t, s)                                       \
+    batch_text_string(t, (s)->data, (s)->len)
 
-static ngx_int_t
-ngx_http_batch_render_set(json_t *o, const char *key, json_t *value)
+
+static void
+ngx_http_batch_render_time(batch_text_t *t, int64_t time)
 {
-    return json_object_set_new(o, key, value) == 0 ? NGX_OK : NGX_ERROR;
+    if (time) {
+        batch_text_int(t, time);
+
+    } else {
+        batch_text_literal(t, "null");
+    }
 }
 
 
-static json_t *
-ngx_http_batch_render_str(const ngx_str_t *s)
+/* any value; NULL is null */
+
+static void
+ngx_http_batch_render_json(batch_text_t *t, json_t *value)
 {
-    return json_stringn(s->len ? (char *) s->data : "", s->len);
+    if (value == NULL || json_is_null(value)) {
+        batch_text_literal(t, "null");
+
+    } else if (json_is_integer(value)) {
+        batch_text_int(t, json_integer_value(value));
+
+    } else if (json_is_string(value)) {
+        batch_text_string(t, json_string_value(value),
+                          json_string_length(value));
+
+    } else {
+        ngx_http_batch_render_dump(t, value);
+    }
 }
 
 
-static json_t *
-ngx_http_batch_render_time(int64_t t)
+static void
+ngx_http_batch_render_dump(batch_text_t *t, json_t *value)
 {
-    return t ? json_integer(t) : json_null();
-}
+    size_t   len, flags;
+    u_char  *p;
 
+    flags = JSON_COMPACT|JSON_ENCODE_ANY
+            |JSON_REAL_PRECISION(15);          /* 0.2 stays 0.2 */
 
-json_t *
-ngx_http_batch_render_file(const ngx_http_batch_file_t *f)
-{
-    json_t  *o;
+    len = json_dumpb(value, NULL, 0, flags);
 
-    o = json_object();
+    p = len ? batch_text_room(t, len) : NULL;
 
-    if (ngx_http_batch_render_set(o, "object", json_string("file"))
-        || ngx_http_batch_render_set(o, "id", json_string(f->id))
-        || ngx_http_batch_render_set(o, "purpose",
-                                     ngx_http_batch_render_str(&f->purpose))
-        || ngx_http_batch_render_set(o, "filename",
-                                     ngx_http_batch_render_str(&f->filename))
-        || ngx_http_batch_render_set(o, "bytes", json_integer(f->bytes))
-        || ngx_http_batch_render_set(o, "created_at",
-                                     json_integer(f->created_us / 1000000))
-        || ngx_http_batch_render_set(o, "expires_at",
-                                  ngx_http_batch_render_time(f->expires_at))
-        || ngx_http_batch_render_set(o, "status", json_string("processed"))
-        || ngx_http_batch_render_set(o, "status_details", json_null()))
-    {
-        json_decref(o);
-        return NULL;
+    if (p == NULL) {
+        t->failed = 1;
+        return;
     }
 
-    return o;
+    (void) json_dumpb(value, (char *) p, len, flags);
+    batch_text_wrote(t, len);
+}
+
+
+static void
+ngx_http_batch_render_real(batch_text_t *t, double x)
+{
+    json_t  *value;
+
+    if (x == 0) {
+        batch_text_literal(t, "0.0");
+        return;
+    }
+
+    value = json_real(x);
+    ngx_http_batch_render_dump(t, value);
+    json_decref(value);
+}
+
+
+void
+ngx_http_batch_render_file(batch_text_t *t, const ngx_http_batch_file_t *f)
+{
+    batch_text_printf(t, "{\"object\":\"file\",\"id\":\"%s\",\"purpose\":",
+                      f->id);
+    ngx_http_batch_render_str(t, &f->purpose);
+    ngx_http_batch_render_key(t, "filename");
+    ngx_http_batch_render_str(t, &f->filename);
+    ngx_http_batch_render_key(t, "bytes");
+    batch_text_int(t, f->bytes);
+    ngx_http_batch_render_key(t, "created_at");
+    batch_text_int(t, f->created_us / 1000000);
+    ngx_http_batch_render_key(t, "expires_at");
+    ngx_http_batch_render_time(t, f->expires_at);
+    batch_text_literal(t, ",\"status\":\"processed\",\"status_details\":null}");
 }
 
 
 /* there is no key "file" before there is a file */
 
-json_t *
-ngx_http_batch_render_upload(const ngx_http_batch_upload_t *u,
+void
+ngx_http_batch_render_upload(batch_text_t *t, const ngx_http_batch_upload_t *u,
     ngx_http_batch_upload_status_e status, const ngx_http_batch_file_t *f)
 {
-    json_t  *o;
+    batch_text_printf(t, "{\"id\":\"%s\",\"object\":\"upload\",\"bytes\":",
+                      u->id);
+    batch_text_int(t, u->bytes);
+    ngx_http_batch_render_key(t, "created_at");
+    batch_text_int(t, u->created_us / 1000000);
+    ngx_http_batch_render_key(t, "filename");
+    ngx_http_batch_render_str(t, &u->filename);
+    ngx_http_batch_render_key(t, "purpose");
+    ngx_http_batch_render_str(t, &u->purpose);
+    batch_text_printf(t, ",\"status\":\"%s\",\"expires_at\":",
+                      ngx_http_batch_uploads_status(status));
+    batch_text_int(t, u->expires_at);
 
-    o = json_object();
-
-    if (ngx_http_batch_render_set(o, "id", json_string(u->id))
-        || ngx_http_batch_render_set(o, "object", json_string("upload"))
-        || ngx_http_batch_render_set(o, "bytes", json_integer(u->bytes))
-        || ngx_http_batch_render_set(o, "created_at",
-                                     json_integer(u->created_us / 1000000))
-        || ngx_http_batch_render_set(o, "filename",
-                                     ngx_http_batch_render_str(&u->filename))
-        || ngx_http_batch_render_set(o, "purpose",
-                                     ngx_http_batch_render_str(&u->purpose))
-        || ngx_http_batch_render_set(o, "status",
-                          json_string(ngx_http_batch_uploads_status(status)))
-        || ngx_http_batch_render_set(o, "expires_at",
-                                     json_integer(u->expires_at))
-        || (status == NGX_HTTP_BATCH_UPLOAD_COMPLETED
-            && ngx_http_batch_render_set(o, "file",
-                                         ngx_http_batch_render_file(f))))
-    {
-        json_decref(o);
-        return NULL;
+    if (status == NGX_HTTP_BATCH_UPLOAD_COMPLETED) {
+        ngx_http_batch_render_key(t, "file");
+        ngx_http_batch_render_file(t, f);
     }
 
-    return o;
+    batch_text_literal(t, "}");
 }
 
 
-#define ngx_http_batch_render_key(w, key)                                     \
-    batch_text_literal(w, ",\"" key "\":")
-
-
 void
-ngx_http_batch_render_list(batch_text_t *w)
+ngx_http_batch_render_list(batch_text_t *t)
 {
-    batch_text_literal(w, "{\"object\":\"list\",\"data\":[");
+    batch_text_literal(t, "{\"object\":\"list\",\"data\":[");
 }
 
 
 void
-ngx_http_batch_render_list_end(batch_text_t *w, const char *first,
+ngx_http_batch_render_list_end(batch_text_t *t, const char *first,
     const char *last, ngx_uint_t has_more)
 {
-    batch_text_literal(w, "],\"first_id\":");
-
     if (first[0]) {
-        ngx_http_batch_write_str(w, first, ngx_strlen(first));
-        ngx_http_batch_render_key(w, "last_id");
-        ngx_http_batch_write_str(w, last, ngx_strlen(last));
+        batch_text_printf(t, "],\"first_id\":\"%s\",\"last_id\":\"%s\"",
+                          first, last);
 
     } else {
-        batch_text_literal(w, "null,\"last_id\":null");
+        batch_text_literal(t, "],\"first_id\":null,\"last_id\":null");
     }
 
-    ngx_http_batch_render_key(w, "has_more");
-
-    if (has_more) {
-        batch_text_literal(w, "true}");
-
-    } else {
-        batch_text_literal(w, "false}");
-    }
+    batch_text_printf(t, ",\"has_more\":%s}", has_more ? "true" : "false");
 }
 
 
 ngx_int_t
-ngx_http_batch_render_batch(batch_text_t *w,
-    const ngx_http_batch_view_t *v, ngx_uint_t dialect, char id[BATCH_ID_LEN])
+ngx_http_batch_render_batch(batch_text_t *t, const ngx_http_batch_view_t *v,
+    ngx_uint_t dialect, char id[BATCH_ID_LEN])
 {
     json_t                 *root, *final;
     ngx_http_batch_meta_t   m;
@@ -183,7 +210,7 @@ ngx_http_batch_render_batch(batch_text_t *w,
         }
     }
 
-    ngx_http_batch_render_object(w, v, &m, final, dialect);
+    ngx_http_batch_render_object(t, v, &m, final, dialect);
 
     (void) ngx_cpystrn((u_char *) id, (u_char *) m.id, BATCH_ID_LEN);
 
@@ -195,229 +222,212 @@ ngx_http_batch_render_batch(batch_text_t *w,
 
 
 static void
-ngx_http_batch_render_errors(batch_text_t *w, json_t *final)
+ngx_http_batch_render_object(batch_text_t *t, const ngx_http_batch_view_t *v,
+    const ngx_http_batch_meta_t *m, json_t *final, ngx_uint_t dialect)
 {
-    size_t   i;
-    json_t  *src, *e;
+    json_t  *usage, *output, *error;
 
-    src = json_object_get(final, "errors");
+    usage = json_object_get(final, "usage");
+    output = json_object_get(final, "output");
+    error = json_object_get(final, "error");
 
-    if (!json_is_array(src)) {
-        batch_text_literal(w, "null");
-        return;
-    }
-
-    ngx_http_batch_render_list(w);
-
-    for (i = 0; i < json_array_size(src); i++) {
-        e = json_array_get(src, i);
-
-        if (i) {
-            batch_text_literal(w, ",");
-        }
-
-        batch_text_literal(w, "{\"code\":");
-        ngx_http_batch_write_json(w, json_object_get(e, "code"));
-        ngx_http_batch_render_key(w, "line");
-        ngx_http_batch_write_json(w, json_object_get(e, "line"));
-        ngx_http_batch_render_key(w, "message");
-        ngx_http_batch_write_json(w, json_object_get(e, "message"));
-        ngx_http_batch_render_key(w, "param");
-        ngx_http_batch_write_json(w, json_object_get(e, "param"));
-        batch_text_literal(w, "}");
-    }
-
-    batch_text_literal(w, "]}");
-}
-
-
-static void
-ngx_http_batch_render_counts(batch_text_t *w,
-    const ngx_http_batch_view_t *v, json_t *final)
-{
-    int64_t  total, ok, failed;
+    batch_text_printf(t, "{\"id\":\"%s\",\"object\":\"batch\",\"endpoint\":",
+                      m->id);
+    ngx_http_batch_render_str(t, &m->endpoint);
+    ngx_http_batch_render_key(t, "model");
+    ngx_http_batch_render_model(t, v, m, final, dialect);
+    ngx_http_batch_render_key(t, "errors");
+    ngx_http_batch_render_errors(t, final);
+    ngx_http_batch_render_key(t, "input_file_id");
+    ngx_http_batch_render_str(t, &m->input_file_id);
+    ngx_http_batch_render_key(t, "completion_window");
+    ngx_http_batch_render_str(t, &m->window);
+    ngx_http_batch_render_key(t, "status");
 
     if (final) {
-        total = json_integer_value(json_object_get(final, "total"));
-        ok = json_integer_value(json_object_get(final, "completed"));
-        failed = json_integer_value(json_object_get(final, "failed"));
+        ngx_http_batch_render_json(t, json_object_get(final, "status"));
 
     } else {
-        total = (int64_t) v->total;
-        ok = (int64_t) v->ok;
-        failed = (int64_t) v->failed;
+        batch_text_printf(t, "\"%s\"", batch_status_name(v->status));
     }
 
-    batch_text_literal(w, "{\"total\":");
-    batch_text_int(w, total);
-    ngx_http_batch_render_key(w, "completed");
-    batch_text_int(w, ok);
-    ngx_http_batch_render_key(w, "failed");
-    batch_text_int(w, failed);
-    batch_text_literal(w, "}");
-}
+    ngx_http_batch_render_key(t, "output_file_id");
+    ngx_http_batch_render_json(t, json_object_get(output, "id"));
+    ngx_http_batch_render_key(t, "error_file_id");
+    ngx_http_batch_render_json(t, json_object_get(error, "id"));
+    ngx_http_batch_render_key(t, "created_at");
+    batch_text_int(t, m->created_us / 1000000);
 
+    ngx_http_batch_render_times(t, v, m, final);
 
-/* both families of names: input_tokens, ... and prompt_tokens, ... */
+    ngx_http_batch_render_key(t, "request_counts");
+    ngx_http_batch_render_counts(t, v, final);
+    ngx_http_batch_render_key(t, "usage");
+    ngx_http_batch_render_usage(t, usage);
+    ngx_http_batch_render_key(t, "metadata");
 
-static void
-ngx_http_batch_render_usage(batch_text_t *w, json_t *usage)
-{
-    int64_t  input, output;
+    if (m->metadata == NULL && ngx_http_batch_render_no_null(m, dialect)) {
+        batch_text_literal(t, "{}");
 
-    input = json_integer_value(json_object_get(usage, "input"));
-    output = json_integer_value(json_object_get(usage, "output"));
-
-    batch_text_literal(w, "{\"input_tokens\":");
-    batch_text_int(w, input);
-    ngx_http_batch_render_key(w, "output_tokens");
-    batch_text_int(w, output);
-    ngx_http_batch_render_key(w, "total_tokens");
-    batch_text_int(w, json_integer_value(json_object_get(usage, "total")));
-    batch_text_literal(w, ",\"input_tokens_details\":{\"cached_tokens\":");
-    batch_text_int(w, json_integer_value(json_object_get(usage, "cached")));
-    batch_text_literal(w, "},\"output_tokens_details\":"
-                       "{\"reasoning_tokens\":");
-    batch_text_int(w, json_integer_value(json_object_get(usage,
-                                                         "reasoning")));
-    batch_text_literal(w, "},\"prompt_tokens\":");
-    batch_text_int(w, input);
-    ngx_http_batch_render_key(w, "completion_tokens");
-    batch_text_int(w, output);
-    batch_text_literal(w, "}");
-}
-
-
-static void
-ngx_http_batch_render_stamps(batch_text_t *w,
-    const ngx_http_batch_view_t *v, const ngx_http_batch_meta_t *m,
-    json_t *final)
-{
-    int64_t     t;
-    ngx_uint_t  i;
-
-    static const char  *names[] = {
-        "in_progress_at", "expires_at", "finalizing_at", "completed_at",
-        "failed_at", "expired_at", "cancelling_at", "cancelled_at", NULL
-    };
-
-    for (i = 0; names[i]; i++) {
-        batch_text_literal(w, ",\"");
-        batch_text_append(w, names[i], ngx_strlen(names[i]));
-        batch_text_literal(w, "\":");
-
-        if (i != 1 && final) {
-            ngx_http_batch_write_json(w, json_object_get(final, names[i]));
-            continue;
-        }
-
-        t = (i == 0) ? v->in_progress_at
-            : (i == 1) ? m->expires_at
-            : (i == 2) ? v->finalizing_at
-            : (i == 6) ? v->cancelling_at : 0;
-
-        if (t) {
-            batch_text_int(w, t);
-
-        } else {
-            batch_text_literal(w, "null");
-        }
+    } else {
+        ngx_http_batch_render_json(t, m->metadata);
     }
+
+    ngx_http_batch_render_key(t, "job_id");
+    ngx_http_batch_render_str(t, &m->job_id);
+    ngx_http_batch_render_key(t, "price_1m_tokens");
+    ngx_http_batch_render_real(t, m->price);
+    ngx_http_batch_render_key(t, "processing_cost");
+    ngx_http_batch_render_real(t, json_integer_value(json_object_get(usage,
+                                                                     "total"))
+                                  * m->price / 1000000.0);
+    batch_text_literal(t, "}");
 }
 
 
 /* the job's model, or else that of the lines */
 
 static void
-ngx_http_batch_render_model(batch_text_t *w,
-    const ngx_http_batch_view_t *v, const ngx_http_batch_meta_t *m,
-    json_t *final, ngx_uint_t dialect)
+ngx_http_batch_render_model(batch_text_t *t, const ngx_http_batch_view_t *v,
+    const ngx_http_batch_meta_t *m, json_t *final, ngx_uint_t dialect)
 {
     json_t  *model;
 
     model = json_object_get(final, "model");
 
     if (m->model.len) {
-        ngx_http_batch_write_nstr(w, &m->model);
+        ngx_http_batch_render_str(t, &m->model);
 
     } else if (json_is_string(model)) {
-        ngx_http_batch_write_json(w, model);
+        ngx_http_batch_render_json(t, model);
 
     } else if (final == NULL && v->model.len) {
-        ngx_http_batch_write_nstr(w, &v->model);
+        ngx_http_batch_render_str(t, &v->model);
 
     } else if (ngx_http_batch_render_no_null(m, dialect)) {
-        batch_text_literal(w, "\"\"");
+        batch_text_literal(t, "\"\"");
 
     } else {
-        batch_text_literal(w, "null");
+        batch_text_literal(t, "null");
     }
 }
 
 
 static void
-ngx_http_batch_render_object(batch_text_t *w,
-    const ngx_http_batch_view_t *v, const ngx_http_batch_meta_t *m,
-    json_t *final, ngx_uint_t dialect)
+ngx_http_batch_render_errors(batch_text_t *t, json_t *final)
 {
-    json_t      *usage;
-    const char  *status;
+    size_t   i;
+    json_t  *errors, *e;
 
-    usage = json_object_get(final, "usage");
-    status = batch_status_name(v->status);
+    errors = json_object_get(final, "errors");
 
-    batch_text_literal(w, "{\"id\":");
-    ngx_http_batch_write_str(w, m->id, ngx_strlen(m->id));
-    batch_text_literal(w, ",\"object\":\"batch\",\"endpoint\":");
-    ngx_http_batch_write_nstr(w, &m->endpoint);
-    ngx_http_batch_render_key(w, "model");
-    ngx_http_batch_render_model(w, v, m, final, dialect);
-    ngx_http_batch_render_key(w, "errors");
-    ngx_http_batch_render_errors(w, final);
-    ngx_http_batch_render_key(w, "input_file_id");
-    ngx_http_batch_write_nstr(w, &m->input_file_id);
-    ngx_http_batch_render_key(w, "completion_window");
-    ngx_http_batch_write_nstr(w, &m->window);
-    ngx_http_batch_render_key(w, "status");
+    if (!json_is_array(errors)) {
+        batch_text_literal(t, "null");
+        return;
+    }
+
+    ngx_http_batch_render_list(t);
+
+    for (i = 0; i < json_array_size(errors); i++) {
+        e = json_array_get(errors, i);
+
+        if (i) {
+            batch_text_literal(t, ",");
+        }
+
+        batch_text_literal(t, "{\"code\":");
+        ngx_http_batch_render_json(t, json_object_get(e, "code"));
+        ngx_http_batch_render_key(t, "line");
+        ngx_http_batch_render_json(t, json_object_get(e, "line"));
+        ngx_http_batch_render_key(t, "message");
+        ngx_http_batch_render_json(t, json_object_get(e, "message"));
+        ngx_http_batch_render_key(t, "param");
+        ngx_http_batch_render_json(t, json_object_get(e, "param"));
+        batch_text_literal(t, "}");
+    }
+
+    batch_text_literal(t, "]}");
+}
+
+
+/* the index knows some of them while the batch runs, final.json knows all */
+
+static void
+ngx_http_batch_render_times(batch_text_t *t, const ngx_http_batch_view_t *v,
+    const ngx_http_batch_meta_t *m, json_t *final)
+{
+    ngx_uint_t  i;
+
+    struct {
+        const char  *name;
+        int64_t      time;
+        ngx_uint_t   fixed;            /* from creation on, in batch.json */
+    } times[] = {
+        { "in_progress_at", v->in_progress_at, 0 },
+        { "expires_at", m->expires_at, 1 },
+        { "finalizing_at", v->finalizing_at, 0 },
+        { "completed_at", 0, 0 },
+        { "failed_at", 0, 0 },
+        { "expired_at", 0, 0 },
+        { "cancelling_at", v->cancelling_at, 0 },
+        { "cancelled_at", 0, 0 }
+    };
+
+    for (i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+        batch_text_printf(t, ",\"%s\":", times[i].name);
+
+        if (final && !times[i].fixed) {
+            ngx_http_batch_render_json(t, json_object_get(final,
+                                                          times[i].name));
+
+        } else {
+            ngx_http_batch_render_time(t, times[i].time);
+        }
+    }
+}
+
+
+static void
+ngx_http_batch_render_counts(batch_text_t *t, const ngx_http_batch_view_t *v,
+    json_t *final)
+{
+    int64_t  total, completed, failed;
 
     if (final) {
-        ngx_http_batch_write_json(w, json_object_get(final, "status"));
+        total = json_integer_value(json_object_get(final, "total"));
+        completed = json_integer_value(json_object_get(final, "completed"));
+        failed = json_integer_value(json_object_get(final, "failed"));
 
     } else {
-        ngx_http_batch_write_str(w, status, ngx_strlen(status));
+        total = (int64_t) v->total;
+        completed = (int64_t) v->ok;
+        failed = (int64_t) v->failed;
     }
 
-    ngx_http_batch_render_key(w, "output_file_id");
-    ngx_http_batch_write_json(w, json_object_get(json_object_get(final,
-                                                         "output"), "id"));
-    ngx_http_batch_render_key(w, "error_file_id");
-    ngx_http_batch_write_json(w, json_object_get(json_object_get(final,
-                                                         "error"), "id"));
-    ngx_http_batch_render_key(w, "created_at");
-    batch_text_int(w, m->created_us / 1000000);
+    batch_text_printf(t, "{\"total\":%" PRId64 ",\"completed\":%" PRId64
+                      ",\"failed\":%" PRId64 "}", total, completed, failed);
+}
 
-    ngx_http_batch_render_stamps(w, v, m, final);
 
-    ngx_http_batch_render_key(w, "request_counts");
-    ngx_http_batch_render_counts(w, v, final);
-    ngx_http_batch_render_key(w, "usage");
-    ngx_http_batch_render_usage(w, usage);
-    ngx_http_batch_render_key(w, "metadata");
+/* both families of names: input_tokens, ... and prompt_tokens, ... */
 
-    if (m->metadata == NULL && ngx_http_batch_render_no_null(m, dialect)) {
-        batch_text_literal(w, "{}");
+static void
+ngx_http_batch_render_usage(batch_text_t *t, json_t *usage)
+{
+    int64_t  input, output, total, cached, reasoning;
 
-    } else {
-        ngx_http_batch_write_json(w, m->metadata);
-    }
+    input = json_integer_value(json_object_get(usage, "input"));
+    output = json_integer_value(json_object_get(usage, "output"));
+    total = json_integer_value(json_object_get(usage, "total"));
+    cached = json_integer_value(json_object_get(usage, "cached"));
+    reasoning = json_integer_value(json_object_get(usage, "reasoning"));
 
-    ngx_http_batch_render_key(w, "job_id");
-    ngx_http_batch_write_nstr(w, &m->job_id);
-    ngx_http_batch_render_key(w, "price_1m_tokens");
-    ngx_http_batch_write_real(w, m->price);
-    ngx_http_batch_render_key(w, "processing_cost");
-    ngx_http_batch_write_real(w, json_integer_value(json_object_get(usage,
-                                                                    "total"))
-                                 * m->price / 1000000.0);
-    batch_text_literal(w, "}");
+    batch_text_printf(t, "{\"input_tokens\":%" PRId64
+                      ",\"output_tokens\":%" PRId64
+                      ",\"total_tokens\":%" PRId64
+                      ",\"input_tokens_details\":{\"cached_tokens\":%" PRId64
+                      "},\"output_tokens_details\":{\"reasoning_tokens\":%"
+                      PRId64 "},\"prompt_tokens\":%" PRId64
+                      ",\"completion_tokens\":%" PRId64 "}",
+                      input, output, total, cached, reasoning, input, output);
 }

@@ -561,7 +561,7 @@ ngx_http_batch_restore_ghosts(ngx_http_batch_portion_t *p, ngx_log_t *log)
             }
 
             ngx_log_error(NGX_LOG_ALERT, log, 0,
-                          "batch: index has a damaged manifest of a file");
+                          "batch: malformed manifest in the index");
             item->root = NULL;
             ngx_http_batch_restore_item_free(item);
             continue;

@@ -1,0 +1,33 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * What the endpoints of batches share.
+ */
+
+#ifndef _NGX_HTTP_BATCH_API_BATCH_H_INCLUDED_
+#define _NGX_HTTP_BATCH_API_BATCH_H_INCLUDED_
+
+#include "ngx_http_batch_op.h"
+
+
+/* looks the batch of the path up; a content handler returns what this returns,
+ * and step() gets the result */
+ngx_int_t ngx_http_batch_api_batch_find(ngx_http_request_t *r,
+    ngx_http_batch_op_step_pt step);
+/* in step(): NGX_OK with op->at, when the batch was created, or the op has
+ * ended with the 404 of unknown and foreign batches */
+ngx_int_t ngx_http_batch_api_batch_found(ngx_http_batch_op_t *op, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+
+
+/* ngx_http_batch_api_batch_params.c */
+
+/* fills op->meta from the body, whose reference op->root holds; NGX_OK, or
+ * NGX_DONE if the op was rejected */
+ngx_int_t ngx_http_batch_api_batch_params(ngx_http_batch_op_t *op);
+/* dialect impala: 404, or next() if the batch's input file is there */
+void ngx_http_batch_api_batch_params_input(ngx_http_batch_op_t *op,
+    ngx_http_batch_op_pt next);
+
+
+#endif /* _NGX_HTTP_BATCH_API_BATCH_H_INCLUDED_ */

@@ -1,0 +1,222 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * POST /uploads/{id}/parts.  The upload is looked at before the body is read,
+ * and once more before the part is published: it may end meanwhile.
+ */
+
+#include "ngx_http_batch_api_upload.h"
+#include "ngx_http_batch_form.h"
+#include "ngx_http_batch_op.h"
+#include "ngx_http_batch_send.h"
+#include "ngx_http_batch_store.h"
+
+
+#define NGX_HTTP_BATCH_UPLOAD_PART  67108864       /* bytes: 64 MB */
+
+
+/* from the op's pool */
+
+typedef struct {
+    ngx_http_batch_form_t           form;
+    char                            part[BATCH_ID_LEN];
+    int64_t                         now;       /* us */
+    ngx_uint_t                      nparts;    /* on disk */
+    off_t                           sum;       /* their bytes */
+    ngx_http_batch_upload_state_t   st;
+} ngx_http_batch_api_part_t;
+
+
+static void ngx_http_batch_api_upload_part_load(ngx_http_batch_op_t *op,
+    ngx_log_t *log);
+static void ngx_http_batch_api_upload_part_loaded(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_upload_part_end(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_upload_part_publish(ngx_http_batch_op_t *op,
+    ngx_log_t *log);
+static void ngx_http_batch_api_upload_part_published(ngx_http_batch_op_t *op);
+
+
+static const char  ngx_http_batch_api_part_too_large[] =
+    "Part is too large. Expected at most 67108864 bytes.";
+
+static const ngx_str_t  ngx_http_batch_api_part_fields[] = {
+    ngx_null_string,
+    ngx_string("data")
+};
+
+
+ngx_int_t
+ngx_http_batch_api_upload_part(ngx_http_request_t *r)
+{
+    ngx_int_t                   rc;
+    ngx_http_batch_op_t        *op;
+    ngx_http_batch_api_part_t  *pt;
+    ngx_http_batch_api_ctx_t   *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
+
+    if (!batch_id_check(BATCH_ID_UPLOAD, ctx->id.data, ctx->id.len)) {
+        return ngx_http_batch_send_not_found(r, BATCH_ID_UPLOAD);
+    }
+
+    if (ngx_http_batch_form_check(r, &ngx_http_batch_api_part_fields[1],
+                                  NGX_HTTP_BATCH_UPLOAD_PART,
+                                  ngx_http_batch_api_part_too_large, &rc)
+        != NGX_OK)
+    {
+        return rc;
+    }
+
+    op = ngx_http_batch_op_create(r);
+    if (op == NULL) {
+        return NGX_ERROR;
+    }
+
+    pt = ngx_http_batch_api_upload_data(op, sizeof(ngx_http_batch_api_part_t),
+                                        offsetof(ngx_http_batch_api_part_t,
+                                                 st));
+    if (pt == NULL) {
+        ngx_http_batch_op_unavailable(op, NGX_ERROR);
+        return NGX_DONE;
+    }
+
+    op->data = pt;
+
+    pt->form.names = ngx_http_batch_api_part_fields;
+    pt->form.n = 2;
+    pt->form.max = NGX_HTTP_BATCH_UPLOAD_PART;
+    pt->form.too_large = ngx_http_batch_api_part_too_large;
+    pt->form.on_end = ngx_http_batch_api_upload_part_end;
+
+    if (ngx_http_batch_form_init(op) == NGX_OK) {
+        (void) ngx_http_batch_op_task(op, ngx_http_batch_api_upload_part_load,
+                                      ngx_http_batch_api_upload_part_loaded);
+    }
+
+    return NGX_DONE;
+}
+
+
+static void
+ngx_http_batch_api_upload_part_load(ngx_http_batch_op_t *op, ngx_log_t *log)
+{
+    ngx_http_batch_api_part_t *pt = op->data;
+
+    ngx_http_batch_api_upload_read(op, &pt->st, log);
+
+    if (op->rc == NGX_OK && pt->st.status == NGX_HTTP_BATCH_UPLOAD_PENDING) {
+        op->rc = ngx_http_batch_parts_sum(op->id, &pt->nparts, &pt->sum,
+                                                log);
+        op->err = ngx_errno;
+    }
+}
+
+
+static void
+ngx_http_batch_api_upload_part_loaded(ngx_http_batch_op_t *op)
+{
+    off_t                       max;
+    ngx_http_batch_api_part_t  *pt;
+
+    pt = op->data;
+
+    if (ngx_http_batch_api_upload_check(op) != NGX_OK) {
+        return;
+    }
+
+    if (pt->st.status != NGX_HTTP_BATCH_UPLOAD_PENDING) {
+        ngx_http_batch_api_upload_ended(op, "add a part to", pt->st.status);
+        return;
+    }
+
+    /* parts may be sent twice, but not without end */
+
+    max = 2 * pt->st.upload.bytes + NGX_HTTP_BATCH_UPLOAD_PART;
+
+    if (pt->nparts >= NGX_HTTP_BATCH_UPLOAD_PARTS_MAX || pt->sum > max) {
+        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL,
+                                 "too_many_parts",
+                                 "The upload has too many parts: %ui parts of "
+                                 "%O bytes in all. Expected at most %d parts "
+                                 "of at most %O bytes in all.", pt->nparts,
+                                 pt->sum, NGX_HTTP_BATCH_UPLOAD_PARTS_MAX,
+                                 max);
+        return;
+    }
+
+    ngx_http_batch_body_start(op);
+}
+
+
+static void
+ngx_http_batch_api_upload_part_end(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_api_part_t *pt = op->data;
+
+    if (ngx_http_batch_op_new_id(op, BATCH_ID_PART, pt->part) != NGX_OK) {
+        return;
+    }
+
+    pt->now = batch_clock_us();
+
+    if (ngx_http_batch_op_task(op, ngx_http_batch_api_upload_part_publish,
+                               ngx_http_batch_api_upload_part_published)
+        == NGX_OK)
+    {
+        op->abandon = NULL;
+    }
+}
+
+
+static void
+ngx_http_batch_api_upload_part_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
+{
+    ngx_http_batch_api_part_t *pt = op->data;
+
+    if (ngx_http_batch_form_flush(op, log) != NGX_OK) {
+        return;
+    }
+
+    /* its status may have changed while the body came */
+
+    ngx_http_batch_api_upload_read(op, &pt->st, log);
+
+    if (op->rc != NGX_OK || pt->st.status != NGX_HTTP_BATCH_UPLOAD_PENDING) {
+        ngx_http_batch_store_tmp_delete(pt->form.tmp, log);
+        return;
+    }
+
+    op->rc = ngx_http_batch_parts_publish(op->id, pt->part, op->fd,
+                                               pt->form.tmp, log);
+    op->err = ngx_errno;
+}
+
+
+static void
+ngx_http_batch_api_upload_part_published(ngx_http_batch_op_t *op)
+{
+    batch_text_t                t;
+    ngx_http_batch_api_part_t  *pt;
+
+    pt = op->data;
+
+    if (ngx_http_batch_api_upload_check(op) != NGX_OK) {
+        return;
+    }
+
+    if (pt->st.status != NGX_HTTP_BATCH_UPLOAD_PENDING) {
+        ngx_http_batch_api_upload_ended(op, "add a part to", pt->st.status);
+        return;
+    }
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_http_batch_op_log(op), 0,
+                   "batch: %s: part %s added, %O bytes", op->id, pt->part,
+                   pt->form.bytes);
+
+    ngx_memzero(&t, sizeof(batch_text_t));
+
+    batch_text_printf(&t, "{\"id\":\"%s\",\"object\":\"upload.part\","
+                      "\"created_at\":%" PRId64 ",\"upload_id\":\"%s\"}",
+                      pt->part, pt->now / 1000000, op->id);
+    ngx_http_batch_op_answer(op, &t);
+}

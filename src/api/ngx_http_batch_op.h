@@ -1,0 +1,140 @@
+/*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
+ * An op is what a request waits for.  It lives in a pool of its own, because
+ * a request can die while a command or a task is under way, and what is
+ * durable on disk must reach the index even then.
+ *
+ *   created    by a handler; holds one reference of the request (r->count)
+ *   pending    an index call or a task is under way; its wrapper calls step()
+ *              or done(), and runs the request's posted requests after it
+ *   r == NULL  the client is gone, or was answered.  If nothing is pending,
+ *              or once that has ended, abandon() is called; an op without
+ *              abandon() goes on to its end
+ *   destroyed  by ngx_http_batch_op_finish(), or by abandon()
+ *
+ * Every function that answers (finish, answer, reject, unavailable ...)
+ * ends the op: its caller returns at once.
+ */
+
+#ifndef _NGX_HTTP_BATCH_OP_H_INCLUDED_
+#define _NGX_HTTP_BATCH_OP_H_INCLUDED_
+
+#include "ngx_http_batch_api.h"
+#include "ngx_http_batch_body.h"
+#include "ngx_http_batch_idem.h"
+#include "ngx_http_batch_index.h"
+#include "ngx_http_batch_object.h"
+#include "ngx_http_batch_pace.h"
+#include "ngx_http_batch_quota.h"
+
+
+typedef void (*ngx_http_batch_op_run_pt)(ngx_http_batch_op_t *op,
+    ngx_log_t *log);
+typedef void (*ngx_http_batch_op_step_pt)(ngx_http_batch_op_t *op,
+    ngx_int_t rc, ngx_http_batch_index_res_t *res);
+
+
+struct ngx_http_batch_op_s {
+    ngx_http_request_t           *r;
+    ngx_http_cleanup_t           *cln;
+    ngx_pool_t                   *pool;
+    ngx_http_batch_loc_conf_t    *conf;
+
+    char                          id[BATCH_ID_LEN];
+    ngx_str_t                     tenant;
+    ngx_str_t                     request_id;
+
+    ngx_http_batch_op_step_pt     step;
+    ngx_http_batch_op_run_pt      run;
+    ngx_http_batch_op_pt          done;
+    ngx_http_batch_op_pt          abandon;
+    ngx_http_batch_op_pt          ready;       /* see ..._op_ready() */
+
+    ngx_http_batch_body_t         body;
+    ngx_http_batch_pace_t         pace;
+
+    /* results of a task */
+    ngx_int_t                     rc;
+    ngx_err_t                     err;
+    ngx_fd_t                      fd;
+    off_t                         size;
+
+    int64_t                       at;          /* s: the batch's creation, then
+                                                  its cancellation */
+    ngx_http_batch_file_t         file;
+    ngx_http_batch_meta_t         meta;
+    json_t                       *root;        /* file or meta point into it */
+    batch_text_t                  text;        /* the answer, from a task */
+    void                         *data;
+    ngx_http_batch_idem_t        *idem;        /* NULL: no key */
+    ngx_http_batch_quota_place_t  quota;
+
+    unsigned                      pending:1;
+};
+
+
+/* of the request while there is one */
+#define ngx_http_batch_op_log(op)                                             \
+    ((op)->r ? (op)->r->connection->log : ngx_cycle->log)
+
+
+/* NULL if there is no memory.  With it, the handler returns NGX_DONE. */
+ngx_http_batch_op_t *ngx_http_batch_op_create(ngx_http_request_t *r);
+void ngx_http_batch_op_destroy(ngx_http_batch_op_t *op);
+
+/* answers: rc is that of a function of send.h */
+void ngx_http_batch_op_finish(ngx_http_batch_op_t *op, ngx_int_t rc);
+/* 200 with the text, which it takes; 500 if that has failed */
+void ngx_http_batch_op_answer(ngx_http_batch_op_t *op, batch_text_t *t);
+/* 200 with the batch, or 500 */
+void ngx_http_batch_op_batch(ngx_http_batch_op_t *op,
+    const ngx_http_batch_view_t *v);
+
+/* errors: as ngx_http_batch_send_error() */
+void ngx_http_batch_op_reject(ngx_http_batch_op_t *op, ngx_uint_t status,
+    const char *param, const char *code, const char *fmt, ...);
+/* with another type than the status has */
+void ngx_http_batch_op_reject_type(ngx_http_batch_op_t *op, ngx_uint_t status,
+    const char *type, const char *fmt, ...);
+void ngx_http_batch_op_not_found(ngx_http_batch_op_t *op,
+    batch_id_kind_e kind);
+/* 503.  rc NGX_BUSY: the index is being rebuilt; NGX_AGAIN: there is no room
+ * in the queue; others: the index is away, or there is no memory */
+void ngx_http_batch_op_unavailable(ngx_http_batch_op_t *op, ngx_int_t rc);
+/* by op->err: 507 if the disk is full, else 500 */
+void ngx_http_batch_op_disk_error(ngx_http_batch_op_t *op);
+/* what the index has of op->id could not be decoded: 500 and an alert, or 503
+ * if there was no memory for it */
+void ngx_http_batch_op_malformed(ngx_http_batch_op_t *op, const char *what);
+void ngx_http_batch_op_full(ngx_http_batch_op_t *op);
+/* 500 */
+void ngx_http_batch_op_failed(ngx_http_batch_op_t *op);
+
+/* 1 if the op's tenant is this one */
+ngx_uint_t ngx_http_batch_op_owns(ngx_http_batch_op_t *op,
+    const ngx_str_t *tenant);
+/* a new id; NGX_OK, or NGX_DONE if the op has ended with 503 */
+ngx_int_t ngx_http_batch_op_new_id(ngx_http_batch_op_t *op,
+    batch_id_kind_e kind, char *id);
+
+/* before an index call: step() gets its result */
+void ngx_http_batch_op_wait(ngx_http_batch_op_t *op,
+    ngx_http_batch_op_step_pt step);
+/* the callback of the call; data is the op */
+void ngx_http_batch_op_index(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+/* after the call: if it could not be sent, the op ends with 503 */
+void ngx_http_batch_op_sent(ngx_http_batch_op_t *op, ngx_int_t rc);
+
+/* next() if the index is filled, else 503: what could not be told to the index
+ * is not published */
+void ngx_http_batch_op_ready(ngx_http_batch_op_t *op,
+    ngx_http_batch_op_pt next);
+
+/* run() in a thread, then done().  NGX_ERROR: the op has ended with 503. */
+ngx_int_t ngx_http_batch_op_task(ngx_http_batch_op_t *op,
+    ngx_http_batch_op_run_pt run, ngx_http_batch_op_pt done);
+
+
+#endif /* _NGX_HTTP_BATCH_OP_H_INCLUDED_ */
