@@ -1,20 +1,21 @@
-# make          the module, as build/ngx_http_batch_module.so
-# make demo     from nothing to a finished batch of real text, printed
-# make serve    the same server on 127.0.0.1:8080 (PORT=), left running
-# make test     every test, from nothing; make check: only the quick ones
-# make asan     nginx and the module with sanitizers, in build/asan
-# make soak     batches while everything is killed: MINUTES=10 SEED= FAULTS=
-# make cuts     every call failing, every call the last one, and CUTS=1000 power
-#               cuts of ext4 and of xfs (root)
-# make fuzz     libFuzzer targets of src/core, SECONDS=20 each (clang)
-# make bench    the module beside wrk, scripts and plain nginx; ROWS="P1 P9",
+# make          builds the module, build/ngx_http_batch_module.so
+# make demo     builds and starts everything, runs and prints a batch of real text
+# make serve    runs the same server on 127.0.0.1:8080 (PORT=) until Ctrl-C
+# make test     runs every test; make check: only the quick ones
+# make asan     builds nginx and the module with sanitizers, in build/asan
+# make soak     runs batches while all is killed: MINUTES=10 SEED= FAULTS=
+# make cuts     lets each system call fail, or be the last one, and makes
+#               CUTS=1000 power cuts of ext4 and of xfs (root)
+# make fuzz     runs the libFuzzer targets of src/core, SECONDS=20 each (clang)
+# make bench    compares with wrk, client scripts and plain nginx; ROWS="P1 P9",
 #               BENCH=--quick or --long
-# make verify   the models in spec/, exhaustively (spin): ten minutes; HOW=quick: a
-#               minute, as in make test; HOW=full: half an hour, 4 GB
+# make verify   checks the models in spec/ exhaustively (spin): ten minutes;
+#               HOW=quick: a minute, as in make test; HOW=full: half an hour,
+#               4 GB
 # make clean    removes build/
 #
-# CC=clang works, BUILD= moves the build directory.  UPSTREAM=host:port points demo and serve at an inference
-# server; without it they use the project's own small mock, and say so.
+# CC=clang works; BUILD= names another build directory.  UPSTREAM=host:port
+# points demo and serve at an inference server; without it they use a mock.
 
 CC =	gcc
 export CC

@@ -326,10 +326,6 @@ ngx_http_batch_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    if (ngx_http_batch_hook_send_add(cf) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
     return ngx_http_batch_capture_add(cf);
 }
 

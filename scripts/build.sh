@@ -4,15 +4,15 @@
 #     build.sh                        against the installed nginx-dev, into
 #                                     build/ngx_http_batch_module.so
 #     build.sh --source DIR [NGINX]   against an unpacked nginx source of the
-#                                     version of the binary NGINX (default:
-#                                     nginx), with the arguments of its
-#                                     "nginx -V"
+#                                     same version as the binary NGINX (default:
+#                                     nginx), with the arguments that its
+#                                     "nginx -V" prints
 #     build.sh --asan                 nginx and module, both with sanitizers,
 #                                     into build/asan
 #
-# CC, EXTRA_CC and EXTRA_LD may be set; BUILD moves the build directory, OUT
-# the directory that the finished .so is put in.  No source tree is written
-# to.  When nothing but sources changed, only those are compiled.
+# CC, EXTRA_CC and EXTRA_LD may be set; BUILD is the build directory, OUT the
+# directory for the finished .so.  Source trees are not written to.  If only
+# sources have changed, only those are compiled.
 
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -22,7 +22,7 @@ so=ngx_http_batch_module.so
 jobs=$(nproc 2> /dev/null || echo 2)
 
 
-# What a configure depends on: the files there are (not what is in them), the
+# What configure depends on: the names of the files (not their content), the
 # build scripts, the compiler, the arguments and nginx's headers.
 
 stamp() {
@@ -45,7 +45,7 @@ configure_and_make() {
 
     mkdir -p "$out"
 
-    # two makes at once would trip over each other's half-written files
+    # two concurrent makes would read each other's half-written files
     exec 9> "$out.lock"
     flock 9
 
@@ -93,17 +93,17 @@ install_so() {
 
     if ! cmp -s "$1/$so" "$dir/$so"; then
 
-        # a new file, never new bytes under a running nginx
+        # a new file: a running nginx has mapped the old one
         cp "$1/$so" "$dir/.$so.$$"
         mv "$dir/.$so.$$" "$dir/$so"
     fi
 
-    # the linker leaves to nginx's dlopen() what nobody defines
+    # undefined symbols would be found by nginx's dlopen() only
 
     undefined=$(nm -D "$dir/$so" | awk '
         $1 == "U" && $2 ~ /^(ngx_http_)?batch_/ { print $2 }')
 
-    [ -z "$undefined" ] || die "defined nowhere:" $undefined
+    [ -z "$undefined" ] || die "undefined symbols:" $undefined
 
     say "built $dir/$so"
 }
@@ -113,8 +113,8 @@ build_dev() {
     src=${NGX_SRC:-/usr/share/nginx/src}
 
     [ -e "$src/configure" ] \
-        || die "no nginx headers in $src (Debian: the package nginx-dev);" \
-               "use --source with an unpacked nginx source"
+        || die "no nginx headers in $src: install the package nginx-dev," \
+               "or use --source with an unpacked nginx source"
 
     NGX_CONF_FLAGS=(--with-compat --with-threads)
 
@@ -132,15 +132,15 @@ build_dev() {
 }
 
 
-# The arguments that a binary was configured with, less what has no bearing
-# on a third-party module and would only ask for more libraries.
+# The configure arguments of a binary, without those that do not matter to a
+# third-party module and would only require more libraries.
 
 binary_arguments() {
     local a line
 
     line=$("$1" -V 2>&1 | sed -n 's/^configure arguments: //p')
 
-    [ -n "$line" ] || die "$1 -V names no configure arguments"
+    [ -n "$line" ] || die "\"$1 -V\" prints no configure arguments"
 
     # nginx prints them quoted for a shell
     eval "set -- $line"
@@ -161,11 +161,12 @@ build_source() {
     local nginx=${2:-} version args=()
 
     src=$(cd "$1" && pwd)
-    [ -n "$nginx" ] || nginx=$(nginx_binary) || die "no nginx binary"
+    [ -n "$nginx" ] || nginx=$(nginx_binary) \
+        || die "no nginx binary found; name it after the directory"
 
     version=$("$nginx" -v 2>&1 | sed 's/^[^/]*\///; s/ .*//')
     grep -q "\"$version\"" "$src/src/core/nginx.h" \
-        || die "$src is not the source of $nginx, which is $version"
+        || die "$src is not the source of $nginx, whose version is $version"
 
     mapfile -d '' -t args < <(binary_arguments "$nginx")
     [ ${#args[@]} -gt 0 ] || exit 1
@@ -177,15 +178,15 @@ build_source() {
 }
 
 
-# NGX_DEBUG_PALLOC makes each allocation from a pool its own malloc(), so that
-# the sanitizer sees an overrun inside a pool; nginx itself passes NULL with a
-# zero length to memcpy(), hence -fno-sanitize=nonnull-attribute, and reads and
-# writes whole words at odd addresses (its HTTP/2 does) unless it is told not to.
+# NGX_DEBUG_PALLOC turns each allocation from a pool into a malloc(), so that
+# the sanitizer sees an overrun inside a pool.  nginx itself passes NULL with a
+# zero length to memcpy(), hence -fno-sanitize=nonnull-attribute, and its HTTP/2
+# uses whole words at odd addresses unless NGX_HAVE_NONALIGNED is 0.
 
 build_asan() {
     local s="-fsanitize=address,undefined -fno-sanitize=nonnull-attribute"
 
-    # beside ASAN's own runtime the shared one of UBSAN would heed no log_path
+    # with ASAN's runtime the shared one of UBSAN would ignore log_path
     case $CC in
         gcc*) s="$s -static-libubsan" ;;
     esac

@@ -2,9 +2,9 @@
 # chroot.sh SUITE DIR [PACKAGE...] - a minimal chroot of another Debian suite
 # from this machine's own mirror, with packages; and chroot.sh --umount DIR.
 #
-# Idempotent: what is there stays, mounts that are missing are made.  Needs
-# root.  /dev is debootstrap's own static set, never a bind of the host's, so
-# that no rm -rf can reach it; proc and a tmpfs on dev/shm are mounted.
+# Idempotent: adds what is missing.  Needs root.  /dev is debootstrap's static
+# set, never a bind mount of the host's, so that no rm -rf can reach it; proc
+# and a tmpfs on dev/shm are mounted.
 
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -18,7 +18,7 @@ suite=$1
 dir=$2
 shift 2
 
-[ "$(id -u)" = 0 ] || die "a chroot needs root"
+[ "$(id -u)" = 0 ] || die "making a chroot needs root"
 
 need_lists
 mirror=$(mirror_uri)
@@ -37,7 +37,7 @@ if [ ! -e "$dir/.debootstrapped" ]; then
     touch "$dir/.debootstrapped"
 fi
 
-# this machine's names, proxies and dates; no services, no documents
+# this machine's name resolution and proxies; no services, no documentation
 
 cp -L /etc/resolv.conf /etc/hosts "$dir/etc/" 2> /dev/null || true
 printf '#!/bin/sh\nexit 101\n' > "$dir/usr/sbin/policy-rc.d"

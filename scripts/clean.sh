@@ -1,6 +1,6 @@
 #!/bin/bash
-# clean.sh - removes the build directory; unmounts what a test's chroot left
-# mounted below it first, and refuses to delete across a mount.
+# clean.sh - removes the build directory.  Unmounts first what the chroot of a
+# test left mounted there, and refuses to delete across a mount.
 
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -10,7 +10,7 @@ chroot_umount "$BUILD/chroot"
 if awk -v d="$BUILD/" 'index($2, d) == 1 { f = 1 } END { exit !f }' \
     /proc/mounts
 then
-    die "something is still mounted below $BUILD"
+    die "a filesystem is still mounted below $BUILD"
 fi
 
 if [ -O "$BUILD/chroot" ] || [ ! -e "$BUILD/chroot" ]; then

@@ -2,12 +2,12 @@
 # demo.sh - from nothing to a finished batch of real text
 #
 # Installs what is missing, builds, starts a private Redis, nginx and an
-# inference server, makes a JSONL of the descriptions of this machine's Debian
-# packages, and takes it through the API with curl.  Ends with 0 only if each
+# inference server, makes a JSONL file from the descriptions of this machine's
+# Debian packages, and runs it as a batch with curl.  Exits with 0 only if each
 # line came back exactly once.
 #
 #     UPSTREAM=host:port   a real inference server instead of the mock
-#     MODEL=name           its model (default: the first it names)
+#     MODEL=name           its model (default: the first in /v1/models)
 #     DEMO_LINES=n         lines of the batch (3000; 100 with UPSTREAM)
 
 set -euo pipefail
@@ -39,13 +39,13 @@ MOCK_ARGS="-d 20 -j 60"
 
 stack_up "$dir" "$port"
 
-say "Redis      $dir/redis.sock (append-only file on)"
+say "Redis      $dir/redis.sock, with an append-only file"
 
 if [ -n "${UPSTREAM:-}" ]; then
     say "inference  $UPSTREAM"
 else
-    say "inference  the project's own small mock, answering after 20 to 80 ms" \
-        "(UPSTREAM=host:port takes a real server)"
+    say "inference  a mock that answers after 20 to 80 ms" \
+        "(UPSTREAM=host:port uses a real server)"
 fi
 
 say "nginx      $base"
@@ -56,8 +56,8 @@ model=${MODEL:-}
 model=${model:-default}
 
 
-# json KEY FILE - the first value of that key: enough for these answers, and
-# nothing to install
+# json KEY FILE - the first value of that key: enough for these answers, without
+# a parser to install
 
 json() {
     perl -0777 -ne '
@@ -120,10 +120,10 @@ lines=${DEMO_LINES:-}
 make_input "$lines" > "$dir/input.jsonl"
 
 lines=$(wc -l < "$dir/input.jsonl")
-[ "$lines" -gt 0 ] || die "no descriptions of packages on this machine"
+[ "$lines" -gt 0 ] || die "this machine has no package descriptions"
 
 say "$lines lines, $(wc -c < "$dir/input.jsonl") bytes, $(LC_ALL=C grep -c \
-    '[^ -~]' "$dir/input.jsonl" || true) of them not pure ASCII; the first:"
+    '[^ -~]' "$dir/input.jsonl" || true) lines not pure ASCII; the first line:"
 head -n 1 "$dir/input.jsonl" | cut -c 1-300
 
 say
@@ -189,7 +189,7 @@ err=$(json error_file_id "$dir/batch.json")
 say "$dir/output.jsonl: $(wc -l < "$dir/output.jsonl") lines"
 say "$dir/errors.jsonl: $(wc -l < "$dir/errors.jsonl") lines"
 say
-say "some answers:"
+say "some of the answers:"
 
 perl -ne '
     next unless $. % ('"$lines"' / 5 | 1) == 1 && $n++ < 5;
@@ -213,7 +213,7 @@ ids "$dir/output.jsonl" "$dir/errors.jsonl" > "$dir/have"
 
 if ! cmp -s "$dir/want" "$dir/have"; then
     diff "$dir/want" "$dir/have" | head -10 >&2 || true
-    die "what came back is not what was sent"
+    die "the custom_ids that came back are not those that were sent"
 fi
 
 say "all $lines custom_ids came back exactly once, in $ms ms" \
@@ -228,7 +228,7 @@ stack_down
 trap - EXIT
 
 if grep -E '\[(alert|emerg)\]' "$dir/logs/error.log" >&2; then
-    die "nginx had something alarming to say"
+    die "the error log has alerts, see $dir/logs/error.log"
 fi
 
-say "stopped what was started; $(($(date +%s) - started)) s in all"
+say "all processes stopped; $(($(date +%s) - started)) s in total"

@@ -1,22 +1,22 @@
 #!/bin/bash
-# deps.sh GROUP... - installs the Debian packages that are missing, and says
-# which; does nothing, and asks for nothing, when all are there.
+# deps.sh GROUP... - installs the Debian packages that are missing and lists
+# them; does nothing, and needs no rights, if there are none.
 #
 #     build    compiler, nginx and its headers, hiredis, jansson
 #     run      Redis and curl, for the demo and the tests
-#     test     what the test suites need besides
-#     fault    what t/fault needs besides
+#     test     what the test suites need in addition
+#     fault    what t/fault needs in addition
 #     fuzz     clang with its libFuzzer and sanitizers
 #     guard    valgrind, python3
-#     bench    the clients that it compares with
-#     verify   spin, which checks the models in spec/
-#     source   what building nginx itself from source needs
+#     bench    the clients that the bench compares with
+#     verify   spin, for the models in spec/
+#     source   what a build of nginx itself from source needs
 
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 command -v dpkg-query > /dev/null || {
-    say "not a Debian system: please see to the packages named in $0"
+    say "not a Debian system: install the equivalents of the packages in $0"
     exit 0
 }
 
@@ -44,14 +44,14 @@ for group in "$@"; do
             want+=(python3 util-linux)
             redis_binary > /dev/null || want+=(redis-server)
 
-            # for power cuts, which only root can make
+            # for power cuts, which need root
 
             [ "$(id -u)" != 0 ] || want+=(mount e2fsprogs xfsprogs)
             ;;
         fuzz)
             want+=(clang libc6-dev make libssl-dev)
 
-            # the runtimes are in a package that is named by the version
+            # the package with the runtimes is named by the version
 
             v=$(clang -dumpversion 2> /dev/null | cut -d. -f1) || v=
             [ -n "$v" ] || v=$(apt-cache depends clang 2> /dev/null \
@@ -88,8 +88,8 @@ done
 
 say "installing: ${missing[*]}"
 
-# Installing nginx and Redis is no wish to have them started on their
-# well-known ports: a policy of "no" stands while apt works, if there is none.
+# The packages would start nginx and Redis on their well-known ports: unless
+# there is a policy, one that says no is in place while apt runs.
 
 policy=/usr/sbin/policy-rc.d
 
@@ -105,7 +105,7 @@ need_lists
 as_root $APT install -y -qq --no-install-recommends "${missing[@]}" \
     > "$log" 2>&1 || {
 
-    # stale lists name packages that the mirror no longer has
+    # stale package lists name files that the mirror no longer has
 
     as_root $APT -qq update
     as_root $APT install -y -qq --no-install-recommends "${missing[@]}" \

@@ -1,11 +1,11 @@
 #!/bin/bash
 # get_nginx_src.sh DIR - Debian's nginx source, with Debian's patches, of the
 # version that is installed here (or that apt would install), unpacked into
-# DIR/nginx-X.Y.Z, whose name is printed.  The lists it needs are its own:
-# apt's configuration and lists stay as they are.
+# DIR/nginx-X.Y.Z; prints that directory.  It uses package lists of its own:
+# apt's configuration and lists do not change.
 #
-# Mirrors lose the source of a security update before its packages: then it is
-# the newest other revision of the same nginx, and that is said.
+# Mirrors lose the source of a security update before its packages: then it
+# takes the newest other revision of the same nginx, and prints which.
 
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -51,7 +51,7 @@ o=(-o Dir::Etc::sourcelist="$t/sources.list"
    -o Dir::Cache::archives="$t/archives"
    -o APT::Sandbox::User="$(id -un)")
 
-# revisions - Debian's of the same nginx, the right one first, then new ones
+# revisions - Debian's revisions of that nginx: the right one, then newest first
 
 revisions() {
     echo "$v"
@@ -62,7 +62,7 @@ revisions() {
         done
 }
 
-# get - the first that can be had; its revision is in "got"
+# get - downloads the first one available; its revision is in "got"
 
 get() {
     local s
@@ -85,7 +85,8 @@ get > "$t/log" 2>&1 || {
     exit 1
 }
 
-[ "$got" = "$v" ] || say "the source of nginx $v is not to be had: $got" >&2
+[ "$got" = "$v" ] \
+    || say "the source of nginx $v is not available, taking $got" >&2
 
 touch "$dir/nginx-$up/.complete-$v"
 echo "$dir/nginx-$up"

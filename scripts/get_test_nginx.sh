@@ -1,8 +1,8 @@
 #!/bin/bash
-# get_test_nginx.sh - Test::Nginx on a Debian release that has none: the one
-# arch-independent package of sid, its signature checked by apt, with
+# get_test_nginx.sh - installs Test::Nginx on a Debian release without it: one
+# arch-independent package of sid, its signature checked by apt, with the
 # dependencies of the running release.  Adds no source and no pin; apt's lists
-# stay as they are.  Does nothing when Test::Nginx is here.
+# do not change.  Does nothing if Test::Nginx is installed.
 
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"

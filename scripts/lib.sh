@@ -1,6 +1,6 @@
 # lib.sh - sourced by the other scripts, which are bash.
 #
-# Sets ROOT (the project), BUILD (everything that is made goes below it).
+# Sets ROOT (the project) and BUILD (the directory of everything that is built).
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD=${BUILD:-$ROOT/build}
@@ -22,8 +22,8 @@ die() {
 }
 
 
-# Runs a command as root: directly, or by sudo; 1 with a word when neither is
-# possible.
+# Runs a command as root, directly or by sudo; fails with a message if neither
+# is possible.
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then
@@ -31,13 +31,13 @@ as_root() {
     elif command -v sudo > /dev/null; then
         sudo --preserve-env=DEBIAN_FRONTEND "$@"
     else
-        printf 'error: root or sudo is needed for: %s\n' "$*" >&2
+        printf 'error: this needs root or sudo: %s\n' "$*" >&2
         return 1
     fi
 }
 
 
-# true when every package named is installed
+# true if all the named packages are installed
 
 have_packages() {
     local p
@@ -51,7 +51,7 @@ have_packages() {
 }
 
 
-# A fresh image may have no package lists at all.
+# A fresh image may not have any package lists.
 
 need_lists() {
     if [ -z "$(apt-get indextargets --format '$(SITE)' \
@@ -62,8 +62,8 @@ need_lists() {
 }
 
 
-# The archive that the running release comes from, by apt's own parse of this
-# machine's configuration; the files are read only when apt has no lists.
+# The archive of the running release, as apt parses this machine's
+# configuration; the files are read only if apt has no lists.
 
 mirror_uri() {
     local code uri name
@@ -97,8 +97,8 @@ mirror_uri() {
 }
 
 
-# N free loopback ports below 32768, so that no client's ephemeral port is in
-# the way; printed on one line.
+# Prints N free loopback ports below 32768, so that they do not collide with
+# ephemeral ports of clients.
 
 free_ports() {
     perl -MIO::Socket::INET -e '
@@ -116,7 +116,7 @@ free_ports() {
 }
 
 
-# wait_for SECONDS COMMAND... - until the command succeeds
+# wait_for SECONDS COMMAND... - waits until the command succeeds
 
 wait_for() {
     local end=$(($(date +%s) + $1))
@@ -129,7 +129,7 @@ wait_for() {
 }
 
 
-# The binary of the coordination server that this machine has.
+# The binary of Redis, or of Valkey.
 
 redis_binary() {
     local b
@@ -159,8 +159,8 @@ nginx_binary() {
 }
 
 
-# stop_pid PID SIGNAL SECONDS - the polite signal, then KILL; waits until the
-# process is gone.  Only ever given pids that the caller has started.
+# stop_pid PID SIGNAL SECONDS - sends the signal, after so many seconds KILL;
+# waits until the process is gone.  Only for processes that the caller started.
 
 stop_pid() {
     local pid=$1 sig=$2 n=$(($3 * 20))
@@ -179,7 +179,7 @@ stop_pid() {
 }
 
 
-# chroot_umount DIR - what chroot.sh mounted there, if anything
+# chroot_umount DIR - unmounts what chroot.sh mounted there
 
 chroot_umount() {
     local m

@@ -1,11 +1,11 @@
 #!/bin/bash
 # llama.sh - batches against a real llama-server
 #
-# A chroot of Debian sid below build/chroot (it has llama.cpp; kept and used
-# again), a random model of a few hundred KB made on the spot, llama-server on
-# loopback, and 500 lines each of chat, completions and embeddings through
-# nginx.  TAP on standard output; where the chroot cannot be made, that is
-# said aloud and counts as skipped.  What was mounted is unmounted at the end.
+# Makes a chroot of Debian sid, which has llama.cpp, below build/chroot (and
+# keeps it) and a random model of a few hundred KB, starts llama-server on
+# loopback, and runs 500 lines each of chat, completions and embeddings through
+# nginx.  TAP on standard output; without a chroot the test is reported as
+# skipped.  At the end it unmounts what it has mounted.
 
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -47,12 +47,12 @@ ok() {
 
 
 if [ "$(id -u)" != 0 ]; then
-    skip "a chroot needs root"
+    skip "making a chroot needs root"
 fi
 
 timeout 600 "$ROOT/scripts/chroot.sh" sid "$root" llama.cpp python3-gguf \
     > "$dir/chroot.log" 2>&1 \
-    || skip "no chroot with llama.cpp here:" "$(tail -n 1 "$dir/chroot.log" \
+    || skip "no chroot with llama.cpp:" "$(tail -n 1 "$dir/chroot.log" \
         | sed -E 's#(https?://)[^/ "]+#\1MIRROR#g')"
 
 mkdir -p "$root/w"
@@ -66,8 +66,8 @@ fi
 
 read -r port llama < <(free_ports 2)
 
-# Threads for the keep-alive connections of a whole batch_concurrency; one
-# computing thread is faster than two on two cores.
+# HTTP threads for batch_concurrency keep-alive connections; on two cores one
+# computing thread is faster than two.
 
 stack_spawn "$dir/llama.log" chroot "$root" /usr/bin/llama-server \
     -m /w/tiny.gguf --alias tiny --host 127.0.0.1 --port "$llama" \
@@ -106,7 +106,7 @@ input() {
 }
 
 
-# Runs one file through; the batch's last state is in NAME.batch.
+# batch NAME URL - runs one file; the batch's last state is in NAME.batch
 
 batch() {
     local name=$1 url=$2 file id i

@@ -5,7 +5,7 @@
 #     PORT=8080            on 127.0.0.1
 #     UPSTREAM=host:port   a real inference server instead of the mock
 #
-# Files, batches and results are kept in build/serve from one run to the next.
+# Files, batches and results stay in build/serve between runs.
 
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -21,10 +21,10 @@ base=http://127.0.0.1:$port
 
 mkdir -p "$dir"
 exec 8> "$dir/lock"
-flock -n 8 || die "another make serve is running"
+flock -n 8 || die "\"make serve\" is already running"
 
 if (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; then
-    die "port $port is in use; PORT=n takes another"
+    die "port $port is in use; choose another with PORT="
 fi
 
 rm -f "$dir"/*.sock
@@ -38,12 +38,11 @@ stack_up "$dir" "$port"
 if [ -n "${UPSTREAM:-}" ]; then
     say "inference: $UPSTREAM"
 else
-    say "inference: the project's own small mock" \
-        "(UPSTREAM=host:port takes a real server)"
+    say "inference: a mock (UPSTREAM=host:port uses a real server)"
 fi
 
 cat << END
-listening: $base, state and logs below $dir
+listening: $base, state and logs: $dir
 
 Try, in another terminal:
 
@@ -60,7 +59,7 @@ Try, in another terminal:
   curl $base/v1/files/file-.../content
   curl $base/batch-status
 
-Ctrl-C stops everything that was started.
+Ctrl-C stops all of it.
 END
 
 # wait returns early when a signal comes; the loop ends when nginx does
@@ -69,4 +68,4 @@ while kill -0 "$stack_nginx_pid" 2> /dev/null; do
     wait "$stack_nginx_pid" || true
 done
 
-die "nginx has ended, see $dir/logs"
+die "nginx has exited, see $dir/logs"

@@ -2,17 +2,18 @@
 # an inference server, all below one directory, for the demo, "make serve" and
 # the tests of t/e2e.
 #
-#     stack_up DIR PORT      starts what is needed; REDIS_SOCK, MOCK_SOCK,
-#                            UPSTREAM (host:port; default the mock) count
+#     stack_up DIR PORT      starts Redis, nginx and, without UPSTREAM
+#                            (host:port), the mock
 #     stack_down             stops what stack_up has started
 #
 # Also read: MOCK_ARGS (for the mock), STACK_WORKERS, STACK_API (lines for the
-# API's location), STACK_SERVER (for its server), STACK_NGINX (the binary), STACK_SO (the module).
+# API's location), STACK_SERVER (for its server), STACK_NGINX (the binary),
+# STACK_SO (the module), STACK_LOG (level of the error log).
 
 stack_pids=()
 
 
-# A child that does not outlive the script; its pid in $child.
+# Starts a child that does not outlive the script; its pid is in $child.
 
 stack_spawn() {
     local log=$1
@@ -30,7 +31,7 @@ stack_spawn() {
 
 stack_redis() {
     local redis
-    redis=$(redis_binary) || die "no redis-server"
+    redis=$(redis_binary) || die "no redis-server found"
 
     stack_spawn "$1/redis.log" "$redis" --port 0 \
         --unixsocket "$1/redis.sock" --unixsocketperm 777 \
@@ -52,13 +53,13 @@ stack_mock() {
 }
 
 
-# The configuration is conf/nginx.conf itself with other paths, so that what
-# is shipped is what is run.
+# The configuration is conf/nginx.conf with other paths, so that what is shipped
+# is what is run.
 
 stack_conf() {
     local dir=$1 port=$2 upstream=$3 user=
 
-    # root's workers become the owner of the checkout, who can read it
+    # started by root, the workers run as the owner of the checkout
 
     if [ "$(id -u)" = 0 ]; then
         user="user  $(stat -c %U "$ROOT");"
@@ -66,7 +67,7 @@ stack_conf() {
 
     sed -e "s|^load_module .*|load_module ${STACK_SO:-$BUILD/ngx_http_batch_module.so};|" \
         -e "s|^user .*|$user|" \
-        -e "s|^worker_processes .*|worker_processes  ${STACK_WORKERS:-auto};\ndaemon  off;\nerror_log  $dir/logs/error.log  info;|" \
+        -e "s|^worker_processes .*|worker_processes  ${STACK_WORKERS:-auto};\ndaemon  off;\nerror_log  $dir/logs/error.log  ${STACK_LOG:-info};|" \
         -e "s|^pid .*|pid  $dir/nginx.pid;|" \
         -e "s|^worker_rlimit_nofile .*|worker_rlimit_nofile  $(ulimit -Hn | sed 's/unlimited/65536/');|" \
         -e "s|^worker_shutdown_timeout .*|worker_shutdown_timeout  5s;|" \
@@ -82,7 +83,7 @@ stack_conf() {
 
 stack_nginx() {
     local dir=$1 port=$2 nginx n=0
-    nginx=${STACK_NGINX:-$(nginx_binary)} || die "no nginx"
+    nginx=${STACK_NGINX:-$(nginx_binary)} || die "no nginx found"
 
     stack_spawn "$dir/logs/stderr.log" "$nginx" -p "$dir/" \
         -e "$dir/logs/error.log" -c "$dir/nginx.conf"
@@ -104,8 +105,8 @@ stack_up() {
     stack_nginx_pid=
     mkdir -p "$dir/logs" "$dir/temp" "$dir/redis"
 
-    # a path of a socket has 107 bytes at most
-    [ ${#dir} -lt 90 ] || die "$dir: too long a path for unix sockets"
+    # the path of a socket has at most 107 bytes
+    [ ${#dir} -lt 90 ] || die "$dir: the path is too long for unix sockets"
 
     if [ "$(id -u)" = 0 ] && [ "$(stat -c %U "$ROOT")" != root ]; then
         chown -R "$(stat -c %U "$ROOT")" "$dir"

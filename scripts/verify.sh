@@ -1,13 +1,13 @@
 #!/bin/bash
-# verify.sh [quick|full] - checks the models in spec/ with spin: what is true of
-# the protocol in every order of events, and that the model notices when one of
-# the protocol's protections is removed.  spec/README.md says what it all means.
+# verify.sh [quick|full] - checks the models in spec/ with spin: the invariants
+# of the protocol in every order of events, and that a model fails when one of
+# the protocol's protections is removed.  spec/README.md explains the models.
 #
 #     quick    only small configurations, and the mutants: less than a minute
 #     full     also the largest ones: half an hour, 4 GB
 #
-# One line a configuration: states, result, seconds.  Not 0 if an invariant
-# breaks, if a mutant survives, or if a search does not come to its end.
+# Prints a line per configuration: states, result, seconds.  Fails if an
+# invariant is violated, a mutant survives, or a search is not finished.
 #
 #     LIMIT=n    seconds for one search (900; full: 3000)
 #     TAP=1      the lines are TAP
@@ -84,7 +84,7 @@ run() {
     [ "$result" = $expected ] || bad=1
     n=$((n + 1))
 
-    # states of a search that has come to its end are needed by nobody
+    # the states of a finished search are not needed any more
 
     [ "$result" != $expected ] || rm -f "$dir/pan" "$dir"/pan.[bchmpt]
 

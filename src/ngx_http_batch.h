@@ -44,13 +44,13 @@
 
 
 /*
- * A request's context of this module begins with an ngx_uint_t that says what the
- * request is: one of the API, or the fake main request of a line or a webhook.
+ * A request's context of this module begins with an ngx_uint_t that says what
+ * the request is: one of the API, or the fake main request of an attempt (of a
+ * line or a webhook).
  */
 
 #define NGX_HTTP_BATCH_CTX_API           1
-#define NGX_HTTP_BATCH_CTX_LINE          2
-#define NGX_HTTP_BATCH_CTX_HOOK          3
+#define NGX_HTTP_BATCH_CTX_ATTEMPT       2
 
 
 /* batch_redis */

@@ -92,7 +92,7 @@ my %message = (nonjson => qr/200.*not JSON: this is "not" JSON\r\nbut two/s,
                cut => qr/in the middle of its answer, after \d+ bytes \(2/,
                cutchunk => qr/in the middle of its answer.*\(2 attempts/,
                close => qr/closed it without an answer \(2 attempts/,
-               garbage => qr/no HTTP response \(2 attempts/,
+               garbage => qr/not an HTTP response \(2 attempts/,
                gzip => qr/Content-Encoding that was not asked for/);
 
 for my $id (sort keys %code) {

@@ -250,16 +250,16 @@ open socket
 300
 --- flow
 my %input = (
-    'a line that is none any more' => [qr/is not what was validated/,
+    'a line that is none any more' => [qr/line \d+: not what was validated/,
         sub { BatchDamage::flip($_[0], 2400) }],
-    'two lines in one' => [qr/is not what was validated/, sub {
+    'two lines in one' => [qr/line \d+: not what was validated/, sub {
         my $s = slurp($_[0]);
         $s =~ s/^((?:.*\n){11}.*)\n/$1 /;
         BatchDamage::bytes($_[0], $s) }],
-    'cut' => [qr/the input of \S+ is shorter than/, sub { truncate $_[0], 1500 }],
-    '0 bytes' => [qr/the input of \S+ is shorter than/,
+    'cut' => [qr/input is shorter than/, sub { truncate $_[0], 1500 }],
+    '0 bytes' => [qr/input is shorter than/,
                   sub { BatchDamage::bytes($_[0], '') }],
-    'gone' => [qr/has a plan and no input/, sub { unlink $_[0] }],
+    'gone' => [qr/: input is missing/, sub { unlink $_[0] }],
     'a symlink' => [qr/"input" failed/, \&BatchDamage::link_out],
     'a directory' => [qr/"input" is not a regular file/,
                       sub { unlink $_[0]; mkdir $_[0] }]);

@@ -243,3 +243,25 @@ is_deeply($b->{request_counts}, { total => 40, completed => 0, failed => 0 },
 is(scalar(grep { ($_->{error}{code} // '') eq 'batch_cancelled' }
           error_lines($b)), 40, 'each is in the error file');
 is(mock_stats()->{requests}, 0, 'none was sent');
+
+
+=== TEST 8: an answer without nginx's buffers, after error_page
+An error gives the connection other handlers, nginx's own, which would take the
+time for that of a client.
+--- api_config
+    batch_pass /stream;
+    batch_retries 0;
+--- server_extra
+    location /stream/ {
+        internal;
+        error_page 405 = @stream;
+        return 405;
+    }
+    location @stream {
+        proxy_pass http://unix:$TEST_NGINX_BATCH_DIR/stream.sock:;
+        proxy_http_version 1.1;
+        proxy_buffering off;
+        send_timeout 1ms;
+    }
+--- flow
+main::large();

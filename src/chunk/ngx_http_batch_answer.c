@@ -1,12 +1,12 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * An answer becomes a line of the output or of the error file.
+ * An answer becomes a line of the output file or of the error file.
  *
  * The body is compacted as it comes in, straight into the entry that the
- * journal will write: what is in front of it (id, custom_id, status,
- * request_id) is known with the header.  Only when the body turns out to be no
- * JSON is the entry made again, from the first bytes that are kept for that.
+ * journal will write: what comes before it there (id, custom_id, status,
+ * request_id) is known with the header.  Only when the body turns out not to be
+ * JSON is the entry made again, of the first bytes, which are kept for that.
  *
  * Shapes (OpenAI's):
  *   {"id": "batch_req_..", "custom_id": "..", "response": {"status_code": 200,
@@ -28,29 +28,29 @@ static ngx_http_batch_entry_t *ngx_http_batch_answer_response(
     ngx_http_batch_line_t *line, ngx_http_batch_answer_e verdict);
 static ngx_http_batch_entry_t *ngx_http_batch_answer_wrapped(
     ngx_http_batch_line_t *line);
-static ngx_int_t ngx_http_batch_answer_beyond(ngx_http_batch_line_t *line);
-static void ngx_http_batch_answer_unspool(ngx_http_batch_line_t *line);
-static ngx_http_batch_entry_t *ngx_http_batch_answer_none(
+static ngx_int_t ngx_http_batch_answer_too_large(ngx_http_batch_line_t *line);
+static void ngx_http_batch_answer_drop(ngx_http_batch_line_t *line);
+static ngx_http_batch_entry_t *ngx_http_batch_answer_error(
     ngx_http_batch_line_t *line, const char *code, const char *message);
-static ngx_http_batch_entry_t *ngx_http_batch_answer_seal(
+static ngx_http_batch_entry_t *ngx_http_batch_answer_entry(
     ngx_http_batch_line_t *line, ngx_uint_t kind, ngx_uint_t status);
 static const char *ngx_http_batch_answer_trouble(ngx_http_batch_line_t *line,
     u_char *buf, size_t size, const char **code);
+static void ngx_http_batch_answer_heard(ngx_http_batch_line_t *line,
+    ngx_table_elt_t *h);
 static void ngx_http_batch_answer_request_id(ngx_http_batch_line_t *line,
     ngx_str_t *value);
 static ngx_msec_t ngx_http_batch_answer_retry_after(ngx_str_t *value);
 
 
-#define NGX_HTTP_BATCH_ENTRY_SIZE     4096
+#define NGX_HTTP_BATCH_ENTRY_SIZE     4096      /* bytes, at first */
 
 /* Retry-After is a wish: an upstream cannot park a line for a day */
 #define NGX_HTTP_BATCH_RETRY_MAX      300000    /* ms */
 
-/* front without custom_id, and tail */
+/* bytes before the body without custom_id, and after it */
 #define NGX_HTTP_BATCH_FRAME_MAX      512
 
-
-/* before an attempt */
 
 void
 ngx_http_batch_answer_reset(ngx_http_batch_line_t *line)
@@ -64,7 +64,6 @@ ngx_http_batch_answer_reset(ngx_http_batch_line_t *line)
     line->request_id_len = 0;
 
     line->header = 0;
-    line->last = 0;
     line->bad_json = 0;
     line->encoded = 0;
     line->garbled = 0;
@@ -75,11 +74,6 @@ ngx_http_batch_answer_reset(ngx_http_batch_line_t *line)
     line->spool = NULL;
 }
 
-
-/*
- * Called by the header filter; after an error_page redirect it may be called
- * for the second answer, which then is the one that counts.
- */
 
 ngx_int_t
 ngx_http_batch_answer_header(ngx_http_batch_line_t *line,
@@ -109,33 +103,8 @@ ngx_http_batch_answer_header(ngx_http_batch_line_t *line,
             i = 0;
         }
 
-        if (h[i].hash == 0) {
-            continue;
-        }
-
-        if (h[i].key.len == sizeof("Retry-After") - 1
-            && ngx_strncasecmp(h[i].key.data, (u_char *) "Retry-After",
-                               h[i].key.len) == 0)
-        {
-            line->retry_after = ngx_http_batch_answer_retry_after(&h[i].value);
-
-        } else if (h[i].key.len == sizeof("X-Request-Id") - 1
-                   && ngx_strncasecmp(h[i].key.data,
-                                      (u_char *) "X-Request-Id",
-                                      h[i].key.len) == 0)
-        {
-            ngx_http_batch_answer_request_id(line, &h[i].value);
-
-        } else if (h[i].key.len == sizeof("Content-Encoding") - 1
-                   && ngx_strncasecmp(h[i].key.data,
-                                      (u_char *) "Content-Encoding",
-                                      h[i].key.len) == 0)
-        {
-            /* not asked for: the line has no Accept-Encoding */
-            line->encoded = !(h[i].value.len == 8
-                              && ngx_strncasecmp(h[i].value.data,
-                                                 (u_char *) "identity", 8)
-                                 == 0);
+        if (h[i].hash) {
+            ngx_http_batch_answer_heard(line, &h[i]);
         }
     }
 
@@ -146,7 +115,7 @@ ngx_http_batch_answer_header(ngx_http_batch_line_t *line,
     }
 
     if (sr->headers_out.content_length_n > (off_t) NGX_HTTP_BATCH_ANSWER_MAX) {
-        return ngx_http_batch_answer_beyond(line);
+        return ngx_http_batch_answer_too_large(line);
     }
 
     ngx_http_batch_answer_begin(line);
@@ -155,7 +124,31 @@ ngx_http_batch_answer_header(ngx_http_batch_line_t *line,
 }
 
 
-/* an id of the upstream is kept if it is safe inside a JSON string */
+static ngx_inline ngx_uint_t
+ngx_http_batch_answer_is(ngx_str_t *s, const char *name)
+{
+    return s->len == ngx_strlen(name)
+           && ngx_strncasecmp(s->data, (u_char *) name, s->len) == 0;
+}
+
+
+static void
+ngx_http_batch_answer_heard(ngx_http_batch_line_t *line, ngx_table_elt_t *h)
+{
+    if (ngx_http_batch_answer_is(&h->key, "Retry-After")) {
+        line->retry_after = ngx_http_batch_answer_retry_after(&h->value);
+
+    } else if (ngx_http_batch_answer_is(&h->key, "X-Request-Id")) {
+        ngx_http_batch_answer_request_id(line, &h->value);
+
+    } else if (ngx_http_batch_answer_is(&h->key, "Content-Encoding")) {
+        /* not asked for: the line has no Accept-Encoding */
+        line->encoded = !ngx_http_batch_answer_is(&h->value, "identity");
+    }
+}
+
+
+/* the upstream's id is kept if it is safe inside a JSON string */
 
 static void
 ngx_http_batch_answer_request_id(ngx_http_batch_line_t *line,
@@ -275,7 +268,7 @@ ngx_http_batch_answer_begin(ngx_http_batch_line_t *line)
 
 
 /* {"id": .., "custom_id": .., "response":_ ; the token of custom_id is written
- * as the client wrote it, but for characters that break lines */
+ * as the client wrote it, except for characters that break lines */
 
 static size_t
 ngx_http_batch_answer_front(ngx_http_batch_line_t *line, u_char *start)
@@ -329,7 +322,7 @@ ngx_http_batch_answer_body(ngx_http_batch_line_t *line, const u_char *data,
     if (line->received > NGX_HTTP_BATCH_ANSWER_MAX
         || (line->spool && line->spool->size > NGX_HTTP_BATCH_ANSWER_MAX))
     {
-        return ngx_http_batch_answer_beyond(line);
+        return ngx_http_batch_answer_too_large(line);
     }
 
     if (line->bad_json) {
@@ -337,7 +330,7 @@ ngx_http_batch_answer_body(ngx_http_batch_line_t *line, const u_char *data,
     }
 
     /* two thirds of the bound are for characters that hardly ever occur, but
-     * the room has to be there */
+     * there has to be room for them */
 
     while (len) {
         n = ngx_min(len, 16384);
@@ -372,22 +365,22 @@ ngx_http_batch_answer_body(ngx_http_batch_line_t *line, const u_char *data,
 }
 
 
-/* nothing of it is kept, and its disk space is given back at once */
+/* nothing of it is kept, and its space on the disk is free at once */
 
 static ngx_int_t
-ngx_http_batch_answer_beyond(ngx_http_batch_line_t *line)
+ngx_http_batch_answer_too_large(ngx_http_batch_line_t *line)
 {
     line->too_large = 1;
 
-    ngx_http_batch_answer_unspool(line);
+    ngx_http_batch_answer_drop(line);
 
     return NGX_ERROR;
 }
 
 
 /*
- * The attempt has ended.  rc: nginx itself made the answer (upstream not
- * reached, timed out, refused by a limit of the location).
+ * line->rc: nginx itself made the answer (upstream not reached, timed out,
+ * refused by a limit of the location).
  */
 
 ngx_http_batch_answer_e
@@ -421,15 +414,21 @@ ngx_http_batch_answer_judge(ngx_http_batch_line_t *line)
         return NGX_HTTP_BATCH_ANSWER_FINAL;
     }
 
-    if (!line->header || (!line->last && !line->too_large)
+    if (!line->header || (!line->at.last && !line->too_large)
         || line->status < 200)
     {
-        /* nothing, cut in the middle, or no HTTP */
+        /* nothing, cut in the middle, or not HTTP */
         return NGX_HTTP_BATCH_ANSWER_RETRY;
     }
 
     if (line->no_memory || (line->spool && line->spool->failed)) {
         return NGX_HTTP_BATCH_ANSWER_RETRY;
+    }
+
+    if (!line->too_large && !line->bad_json
+        && batch_json_finish(&line->json) != BATCH_OK)
+    {
+        line->bad_json = 1;
     }
 
     status = line->status;
@@ -445,15 +444,8 @@ ngx_http_batch_answer_judge(ngx_http_batch_line_t *line)
         return NGX_HTTP_BATCH_ANSWER_RETRY;
     }
 
-    if (line->too_large) {
-        return NGX_HTTP_BATCH_ANSWER_FINAL;
-    }
-
-    if (!line->bad_json && batch_json_finish(&line->json) != BATCH_OK) {
-        line->bad_json = 1;
-    }
-
-    if (status < 300 && !line->bad_json && !line->encoded) {
+    if (status < 300 && !line->too_large && !line->bad_json && !line->encoded)
+    {
         return NGX_HTTP_BATCH_ANSWER_OK;
     }
 
@@ -476,15 +468,11 @@ ngx_http_batch_answer_finish(ngx_http_batch_line_t *line,
         return ngx_http_batch_answer_response(line, verdict);
     }
 
-    /* an HTTP answer other than 2xx is told as it came */
+    /* an HTTP answer other than 2xx is shown as it came */
 
-    if (!line->timedout && line->rc == 0 && line->header && line->last
+    if (!line->timedout && line->rc == 0 && line->header && line->at.last
         && line->status >= 300 && !line->too_large && !line->no_memory)
     {
-        if (!line->bad_json && batch_json_finish(&line->json) != BATCH_OK) {
-            line->bad_json = 1;
-        }
-
         if (line->bad_json || line->encoded) {
             return ngx_http_batch_answer_wrapped(line);
         }
@@ -494,7 +482,7 @@ ngx_http_batch_answer_finish(ngx_http_batch_line_t *line,
 
     message = ngx_http_batch_answer_trouble(line, buf, sizeof(buf), &code);
 
-    return ngx_http_batch_answer_none(line, code, message);
+    return ngx_http_batch_answer_error(line, code, message);
 }
 
 
@@ -511,21 +499,21 @@ ngx_http_batch_answer_response(ngx_http_batch_line_t *line,
     ngx_memcpy(line->entry->payload + line->len, tail, sizeof(tail) - 1);
     line->len += sizeof(tail) - 1;
 
-    return ngx_http_batch_answer_seal(line,
+    return ngx_http_batch_answer_entry(line,
                                       verdict == NGX_HTTP_BATCH_ANSWER_OK
                                       ? BATCH_KIND_OUTPUT : BATCH_KIND_ERROR,
                                       line->status);
 }
 
 
-/* an error page that is no JSON: its text becomes the message of an error */
+/* an error page that is not JSON: its text becomes the message of an error */
 
 static ngx_http_batch_entry_t *
 ngx_http_batch_answer_wrapped(ngx_http_batch_line_t *line)
 {
     u_char  *p;
 
-    ngx_http_batch_answer_unspool(line);
+    ngx_http_batch_answer_drop(line);
     ngx_http_batch_answer_begin(line);
 
     if (line->no_memory
@@ -588,8 +576,8 @@ ngx_http_batch_answer_trouble(ngx_http_batch_line_t *line, u_char *buf,
 
     } else if (line->rc == NGX_HTTP_BAD_GATEWAY && line->garbled) {
         *code = "upstream_invalid_response";
-        p = ngx_slprintf(buf, last, "The upstream's answer was no HTTP"
-                         " response, or its header did not end (%ui"
+        p = ngx_slprintf(buf, last, "The upstream's answer was not an"
+                         " HTTP response, or its header did not end (%ui"
                          " attempts).", line->attempt);
 
     } else if (line->rc == NGX_HTTP_BAD_GATEWAY) {
@@ -614,10 +602,10 @@ ngx_http_batch_answer_trouble(ngx_http_batch_line_t *line, u_char *buf,
 
     } else if (!line->header || line->status < 200) {
         *code = "upstream_invalid_response";
-        p = ngx_slprintf(buf, last, "The upstream's answer was no HTTP"
-                         " response (%ui attempts).", line->attempt);
+        p = ngx_slprintf(buf, last, "The upstream's answer was not an"
+                         " HTTP response (%ui attempts).", line->attempt);
 
-    } else if (!line->last) {
+    } else if (!line->at.last) {
         p = ngx_slprintf(buf, last, "The upstream closed the connection in the"
                          " middle of its answer, after %uL bytes"
                          " (%ui attempts).", line->received, line->attempt);
@@ -647,10 +635,10 @@ ngx_http_batch_answer_trouble(ngx_http_batch_line_t *line, u_char *buf,
 }
 
 
-/* what came in is not used after all */
+/* what came in is not used */
 
 static void
-ngx_http_batch_answer_unspool(ngx_http_batch_line_t *line)
+ngx_http_batch_answer_drop(ngx_http_batch_line_t *line)
 {
     ngx_http_batch_spool_free(line->spool);
 
@@ -659,15 +647,15 @@ ngx_http_batch_answer_unspool(ngx_http_batch_line_t *line)
 }
 
 
-/* message: inside of a JSON string already */
+/* message: as it stands inside a JSON string */
 
 static ngx_http_batch_entry_t *
-ngx_http_batch_answer_none(ngx_http_batch_line_t *line, const char *code,
+ngx_http_batch_answer_error(ngx_http_batch_line_t *line, const char *code,
     const char *message)
 {
     u_char  *p;
 
-    ngx_http_batch_answer_unspool(line);
+    ngx_http_batch_answer_drop(line);
 
     if (ngx_http_batch_answer_room(line, NGX_HTTP_BATCH_FRAME_MAX
                                    + batch_json_bound(
@@ -688,12 +676,12 @@ ngx_http_batch_answer_none(ngx_http_batch_line_t *line, const char *code,
 
     line->len = p - line->entry->payload;
 
-    return ngx_http_batch_answer_seal(line, BATCH_KIND_ERROR, 0);
+    return ngx_http_batch_answer_entry(line, BATCH_KIND_ERROR, 0);
 }
 
 
 static ngx_http_batch_entry_t *
-ngx_http_batch_answer_seal(ngx_http_batch_line_t *line, ngx_uint_t kind,
+ngx_http_batch_answer_entry(ngx_http_batch_line_t *line, ngx_uint_t kind,
     ngx_uint_t status)
 {
     batch_record_t          *r;

@@ -1,27 +1,29 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * One attempt of a line, or of a webhook: a fake main request of its own and one
- * real subrequest to batch_pass + url, or to batch_webhook.
+ * One attempt of a line, or of a webhook: a fake main request of its own and
+ * one real subrequest to batch_pass + endpoint, or to batch_webhook.
  *
- * WHY a main request each: everything that a subrequest allocates stays in
- * the main request's pool until that dies.  WHY an own connection struct with
+ * WHY a main request each: everything that a subrequest allocates stays in the
+ * main request's pool until that dies.  WHY a connection struct of its own with
  * fd -1: a line must not take a slot of clients' connections.  WHY we tear the
- * main request down ourselves: nginx's own finalize path would close the
- * connection, which is none.
+ * main request down: nginx's own way of finalizing it would close the
+ * connection, and there is none.
  *
  * Life of an attempt:
  *   send -> ngx_http_subrequest() -> phases, upstream
- *   filters capture header and body
- *   post handler (it may be called twice: error_page) never lets nginx terminate
- *   the main request
- *   nginx posts the main request: done -> teardown, the verdict
+ *   filters (capture.c) take header and body
+ *   the post handler, which error_page may cause to be called twice, never lets
+ *   nginx terminate the main request
+ *   nginx posts the main request: done -> teardown, type->answered()
  */
 
 #include "ngx_http_batch_attempt.h"
 
 
 static void ngx_http_batch_attempt_connection(ngx_http_batch_attempt_t *at);
+static u_char *ngx_http_batch_attempt_log(ngx_log_t *log, u_char *buf,
+    size_t len);
 static ngx_int_t ngx_http_batch_attempt_request(ngx_http_batch_attempt_t *at);
 static ngx_int_t ngx_http_batch_attempt_subrequest(
     ngx_http_batch_attempt_t *at);
@@ -32,6 +34,7 @@ static void ngx_http_batch_attempt_event(ngx_event_t *ev);
 static ngx_int_t ngx_http_batch_attempt_post(ngx_http_request_t *sr,
     void *data, ngx_int_t rc);
 static void ngx_http_batch_attempt_done(ngx_http_request_t *r);
+static void ngx_http_batch_attempt_teardown(ngx_http_batch_attempt_t *at);
 
 
 static ngx_buf_t           ngx_http_batch_attempt_buf;
@@ -40,7 +43,7 @@ static struct sockaddr_in  ngx_http_batch_attempt_sockaddr;
 static ngx_str_t           ngx_http_batch_attempt_addr =
                                                      ngx_string("127.0.0.1");
 
-/* as nginx has it: the space counts not, but is there */
+/* as nginx has it: a space that does not count comes after it */
 static ngx_str_t           ngx_http_batch_attempt_method = { 4,
                                                         (u_char *) "POST " };
 
@@ -61,20 +64,45 @@ ngx_int_t
 ngx_http_batch_attempt_send(ngx_http_batch_attempt_t *at)
 {
     at->done = 0;
+    at->last = 0;
 
     ngx_http_batch_attempt_connection(at);
 
-    if (ngx_http_batch_attempt_request(at) != NGX_OK) {
+    if (ngx_http_batch_attempt_request(at) != NGX_OK
+        || ngx_http_batch_attempt_subrequest(at) != NGX_OK)
+    {
+        ngx_http_batch_attempt_teardown(at);
         return NGX_ERROR;
     }
 
-    return ngx_http_batch_attempt_subrequest(at);
+    ngx_http_run_posted_requests(&at->c);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_batch_attempt_cut(ngx_http_batch_attempt_t *at)
+{
+    if (at->r == NULL) {
+        return NGX_OK;
+    }
+
+    if (at->r->blocked) {
+        return NGX_AGAIN;
+    }
+
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, &at->log, 0, "batch: attempt is cut");
+
+    ngx_http_batch_attempt_teardown(at);
+
+    return NGX_OK;
 }
 
 
 /*
  * The fields that nginx looks at in a client's connection.  Both events are
- * "active", so no call to epoll is ever made for fd -1.
+ * "active", so that epoll is never called for fd -1.
  */
 
 static void
@@ -105,7 +133,7 @@ ngx_http_batch_attempt_connection(ngx_http_batch_attempt_t *at)
 
     *log = *clcf->error_log;
     log->connection = c->number;
-    log->handler = at->type->log;
+    log->handler = ngx_http_batch_attempt_log;
     log->data = &at->log_ctx;
     log->action = at->type->action;
 
@@ -150,6 +178,29 @@ ngx_http_batch_attempt_connection(ngx_http_batch_attempt_t *at)
     at->hc.conf_ctx = at->conf;
 
     c->data = &at->hc;
+}
+
+
+/* as ngx_http_log_error(), with the attempt's owner in the client's place */
+
+static u_char *
+ngx_http_batch_attempt_log(ngx_log_t *log, u_char *buf, size_t len)
+{
+    u_char                    *p;
+    ngx_http_request_t        *r;
+    ngx_http_log_ctx_t        *ctx;
+    ngx_http_batch_attempt_t  *at;
+
+    ctx = log->data;
+    at = (ngx_http_batch_attempt_t *)
+             ((u_char *) ctx - offsetof(ngx_http_batch_attempt_t, log_ctx));
+
+    p = at->type->log(at, buf, len);
+    len -= p - buf;
+
+    r = ctx->request;
+
+    return r ? r->log_handler(r, ctx->current_request, p, len) : p;
 }
 
 
@@ -250,7 +301,7 @@ ngx_http_batch_attempt_subrequest(ngx_http_batch_attempt_t *at)
         return NGX_ERROR;
     }
 
-    /* start and end: the next upstream server is sent the body anew */
+    /* start and end: the next upstream server gets the body from its start */
 
     b->start = at->body.data;
     b->pos = b->start;
@@ -270,9 +321,8 @@ ngx_http_batch_attempt_subrequest(ngx_http_batch_attempt_t *at)
 
 
 /*
- * The list is built from nothing: what ngx_http_subrequest() copied still ends
- * in the main request's struct, and nothing of an uploader's headers may
- * travel.
+ * The list is built from nothing: what ngx_http_subrequest() copied ends in the
+ * main request's struct, and nothing of the uploader's headers may travel.
  */
 
 static ngx_int_t
@@ -356,7 +406,7 @@ ngx_http_batch_attempt_header(ngx_http_batch_attempt_t *at, char *name,
 }
 
 
-/* limit_req delays, send timeouts and aio completions come by this way */
+/* delays of limit_req, send timeouts and ends of aio come this way */
 
 static void
 ngx_http_batch_attempt_event(ngx_event_t *ev)
@@ -392,9 +442,9 @@ ngx_http_batch_attempt_event(ngx_event_t *ev)
 
 
 /*
- * To nginx it looks as if a client took nothing more: once its buffers are
+ * To nginx it looks as if a client took nothing more: once nginx's buffers are
  * full, it reads no more from the upstream.  What does not fit into them must
- * not go to its own temporary file, which it would write on the event thread.
+ * not go to nginx's temporary file, which it would write on the event thread.
  */
 
 void
@@ -402,6 +452,11 @@ ngx_http_batch_attempt_hold(ngx_http_batch_attempt_t *at)
 {
     ngx_http_upstream_t  *u;
 
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, &at->log, 0,
+                   "batch: attempt waits for the disk");
+
+    /* after an rc >= 300 it is nginx's, for which send_timeout is a client's */
+    at->wev.handler = ngx_http_batch_attempt_event;
     at->wev.ready = 0;
 
     u = at->sr->upstream;
@@ -425,9 +480,9 @@ ngx_http_batch_attempt_resume(ngx_http_batch_attempt_t *at)
 
 
 /*
- * May be called twice: an rc >= 300 that is passed on makes nginx produce an
- * error page, or follow error_page, and finalize again.  NGX_ERROR and its kin
- * would make nginx terminate the main request behind our back.
+ * May be called twice: an rc >= 300 that is passed on makes nginx send an error
+ * page, or follow error_page, and finalize again.  NGX_ERROR and the like are
+ * not passed on: nginx would terminate the main request without us.
  */
 
 static ngx_int_t
@@ -438,12 +493,12 @@ ngx_http_batch_attempt_post(ngx_http_request_t *sr, void *data, ngx_int_t rc)
     ngx_uint_t  cut;
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, sr->connection->log, 0,
-                   "batch attempt post rc:%i status:%ui",
+                   "batch: attempt, subrequest has ended: rc %i, status %ui",
                    rc, sr->headers_out.status);
 
     at->done = 1;
 
-    /* set when a filter fails, ours included; to nginx it says the same */
+    /* set when a filter fails, ours included: nginx terminates on it, too */
     at->c.error = 0;
 
     cut = (rc == NGX_ERROR
@@ -475,7 +530,7 @@ ngx_http_batch_attempt_done(ngx_http_request_t *r)
 }
 
 
-void
+static void
 ngx_http_batch_attempt_teardown(ngx_http_batch_attempt_t *at)
 {
     ngx_connection_t    *c;
@@ -501,8 +556,8 @@ ngx_http_batch_attempt_teardown(ngx_http_batch_attempt_t *at)
     }
 
     if (r) {
-        /* no access log line for the main request; the location has its own
-         * with log_subrequest */
+        /* the main request has no line in the access log; log_subrequest writes
+         * one for the location */
         r->logged = 1;
 
         /* runs the cleanups: an upstream connection under way is closed */
@@ -521,15 +576,15 @@ ngx_http_batch_attempt_teardown(ngx_http_batch_attempt_t *at)
 
 
 ngx_http_batch_attempt_t *
-ngx_http_batch_attempt_of(ngx_http_request_t *r, ngx_uint_t kind)
+ngx_http_batch_attempt_of(ngx_http_request_t *r)
 {
-    ngx_uint_t  *ctx;
+    ngx_uint_t  *kind;
 
-    ctx = ngx_http_get_module_ctx(r->main, ngx_http_batch_module);
+    kind = ngx_http_get_module_ctx(r->main, ngx_http_batch_module);
 
-    if (ctx == NULL || *ctx != kind) {
+    if (kind == NULL || *kind != NGX_HTTP_BATCH_CTX_ATTEMPT) {
         return NULL;
     }
 
-    return (ngx_http_batch_attempt_t *) ctx;
+    return (ngx_http_batch_attempt_t *) kind;
 }

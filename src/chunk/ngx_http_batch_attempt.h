@@ -1,13 +1,22 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * One attempt to send something to a location: of a line, or of a webhook.
+ * One attempt to send a line or a webhook to a location: a fake main request
+ * with one subrequest, which POSTs JSON.  docs/internals/request.md says what
+ * of nginx it rests on.
+ *
+ *   attempt    its request, from send to teardown
+ *   capture    the filters that take its answer
+ *   variable   $batch_id and the like
  */
 
 #ifndef _NGX_HTTP_BATCH_ATTEMPT_H_INCLUDED_
 #define _NGX_HTTP_BATCH_ATTEMPT_H_INCLUDED_
 
 #include "ngx_http_batch.h"
+
+
+#define NGX_HTTP_BATCH_ATTEMPT_BLOCKED    10    /* ms, until it is cut again */
 
 
 typedef struct ngx_http_batch_attempt_s  ngx_http_batch_attempt_t;
@@ -26,43 +35,57 @@ typedef enum {
 } ngx_http_batch_variable_e;
 
 
-/*
- * A fake main request with one subrequest, which POSTs JSON: an attempt of a
- * line, or of a webhook.  Its own connection, so that nothing of it takes a slot
- * of clients' connections.  The connection's pool is reset between attempts; the
- * request lives in its own pool.  ctx of the fake main request.
- */
+/* what lines and webhooks do differently; in the order of an attempt's life */
 
 typedef struct {
-    ngx_log_handler_pt            log;            /* data: at->log_ctx */
     char                         *action;         /* for logs */
-    /* The subrequest has ended with rc; maybe twice.  cut: nginx had given it
-     * up, there may be no answer. */
-    void                        (*post)(ngx_http_batch_attempt_t *at,
-                                     ngx_int_t rc, ngx_uint_t cut);
-    /* it is torn down: its answer, or the lack of one, is known */
-    void                        (*answered)(ngx_http_batch_attempt_t *at);
+    /* for each log line: writes whose attempt it is */
+    u_char                     *(*log)(ngx_http_batch_attempt_t *at,
+                                     u_char *buf, size_t len);
     /* NGX_DECLINED: it has no such variable */
     ngx_int_t                   (*variable)(ngx_http_batch_attempt_t *at,
                                      ngx_http_request_t *r,
                                      ngx_http_batch_variable_e var,
                                      ngx_str_t *value);
+    /* The header of the answer: at->sr->headers_out.  After error_page it may
+     * come a second time, and that one counts.  header, body: NGX_ERROR: the
+     * rest is not wanted, the attempt may end. */
+    ngx_int_t                   (*header)(ngx_http_batch_attempt_t *at);
+    /* a piece of its body, in memory */
+    ngx_int_t                   (*body)(ngx_http_batch_attempt_t *at,
+                                     const u_char *p, size_t len);
+    /* 1: there is no room for more of it now; attempt_resume() follows */
+    ngx_uint_t                  (*full)(ngx_http_batch_attempt_t *at);
+    /* The subrequest has ended with rc, maybe for the second time.  cut: nginx
+     * has given it up, there may be no answer. */
+    void                        (*post)(ngx_http_batch_attempt_t *at,
+                                     ngx_int_t rc, ngx_uint_t cut);
+    /* it is torn down: its answer, or the lack of one, is known */
+    void                        (*answered)(ngx_http_batch_attempt_t *at);
 } ngx_http_batch_attempt_type_t;
 
-struct ngx_http_batch_attempt_s {
-    ngx_uint_t                    kind;           /* NGX_HTTP_BATCH_CTX_LINE, or
-                                                     _HOOK */
-    ngx_http_batch_attempt_type_t  *type;
 
-    /* what is sent where; all of it the caller's */
-    ngx_http_conf_ctx_t          *conf;           /* of a location in the server */
+/*
+ * The first member of the line or of the webhook that it belongs to, and the
+ * context of its main request.  The connection is its own, so that it takes no
+ * slot of clients' connections.  c.pool is the owner's; it is reset before each
+ * attempt.  The request has a pool of its own, which dies with the attempt.
+ */
+
+struct ngx_http_batch_attempt_s {
+    ngx_uint_t                    kind;           /* NGX_HTTP_BATCH_CTX_ATTEMPT,
+                                                     the first member */
+    const ngx_http_batch_attempt_type_t  *type;
+
+    /* what is sent where; all of it the owner's, to the end of the attempt */
+    ngx_http_conf_ctx_t          *conf;           /* of a location */
     ngx_str_t                     uri;
     ngx_str_t                     request_line;   /* for logs */
     ngx_str_t                     body;
     ngx_keyval_t                 *headers;        /* besides the usual ones */
     ngx_uint_t                    nheaders;
 
-    ngx_http_request_t           *r;
+    ngx_http_request_t           *r;              /* NULL: none is under way */
     ngx_http_request_t           *sr;
     ngx_connection_t              c;
     ngx_event_t                   rev;
@@ -71,28 +94,39 @@ struct ngx_http_batch_attempt_s {
     ngx_http_log_ctx_t            log_ctx;
     ngx_http_connection_t         hc;
     ngx_uint_t                    done;           /* post was called */
-    ngx_chain_t                  *held;           /* of the answer, that there
-                                                     was no room for yet; sr's
-                                                     pool */
+    ngx_uint_t                    last;           /* the body is complete */
+    ngx_chain_t                  *held;           /* of the body, what is not
+                                                     taken yet; sr's pool */
 };
 
 
 void ngx_http_batch_attempt_init(void);
 
-/* with a pool in at->c; NGX_ERROR: tear it down */
+/*
+ * Sends what is in at, with a pool in at->c.  NGX_OK: type->answered() will be
+ * called, or was called from inside the call already; NGX_ERROR: it is torn
+ * down, and nothing is called.
+ */
 ngx_int_t ngx_http_batch_attempt_send(ngx_http_batch_attempt_t *at);
-void ngx_http_batch_attempt_teardown(ngx_http_batch_attempt_t *at);
 
 /*
- * The upstream is not read from until attempt_resume(), which only does something
- * if that was called.  Header and body filter only.
+ * Ends it from outside, if there is one.  NGX_AGAIN: a thread still points to
+ * its request, try again after NGX_HTTP_BATCH_ATTEMPT_BLOCKED.
+ */
+ngx_int_t ngx_http_batch_attempt_cut(ngx_http_batch_attempt_t *at);
+
+/*
+ * hold (from a filter only): the upstream is not read from until resume, which
+ * does nothing if there was no hold.
  */
 void ngx_http_batch_attempt_hold(ngx_http_batch_attempt_t *at);
 void ngx_http_batch_attempt_resume(ngx_http_batch_attempt_t *at);
 
-/* whose request it is, if it is of that kind, or NULL */
-ngx_http_batch_attempt_t *ngx_http_batch_attempt_of(ngx_http_request_t *r,
-    ngx_uint_t kind);
+/* the attempt that the request belongs to, or NULL: it is a client's */
+ngx_http_batch_attempt_t *ngx_http_batch_attempt_of(ngx_http_request_t *r);
+
+/* postconfiguration: adds the filters */
+ngx_int_t ngx_http_batch_capture_add(ngx_conf_t *cf);
 
 /* preconfiguration: adds the variables */
 ngx_int_t ngx_http_batch_variable_add(ngx_conf_t *cf);

@@ -1,21 +1,23 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * Filters that take a line's answer instead of sending it anywhere.
+ * Filters that hand the answer to the attempt's owner instead of sending it.
  *
- * The line is found by the main request's context: the subrequest's own is
- * wiped by internal redirects.  Filters that nginx runs after ours (headers,
- * charset, gunzip, postpone, write) never see these answers.
+ * The attempt is found by the main request's context: internal redirects wipe
+ * the subrequest's own.  Filters that nginx runs after ours (headers, charset,
+ * gunzip, postpone, write) never see these answers.
  */
 
-#include "ngx_http_batch_line.h"
+#include "ngx_http_batch_attempt.h"
 
 
 static ngx_int_t ngx_http_batch_capture_header(ngx_http_request_t *r);
 static ngx_int_t ngx_http_batch_capture_body(ngx_http_request_t *r,
     ngx_chain_t *in);
-static ngx_int_t ngx_http_batch_capture_buf(ngx_http_batch_line_t *line,
-    ngx_http_request_t *r, ngx_buf_t *b);
+static ngx_int_t ngx_http_batch_capture_unbuffered(
+    ngx_http_batch_attempt_t *at, ngx_chain_t *in);
+static ngx_int_t ngx_http_batch_capture_buf(ngx_http_batch_attempt_t *at,
+    ngx_buf_t *b);
 
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
@@ -38,47 +40,67 @@ ngx_http_batch_capture_add(ngx_conf_t *cf)
 static ngx_int_t
 ngx_http_batch_capture_header(ngx_http_request_t *r)
 {
-    ngx_http_batch_line_t  *line;
+    ngx_http_batch_attempt_t  *at;
 
-    line = ngx_http_batch_line_of(r);
+    at = ngx_http_batch_attempt_of(r);
 
-    if (line == NULL) {
+    if (at == NULL) {
         return ngx_http_next_header_filter(r);
     }
 
     r->header_sent = 1;
     r->filter_need_in_memory = 1;
 
-    if (r != line->at.sr) {
-        /* a subrequest of the location's own (addition, ssi) */
+    if (r != at->sr) {
+        /* a subrequest of the location's own (njs, an update of its cache) */
         return NGX_OK;
     }
 
-    if (ngx_http_batch_answer_header(line, r) != NGX_OK) {
-        return NGX_ERROR;
+    at->last = 0;
+
+    return at->type->header(at);
+}
+
+
+/*
+ * When the disk is slower than the upstream, nginx is made to stop reading.
+ * With buffers (ngx_event_pipe) it then passes on no more than these hold.
+ */
+
+static ngx_int_t
+ngx_http_batch_capture_body(ngx_http_request_t *r, ngx_chain_t *in)
+{
+    ngx_chain_t               *cl;
+    ngx_http_batch_attempt_t  *at;
+
+    at = ngx_http_batch_attempt_of(r);
+
+    if (at == NULL) {
+        return ngx_http_next_body_filter(r, in);
     }
 
-    /*
-     * Did nginx make this answer itself?  After an rc >= 300 the page has that
-     * status, unless error_page has led to another answer; and the upstream,
-     * if there was one, has not said it.  It may have said another one, and
-     * then a header that nginx could not take.
-     */
+    if (r != at->sr) {
 
-    if (line->made) {
-
-        if (line->status == (ngx_uint_t) line->made
-            && (r->upstream == NULL
-                || r->upstream->headers_in.status_n
-                   != (ngx_uint_t) line->made))
-        {
-            line->rc = line->made;
-            line->garbled = (r->upstream && r->upstream->state
-                             && r->upstream->state->bytes_received > 0);
-
-        } else {
-            line->made = 0;
+        for (cl = in; cl; cl = cl->next) {
+            cl->buf->pos = cl->buf->last;
+            cl->buf->file_pos = cl->buf->file_last;
         }
+
+        return NGX_OK;
+    }
+
+    if (r->upstream && !r->upstream->buffering) {
+        return ngx_http_batch_capture_unbuffered(at, in);
+    }
+
+    for (cl = in; cl; cl = cl->next) {
+        if (ngx_http_batch_capture_buf(at, cl->buf) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (at->type->full(at)) {
+        ngx_http_batch_attempt_hold(at);
     }
 
     return NGX_OK;
@@ -86,59 +108,36 @@ ngx_http_batch_capture_header(ngx_http_request_t *r)
 
 
 /*
- * Is the disk slower than the upstream, nginx is made to stop reading.  With
- * buffers (ngx_event_pipe) it then passes on nothing more than these hold.
- * Without them (proxy_buffering off) it reads on as long as what it passed on
- * is taken, so it is left where it is, and comes again when the disk has caught
- * up.
+ * Without buffers (proxy_buffering off) nginx reads on as long as what it
+ * passes on is taken.  So what there is no room for is left where it is: nginx
+ * comes again when the attempt is resumed.
  */
 
 static ngx_int_t
-ngx_http_batch_capture_body(ngx_http_request_t *r, ngx_chain_t *in)
+ngx_http_batch_capture_unbuffered(ngx_http_batch_attempt_t *at,
+    ngx_chain_t *in)
 {
-    ngx_chain_t            *cl;
-    ngx_http_batch_line_t  *line;
+    ngx_chain_t  *cl;
 
-    line = ngx_http_batch_line_of(r);
-
-    if (line == NULL) {
-        return ngx_http_next_body_filter(r, in);
+    if (ngx_chain_add_copy(at->sr->pool, &at->held, in) != NGX_OK) {
+        return NGX_ERROR;
     }
 
-    if (r == line->at.sr && r->upstream && !r->upstream->buffering) {
+    while (at->held) {
 
-        if (ngx_chain_add_copy(r->pool, &line->at.held, in) != NGX_OK) {
+        if (at->type->full(at)) {
+            ngx_http_batch_attempt_hold(at);
+            return NGX_AGAIN;
+        }
+
+        cl = at->held;
+        at->held = cl->next;
+
+        if (ngx_http_batch_capture_buf(at, cl->buf) != NGX_OK) {
             return NGX_ERROR;
         }
 
-        while (line->at.held) {
-
-            if (ngx_http_batch_spool_full(line->spool)) {
-                ngx_http_batch_attempt_hold(&line->at);
-                return NGX_AGAIN;
-            }
-
-            cl = line->at.held;
-            line->at.held = cl->next;
-
-            if (ngx_http_batch_capture_buf(line, r, cl->buf) != NGX_OK) {
-                return NGX_ERROR;
-            }
-
-            ngx_free_chain(r->pool, cl);
-        }
-
-        return NGX_OK;
-    }
-
-    for (cl = in; cl; cl = cl->next) {
-        if (ngx_http_batch_capture_buf(line, r, cl->buf) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    if (r == line->at.sr && ngx_http_batch_spool_full(line->spool)) {
-        ngx_http_batch_attempt_hold(&line->at);
+        ngx_free_chain(at->sr->pool, cl);
     }
 
     return NGX_OK;
@@ -146,14 +145,12 @@ ngx_http_batch_capture_body(ngx_http_request_t *r, ngx_chain_t *in)
 
 
 static ngx_int_t
-ngx_http_batch_capture_buf(ngx_http_batch_line_t *line, ngx_http_request_t *r,
-    ngx_buf_t *b)
+ngx_http_batch_capture_buf(ngx_http_batch_attempt_t *at, ngx_buf_t *b)
 {
     if (ngx_buf_in_memory(b)) {
 
-        if (r == line->at.sr && b->last > b->pos
-            && ngx_http_batch_answer_body(line, b->pos, b->last - b->pos)
-               != NGX_OK)
+        if (b->last > b->pos
+            && at->type->body(at, b->pos, b->last - b->pos) != NGX_OK)
         {
             return NGX_ERROR;
         }
@@ -165,8 +162,8 @@ ngx_http_batch_capture_buf(ngx_http_batch_line_t *line, ngx_http_request_t *r,
         b->file_pos = b->file_last;
     }
 
-    if (r == line->at.sr && (b->last_buf || b->last_in_chain)) {
-        line->last = 1;
+    if (b->last_buf || b->last_in_chain) {
+        at->last = 1;
     }
 
     return NGX_OK;

@@ -1,13 +1,13 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * A claimed chunk in this worker: states in ngx_http_batch_chunk.h.  Everything
- * that happens to a chunk ends in ngx_http_batch_chunk_advance(), which looks
- * what its state allows next.
+ * The life of a chunk that this worker has claimed; its states are at
+ * ngx_http_batch_chunk_life_e.  Every event (a line has ended, a task is done,
+ * the index has answered, a beat) ends in ngx_http_batch_chunk_advance(), which
+ * does what the state allows next.
  */
 
 #include "ngx_http_batch_chunk.h"
-#include "ngx_http_batch_job.h"
 #include "ngx_http_batch_line.h"
 #include "ngx_http_batch_pick.h"
 #include "ngx_http_batch_slots.h"
@@ -16,24 +16,25 @@
 
 
 typedef struct {
-    ngx_fd_t                       fds[2];
-} ngx_http_batch_close_t;
+    ngx_fd_t                       fds[2];    /* input, segment */
+} ngx_http_batch_chunk_close_t;
 
 
-#define NGX_HTTP_BATCH_TROUBLE_PAUSE   5000    /* ms, before the next claim */
+#define NGX_HTTP_BATCH_TROUBLE_PAUSE   5000    /* ms before the next claim */
 #define NGX_HTTP_BATCH_TELL            250     /* ms between counts */
-#define NGX_HTTP_BATCH_GRACE           5000    /* ms; lines in flight after a
-                                                  cancel or an expiry */
-#define NGX_HTTP_BATCH_PENDING_MAX     (32 * 1024 * 1024)
+#define NGX_HTTP_BATCH_GRACE           5000    /* ms that lines in flight have
+                                                  after a cancel or an expiry */
+#define NGX_HTTP_BATCH_PENDING_MAX     (32 * 1024 * 1024)    /* bytes that wait
+                                                  for the disk; no line starts
+                                                  beyond */
 
 
 static uint32_t ngx_http_batch_chunk_rest(ngx_http_batch_chunk_t *c);
 static void ngx_http_batch_chunk_awake(void);
 static ngx_int_t ngx_http_batch_chunk_line(ngx_http_batch_chunk_t *c);
-static ngx_int_t ngx_http_batch_chunk_end(ngx_http_batch_chunk_t *c);
-static void ngx_http_batch_chunk_whole(void *data, ngx_uint_t ended);
 static void ngx_http_batch_chunk_abort(ngx_http_batch_chunk_t *c);
 static void ngx_http_batch_chunk_tick(ngx_http_batch_chunk_t *c);
+static ngx_uint_t ngx_http_batch_chunk_due(ngx_http_batch_chunk_t *c);
 static ngx_uint_t ngx_http_batch_chunk_running(ngx_http_batch_chunk_t *c);
 static void ngx_http_batch_chunk_release(ngx_http_batch_chunk_t *c);
 static void ngx_http_batch_chunk_tell(ngx_http_batch_chunk_t *c,
@@ -47,8 +48,8 @@ static void ngx_http_batch_chunk_close_done(void *ctx, ngx_log_t *log);
 
 ngx_queue_t  ngx_http_batch_chunks;
 
-static ngx_msec_t  ngx_http_batch_chunk_seen;      /* awake, last */
-static ngx_msec_t  ngx_http_batch_chunk_woken;     /* if it has slept: since */
+static ngx_msec_t  ngx_http_batch_chunk_seen;      /* awake last */
+static ngx_msec_t  ngx_http_batch_chunk_woken;     /* after a sleep */
 static ngx_uint_t  ngx_http_batch_chunk_slept;
 
 
@@ -89,7 +90,7 @@ ngx_http_batch_chunk_ready(ngx_http_batch_run_t *run)
 }
 
 
-/* one chunk is emptied before the next one is begun */
+/* one chunk is walked to its end before the next one is begun */
 
 ngx_int_t
 ngx_http_batch_chunk_start(ngx_http_batch_run_t *run)
@@ -138,7 +139,8 @@ ngx_http_batch_chunk_left(ngx_http_batch_run_t *run)
 }
 
 
-/* requests not yet started; of a chunk that is not open yet, as far as known */
+/* requests not yet started; of a chunk that is not open yet, as far as it is
+ * known */
 
 static uint32_t
 ngx_http_batch_chunk_rest(ngx_http_batch_chunk_t *c)
@@ -156,10 +158,10 @@ ngx_http_batch_chunk_rest(ngx_http_batch_chunk_t *c)
 
 
 /*
- * A worker may be stopped anywhere, also in the midst of a turn of the event
+ * A worker may be stopped anywhere, also in the middle of a turn of the event
  * loop: so the time is taken anew, nginx's is that of the turn's beginning.
- * The beat comes 20 times a second; where there was none for so long, the
- * worker has slept.
+ * The beat comes 20 times a second; after half a lease without one the worker
+ * has slept.
  */
 
 static void
@@ -183,10 +185,10 @@ ngx_http_batch_chunk_awake(void)
 
 
 /*
- * Whoever has slept wakes up with chunks that may be another's by now: no line
- * is sent on a lease that may have run out.  Without Redis nobody else can
- * claim it either; but that our link is down says nothing about Redis if it was
- * we who did not answer.
+ * A worker that has slept wakes up with chunks that may be another's by now: no
+ * line is sent on a lease that may have run out.  If Redis is gone, nobody else
+ * can claim the chunk, and lines go on; but after a sleep a broken link says
+ * nothing about Redis, as it was we who did not answer.
  */
 
 ngx_uint_t
@@ -261,9 +263,15 @@ ngx_http_batch_chunk_line(ngx_http_batch_chunk_t *c)
         break;
     }
 
+    if (c->nlines == 0) {
+        ngx_log_debug4(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                       "batch: %s, chunk %uD: lines start at line %uL,"
+                       " request %uD", c->run->id, c->chunk, number, c->walked);
+    }
+
     if (ngx_http_batch_line_start(c, p, len, number) != NGX_OK) {
 
-        /* walk it again later */
+        /* it is walked again later */
 
         c->win_pos = pos;
         c->line = number;
@@ -306,100 +314,20 @@ ngx_http_batch_chunk_ended(ngx_http_batch_chunk_t *c,
 void
 ngx_http_batch_chunk_commit(ngx_http_batch_chunk_t *c, ngx_uint_t force)
 {
-    if (ngx_http_batch_journal_whole(c)
-        && ngx_http_batch_chunk_end(c) == NGX_OK)
-    {
-        return;
+    if (ngx_http_batch_whole_end(c) != NGX_OK) {
+        ngx_http_batch_journal_flush(c, force);
     }
-
-    ngx_http_batch_journal_flush(c, force);
 }
 
 
-/* what is pending is all of the batch: its result is made of it at once */
-
-static ngx_int_t
-ngx_http_batch_chunk_end(ngx_http_batch_chunk_t *c)
+void
+ngx_http_batch_chunk_poison(ngx_http_batch_chunk_t *c, const char *why)
 {
-    ngx_uint_t                       n;
-    ngx_queue_t                     *q;
-    ngx_http_batch_entry_t          *entry;
-    ngx_http_batch_finalize_line_t  *lines;
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s, chunk %uD: poisoned: %s",
+                   c->run->id, c->chunk, why);
 
-    lines = ngx_alloc(c->npending * sizeof(ngx_http_batch_finalize_line_t),
-                      ngx_cycle->log);
-    if (lines == NULL) {
-        return NGX_ERROR;
-    }
-
-    for (q = ngx_queue_head(&c->pending), n = 0;
-         q != ngx_queue_sentinel(&c->pending);
-         q = ngx_queue_next(q), n++)
-    {
-        entry = ngx_queue_data(q, ngx_http_batch_entry_t, queue);
-
-        lines[n].record = &entry->record;
-        lines[n].line = entry->payload;
-    }
-
-    if (ngx_http_batch_job_end(c->run, lines, n, ngx_http_batch_chunk_whole, c)
-        != NGX_OK)
-    {
-        ngx_free(lines);
-        return NGX_ERROR;
-    }
-
-    if (c->flush.timer_set) {
-        ngx_del_timer(&c->flush);
-    }
-
-    c->whole = lines;
-    c->busy = 1;
-    c->ending = 1;
-
-    return NGX_OK;
-}
-
-
-static void
-ngx_http_batch_chunk_whole(void *data, ngx_uint_t ended)
-{
-    ngx_http_batch_chunk_t *c = data;
-
-    ngx_queue_t             *q;
-    ngx_http_batch_entry_t  *entry;
-
-    ngx_free(c->whole);
-
-    c->whole = NULL;
-    c->busy = 0;
-    c->ending = 0;
-
-    if (!ended) {
-        c->kept = 1;
-        ngx_http_batch_chunk_commit(c, 1);
-        ngx_http_batch_chunk_advance(c);
-        return;
-    }
-
-    for (q = ngx_queue_head(&c->pending);
-         q != ngx_queue_sentinel(&c->pending);
-         q = ngx_queue_next(q))
-    {
-        entry = ngx_queue_data(q, ngx_http_batch_entry_t, queue);
-
-        if (entry->record.kind == BATCH_KIND_OUTPUT) {
-            ngx_http_batch_slot->completed++;
-
-        } else {
-            ngx_http_batch_slot->failed++;
-        }
-    }
-
-    /* the end of the batch tells the index of its chunk, too */
-
-    c->life = NGX_HTTP_BATCH_CHUNK_GONE;
-    ngx_http_batch_chunk_advance(c);
+    c->poisoned = 1;
 }
 
 
@@ -416,9 +344,9 @@ ngx_http_batch_chunk_flush(ngx_event_t *ev)
 
 
 /*
- * Nothing more will come: the journal does not wait for company.  In the middle
- * of a chunk answers that come all at once are only the end of a turn, and a
- * group for each would be a sync for a few lines.
+ * Nothing more will come, so the journal does not wait for a full group.  In
+ * the middle of a chunk it does: that no line is in flight there is only the
+ * end of a turn, and a group for each turn would be a sync for a few lines.
  */
 
 ngx_uint_t
@@ -439,6 +367,10 @@ ngx_http_batch_chunk_advance(ngx_http_batch_chunk_t *c)
         if (ngx_http_batch_chunk_running(c)) {
             break;
         }
+
+        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                       "batch: %s, chunk %uD: to be released, %ui in flight",
+                       c->run->id, c->chunk, c->nlines);
 
         c->life = NGX_HTTP_BATCH_CHUNK_RELEASING;
         ngx_http_batch_chunk_release(c);
@@ -472,7 +404,7 @@ ngx_http_batch_chunk_advance(ngx_http_batch_chunk_t *c)
 }
 
 
-/* 0: it has to be given back */
+/* 0: the chunk has to be given back */
 
 static ngx_uint_t
 ngx_http_batch_chunk_running(ngx_http_batch_chunk_t *c)
@@ -497,7 +429,7 @@ static void
 ngx_http_batch_chunk_release(ngx_http_batch_chunk_t *c)
 {
     if (c->poisoned && c->nlines && !c->aborted) {
-        /* what they bring cannot be kept; ends in here again */
+        /* what they bring cannot be kept; it calls this again */
         ngx_http_batch_chunk_abort(c);
         return;
     }
@@ -533,8 +465,8 @@ ngx_http_batch_chunk_release(ngx_http_batch_chunk_t *c)
 
 
 /*
- * Lines remove themselves from the list; one whose request is blocked stays,
- * and ends as soon as that is over.
+ * Lines remove themselves from the list; one whose request is blocked by a
+ * thread stays, and ends when the thread is done.
  */
 
 static void
@@ -546,6 +478,10 @@ ngx_http_batch_chunk_abort(ngx_http_batch_chunk_t *c)
     if (c->aborted) {
         return;
     }
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s, chunk %uD: %ui lines in flight are cut",
+                   c->run->id, c->chunk, c->nlines);
 
     c->aborted = 1;
     c->aborting = 1;
@@ -602,8 +538,7 @@ ngx_http_batch_chunk_changed(ngx_http_batch_run_t *run)
 
         c = ngx_queue_data(q, ngx_http_batch_chunk_t, sibling);
 
-        /* due to be told, and so to hear the status */
-        c->told_at = ngx_current_msec - NGX_HTTP_BATCH_LEASE;
+        c->due = 1;
         ngx_http_batch_chunk_tick(c);
     }
 }
@@ -632,34 +567,40 @@ ngx_http_batch_chunk_beat(void)
 static void
 ngx_http_batch_chunk_tick(ngx_http_batch_chunk_t *c)
 {
-    ngx_msec_t  now;
-
-    now = ngx_current_msec;
-
     if (c->nlines && c->run->stop && !c->aborted
-        && now - c->run->stop_at >= NGX_HTTP_BATCH_GRACE)
+        && ngx_current_msec - c->run->stop_at >= NGX_HTTP_BATCH_GRACE)
     {
         ngx_http_batch_chunk_abort(c);
         return;
     }
 
-    if (c->life == NGX_HTTP_BATCH_CHUNK_SEALED
-        || c->life == NGX_HTTP_BATCH_CHUNK_RELEASING
-        || c->life == NGX_HTTP_BATCH_CHUNK_RUNNING)
-    {
-        if (!c->telling && now - c->told_at >= NGX_HTTP_BATCH_TELL
-            && (c->life != NGX_HTTP_BATCH_CHUNK_RUNNING
-                || c->told != c->ok + c->failed
-                || now - c->told_at >= NGX_HTTP_BATCH_LEASE / 4
-                || c->nlines))
-        {
-            if (c->life == NGX_HTTP_BATCH_CHUNK_RUNNING || c->nlines) {
-                ngx_http_batch_chunk_tell(c, NGX_HTTP_BATCH_CHUNK_RUN);
-            }
-        }
-
-        ngx_http_batch_chunk_advance(c);
+    if (ngx_http_batch_chunk_due(c)) {
+        ngx_http_batch_chunk_tell(c, NGX_HTTP_BATCH_CHUNK_RUN);
     }
+
+    ngx_http_batch_chunk_advance(c);
+}
+
+
+/* is it time to renew the lease, tell counts, hear the status? */
+
+static ngx_uint_t
+ngx_http_batch_chunk_due(ngx_http_batch_chunk_t *c)
+{
+    ngx_msec_t  since;
+
+    if (c->life != NGX_HTTP_BATCH_CHUNK_RUNNING
+        && (c->life != NGX_HTTP_BATCH_CHUNK_RELEASING || c->nlines == 0))
+    {
+        return 0;
+    }
+
+    since = ngx_current_msec - c->told_at;
+
+    return c->due
+           || since >= NGX_HTTP_BATCH_LEASE / 4
+           || (since >= NGX_HTTP_BATCH_TELL
+               && (c->nlines || c->told != c->ok + c->failed));
 }
 
 
@@ -672,9 +613,9 @@ ngx_http_batch_chunk_tell(ngx_http_batch_chunk_t *c,
     }
 
     if (ngx_http_batch_index_run_chunk(c->run->id, c->chunk, c->epoch, state,
-                                   c->ok, c->failed, c->sealed,
-                                   NGX_HTTP_BATCH_LEASE,
-                                   ngx_http_batch_chunk_told, c)
+                                       c->ok, c->failed, c->sealed,
+                                       NGX_HTTP_BATCH_LEASE,
+                                       ngx_http_batch_chunk_told, c)
         != NGX_OK)
     {
         if (ngx_http_batch_turn_leaving()
@@ -689,6 +630,7 @@ ngx_http_batch_chunk_tell(ngx_http_batch_chunk_t *c,
     }
 
     c->telling = 1;
+    c->due = 0;
     c->tell = state;
     c->told = c->ok + c->failed;
     c->told_at = ngx_current_msec;
@@ -706,20 +648,30 @@ ngx_http_batch_chunk_told(void *data, ngx_int_t rc,
     run = c->run;
     c->telling = 0;
 
+    ngx_log_debug6(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s, chunk %uD: told %s, %uL answered, %uL failed:"
+                   " rc %i", run->id, c->chunk,
+                   c->tell == NGX_HTTP_BATCH_CHUNK_DONE ? "done"
+                   : c->tell == NGX_HTTP_BATCH_CHUNK_RELEASE ? "released"
+                   : "counts", c->ok, c->failed, rc);
+
     if (rc == NGX_OK || rc == NGX_BUSY) {
-        /* renewed; or the index is empty, and nobody can claim */
+        /* renewed; or the index is being filled, and nobody can claim */
         c->leased_at = c->told_at;
     }
 
     if (rc == NGX_OK || rc == NGX_DECLINED) {
 
-        /* without this chunk only an expiry can have led there */
+        /* as this chunk is not done, only an expiry can have led there */
         res->expired = (rc == NGX_OK && res->status == BATCH_FINALIZING
                         && c->tell == NGX_HTTP_BATCH_CHUNK_RUN);
 
         ngx_http_batch_run_status(run, res);
 
         if (rc == NGX_DECLINED) {
+            ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                           "batch: %s, chunk %uD: lease of epoch %uD is lost",
+                           run->id, c->chunk, c->epoch);
             c->lost = 1;
         }
 
@@ -740,7 +692,7 @@ ngx_http_batch_chunk_told(void *data, ngx_int_t rc,
         return;
     }
 
-    /* Redis went away; repeating is harmless: with the next tick */
+    /* Redis went away; the next beat tells it again, which does no harm */
 
     if (ngx_http_batch_turn_leaving()
         && c->tell != NGX_HTTP_BATCH_CHUNK_RUN)
@@ -756,11 +708,15 @@ ngx_http_batch_chunk_free(ngx_http_batch_chunk_t *c)
 {
     ngx_http_batch_run_t    *run;
     ngx_http_batch_task_t   *task;
-    ngx_http_batch_close_t  *cl, fds;
+    ngx_http_batch_chunk_close_t  *cl, fds;
 
     if (c->telling || c->busy || c->reading || c->writing || c->nlines) {
         return;
     }
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s, chunk %uD: freed, epoch %uD",
+                   c->run->id, c->chunk, c->epoch);
 
     ngx_http_batch_journal_discard(c);
 
@@ -768,7 +724,7 @@ ngx_http_batch_chunk_free(ngx_http_batch_chunk_t *c)
     fds.fds[1] = c->segment;
 
     if (c->input != NGX_INVALID_FILE || c->segment != NGX_INVALID_FILE) {
-        task = ngx_http_batch_task_create(sizeof(ngx_http_batch_close_t),
+        task = ngx_http_batch_task_create(sizeof(ngx_http_batch_chunk_close_t),
                                           ngx_http_batch_chunk_close_run,
                                           ngx_http_batch_chunk_close_done);
 
@@ -811,7 +767,7 @@ ngx_http_batch_chunk_free(ngx_http_batch_chunk_t *c)
 static void
 ngx_http_batch_chunk_close_run(void *ctx, ngx_log_t *log)
 {
-    ngx_http_batch_close_t *cl = ctx;
+    ngx_http_batch_chunk_close_t *cl = ctx;
 
     ngx_uint_t  i;
 
@@ -820,7 +776,8 @@ ngx_http_batch_chunk_close_run(void *ctx, ngx_log_t *log)
             && ngx_close_file(cl->fds[i]) == NGX_FILE_ERROR)
         {
             ngx_log_error(NGX_LOG_ALERT, log, ngx_errno,
-                          ngx_close_file_n " of a chunk failed");
+                          "batch: " ngx_close_file_n " of a chunk's file"
+                          " failed");
         }
     }
 }

@@ -2,18 +2,18 @@
  * Copyright (C) the ngx_http_batch_module authors
  *
  * WHAT: a chunk's records go to its own segment, in groups: one pwritev() and
- * one fdatasync() in a thread for all that has come in meanwhile.
+ * one fdatasync() in a thread for all that came in meanwhile.
  *
  * DESIGN: one task at a time per chunk.  Entries wait in chunk->pending; a
- * group moves to the task and is freed by it.  A record counts, is picked and
- * is told to the index only when its sync has returned 0.
+ * group moves to the task and is freed when it is done.  A record counts, is
+ * picked and is told to the index only when its sync has returned 0.
  *
  * ORDER: entries reach the segment in the order in which they were appended.
  *
  * FAILURE: the first error of a write or a sync poisons the segment.  fsync()
- * is never tried again (the kernel may have dropped the pages and then say it
- * is fine): the segment is cut at the last good sync and the chunk given back,
- * and whoever claims it next reads what is there and runs the rest again.
+ * is never tried again (the kernel may have dropped the pages and then report
+ * success): the segment is cut at the last good sync and the chunk is given
+ * back.  The next owner reads what is there and runs the rest again.
  */
 
 #include "ngx_http_batch_chunk.h"
@@ -22,15 +22,15 @@
 #include "ngx_http_batch_space.h"
 #include "ngx_http_batch_store.h"
 #include "ngx_http_batch_task.h"
-#include "ngx_http_batch_turn.h"
 
 #include <sys/uio.h>
 
 
 #define NGX_HTTP_BATCH_IOVS           128
-#define NGX_HTTP_BATCH_COMMIT_N       256       /* records */
-#define NGX_HTTP_BATCH_COMMIT_SIZE    (256 * 1024)
-#define NGX_HTTP_BATCH_COMMIT_MS      10
+#define NGX_HTTP_BATCH_COMMIT_N       256       /* a group: records */
+#define NGX_HTTP_BATCH_COMMIT_SIZE    (256 * 1024)    /* bytes */
+#define NGX_HTTP_BATCH_COMMIT_MS      10        /* ms since its first record */
+#define NGX_HTTP_BATCH_COMMIT_RETRY   100       /* ms; if no task was posted */
 
 
 typedef struct {
@@ -39,8 +39,10 @@ typedef struct {
     uint64_t                   tag;
     off_t                      off;            /* durable up to here */
     ngx_queue_t                entries;
-    size_t                     size;
-    ngx_int_t                  rc;
+    ngx_uint_t                 n;
+    size_t                     size;           /* bytes, of all entries */
+    ngx_int_t                  rc;             /* NGX_DECLINED: the epoch was
+                                                  used before */
 } ngx_http_batch_journal_t;
 
 
@@ -49,13 +51,13 @@ typedef struct {
     char                       id[BATCH_ID_LEN];
     batch_seal_t               seal;
     ngx_int_t                  rc;
-} ngx_http_batch_sealing_t;
+} ngx_http_batch_journal_seal_t;
 
 
 static void ngx_http_batch_journal_run(void *ctx, ngx_log_t *log);
 static ngx_int_t ngx_http_batch_journal_write(ngx_http_batch_journal_t *w,
     ngx_log_t *log);
-static ngx_int_t ngx_http_batch_journal_writev(ngx_fd_t fd,
+static ngx_int_t ngx_http_batch_journal_writev(ngx_http_batch_journal_t *w,
     struct iovec *iov, ngx_uint_t n, off_t *off, ngx_log_t *log);
 static void ngx_http_batch_journal_done(void *ctx, ngx_log_t *log);
 static void ngx_http_batch_journal_seal_run(void *ctx, ngx_log_t *log);
@@ -88,7 +90,7 @@ ngx_http_batch_journal_append(ngx_http_batch_chunk_t *c,
 void
 ngx_http_batch_journal_flush(ngx_http_batch_chunk_t *c, ngx_uint_t force)
 {
-    ngx_http_batch_task_t   *task;
+    ngx_http_batch_task_t     *task;
     ngx_http_batch_journal_t  *w;
 
     if (c->writing || c->ending || c->npending == 0 || c->poisoned) {
@@ -111,7 +113,7 @@ ngx_http_batch_journal_flush(ngx_http_batch_chunk_t *c, ngx_uint_t force)
                                       ngx_http_batch_journal_done);
 
     if (task == NULL) {
-        ngx_add_timer(&c->flush, 100);
+        ngx_add_timer(&c->flush, NGX_HTTP_BATCH_COMMIT_RETRY);
         return;
     }
 
@@ -121,6 +123,7 @@ ngx_http_batch_journal_flush(ngx_http_batch_chunk_t *c, ngx_uint_t force)
     w->fd = c->segment;
     w->tag = c->tag;
     w->off = c->seg_off;
+    w->n = c->npending;
     w->size = c->pending_size;
 
     ngx_queue_init(&w->entries);
@@ -130,9 +133,13 @@ ngx_http_batch_journal_flush(ngx_http_batch_chunk_t *c, ngx_uint_t force)
     if (ngx_http_batch_task_post(task) != NGX_OK) {
         ngx_queue_add(&c->pending, &w->entries);
         ngx_http_batch_task_free(task);
-        ngx_add_timer(&c->flush, 100);
+        ngx_add_timer(&c->flush, NGX_HTTP_BATCH_COMMIT_RETRY);
         return;
     }
+
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s, chunk %uD: group of %ui records posted, %uz"
+                   " bytes", c->run->id, c->chunk, w->n, w->size);
 
     if (c->flush.timer_set) {
         ngx_del_timer(&c->flush);
@@ -140,57 +147,6 @@ ngx_http_batch_journal_flush(ngx_http_batch_chunk_t *c, ngx_uint_t force)
 
     c->npending = 0;
     c->writing = 1;
-}
-
-
-/*
- * All answers of a small batch are here and nothing was written yet: the result
- * can be made of them at once.  Nobody has heard of them, so that they need not
- * be durable before it.  But for the index a batch may expire meanwhile, so that
- * the last seconds are not for this.
- */
-
-ngx_uint_t
-ngx_http_batch_journal_whole(ngx_http_batch_chunk_t *c)
-{
-    ngx_queue_t             *q;
-    ngx_http_batch_entry_t  *entry;
-
-    if (c->segment != NGX_INVALID_FILE
-        || c->kept
-        || c->writing
-        || c->ending
-        || c->poisoned
-        || c->npending == 0
-        || c->life != NGX_HTTP_BATCH_CHUNK_RUNNING
-        || c->busy
-        || c->lost
-        || c->npicks
-        || c->run->stop
-        || c->run->job
-        || !ngx_http_batch_plan_small(&c->run->plan)
-        || c->npending != c->run->plan.chunks[c->chunk].count
-        || c->pending_size > NGX_HTTP_BATCH_COMMIT_SIZE
-        || (c->run->meta.expires_at
-            && batch_clock_sec() + NGX_HTTP_BATCH_LEASE / 1000
-               >= c->run->meta.expires_at)
-        || ngx_http_batch_turn_leaving())
-    {
-        return 0;
-    }
-
-    for (q = ngx_queue_head(&c->pending);
-         q != ngx_queue_sentinel(&c->pending);
-         q = ngx_queue_next(q))
-    {
-        entry = ngx_queue_data(q, ngx_http_batch_entry_t, queue);
-
-        if (entry->spool) {
-            return 0;
-        }
-    }
-
-    return 1;
 }
 
 
@@ -203,8 +159,8 @@ ngx_http_batch_journal_run(void *ctx, ngx_log_t *log)
 
     if (w->fd == NGX_INVALID_FILE) {
         w->fd = ngx_http_batch_segment_create(w->chunk->run->id,
-                                                    w->chunk->chunk,
-                                                    w->chunk->epoch, log);
+                                              w->chunk->chunk,
+                                              w->chunk->epoch, log);
         if (w->fd == NGX_INVALID_FILE) {
             w->rc = (ngx_errno == NGX_EEXIST) ? NGX_DECLINED : NGX_ERROR;
             return;
@@ -215,20 +171,20 @@ ngx_http_batch_journal_run(void *ctx, ngx_log_t *log)
 
     if (w->rc == NGX_OK && fdatasync(w->fd) == -1) {
         ngx_log_error(NGX_LOG_CRIT, log, ngx_errno,
-                      "fdatasync() of a segment of %s failed",
-                      w->chunk->run->id);
+                      "batch: %s, chunk %uD: fdatasync() of the segment"
+                      " failed", w->chunk->run->id, w->chunk->chunk);
         w->rc = NGX_ERROR;
     }
 
     /*
-     * The next owner would read what was written here out of memory, though the
-     * disk does not have it, and syncing it again would say that all is well.
+     * The next owner would read from memory what was written here, though the
+     * disk does not have it, and its sync would report success.
      */
 
     if (w->rc != NGX_OK && ftruncate(w->fd, w->off) == -1) {
         ngx_log_error(NGX_LOG_CRIT, log, ngx_errno,
-                      "ftruncate() of a segment of %s failed",
-                      w->chunk->run->id);
+                      "batch: %s, chunk %uD: ftruncate() of the segment"
+                      " failed", w->chunk->run->id, w->chunk->chunk);
     }
 }
 
@@ -259,9 +215,10 @@ ngx_http_batch_journal_write(ngx_http_batch_journal_t *w, ngx_log_t *log)
         iovs[n++].iov_len = BATCH_RECORD_HEADER;
 
         if (entry->spool) {
-            if (ngx_http_batch_journal_writev(w->fd, iovs, n, &off, log)
+            if (ngx_http_batch_journal_writev(w, iovs, n, &off, log)
                 != NGX_OK
-                || ngx_http_batch_spool_copy(entry->spool, w->fd, &off, log)
+                || ngx_http_batch_spool_copy(entry->spool, w->fd, &off,
+                                             w->chunk->run->id, log)
                    != NGX_OK)
             {
                 return NGX_ERROR;
@@ -274,7 +231,7 @@ ngx_http_batch_journal_write(ngx_http_batch_journal_t *w, ngx_log_t *log)
         iovs[n++].iov_len = entry->tail;
 
         if (n + 2 > NGX_HTTP_BATCH_IOVS) {
-            if (ngx_http_batch_journal_writev(w->fd, iovs, n, &off, log)
+            if (ngx_http_batch_journal_writev(w, iovs, n, &off, log)
                 != NGX_OK)
             {
                 return NGX_ERROR;
@@ -284,19 +241,19 @@ ngx_http_batch_journal_write(ngx_http_batch_journal_t *w, ngx_log_t *log)
         }
     }
 
-    return ngx_http_batch_journal_writev(w->fd, iovs, n, &off, log);
+    return ngx_http_batch_journal_writev(w, iovs, n, &off, log);
 }
 
 
 static ngx_int_t
-ngx_http_batch_journal_writev(ngx_fd_t fd, struct iovec *iov, ngx_uint_t n,
-    off_t *off, ngx_log_t *log)
+ngx_http_batch_journal_writev(ngx_http_batch_journal_t *w, struct iovec *iov,
+    ngx_uint_t n, off_t *off, ngx_log_t *log)
 {
     ssize_t  rc;
 
     while (n) {
 
-        rc = pwritev(fd, iov, n, *off);
+        rc = pwritev(w->fd, iov, n, *off);
 
         if (rc == -1) {
             if (ngx_errno == NGX_EINTR) {
@@ -304,7 +261,8 @@ ngx_http_batch_journal_writev(ngx_fd_t fd, struct iovec *iov, ngx_uint_t n,
             }
 
             ngx_log_error(NGX_LOG_CRIT, log, ngx_errno,
-                          "pwritev() to a segment failed");
+                          "batch: %s, chunk %uD: pwritev() to the segment"
+                          " failed", w->chunk->run->id, w->chunk->chunk);
             return NGX_ERROR;
         }
 
@@ -374,10 +332,14 @@ ngx_http_batch_journal_done(void *ctx, ngx_log_t *log)
     }
 
     if (w->rc != NGX_OK) {
-        c->poisoned = 1;
+        ngx_http_batch_chunk_poison(c, "segment");
         ngx_http_batch_journal_discard(c);
 
     } else {
+        ngx_log_debug5(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                       "batch: %s, chunk %uD: %ui records durable, %uD of %uD",
+                       c->run->id, c->chunk, w->n, c->npicks,
+                       c->run->plan.chunks[c->chunk].count);
         c->seg_off = off;
     }
 
@@ -394,9 +356,9 @@ ngx_http_batch_journal_count(ngx_http_batch_chunk_t *c,
 {
     if (c->npicks == c->run->plan.chunks[c->chunk].count) {
         ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                      "batch: %s, chunk %uD has more records than lines",
+                      "batch: %s, chunk %uD: more records than requests",
                       c->run->id, c->chunk);
-        c->poisoned = 1;
+        ngx_http_batch_chunk_poison(c, "records");
         return;
     }
 
@@ -442,15 +404,13 @@ ngx_http_batch_journal_discard(ngx_http_batch_chunk_t *c)
 }
 
 
-/* all lines of the chunk have a durable record: fix which ones count */
-
 void
 ngx_http_batch_journal_seal(ngx_http_batch_chunk_t *c)
 {
-    ngx_http_batch_task_t     *task;
-    ngx_http_batch_sealing_t  *s;
+    ngx_http_batch_task_t          *task;
+    ngx_http_batch_journal_seal_t  *s;
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_sealing_t),
+    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_journal_seal_t),
                                       ngx_http_batch_journal_seal_run,
                                       ngx_http_batch_journal_seal_done);
     if (task == NULL) {
@@ -488,7 +448,7 @@ ngx_http_batch_journal_seal(ngx_http_batch_chunk_t *c)
 static void
 ngx_http_batch_journal_seal_run(void *ctx, ngx_log_t *log)
 {
-    ngx_http_batch_sealing_t *s = ctx;
+    ngx_http_batch_journal_seal_t *s = ctx;
 
     size_t          size;
     unsigned char  *buf;
@@ -503,8 +463,8 @@ ngx_http_batch_journal_seal_run(void *ctx, ngx_log_t *log)
 
     batch_seal_encode(&s->seal, s->id, buf);
 
-    s->rc = ngx_http_batch_seal_publish(s->id, s->seal.chunk,
-                                              s->seal.epoch, buf, size, log);
+    s->rc = ngx_http_batch_seal_publish(s->id, s->seal.chunk, s->seal.epoch,
+                                        buf, size, log);
     ngx_free(buf);
 }
 
@@ -512,19 +472,24 @@ ngx_http_batch_journal_seal_run(void *ctx, ngx_log_t *log)
 static void
 ngx_http_batch_journal_seal_done(void *ctx, ngx_log_t *log)
 {
-    ngx_http_batch_sealing_t *s = ctx;
+    ngx_http_batch_journal_seal_t *s = ctx;
 
     ngx_http_batch_chunk_t  *c;
 
     c = s->chunk;
     c->busy = 0;
 
+    ngx_log_debug5(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s, chunk %uD: seal published, %uL answered, %uL"
+                   " failed: rc %i", c->run->id, c->chunk, c->ok, c->failed,
+                   s->rc);
+
     if (s->rc == NGX_OK || s->rc == NGX_DECLINED) {
         c->sealed = batch_seal_sec(&s->seal);
         c->life = NGX_HTTP_BATCH_CHUNK_SEALED;
 
     } else {
-        c->poisoned = 1;
+        ngx_http_batch_chunk_poison(c, "seal");
     }
 
     ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));

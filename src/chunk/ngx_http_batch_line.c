@@ -1,13 +1,13 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * A line under way: its attempts, its deadline, its end.
+ * A line under way: its attempts, its deadline, its end; its states are at
+ * ngx_http_batch_line_life_e.
  *
  * From outside (deadline, cancel, shutdown) an attempt is ended by
- * ngx_http_batch_line_cut(), which waits while the request is blocked by an aio
- * or thread operation.
+ * ngx_http_batch_line_cut(), which waits while a thread points to its request.
  *
- * The struct itself is only used again from the next turn of the event loop on:
+ * The struct is used again from the next turn of the event loop on only:
  * ngx_http_run_posted_requests() further up the stack still looks at the
  * connection's "destroyed".  So ended lines are dead until the dispatcher, at
  * the start of its turn, calls ngx_http_batch_line_reap().
@@ -21,13 +21,17 @@
 
 static ngx_http_batch_line_t *ngx_http_batch_line_get(void);
 static void ngx_http_batch_line_attempt(ngx_http_batch_line_t *line);
+static u_char *ngx_http_batch_line_log(ngx_http_batch_attempt_t *at,
+    u_char *buf, size_t len);
+static ngx_int_t ngx_http_batch_line_variable(ngx_http_batch_attempt_t *at,
+    ngx_http_request_t *r, ngx_http_batch_variable_e var, ngx_str_t *value);
+static ngx_int_t ngx_http_batch_line_header(ngx_http_batch_attempt_t *at);
+static ngx_int_t ngx_http_batch_line_body(ngx_http_batch_attempt_t *at,
+    const u_char *p, size_t len);
+static ngx_uint_t ngx_http_batch_line_full(ngx_http_batch_attempt_t *at);
 static void ngx_http_batch_line_post(ngx_http_batch_attempt_t *at,
     ngx_int_t rc, ngx_uint_t cut);
 static void ngx_http_batch_line_answered(ngx_http_batch_attempt_t *at);
-static ngx_int_t ngx_http_batch_line_variable(ngx_http_batch_attempt_t *at,
-    ngx_http_request_t *r, ngx_http_batch_variable_e var, ngx_str_t *value);
-static u_char *ngx_http_batch_line_log(ngx_log_t *log, u_char *buf,
-    size_t len);
 static void ngx_http_batch_line_cut(ngx_http_batch_line_t *line);
 static void ngx_http_batch_line_verdict(ngx_http_batch_line_t *line);
 static void ngx_http_batch_line_end(ngx_http_batch_line_t *line,
@@ -38,11 +42,11 @@ static void ngx_http_batch_line_timer(ngx_event_t *ev);
 
 
 #define NGX_HTTP_BATCH_BACKOFF        500       /* ms, doubled each time */
-#define NGX_HTTP_BATCH_BACKOFF_MAX    30000
-#define NGX_HTTP_BATCH_STALE_PAUSE    250       /* ms, until the lease is looked
+#define NGX_HTTP_BATCH_BACKOFF_MAX    30000     /* ms */
+#define NGX_HTTP_BATCH_STALE_PAUSE    250       /* ms until the lease is looked
                                                    at again */
-#define NGX_HTTP_BATCH_FREE_LINES     1024
-#define NGX_HTTP_BATCH_POOL_SIZE      512
+#define NGX_HTTP_BATCH_FREE_LINES     1024      /* structs that are kept */
+#define NGX_HTTP_BATCH_POOL_SIZE      512       /* bytes, of a connection */
 
 
 static ngx_queue_t         ngx_http_batch_line_free;
@@ -50,12 +54,15 @@ static ngx_queue_t         ngx_http_batch_line_dead;
 static ngx_uint_t          ngx_http_batch_line_nfree;
 
 
-static ngx_http_batch_attempt_type_t  ngx_http_batch_line_type = {
-    ngx_http_batch_line_log,
+static const ngx_http_batch_attempt_type_t  ngx_http_batch_line_type = {
     "processing batch line",
+    ngx_http_batch_line_log,
+    ngx_http_batch_line_variable,
+    ngx_http_batch_line_header,
+    ngx_http_batch_line_body,
+    ngx_http_batch_line_full,
     ngx_http_batch_line_post,
-    ngx_http_batch_line_answered,
-    ngx_http_batch_line_variable
+    ngx_http_batch_line_answered
 };
 
 
@@ -118,7 +125,7 @@ ngx_http_batch_line_get(void)
         return NULL;
     }
 
-    line->at.kind = NGX_HTTP_BATCH_CTX_LINE;
+    line->at.kind = NGX_HTTP_BATCH_CTX_ATTEMPT;
     line->at.type = &ngx_http_batch_line_type;
     line->timer.handler = ngx_http_batch_line_timer;
     line->timer.data = &line->at.c;
@@ -127,8 +134,6 @@ ngx_http_batch_line_get(void)
     return line;
 }
 
-
-/* takes a copy of the line p[0..len), parses it and sends it */
 
 ngx_int_t
 ngx_http_batch_line_start(ngx_http_batch_chunk_t *c, const u_char *p,
@@ -165,17 +170,17 @@ ngx_http_batch_line_start(ngx_http_batch_chunk_t *c, const u_char *p,
     if (batch_jsonl_parse(line->data, len, &endpoint, 1, &line->parsed, &err)
         != BATCH_OK)
     {
-        /* the validation has accepted it: the input has changed under us */
+        /* the validation accepted it: the input has changed since */
 
         ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                      "batch: %s, line %uL is not what was validated: %s",
+                      "batch: %s, line %uL: not what was validated: %s",
                       c->run->id, number, err.code);
 
         ngx_free(line->data);
         line->data = NULL;
         ngx_queue_insert_tail(&ngx_http_batch_line_dead, &line->queue);
 
-        c->poisoned = 1;
+        ngx_http_batch_chunk_poison(c, "input");
         return NGX_ERROR;
     }
 
@@ -219,14 +224,68 @@ ngx_http_batch_line_attempt(ngx_http_batch_line_t *line)
     left = line->deadline - ngx_current_msec;
     ngx_add_timer(&line->timer, (ngx_msec_int_t) left > 0 ? left : 1);
 
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s, line %uL: attempt %ui to \"%V\"",
+                   run->id, line->number, line->attempt, &run->uri);
+
     if (ngx_http_batch_attempt_send(&line->at) != NGX_OK) {
-        ngx_http_batch_attempt_teardown(&line->at);
         line->rc = NGX_ERROR;
         ngx_http_batch_line_verdict(line);
-        return;
+    }
+}
+
+
+/*
+ * Did nginx make this answer itself?  After an rc >= 300 the page has that
+ * status, unless error_page has led to another answer; and the upstream, if
+ * there was one, has not said it.  It may have sent another status, and then a
+ * header that nginx could not take.
+ */
+
+static ngx_int_t
+ngx_http_batch_line_header(ngx_http_batch_attempt_t *at)
+{
+    ngx_http_upstream_t    *u;
+    ngx_http_batch_line_t  *line;
+
+    line = (ngx_http_batch_line_t *) at;
+
+    if (ngx_http_batch_answer_header(line, at->sr) != NGX_OK) {
+        return NGX_ERROR;
     }
 
-    ngx_http_run_posted_requests(&line->at.c);
+    if (line->made == 0) {
+        return NGX_OK;
+    }
+
+    u = at->sr->upstream;
+
+    if (line->status == (ngx_uint_t) line->made
+        && (u == NULL || u->headers_in.status_n != (ngx_uint_t) line->made))
+    {
+        line->rc = line->made;
+        line->garbled = (u && u->state && u->state->bytes_received > 0);
+
+    } else {
+        line->made = 0;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_line_body(ngx_http_batch_attempt_t *at, const u_char *p,
+    size_t len)
+{
+    return ngx_http_batch_answer_body((ngx_http_batch_line_t *) at, p, len);
+}
+
+
+static ngx_uint_t
+ngx_http_batch_line_full(ngx_http_batch_attempt_t *at)
+{
+    return ngx_http_batch_spool_full(((ngx_http_batch_line_t *) at)->spool);
 }
 
 
@@ -252,8 +311,6 @@ ngx_http_batch_line_post(ngx_http_batch_attempt_t *at, ngx_int_t rc,
 }
 
 
-/* the attempt has ended by itself */
-
 static void
 ngx_http_batch_line_answered(ngx_http_batch_attempt_t *at)
 {
@@ -262,6 +319,10 @@ ngx_http_batch_line_answered(ngx_http_batch_attempt_t *at)
     line = (ngx_http_batch_line_t *) at;
 
     if (ngx_http_batch_spool_busy(line->spool)) {
+        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                       "batch: %s, line %uL: answered, %O bytes to the spool",
+                       line->chunk->run->id, line->number, line->spool->size);
+
         line->life = NGX_HTTP_BATCH_LINE_SPOOLING;
         return;
     }
@@ -284,15 +345,9 @@ ngx_http_batch_line_spooled(ngx_http_batch_line_t *line)
 static void
 ngx_http_batch_line_cut(ngx_http_batch_line_t *line)
 {
-    if (line->life == NGX_HTTP_BATCH_LINE_FLYING) {
-
-        if (line->at.r->blocked) {
-            /* an aio or thread operation still points to the request */
-            ngx_add_timer(&line->timer, 10);
-            return;
-        }
-
-        ngx_http_batch_attempt_teardown(&line->at);
+    if (ngx_http_batch_attempt_cut(&line->at) != NGX_OK) {
+        ngx_add_timer(&line->timer, NGX_HTTP_BATCH_ATTEMPT_BLOCKED);
+        return;
     }
 
     ngx_http_batch_line_verdict(line);
@@ -326,9 +381,14 @@ ngx_http_batch_line_verdict(ngx_http_batch_line_t *line)
     run = line->chunk->run;
     verdict = ngx_http_batch_answer_judge(line);
 
+    ngx_log_debug6(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s, line %uL: attempt %ui ended, status %ui, rc %i,"
+                   " verdict %d", run->id, line->number, line->attempt,
+                   line->status, line->rc, verdict);
+
     if (!line->timedout) {
         ngx_http_batch_budget_outcome(run,
-                                       verdict == NGX_HTTP_BATCH_ANSWER_DEAD);
+                                      verdict == NGX_HTTP_BATCH_ANSWER_DEAD);
     }
 
     if (verdict >= NGX_HTTP_BATCH_ANSWER_RETRY
@@ -341,7 +401,7 @@ ngx_http_batch_line_verdict(ngx_http_batch_line_t *line)
         && (run->stop || line->chunk->lost
             || ngx_http_batch_turn_leaving()))
     {
-        /* another attempt was due, but not here, or not any more */
+        /* another attempt is due, but it is the next owner's, or nobody's */
         ngx_http_batch_line_end(line, NULL);
         return;
     }
@@ -350,9 +410,9 @@ ngx_http_batch_line_verdict(ngx_http_batch_line_t *line)
 
     if (entry == NULL) {
         ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
-                      "batch: %s, line %uL: no memory for the answer, the"
-                      " chunk will be run again", run->id, line->number);
-        line->chunk->poisoned = 1;
+                      "batch: %s, line %uL: no memory for the answer, its"
+                      " chunk is run again", run->id, line->number);
+        ngx_http_batch_chunk_poison(line->chunk, "memory");
     }
 
     ngx_http_batch_line_end(line, entry);
@@ -360,10 +420,10 @@ ngx_http_batch_line_verdict(ngx_http_batch_line_t *line)
 
 
 /*
- * Exponential backoff with jitter; Retry-After is a lower bound.  While the
- * upstream is taken for dead its failures are nobody's fault: they do not
- * count, and only the line's deadline ends the waiting.  A waiting line keeps
- * its slot: that is what holds the other lines back.
+ * Exponential back-off with jitter; Retry-After is a lower bound.  While the
+ * breaker takes the upstream for dead, failures are not the line's: they do not
+ * count, and only its deadline ends the waiting.  A waiting line keeps its
+ * place in flight: that is what holds the other lines back.
  */
 
 static ngx_uint_t
@@ -430,7 +490,7 @@ ngx_http_batch_line_timer(ngx_event_t *ev)
     if (line->life == NGX_HTTP_BATCH_LINE_WAITING) {
 
         if (line->chunk->lost) {
-            /* another attempt is due, but it is the new owner's */
+            /* the attempt is the new owner's */
             ngx_http_batch_line_end(line, NULL);
 
         } else if (ngx_http_batch_chunk_stale(line->chunk)) {
@@ -444,11 +504,14 @@ ngx_http_batch_line_timer(ngx_event_t *ev)
     }
 
     if (line->life == NGX_HTTP_BATCH_LINE_SPOOLING) {
-        /* the answer is there: it was in time */
+        /* the answer came in time */
         return;
     }
 
     if (!line->aborted) {
+        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                       "batch: %s, line %uL: deadline passed in attempt %ui",
+                       line->chunk->run->id, line->number, line->attempt);
         line->timedout = 1;
     }
 
@@ -464,6 +527,11 @@ ngx_http_batch_line_end(ngx_http_batch_line_t *line,
 
     c = line->chunk;
 
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s, chunk %uD, line %uL: ended, %s",
+                   c->run->id, c->chunk, line->number,
+                   entry ? "to the journal" : "without a record");
+
     line->life = NGX_HTTP_BATCH_LINE_ENDED;
     line->chunk = NULL;
 
@@ -475,10 +543,8 @@ ngx_http_batch_line_end(ngx_http_batch_line_t *line,
     ngx_free(line->data);
     line->data = NULL;
 
-    if (line->entry) {
-        ngx_free(line->entry);
-        line->entry = NULL;
-    }
+    ngx_free(line->entry);
+    line->entry = NULL;
 
     ngx_http_batch_spool_free(line->spool);
     line->spool = NULL;
@@ -550,38 +616,16 @@ ngx_http_batch_line_variable(ngx_http_batch_attempt_t *at,
 
 
 static u_char *
-ngx_http_batch_line_log(ngx_log_t *log, u_char *buf, size_t len)
+ngx_http_batch_line_log(ngx_http_batch_attempt_t *at, u_char *buf, size_t len)
 {
-    u_char                 *p;
-    ngx_http_request_t     *r;
-    ngx_http_log_ctx_t     *ctx;
     ngx_http_batch_line_t  *line;
 
-    ctx = log->data;
-    line = (ngx_http_batch_line_t *)
-               ((u_char *) ctx - offsetof(ngx_http_batch_line_t, at.log_ctx));
+    line = (ngx_http_batch_line_t *) at;
 
     if (line->chunk == NULL) {
         return buf;
     }
 
-    p = ngx_snprintf(buf, len, ", batch: %s, line: %uL, attempt: %ui",
-                     line->chunk->run->id, line->number, line->attempt);
-    len -= p - buf;
-
-    r = ctx->request;
-
-    if (r) {
-        return r->log_handler(r, ctx->current_request, p, len);
-    }
-
-    return p;
-}
-
-
-ngx_http_batch_line_t *
-ngx_http_batch_line_of(ngx_http_request_t *r)
-{
-    return (ngx_http_batch_line_t *)
-               ngx_http_batch_attempt_of(r, NGX_HTTP_BATCH_CTX_LINE);
+    return ngx_snprintf(buf, len, ", batch: %s, line: %uL, attempt: %ui",
+                        line->chunk->run->id, line->number, line->attempt);
 }

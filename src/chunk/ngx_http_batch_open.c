@@ -1,8 +1,9 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * A chunk is claimed: what the disk knows of it is looked at before anything is
- * sent (CLAIM and SCAN of the protocol, on the node's side).
+ * A chunk was claimed: a task looks at what the disk knows of it before
+ * anything is sent (CLAIM and SCAN of the protocol, on the node's side).  What
+ * it finds outweighs the index, which may have fallen back to an older state.
  */
 
 #include "ngx_http_batch_chunk.h"
@@ -17,37 +18,50 @@
 #include "ngx_http_batch_lookup.h"
 
 
+/*
+ * what is found       means                          the chunk then
+ * OK                  it can be run                  runs
+ * ENDED               final.json: the index is old   is lost; a job tells it
+ * SEALED              a seal: the index is old       is told DONE
+ * EPOCH               our epoch or a later one was   is lost; the index is
+ *                     used: the index is old         told, then claimed anew
+ * ROUTE               the location is gone           is released for a while
+ * ERROR               no memory, or the disk         is released for a while
+ */
+
 typedef enum {
     NGX_HTTP_BATCH_OPEN_OK = 0,
-    NGX_HTTP_BATCH_OPEN_ENDED,     /* final.json is there: the index is old */
-    NGX_HTTP_BATCH_OPEN_SEALED,    /* a seal is there: the same */
-    NGX_HTTP_BATCH_OPEN_EPOCH,     /* our epoch was used: the same */
-    NGX_HTTP_BATCH_OPEN_ROUTE,     /* its location is gone */
+    NGX_HTTP_BATCH_OPEN_ENDED,
+    NGX_HTTP_BATCH_OPEN_SEALED,
+    NGX_HTTP_BATCH_OPEN_EPOCH,
+    NGX_HTTP_BATCH_OPEN_ROUTE,
     NGX_HTTP_BATCH_OPEN_ERROR
 } ngx_http_batch_open_e;
 
 
+/* a task's; what it finds is moved to the chunk or freed by open_done() */
+
 typedef struct {
     ngx_http_batch_chunk_t        *chunk;
     char                           id[BATCH_ID_LEN];
-    uint32_t                       n;
+    uint32_t                       n;             /* of the chunk */
     uint32_t                       epoch;
-    ngx_uint_t                     load;
+    ngx_uint_t                     load;          /* batch.json and the plan */
     ngx_uint_t                     routed;
 
     ngx_http_batch_open_e          rc;
-    json_t                        *root;
+    json_t                        *root;          /* if load: batch.json */
     ngx_http_batch_meta_t          meta;
     ngx_http_batch_plan_t          plan;
     ngx_fd_t                       input;
     ngx_fd_t                       segment;
-    batch_pick_t                  *older;
+    batch_pick_t                  *older;         /* ngx_alloc() */
     batch_usage_t                 *older_usage;
     size_t                         nolder;
-    uint64_t                       ok;
+    uint64_t                       ok;            /* of a seal */
     uint64_t                       failed;
-    int64_t                        sealed;
-    uint32_t                       max_epoch;
+    int64_t                        sealed;        /* seconds */
+    uint32_t                       max_epoch;     /* that was used */
 } ngx_http_batch_open_t;
 
 
@@ -70,14 +84,14 @@ static ngx_int_t ngx_http_batch_open_ready(ngx_http_batch_chunk_t *c,
 
 
 void
-ngx_http_batch_open(ngx_http_batch_run_t *run, uint32_t chunk,
+ngx_http_batch_open_start(ngx_http_batch_run_t *run, uint32_t chunk,
     uint32_t epoch)
 {
     ngx_http_batch_open_t   *o;
     ngx_http_batch_task_t   *task;
     ngx_http_batch_chunk_t  *c;
 
-    /* on failure nothing is told: the lease runs out, and somebody claims */
+    /* on failure nothing is told: the lease runs out, then anybody claims it */
 
     c = ngx_calloc(sizeof(ngx_http_batch_chunk_t), ngx_cycle->log);
     if (c == NULL) {
@@ -122,6 +136,10 @@ ngx_http_batch_open(ngx_http_batch_run_t *run, uint32_t chunk,
         ngx_free(c);
         return;
     }
+
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s, chunk %uD: claimed, epoch %uD, load: %ui",
+                   run->id, chunk, epoch, o->load);
 
     if (run->nchunks++ == 0) {
         ngx_http_batch_pick_add(run);
@@ -184,14 +202,15 @@ ngx_http_batch_open_look(ngx_http_batch_open_t *o, ngx_log_t *log)
     }
 
     if (o->load) {
-        o->routed = (ngx_http_batch_lookup_route(&o->meta.route, &route) != NULL);
+        o->routed = (ngx_http_batch_lookup_route(&o->meta.route, &route)
+                     != NULL);
     }
 
     return o->routed ? NGX_HTTP_BATCH_OPEN_OK : NGX_HTTP_BATCH_OPEN_ROUTE;
 }
 
 
-/* what earlier owners have left */
+/* the records that earlier owners have left */
 
 static ngx_http_batch_open_e
 ngx_http_batch_open_older(ngx_http_batch_open_t *o, ngx_log_t *log)
@@ -232,7 +251,7 @@ ngx_http_batch_open_files(ngx_http_batch_open_t *o, ngx_log_t *log)
     if (o->input == NGX_INVALID_FILE) {
         if (ngx_errno == NGX_ENOENT) {
             ngx_log_error(NGX_LOG_ALERT, log, 0,
-                          "batch: %s has a plan and no input", o->id);
+                          "batch: %s: input is missing", o->id);
         }
 
         return NGX_HTTP_BATCH_OPEN_ERROR;
@@ -240,13 +259,12 @@ ngx_http_batch_open_files(ngx_http_batch_open_t *o, ngx_log_t *log)
 
     if (ngx_http_batch_plan_small(o->load ? &o->plan : &o->chunk->run->plan)) {
 
-        /* the journal makes it if it needs one */
+        /* the journal creates the segment if it needs one */
 
         return NGX_HTTP_BATCH_OPEN_OK;
     }
 
-    o->segment = ngx_http_batch_segment_create(o->id, o->n, o->epoch,
-                                                     log);
+    o->segment = ngx_http_batch_segment_create(o->id, o->n, o->epoch, log);
 
     if (o->segment != NGX_INVALID_FILE) {
         return NGX_HTTP_BATCH_OPEN_OK;
@@ -316,7 +334,12 @@ ngx_http_batch_open_done(void *ctx, ngx_log_t *log)
     c->busy = 0;
     c->life = NGX_HTTP_BATCH_CHUNK_RELEASING;
 
-    /* also if it went no further: the chunk closes them */
+    ngx_log_debug5(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s, chunk %uD: opened, epoch %uD, result %d,"
+                   " %uz older records", c->run->id, c->chunk, c->epoch,
+                   o->rc, o->nolder);
+
+    /* whatever the result: the chunk closes them */
 
     c->input = o->input;
     c->segment = o->segment;
@@ -369,18 +392,18 @@ ngx_http_batch_open_done(void *ctx, ngx_log_t *log)
 }
 
 
-/* raises its epoch, then claims anew */
-
 void
 ngx_http_batch_open_used(ngx_http_batch_chunk_t *c, uint32_t epoch)
 {
     ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                  "batch: %s, chunk %uD: epoch %uD was used up to %uD",
+                  "batch: %s, chunk %uD: claimed with epoch %uD, but up to %uD"
+                  " were used, the index is told",
                   c->run->id, c->chunk, c->epoch, epoch);
 
-    if (ngx_http_batch_index_run_chunk_restore(c->run->id, c->chunk, epoch, 0, 0,
-                                           0, 0, ngx_http_batch_open_restored,
-                                           NULL)
+    if (ngx_http_batch_index_run_chunk_restore(c->run->id, c->chunk, epoch,
+                                               0, 0, 0, 0,
+                                               ngx_http_batch_open_restored,
+                                               NULL)
         != NGX_OK)
     {
         /* the lease runs out, and the next owner sees the same */
@@ -405,7 +428,8 @@ ngx_http_batch_open_ready(ngx_http_batch_chunk_t *c, ngx_http_batch_open_t *o)
 
     if (c->chunk >= c->run->plan.nchunks) {
         ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                      "batch: %s has no chunk %uD", c->run->id, c->chunk);
+                      "batch: %s, chunk %uD: not in the plan of %uD chunks",
+                      c->run->id, c->chunk, c->run->plan.nchunks);
         c->lost = 1;
         return NGX_ERROR;
     }

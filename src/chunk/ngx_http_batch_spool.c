@@ -1,15 +1,15 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * A large answer does not stay in memory: what is beyond
- * NGX_HTTP_BATCH_SPOOL_SIZE goes, piece by piece, to a file in tmp/ that has no
- * name any more.  The journal copies it from there into the segment.
+ * A large answer does not stay in memory: NGX_HTTP_BATCH_SPOOL_SIZE bytes of it
+ * at a time go to a file in tmp/ that has no name any more.  The journal copies
+ * them from there into the segment.
  *
  * The upstream may be faster than the disk: what waits to be written is bounded
- * by NGX_HTTP_BATCH_SPOOL_AHEAD, beyond which no more is read (capture.c).
+ * by NGX_HTTP_BATCH_SPOOL_AHEAD; beyond that no more is read (capture.c).
  *
  * A spool belongs to its line until the line's entry is finished, then to the
- * entry.  One task at a time writes its pieces.  When the owner lets go of it
+ * entry.  One task at a time writes its pieces.  If the owner lets go of it
  * while a task is under way, the task's end frees it.
  */
 
@@ -27,7 +27,7 @@ typedef struct {
     ngx_queue_t                pieces;
     off_t                      off;
     ngx_int_t                  rc;
-} ngx_http_batch_spooling_t;
+} ngx_http_batch_spool_write_t;
 
 
 static void ngx_http_batch_spool_post(ngx_http_batch_spool_t *s);
@@ -37,7 +37,7 @@ static void ngx_http_batch_spool_destroy(ngx_http_batch_spool_t *s);
 static void ngx_http_batch_spool_drop(ngx_queue_t *pieces);
 
 
-/* takes the first n bytes of the line's answer so far, with their entry */
+/* takes the line's entry: its bytes so far are the next piece of the file */
 
 void
 ngx_http_batch_spool_push(ngx_http_batch_line_t *line)
@@ -59,6 +59,10 @@ ngx_http_batch_spool_push(ngx_http_batch_line_t *line)
         ngx_queue_init(&s->pieces);
 
         line->spool = s;
+
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, &line->at.log, 0,
+                       "batch: %s, line %uL: spool begun",
+                       line->chunk->run->id, line->number);
     }
 
     piece = line->entry;
@@ -78,8 +82,6 @@ ngx_http_batch_spool_push(ngx_http_batch_line_t *line)
 }
 
 
-/* 1 while pieces are still on their way to the file */
-
 ngx_uint_t
 ngx_http_batch_spool_busy(ngx_http_batch_spool_t *s)
 {
@@ -98,10 +100,10 @@ ngx_http_batch_spool_full(ngx_http_batch_spool_t *s)
 static void
 ngx_http_batch_spool_post(ngx_http_batch_spool_t *s)
 {
-    ngx_http_batch_task_t      *task;
-    ngx_http_batch_spooling_t  *w;
+    ngx_http_batch_task_t         *task;
+    ngx_http_batch_spool_write_t  *w;
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_spooling_t),
+    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_spool_write_t),
                                       ngx_http_batch_spool_run,
                                       ngx_http_batch_spool_done);
     if (task == NULL) {
@@ -131,7 +133,7 @@ ngx_http_batch_spool_post(ngx_http_batch_spool_t *s)
 static void
 ngx_http_batch_spool_run(void *ctx, ngx_log_t *log)
 {
-    ngx_http_batch_spooling_t *w = ctx;
+    ngx_http_batch_spool_write_t *w = ctx;
 
     char                     name[NGX_HTTP_BATCH_TMP_LEN];
     ngx_queue_t             *q;
@@ -146,7 +148,7 @@ ngx_http_batch_spool_run(void *ctx, ngx_log_t *log)
             return;
         }
 
-        /* it shall not outlive us, whatever happens */
+        /* the file does not outlive us, whatever happens */
         ngx_http_batch_store_tmp_delete(name, log);
     }
 
@@ -173,7 +175,7 @@ ngx_http_batch_spool_run(void *ctx, ngx_log_t *log)
 static void
 ngx_http_batch_spool_done(void *ctx, ngx_log_t *log)
 {
-    ngx_http_batch_spooling_t *w = ctx;
+    ngx_http_batch_spool_write_t *w = ctx;
 
     ngx_http_batch_spool_t  *s;
 
@@ -208,8 +210,6 @@ ngx_http_batch_spool_done(void *ctx, ngx_log_t *log)
 }
 
 
-/* the line or the entry needs it no more */
-
 void
 ngx_http_batch_spool_free(ngx_http_batch_spool_t *s)
 {
@@ -225,13 +225,9 @@ ngx_http_batch_spool_free(ngx_http_batch_spool_t *s)
 }
 
 
-/*
- * In a thread, by the journal: appends the spooled bytes to a segment at *off.
- */
-
 ngx_int_t
 ngx_http_batch_spool_copy(ngx_http_batch_spool_t *s, ngx_fd_t fd, off_t *off,
-    ngx_log_t *log)
+    const char *id, ngx_log_t *log)
 {
     off_t      from;
     size_t     n;
@@ -259,7 +255,7 @@ ngx_http_batch_spool_copy(ngx_http_batch_spool_t *s, ngx_fd_t fd, off_t *off,
 
         if (rc <= 0) {
             ngx_log_error(NGX_LOG_CRIT, log, rc ? ngx_errno : 0,
-                          "pread() of a spooled answer failed");
+                          "batch: %s: pread() of a spooled answer failed", id);
             ok = NGX_ERROR;
             break;
         }
@@ -282,7 +278,8 @@ ngx_http_batch_spool_destroy(ngx_http_batch_spool_t *s)
     if (s->fd != NGX_INVALID_FILE && ngx_close_file(s->fd) == NGX_FILE_ERROR)
     {
         ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, ngx_errno,
-                      ngx_close_file_n " of a spooled answer failed");
+                      "batch: " ngx_close_file_n " of a spooled answer"
+                      " failed");
     }
 
     ngx_free(s);

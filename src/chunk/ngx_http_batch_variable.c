@@ -2,7 +2,7 @@
  * Copyright (C) the ngx_http_batch_module authors
  *
  * The variables of what is sent, a line or a webhook, for the location that it
- * runs through.  What they are worth, its own type of attempt knows.
+ * runs through.  The type of the attempt knows their values.
  */
 
 #include "ngx_http_batch_attempt.h"
@@ -66,11 +66,7 @@ ngx_http_batch_variable_get(ngx_http_request_t *r,
     ngx_str_t                  value;
     ngx_http_batch_attempt_t  *at;
 
-    at = ngx_http_batch_attempt_of(r, NGX_HTTP_BATCH_CTX_LINE);
-
-    if (at == NULL) {
-        at = ngx_http_batch_attempt_of(r, NGX_HTTP_BATCH_CTX_HOOK);
-    }
+    at = ngx_http_batch_attempt_of(r);
 
     if (at == NULL) {
         v->not_found = 1;
@@ -100,7 +96,8 @@ ngx_http_batch_variable_get(ngx_http_request_t *r,
 
 /*
  * A client's string may become a header of the upstream request: what could end
- * a header line, or is not printable ASCII, is written as %XX, and it is cut.
+ * a header line, or is not printable ASCII, is written as %XX, and what is too
+ * long is cut.
  */
 
 ngx_int_t

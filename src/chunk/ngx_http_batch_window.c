@@ -1,8 +1,8 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * The window of the input that a running chunk looks through: read in threads,
- * walked line by line in the worker.
+ * The window of the input that a running chunk walks: read by tasks, walked
+ * line by line on the event loop.  It grows to the longest line met so far.
  */
 
 #include "ngx_http_batch_chunk.h"
@@ -10,25 +10,23 @@
 #include "ngx_http_batch_turn.h"
 
 
-#define NGX_HTTP_BATCH_WINDOW         (256 * 1024)    /* bytes */
+#define NGX_HTTP_BATCH_WINDOW         (256 * 1024)    /* bytes, at first */
 
 
 typedef struct {
     ngx_http_batch_chunk_t        *chunk;
     ngx_fd_t                       fd;
-    u_char                        *buf;
+    u_char                        *buf;           /* in the chunk's window */
     size_t                         size;
     off_t                          off;
-    ssize_t                        n;
-} ngx_http_batch_fill_t;
+    ssize_t                        n;             /* bytes read, -1: failed */
+} ngx_http_batch_window_fill_t;
 
 
 static void ngx_http_batch_window_fill(ngx_http_batch_chunk_t *c);
 static void ngx_http_batch_window_fill_run(void *ctx, ngx_log_t *log);
 static void ngx_http_batch_window_fill_done(void *ctx, ngx_log_t *log);
 
-
-/* the next line of the window, without its newline */
 
 ngx_int_t
 ngx_http_batch_window_next(ngx_http_batch_chunk_t *c, u_char **p, size_t *len)
@@ -58,9 +56,9 @@ ngx_http_batch_window_next(ngx_http_batch_chunk_t *c, u_char **p, size_t *len)
 
     } else {
         ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                      "batch: %s, chunk %uD ends too early: the input is not"
+                      "batch: %s, chunk %uD: input ends too early, it is not"
                       " what was validated", c->run->id, c->chunk);
-        c->poisoned = 1;
+        ngx_http_batch_chunk_poison(c, "input");
         ngx_http_batch_chunk_advance(c);
         return NGX_ERROR;
     }
@@ -78,14 +76,14 @@ ngx_http_batch_window_next(ngx_http_batch_chunk_t *c, u_char **p, size_t *len)
 }
 
 
-/* reads on behind the part of a line that is left in the window */
+/* reads on after the part of a line that is left in the window */
 
 static void
 ngx_http_batch_window_fill(ngx_http_batch_chunk_t *c)
 {
     size_t                        left, size;
     u_char                       *win;
-    ngx_http_batch_fill_t        *f;
+    ngx_http_batch_window_fill_t        *f;
     ngx_http_batch_task_t        *task;
     ngx_http_batch_plan_chunk_t  *pc;
 
@@ -115,7 +113,7 @@ ngx_http_batch_window_fill(ngx_http_batch_chunk_t *c)
     c->win_pos = 0;
     c->win_len = left;
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_fill_t),
+    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_window_fill_t),
                                       ngx_http_batch_window_fill_run,
                                       ngx_http_batch_window_fill_done);
     if (task == NULL) {
@@ -142,7 +140,7 @@ ngx_http_batch_window_fill(ngx_http_batch_chunk_t *c)
 static void
 ngx_http_batch_window_fill_run(void *ctx, ngx_log_t *log)
 {
-    ngx_http_batch_fill_t *f = ctx;
+    ngx_http_batch_window_fill_t *f = ctx;
 
     ssize_t  rc;
 
@@ -158,14 +156,16 @@ ngx_http_batch_window_fill_run(void *ctx, ngx_log_t *log)
 
         if (rc == -1) {
             ngx_log_error(NGX_LOG_CRIT, log, ngx_errno,
-                          "pread() of the input of %s failed",
-                          f->chunk->run->id);
+                          "batch: %s, chunk %uD: pread() of the input at %O"
+                          " failed", f->chunk->run->id, f->chunk->chunk,
+                          f->off + (off_t) f->n);
         }
 
         if (rc == 0) {
             ngx_log_error(NGX_LOG_ALERT, log, 0,
-                          "batch: the input of %s is shorter than %O",
-                          f->chunk->run->id, f->off + (off_t) f->size);
+                          "batch: %s, chunk %uD: input is shorter than %O"
+                          " bytes", f->chunk->run->id, f->chunk->chunk,
+                          f->off + (off_t) f->size);
         }
 
         if (rc <= 0) {
@@ -181,15 +181,19 @@ ngx_http_batch_window_fill_run(void *ctx, ngx_log_t *log)
 static void
 ngx_http_batch_window_fill_done(void *ctx, ngx_log_t *log)
 {
-    ngx_http_batch_fill_t *f = ctx;
+    ngx_http_batch_window_fill_t *f = ctx;
 
     ngx_http_batch_chunk_t  *c;
 
     c = f->chunk;
     c->reading = 0;
 
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s, chunk %uD: %z bytes of the input at %O",
+                   c->run->id, c->chunk, f->n, f->off);
+
     if (f->n < 0) {
-        c->poisoned = 1;
+        ngx_http_batch_chunk_poison(c, "input");
 
     } else {
         c->win_len += f->n;

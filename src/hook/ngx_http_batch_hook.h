@@ -16,9 +16,6 @@
 #include "ngx_http_batch_object.h"
 #include "batch_hook.h"
 
-/* postconfiguration: adds the filters */
-ngx_int_t ngx_http_batch_hook_send_add(ngx_conf_t *cf);
-
 /* init_process */
 ngx_int_t ngx_http_batch_hook_init(void);
 /* every beat */

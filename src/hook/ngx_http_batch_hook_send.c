@@ -14,36 +14,36 @@
 
 static ngx_int_t ngx_http_batch_hook_send_sign(ngx_http_batch_hook_t *h,
     ngx_str_t *secret);
+static void ngx_http_batch_hook_send_timer(ngx_event_t *ev);
+static u_char *ngx_http_batch_hook_send_log(ngx_http_batch_attempt_t *at,
+    u_char *buf, size_t len);
+static ngx_int_t ngx_http_batch_hook_send_variable(ngx_http_batch_attempt_t *at,
+    ngx_http_request_t *r, ngx_http_batch_variable_e var, ngx_str_t *value);
+static ngx_int_t ngx_http_batch_hook_send_header(ngx_http_batch_attempt_t *at);
+static ngx_int_t ngx_http_batch_hook_send_body(ngx_http_batch_attempt_t *at,
+    const u_char *p, size_t len);
+static ngx_uint_t ngx_http_batch_hook_send_full(ngx_http_batch_attempt_t *at);
 static void ngx_http_batch_hook_send_posted(ngx_http_batch_attempt_t *at,
     ngx_int_t rc, ngx_uint_t cut);
 static void ngx_http_batch_hook_send_answered(ngx_http_batch_attempt_t *at);
-static void ngx_http_batch_hook_send_timer(ngx_event_t *ev);
-static ngx_int_t ngx_http_batch_hook_send_variable(ngx_http_batch_attempt_t *at,
-    ngx_http_request_t *r, ngx_http_batch_variable_e var, ngx_str_t *value);
-static u_char *ngx_http_batch_hook_send_log(ngx_log_t *log, u_char *buf,
-    size_t len);
-static ngx_int_t ngx_http_batch_hook_send_header_filter(ngx_http_request_t *r);
-static ngx_int_t ngx_http_batch_hook_send_body_filter(ngx_http_request_t *r,
-    ngx_chain_t *in);
 
 
-static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
-static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
-
-
-static ngx_http_batch_attempt_type_t  ngx_http_batch_hook_send_type = {
-    ngx_http_batch_hook_send_log,
+static const ngx_http_batch_attempt_type_t  ngx_http_batch_hook_send_type = {
     "sending webhook",
+    ngx_http_batch_hook_send_log,
+    ngx_http_batch_hook_send_variable,
+    ngx_http_batch_hook_send_header,
+    ngx_http_batch_hook_send_body,
+    ngx_http_batch_hook_send_full,
     ngx_http_batch_hook_send_posted,
-    ngx_http_batch_hook_send_answered,
-    ngx_http_batch_hook_send_variable
+    ngx_http_batch_hook_send_answered
 };
 
 
 void
 ngx_http_batch_hook_send_init(ngx_http_batch_hook_t *h)
 {
-    h->at.kind = NGX_HTTP_BATCH_CTX_HOOK;
+    h->at.kind = NGX_HTTP_BATCH_CTX_ATTEMPT;
     h->at.type = &ngx_http_batch_hook_send_type;
     h->at.headers = h->headers;
 
@@ -76,11 +76,8 @@ ngx_http_batch_hook_send(ngx_http_batch_hook_t *h)
     ngx_add_timer(&h->timer, NGX_HTTP_BATCH_HOOK_TIMEOUT);
 
     if (ngx_http_batch_attempt_send(&h->at) != NGX_OK) {
-        ngx_http_batch_hook_send_cut(h);
-        return;
+        ngx_http_batch_hook_verdict(h);
     }
-
-    ngx_http_run_posted_requests(&h->at.c);
 }
 
 
@@ -151,13 +148,11 @@ ngx_http_batch_hook_send_answered(ngx_http_batch_attempt_t *at)
 void
 ngx_http_batch_hook_send_cut(ngx_http_batch_hook_t *h)
 {
-    if (h->at.r && h->at.r->blocked) {
-        /* an aio or thread operation still points to the request */
-        ngx_add_timer(&h->timer, 10);
+    if (ngx_http_batch_attempt_cut(&h->at) != NGX_OK) {
+        ngx_add_timer(&h->timer, NGX_HTTP_BATCH_ATTEMPT_BLOCKED);
         return;
     }
 
-    ngx_http_batch_attempt_teardown(&h->at);
     ngx_http_batch_hook_verdict(h);
 }
 
@@ -201,86 +196,44 @@ ngx_http_batch_hook_send_variable(ngx_http_batch_attempt_t *at,
 
 
 static u_char *
-ngx_http_batch_hook_send_log(ngx_log_t *log, u_char *buf, size_t len)
+ngx_http_batch_hook_send_log(ngx_http_batch_attempt_t *at, u_char *buf,
+    size_t len)
 {
-    u_char                 *p;
-    ngx_http_request_t     *r;
-    ngx_http_log_ctx_t     *ctx;
     ngx_http_batch_hook_t  *h;
 
-    ctx = log->data;
-    h = (ngx_http_batch_hook_t *)
-            ((u_char *) ctx - offsetof(ngx_http_batch_hook_t, at.log_ctx));
+    h = (ngx_http_batch_hook_t *) at;
 
-    p = ngx_snprintf(buf, len, ", batch: %s, webhook: %s", h->id, h->hook_id);
-    len -= p - buf;
-
-    r = ctx->request;
-
-    return r ? r->log_handler(r, ctx->current_request, p, len) : p;
+    return ngx_snprintf(buf, len, ", batch: %s, webhook: %s",
+                        h->id, h->hook_id);
 }
 
 
-ngx_int_t
-ngx_http_batch_hook_send_add(ngx_conf_t *cf)
+static ngx_int_t
+ngx_http_batch_hook_send_header(ngx_http_batch_attempt_t *at)
 {
-    ngx_http_next_header_filter = ngx_http_top_header_filter;
-    ngx_http_top_header_filter = ngx_http_batch_hook_send_header_filter;
-
-    ngx_http_next_body_filter = ngx_http_top_body_filter;
-    ngx_http_top_body_filter = ngx_http_batch_hook_send_body_filter;
+    ((ngx_http_batch_hook_t *) at)->answer = at->sr->headers_out.status;
 
     return NGX_OK;
 }
 
 
+/* what the receiver says besides is of no interest, and need not end */
+
 static ngx_int_t
-ngx_http_batch_hook_send_header_filter(ngx_http_request_t *r)
+ngx_http_batch_hook_send_body(ngx_http_batch_attempt_t *at, const u_char *p,
+    size_t len)
 {
     ngx_http_batch_hook_t  *h;
 
-    h = (ngx_http_batch_hook_t *)
-            ngx_http_batch_attempt_of(r, NGX_HTTP_BATCH_CTX_HOOK);
-
-    if (h == NULL) {
-        return ngx_http_next_header_filter(r);
-    }
-
-    r->header_sent = 1;
-    r->filter_need_in_memory = 1;
-
-    if (r == h->at.sr) {
-        h->answer = r->headers_out.status;
-    }
-
-    return NGX_OK;
-}
-
-
-/* the body does not matter, and need not end */
-
-static ngx_int_t
-ngx_http_batch_hook_send_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
-{
-    ngx_buf_t              *b;
-    ngx_chain_t            *cl;
-    ngx_http_batch_hook_t  *h;
-
-    h = (ngx_http_batch_hook_t *)
-            ngx_http_batch_attempt_of(r, NGX_HTTP_BATCH_CTX_HOOK);
-
-    if (h == NULL) {
-        return ngx_http_next_body_filter(r, in);
-    }
-
-    for (cl = in; cl; cl = cl->next) {
-        b = cl->buf;
-
-        h->received += ngx_buf_size(b);
-
-        b->pos = b->last;
-        b->file_pos = b->file_last;
-    }
+    h = (ngx_http_batch_hook_t *) at;
+    h->received += len;
 
     return h->received > NGX_HTTP_BATCH_HOOK_ANSWER ? NGX_ERROR : NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_batch_hook_send_full(ngx_http_batch_attempt_t *at)
+{
+    return 0;
 }

@@ -222,7 +222,7 @@ ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
 
     case NGX_HTTP_BATCH_CLAIM_CHUNK:
         run->pauses = 0;
-        ngx_http_batch_open(run, res->chunk, res->epoch);
+        ngx_http_batch_open_start(run, res->chunk, res->epoch);
         return;
 
     case NGX_HTTP_BATCH_CLAIM_VALIDATE:
