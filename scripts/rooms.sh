@@ -6,6 +6,9 @@
 # second half looks at the symbols of a build's objects (OBJS, default
 # build/nginx-gcc); a callback that is handed down is no symbol, and right.
 # With -v the number of references between rooms is printed as well.
+#
+# A map that names files which are gone is no map: files of src that documents
+# name must exist.
 
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -57,6 +60,14 @@ includes() {
     }
     END { exit bad }
 ' || die "includes go upward"
+
+
+grep -noE '\bsrc/[a-z]+/[A-Za-z0-9_]+\.(c|h|lua)\b' ./*.md docs/*.md \
+         docs/internals/*.md spec/README.md t/README.md |
+    while IFS=: read -r doc line file; do
+        [ -e "$file" ] || echo "$doc:$line: $file does not exist"
+    done | sort -u | tee /dev/stderr | (! grep -q .) \
+    || die "documents name files that do not exist"
 
 
 # what an object defines and what it asks for

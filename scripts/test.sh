@@ -231,6 +231,13 @@ run_unit() {
     # the objects configured for the module belong to gcc's build
     CC=gcc "$ROOT/scripts/build.sh" || return 1
 
+    if "$ROOT/scripts/rooms.sh"; then
+        echo "ok - nobody calls a room above, and files that docs name exist"
+    else
+        echo "not ok - rooms"
+        rc=1
+    fi
+
     for san in "" SAN=1; do
         make -C "$ROOT/t/unit" CC=gcc $san || rc=1
         make -C "$ROOT/t/unit" -f store.mk CC=gcc NGX_OBJS="$BUILD/nginx-gcc" \
