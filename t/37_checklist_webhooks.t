@@ -190,7 +190,7 @@ unlike(error_log_text(), qr/given up/, '#97 it is not given up');
 
 clock_step(3600);
 ok(wait_until(sub { hook_status()->{given_up} }, 20), '#97 after 72 hours it is');
-like(error_log_text(), qr/\[error\].* batch: $b->{id}: its webhook could not /,
+like(error_log_text(), qr/\[error\].* batch: $b->{id}: webhook was not delivered /,
      '#97 and that is said');
 
 hook_script('200');

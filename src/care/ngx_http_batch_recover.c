@@ -266,7 +266,7 @@ ngx_http_batch_recover_ask(void)
     ngx_http_batch_recover_asked++;
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
-                   "batch: is the index filled? era %uA, server \"%s\"",
+                   "batch: is the index filled? era %xA, server \"%s\"",
                    ngx_http_batch_slots_era(), ngx_http_batch_link_server());
 
     /* the answer to this comes first; another server comes to start() */
@@ -509,9 +509,8 @@ ngx_http_batch_recover_have(void *data, ngx_log_t *log)
     ngx_http_batch_rebuild_t  *b = data;
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
-                   "batch: %uz objects %s: %i", b->portion.n,
-                   b->portion.end ? "are only in the index"
-                                  : "of the store are read", b->rc);
+                   "batch: %uz objects for the index%s: %i", b->portion.n,
+                   b->portion.end ? ", the store is read" : "", b->rc);
 
     if (b->rc != NGX_OK || ngx_exiting) {
         b->failed = 1;
@@ -661,7 +660,7 @@ ngx_http_batch_recover_mark(ngx_http_batch_rebuild_t *b)
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
                    "batch: index has all of the store, begun %M ms ago, era"
-                   " %uA", ngx_current_msec - b->begun, b->era);
+                   " %xA", ngx_current_msec - b->begun, b->era);
 
     /* with the index opened the lock is gone, and renewing it would fail */
 

@@ -116,6 +116,17 @@ static void ngx_http_batch_job_free(ngx_http_batch_job_t *job);
 
 #if (NGX_DEBUG)
 
+/* by ngx_http_batch_validate_e, ngx_http_batch_finalize_e */
+
+static const char *const  ngx_http_batch_job_verdicts[] = {
+    "valid", "valid, to be counted", "not valid", "cancelled", "has ended",
+    "worker leaves", "location is gone", "trouble"
+};
+
+static const char *const  ngx_http_batch_job_ends[] = {
+    "final.json is there", "a chunk runs again", "worker leaves", "trouble"
+};
+
 /* by ngx_http_batch_job_tell_e */
 
 static const char *const  ngx_http_batch_job_news[] = {
@@ -393,9 +404,9 @@ ngx_http_batch_job_validated(ngx_http_batch_validating_t *v)
     job->final = v->v.final;
 
     ngx_log_debug4(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
-                   "batch: %s: validated: %d, %uL lines in %uD chunks",
-                   job->run->id, (int) v->v.rc, job->plan.total,
-                   job->plan.nchunks);
+                   "batch: %s: validated: %s, %uL lines in %uD chunks",
+                   job->run->id, ngx_http_batch_job_verdicts[v->v.rc],
+                   job->plan.total, job->plan.nchunks);
 
     switch (v->v.rc) {
 
@@ -491,8 +502,8 @@ ngx_http_batch_job_finalize_done(void *ctx, ngx_log_t *log)
     data = job->data;
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
-                   "batch: %s: finalized: %d, %uz bytes of final.json",
-                   job->run->id, (int) f->f.rc, job->final.text.len);
+                   "batch: %s: finalized: %s, %uz bytes", job->run->id,
+                   ngx_http_batch_job_ends[f->f.rc], job->final.text.len);
 
     if (handler && f->f.rc != NGX_HTTP_BATCH_FINAL_OK) {
         ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
