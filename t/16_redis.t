@@ -145,3 +145,39 @@ is(api('GET', '/v1/files')->{status}, 503, 'and says so');
 redis_start();
 ok(wait_ready(), 'Redis is found');
 is(run_batch(jsonl(3))->{status}, 'completed', 'a batch runs');
+
+
+=== TEST 6: a status that goes back is an alert in a debug build
+--- log_level: debug
+--- no_error_log
+[emerg]
+exited on signal
+runtime error:
+--- flow
+my $b = run_batch(jsonl(3));
+my $key = '{batch}:b:' . $b->{id};
+my $debug = error_log_text() =~ /\[debug\]/;
+get_batch($b->{id}) for 1 .. 20;
+unlike(error_log_text(), qr/\[alert\]/, 'nothing to say of a good one');
+
+redis('HSET', $key, 'status', 'in_progress');
+get_batch($b->{id}) for 1 .. 20;
+redis('HSET', $key, 'status', 'completed');
+
+# clients saw it finalizing: finalizing_at is there
+
+my $said = "batch: $b->{id}: status went from completed to finalizing";
+$said = qr/\[alert\] .*\Q$said\E/;
+$debug ? like(error_log_text(), $said, 'it is seen')
+       : unlike(error_log_text(), $said, 'not looked for');
+
+SKIP: {
+    skip 'nginx without --with-debug', 5 unless $debug;
+
+    my $log = error_log_text();
+    like($log, qr/batch: redis \S+: connecting/, 'debug log: the link');
+    like($log, qr/batch: redis server is [0-9a-f]{40}/, 'its server');
+    like($log, qr/batch: \Q$b->{id}\E: index call claim sent/, 'a call');
+    like($log, qr/batch: \Q$b->{id}\E: index call claim done/, 'its answer');
+    like($log, qr/batch: redis: EVALSHA claim sent, \d+ pending/, 'a command');
+}

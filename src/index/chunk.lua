@@ -1,6 +1,6 @@
 -- News of a chunk from its owner.  Counts are set per chunk, never added, and
 -- never fall; so repeating is harmless.  The owner's news are also what notices
--- that the batch has expired: nobody may be asking for another chunk.
+-- that the batch has expired: it may be that no worker asks for another chunk.
 -- in:  KEYS gen, batch, chunks, leases
 --      ARGV chunk, epoch, what (run, done, release), ok, failed, lease (ms),
 --           of its seal (seconds, 0: none)
@@ -41,7 +41,7 @@ end
 local was = r.state
 
 if was ~= 'd' then
-    -- run after a release: nobody took it, or the epoch would be another one
+    -- run after a release: it was not taken, or the epoch would be another one
     r.state = ({run = 'r', done = 'd', release = 'f'})[what]
 end
 

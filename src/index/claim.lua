@@ -127,7 +127,7 @@ if h.status == 'validating' or h.status == 'in_progress' then
     if h.status == 'in_progress' and num('done') >= num('chunks')
        and (expires_at == 0 or sealed < expires_at)
     then
-        -- all seals were found by a recovery: nobody will report the last
+        -- all seals were found by a recovery: no worker reports the last
         redis.call('HDEL', b, '-')
         finalizing(sealed)
 

@@ -1,4 +1,4 @@
--- Some of all files that the index knows, whoever has them.  The whole
+-- Some of all files that the index knows, of any tenant.  The whole
 -- database is gone through: a file may be in no list of a known tenant.
 -- in:  KEYS gen
 --      ARGV cursor ("0" to begin with), pattern of the files' keys, how many

@@ -218,7 +218,7 @@ ngx_int_t ngx_http_batch_index_run_chunk_restore(const char *id, uint32_t chunk,
     uint32_t epoch, ngx_uint_t done, uint64_t ok, uint64_t failed,
     int64_t sealed, ngx_http_batch_index_pt cb, void *data);
 
-/* run/ and api/ meet here: called on this worker after batch_put and
+/* where api and sched meet: called on this worker after batch_put and
  * batch_cancel have succeeded, so that it need not wait for the next poll */
 extern void (*ngx_http_batch_index_on_change)(const char *id);
 

@@ -72,8 +72,8 @@ typedef struct {
 } ngx_http_batch_redis_op_t;
 
 
-/* why a link is closed when there are more replies than commands: nobody knows
- * any more which reply belongs to which command */
+/* why a link is closed when there are more replies than commands: it cannot be
+ * known any more which reply belongs to which command */
 #define NGX_HTTP_BATCH_LINK_UNASKED  "a reply that no command asked for"
 
 

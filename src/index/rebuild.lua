@@ -1,8 +1,8 @@
--- The lock of whoever rebuilds: "owner deadline".  It only saves work.  A
--- deadline that no lease can have comes from a clock that has been set back.
+-- The lock of the worker that rebuilds: "owner deadline".  It only saves work.
+-- A deadline that no lease can have comes from a clock that has been set back.
 -- in:  KEYS lock
 --      ARGV owner, lease (ms), take, renew or free
--- out: {0}; {1}: somebody else has it (renew, free: or nobody)
+-- out: {0}; {1}: another one has it (renew, free: or none)
 
 --#include int clock
 

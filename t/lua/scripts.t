@@ -286,7 +286,7 @@ is scalar keys %stamp, 8, 'eight statuses';
 is_deeply [sort @{lua(['status'], <<'EOL')}], [sort keys %legal],
 local r = {}
 for from, next in pairs(steps) do
-    for to in pairs(next) do r[#r + 1] = from .. ' ' .. to end
+    for to in string.gmatch(next, '%S+') do r[#r + 1] = from .. ' ' .. to end
 end
 return r
 EOL
