@@ -522,7 +522,8 @@ ngx_http_batch_finalize_blob(ngx_http_batch_finalizer_t *z, ngx_uint_t sink)
     file = &z->files[sink];
 
     if (batch_id_make(BATCH_ID_FILE, file->id) == 0) {
-        ngx_log_error(NGX_LOG_CRIT, z->log, ngx_errno, "getrandom() failed");
+        ngx_log_error(NGX_LOG_CRIT, z->log, ngx_errno,
+                      "batch: random bytes for an id failed");
         return NGX_ERROR;
     }
 
