@@ -200,7 +200,7 @@ ok(wait_until(sub { hook_status()->{pending} == 0 }, 20), '#97 none is pending')
 # also when the index is made anew
 
 redis('FLUSHALL');
-ok(wait_until(sub { error_log_text() =~ /index is filled.*index is filled/s },
+ok(wait_until(sub { error_log_text() =~ /index is rebuilt.*index is rebuilt/s },
               20), '#97 the index is filled again');
 wait_ready();
 ok(!wait_until(sub { hook_status()->{pending} || hooks() > 2 }, 3),

@@ -252,9 +252,6 @@ ngx_http_batch_api_init_ctx(ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_batch_api_tenant(ngx_http_request_t *r, ngx_http_batch_api_ctx_t *ctx)
 {
-    int      n;
-    u_char  *p, *last;
-
     if (ngx_http_complex_value(r, ctx->conf->tenant, &ctx->tenant) != NGX_OK) {
         return NGX_ERROR;
     }
@@ -263,14 +260,8 @@ ngx_http_batch_api_tenant(ngx_http_request_t *r, ngx_http_batch_api_ctx_t *ctx)
         return NGX_DECLINED;
     }
 
-    last = ctx->tenant.data + ctx->tenant.len;
-
-    for (p = ctx->tenant.data; p < last; p += n) {
-        n = batch_utf8_length(p, last - p);
-
-        if (n <= 0 || *p == '\0') {
-            return NGX_DECLINED;
-        }
+    if (!batch_utf8_valid(ctx->tenant.data, ctx->tenant.len)) {
+        return NGX_DECLINED;
     }
 
     return NGX_OK;

@@ -185,7 +185,7 @@ ngx_http_batch_api_batch_create_publish(ngx_http_batch_op_t *op,
 
     if (op->rc == NGX_OK) {
         op->rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_META, op->meta.id,
-                                              text.data, text.len, log);
+                                               text.data, text.len, log);
         op->err = ngx_errno;
 
         if (op->rc == NGX_DECLINED && op->idem) {

@@ -200,8 +200,8 @@ ngx_http_batch_api_file_delete_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
 
     ngx_memzero(&t, sizeof(batch_text_t));
 
-    batch_text_printf(&t, "{\"object\":\"file\",\"deleted\":true,\"id\":\"%s\"}",
-                      op->id);
+    batch_text_printf(&t, "{\"object\":\"file\",\"deleted\":true,"
+                      "\"id\":\"%s\"}", op->id);
     ngx_http_batch_op_answer(op, &t);
 }
 

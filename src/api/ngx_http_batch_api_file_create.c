@@ -155,7 +155,8 @@ ngx_http_batch_api_file_create_field(ngx_http_batch_op_t *op)
         return ngx_http_batch_param_int(op, "expires_after[seconds]",
                                         up->form.field, up->form.field_len,
                                         NGX_HTTP_BATCH_PARAM_TTL_MIN,
-                                        NGX_HTTP_BATCH_PARAM_TTL_MAX, &up->seconds);
+                                        NGX_HTTP_BATCH_PARAM_TTL_MAX,
+                                        &up->seconds);
 
     default: /* NGX_HTTP_BATCH_FIELD_EXPIRES */
         return ngx_http_batch_api_file_create_expires(op);
@@ -456,7 +457,7 @@ ngx_http_batch_api_file_create_publish_files(ngx_http_batch_op_t *op,
     }
 
     rc = ngx_http_batch_publish_write(NGX_HTTP_BATCH_FILE, op->file.id,
-                                           fd, text.data, text.len, log);
+                                      fd, text.data, text.len, log);
 
     if (rc != NGX_OK) {
         op->err = ngx_errno;
@@ -464,8 +465,8 @@ ngx_http_batch_api_file_create_publish_files(ngx_http_batch_op_t *op,
 
     } else {
         rc = ngx_http_batch_publish_tmp(NGX_HTTP_BATCH_BLOB,
-                                              op->file.id, op->fd,
-                                              up->form.tmp, log);
+                                        op->file.id, op->fd,
+                                        up->form.tmp, log);
         op->err = ngx_errno;
     }
 
@@ -481,7 +482,7 @@ ngx_http_batch_api_file_create_publish_files(ngx_http_batch_op_t *op,
 
     } else {
         rc = ngx_http_batch_publish_tmp(NGX_HTTP_BATCH_FILE,
-                                              op->file.id, fd, tmp, log);
+                                        op->file.id, fd, tmp, log);
         op->err = ngx_errno;
 
         if (rc == NGX_DECLINED && op->idem) {

@@ -58,7 +58,7 @@ ngx_http_batch_api_upload_read(ngx_http_batch_op_t *op,
     ngx_http_batch_uploads_free(st);
 
     op->rc = ngx_http_batch_uploads_load(op->id, batch_clock_sec(), st,
-                                              log);
+                                         log);
     op->err = ngx_errno;
 
     if (op->rc != NGX_OK) {
@@ -202,8 +202,8 @@ ngx_http_batch_api_upload_cancel_run(ngx_http_batch_op_t *op, ngx_log_t *log)
     }
 
     op->rc = ngx_http_batch_uploads_end(op->id,
-                                             NGX_HTTP_BATCH_UPLOAD_CANCELLED,
-                                             NULL, NULL, log);
+                                        NGX_HTTP_BATCH_UPLOAD_CANCELLED,
+                                        NULL, NULL, log);
     op->err = ngx_errno;
 
     if (op->rc == NGX_OK) {

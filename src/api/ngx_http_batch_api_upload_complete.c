@@ -402,7 +402,7 @@ ngx_http_batch_api_upload_complete_sum(ngx_http_batch_op_t *op, ngx_log_t *log)
 
     for (i = 0; i < c->n; i++) {
         op->rc = ngx_http_batch_parts_size(op->id, c->parts[i], &bytes,
-                                                log);
+                                           log);
 
         if (op->rc == NGX_ERROR) {
             op->err = ngx_errno;
@@ -488,8 +488,8 @@ ngx_http_batch_api_upload_complete_make(ngx_http_batch_op_t *op,
     }
 
     op->rc = ngx_http_batch_uploads_end(op->id,
-                                             NGX_HTTP_BATCH_UPLOAD_COMPLETED,
-                                             c->digest, f, log);
+                                        NGX_HTTP_BATCH_UPLOAD_COMPLETED,
+                                        c->digest, f, log);
     op->err = ngx_errno;
 
     /*
@@ -517,7 +517,7 @@ ngx_http_batch_api_upload_complete_join(ngx_http_batch_op_t *op, ngx_fd_t fd,
 
     for (i = 0; i < c->n; i++) {
         rc = ngx_http_batch_parts_append(op->id, c->parts[i], fd, &off,
-                                              log);
+                                         log);
         if (rc != NGX_OK) {
             op->err = ngx_errno;
             return rc;
@@ -651,7 +651,7 @@ ngx_http_batch_api_upload_complete_finish(ngx_http_batch_op_t *op,
     c = op->data;
 
     op->rc = ngx_http_batch_uploads_finish(op->id, &c->st.file, &made,
-                                                log);
+                                           log);
     op->err = ngx_errno;
 
     if (op->rc == NGX_ERROR) {

@@ -82,7 +82,9 @@ ngx_http_batch_api_upload_create_params(ngx_http_batch_op_t *op)
     if (seconds) {
         u->file_expires_at = u->created_us / 1000000 + seconds;
 
-    } else if (ngx_http_batch_purpose_is_batch(&u->purpose) && op->conf->file_ttl) {
+    } else if (ngx_http_batch_purpose_is_batch(&u->purpose)
+               && op->conf->file_ttl)
+    {
         u->file_expires_at = u->created_us / 1000000 + op->conf->file_ttl;
     }
 
@@ -247,7 +249,7 @@ ngx_http_batch_api_upload_create_publish(ngx_http_batch_op_t *op,
     }
 
     op->rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_UPLOAD, u->id,
-                                          text.data, text.len, log);
+                                           text.data, text.len, log);
     op->err = ngx_errno;
 
     free(text.data);

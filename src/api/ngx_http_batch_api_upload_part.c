@@ -106,7 +106,7 @@ ngx_http_batch_api_upload_part_load(ngx_http_batch_op_t *op, ngx_log_t *log)
 
     if (op->rc == NGX_OK && pt->st.status == NGX_HTTP_BATCH_UPLOAD_PENDING) {
         op->rc = ngx_http_batch_parts_sum(op->id, &pt->nparts, &pt->sum,
-                                                log);
+                                          log);
         op->err = ngx_errno;
     }
 }
@@ -136,11 +136,11 @@ ngx_http_batch_api_upload_part_loaded(ngx_http_batch_op_t *op)
     if (pt->nparts >= NGX_HTTP_BATCH_UPLOAD_PARTS_MAX || pt->sum > max) {
         ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL,
                                  "too_many_parts",
-                                 "The upload has too many parts: %ui parts of "
-                                 "%O bytes in all. Expected at most %d parts "
-                                 "of at most %O bytes in all.", pt->nparts,
-                                 pt->sum, NGX_HTTP_BATCH_UPLOAD_PARTS_MAX,
-                                 max);
+                                 "The upload takes no more parts: it has %ui "
+                                 "parts of %O bytes in all. Expected at most "
+                                 "%d parts of at most %O bytes in all.",
+                                 pt->nparts, pt->sum,
+                                 NGX_HTTP_BATCH_UPLOAD_PARTS_MAX, max);
         return;
     }
 
@@ -187,7 +187,7 @@ ngx_http_batch_api_upload_part_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
     }
 
     op->rc = ngx_http_batch_parts_publish(op->id, pt->part, op->fd,
-                                               pt->form.tmp, log);
+                                          pt->form.tmp, log);
     op->err = ngx_errno;
 }
 

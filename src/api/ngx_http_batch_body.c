@@ -221,7 +221,8 @@ ngx_http_batch_body_file(ngx_http_batch_op_t *op, ngx_buf_t *b)
     ngx_int_t  rc;
 
     for ( ;; ) {
-        rc = ngx_http_batch_body_take(op, &op->body.piece_pos, op->body.piece_last);
+        rc = ngx_http_batch_body_take(op, &op->body.piece_pos,
+                                      op->body.piece_last);
 
         if (rc != NGX_OK) {
             return rc;
@@ -288,8 +289,8 @@ ngx_http_batch_body_load(ngx_http_batch_op_t *op, ngx_log_t *log)
 
     for (done = 0; done < op->body.piece_size; done += n) {
 
-        n = pread(op->body.fd, op->body.piece + done, op->body.piece_size - done,
-                  op->body.piece_off + done);
+        n = pread(op->body.fd, op->body.piece + done,
+                  op->body.piece_size - done, op->body.piece_off + done);
 
         if (n == -1 && ngx_errno == NGX_EINTR) {
             n = 0;
@@ -421,7 +422,7 @@ ngx_http_batch_body_json(ngx_http_request_t *r, size_t max,
     }
 
     op->body.json = ngx_create_temp_buf(op->pool,
-                                   r->headers_in.content_length_n >= 0
+                                        r->headers_in.content_length_n >= 0
                                    ? (size_t) r->headers_in.content_length_n
                                      + 1
                                    : max);

@@ -365,7 +365,7 @@ ngx_http_batch_form_fill(ngx_http_batch_op_t *op)
 
         if (form->buf[form->cur] == NULL) {
             form->buf[form->cur] = ngx_palloc(op->pool,
-                                          NGX_HTTP_BATCH_FORM_BUFFER);
+                                              NGX_HTTP_BATCH_FORM_BUFFER);
             if (form->buf[form->cur] == NULL) {
                 ngx_http_batch_op_unavailable(op, NGX_ERROR);
                 return NGX_DONE;

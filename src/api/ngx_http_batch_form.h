@@ -98,7 +98,7 @@ void ngx_http_batch_form_bad_line(ngx_http_batch_op_t *op, const char *param,
     const batch_check_t *check);
 
 /* in a task: writes what is left in memory to the tmp file; NGX_OK, or
- * NGX_ERROR with op->err, NGX_ABORT for a bad line; then the tmp file is gone */
+ * NGX_ERROR with op->err, NGX_ABORT for a bad line: then that file is gone */
 ngx_int_t ngx_http_batch_form_flush(ngx_http_batch_op_t *op, ngx_log_t *log);
 
 

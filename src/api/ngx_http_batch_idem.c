@@ -164,7 +164,7 @@ ngx_http_batch_idem_look(ngx_http_batch_op_t *op, ngx_log_t *log)
     ngx_http_batch_idem_request(idem, request);
 
     rc = ngx_http_batch_keys_peek(idem->key, request, &idem->first,
-                                       &idem->root, log);
+                                  &idem->root, log);
 
     if (rc != NGX_DONE) {
         json_decref(idem->root);
@@ -191,8 +191,8 @@ ngx_http_batch_idem_claim(ngx_http_batch_op_t *op, const ngx_str_t *object,
     ngx_http_batch_idem_request(idem, request);
 
     rc = ngx_http_batch_keys_claim(idem->key, request,
-                                        op->quota.over ? NULL : object,
-                                        &idem->first, &idem->root, log);
+                                   op->quota.over ? NULL : object,
+                                   &idem->first, &idem->root, log);
 
     idem->replay = (rc == NGX_DONE);
     idem->other = (rc == NGX_DECLINED);

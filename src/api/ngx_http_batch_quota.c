@@ -223,6 +223,6 @@ ngx_http_batch_quota_release(ngx_http_batch_op_t *op)
     /* if this does not reach the index, the place is free when its time is
      * over */
 
-    (void) ngx_http_batch_index_use_drop(op->quota.use, &op->tenant, op->quota.id,
-                                     NULL, NULL);
+    (void) ngx_http_batch_index_use_drop(op->quota.use, &op->tenant,
+                                         op->quota.id, NULL, NULL);
 }

@@ -1,14 +1,20 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
+ *
+ * batch_status: the counters of all workers of this node, added up.
  */
 
+#include "ngx_http_batch_header.h"
 #include "ngx_http_batch_status.h"
 #include "ngx_http_batch_slots.h"
 #include "ngx_http_batch_space.h"
 
 
+#define NGX_HTTP_BATCH_STATUS_ROUTES  ((size_t) -1)
+
+
 typedef struct {
-    ngx_uint_t      workers;
+    ngx_atomic_t    workers;
     ngx_atomic_t    inflight[NGX_HTTP_BATCH_ROUTES];
     ngx_atomic_t    chunks;
     ngx_atomic_t    redis;
@@ -25,14 +31,84 @@ typedef struct {
 } ngx_http_batch_status_totals_t;
 
 
-static void ngx_http_batch_status_sum(ngx_http_batch_status_totals_t *t);
-static u_char *ngx_http_batch_status_json(ngx_http_request_t *r, u_char *p,
-    ngx_http_batch_status_totals_t *t);
-static u_char *ngx_http_batch_status_prometheus(u_char *p,
-    ngx_http_batch_status_totals_t *t);
-static u_char *ngx_http_batch_status_store(u_char *p);
-static u_char *ngx_http_batch_status_store_prometheus(u_char *p);
+/* a series; those of one metric follow each other, the first has the help */
+
+typedef struct {
+    const char     *name;              /* without "nginx_batch_" */
+    const char     *labels;
+    const char     *type;
+    const char     *help;              /* NULL: as the one before */
+    size_t          offset;            /* in totals, or ..._ROUTES: one each */
+} ngx_http_batch_status_metric_t;
+
+
 static size_t ngx_http_batch_status_size(void);
+static void ngx_http_batch_status_sum(ngx_http_batch_status_totals_t *t);
+static u_char *ngx_http_batch_status_json(ngx_http_batch_status_totals_t *t,
+    u_char *p, u_char *last);
+static u_char *ngx_http_batch_status_json_routes(
+    ngx_http_batch_status_totals_t *t, u_char *p, u_char *last);
+static u_char *ngx_http_batch_status_json_store(u_char *p, u_char *last);
+static u_char *ngx_http_batch_status_prometheus(
+    ngx_http_batch_status_totals_t *t, u_char *p, u_char *last);
+static u_char *ngx_http_batch_status_prometheus_routes(
+    ngx_http_batch_status_totals_t *t, const char *name, u_char *p,
+    u_char *last);
+static u_char *ngx_http_batch_status_prometheus_store(u_char *p, u_char *last);
+static u_char *ngx_http_batch_status_escape(u_char *p, u_char *last,
+    const ngx_str_t *s);
+
+
+#define ngx_http_batch_status_offset(field)                                   \
+    offsetof(ngx_http_batch_status_totals_t, field)
+
+static const ngx_http_batch_status_metric_t  ngx_http_batch_status_metrics[] =
+{
+    { "attempts_total", "", "counter", "Requests sent for lines.",
+      ngx_http_batch_status_offset(started) },
+
+    { "retries_total", "", "counter", "Attempts after a line's first.",
+      ngx_http_batch_status_offset(retried) },
+
+    { "lines_total", "{file=\"output\"}", "counter",
+      "Lines that ended, by file.",
+      ngx_http_batch_status_offset(completed) },
+
+    { "lines_total", "{file=\"error\"}", "counter", NULL,
+      ngx_http_batch_status_offset(failed) },
+
+    { "batches_finalized_total", "", "counter", "Batches finalized here.",
+      ngx_http_batch_status_offset(finalized) },
+
+    { "chunks", "", "gauge", "Chunks that workers of this node hold.",
+      ngx_http_batch_status_offset(chunks) },
+
+    { "redis_ready", "", "gauge", "Workers with a ready Redis link.",
+      ngx_http_batch_status_offset(redis) },
+
+    { "workers", "", "gauge", "Worker processes.",
+      ngx_http_batch_status_offset(workers) },
+
+    { "inflight", "", "gauge", "Lines in flight, by route.",
+      NGX_HTTP_BATCH_STATUS_ROUTES },
+
+    { "webhooks_pending", "", "gauge",
+      "Webhooks not delivered yet, of all nodes.",
+      ngx_http_batch_status_offset(hooks_pending) },
+
+    { "webhook_attempts_total", "{result=\"delivered\"}", "counter",
+      "Attempts to deliver one, by result.",
+      ngx_http_batch_status_offset(hooks_delivered) },
+
+    { "webhook_attempts_total", "{result=\"failed\"}", "counter", NULL,
+      ngx_http_batch_status_offset(hooks_failed) },
+
+    { "webhooks_given_up_total", "", "counter",
+      "Webhooks given up after 72 hours.",
+      ngx_http_batch_status_offset(hooks_given_up) },
+
+    { NULL, NULL, NULL, NULL, 0 }
+};
 
 
 ngx_int_t
@@ -42,6 +118,7 @@ ngx_http_batch_status_handler(ngx_http_request_t *r)
     ngx_buf_t                       *b;
     ngx_str_t                        format;
     ngx_chain_t                      out;
+    const char                      *type;
     ngx_http_batch_status_totals_t   t;
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
@@ -69,18 +146,16 @@ ngx_http_batch_status_handler(ngx_http_request_t *r)
         && format.len == 10
         && ngx_strncmp(format.data, "prometheus", 10) == 0)
     {
-        b->last = ngx_http_batch_status_prometheus(b->last, &t);
-        ngx_str_set(&r->headers_out.content_type,
-                    "text/plain; version=0.0.4");
+        b->last = ngx_http_batch_status_prometheus(&t, b->last, b->end);
+        type = "text/plain; version=0.0.4";
 
     } else {
-        b->last = ngx_http_batch_status_json(r, b->last, &t);
-        ngx_str_set(&r->headers_out.content_type, "application/json");
+        b->last = ngx_http_batch_status_json(&t, b->last, b->end);
+        type = "application/json";
     }
 
-    r->headers_out.content_type_len = r->headers_out.content_type.len;
     r->headers_out.status = NGX_HTTP_OK;
-    r->headers_out.content_length_n = b->last - b->pos;
+    ngx_http_batch_header_body(r, type, b->last - b->pos);
 
     rc = ngx_http_send_header(r);
 
@@ -155,41 +230,32 @@ ngx_http_batch_status_sum(ngx_http_batch_status_totals_t *t)
 
 
 static u_char *
-ngx_http_batch_status_json(ngx_http_request_t *r, u_char *p,
-    ngx_http_batch_status_totals_t *t)
+ngx_http_batch_status_json(ngx_http_batch_status_totals_t *t, u_char *p,
+    u_char *last)
 {
-    ngx_uint_t                    i, n, inflight;
-    ngx_http_batch_slot_t        *slot;
-    ngx_http_batch_loc_conf_t   **routes;
+    ngx_uint_t              i, n, inflight;
+    ngx_http_batch_slot_t  *slot;
 
-    routes = ngx_http_batch_conf->routes.elts;
+    p = ngx_slprintf(p, last, "{\"workers\":%uA,\"redis\":\"%s\","
+                     "\"chunks\":%uA,\"attempts\":%uA,\"retries\":%uA,"
+                     "\"completed\":%uA,\"failed\":%uA,"
+                     "\"chunks_claimed\":%uA,\"batches_finalized\":%uA,",
+                     t->workers,
+                     t->redis == t->workers ? "ready"
+                                            : t->redis ? "partly" : "down",
+                     t->chunks, t->started, t->retried, t->completed,
+                     t->failed, t->claimed, t->finalized);
 
-    p = ngx_sprintf(p, "{\"workers\":%ui,\"redis\":\"%s\",\"chunks\":%uA,"
-                    "\"attempts\":%uA,\"retries\":%uA,\"completed\":%uA,"
-                    "\"failed\":%uA,\"chunks_claimed\":%uA,"
-                    "\"batches_finalized\":%uA,",
-                    t->workers,
-                    t->redis == t->workers ? "ready"
-                                           : t->redis ? "partly" : "down",
-                    t->chunks, t->started, t->retried, t->completed,
-                    t->failed, t->claimed, t->finalized);
+    p = ngx_http_batch_status_json_store(p, last);
 
-    p = ngx_http_batch_status_store(p);
-    p = ngx_sprintf(p, ",\"webhooks\":{\"pending\":%uA,\"delivered\":%uA,"
-                    "\"failed_attempts\":%uA,\"given_up\":%uA}",
-                    t->hooks_pending, t->hooks_delivered, t->hooks_failed,
-                    t->hooks_given_up);
-    p = ngx_sprintf(p, ",\"routes\":[");
+    p = ngx_slprintf(p, last, ",\"webhooks\":{\"pending\":%uA,"
+                     "\"delivered\":%uA,\"failed_attempts\":%uA,"
+                     "\"given_up\":%uA}", t->hooks_pending,
+                     t->hooks_delivered, t->hooks_failed, t->hooks_given_up);
 
-    for (i = 0; i < ngx_http_batch_conf->routes.nelts; i++) {
-        p = ngx_sprintf(p, "%s{\"route\":\"", i ? "," : "");
-        p = (u_char *) ngx_escape_json(p, routes[i]->route.data,
-                                       routes[i]->route.len);
-        p = ngx_sprintf(p, "\",\"inflight\":%uA,\"concurrency\":%ui}",
-                        t->inflight[i], routes[i]->concurrency);
-    }
+    p = ngx_http_batch_status_json_routes(t, p, last);
 
-    p = ngx_sprintf(p, "],\"processes\":[");
+    p = ngx_slprintf(p, last, ",\"processes\":[");
 
     for (i = 0; (slot = ngx_http_batch_slots_next(&i)) != NULL; /* void */ ) {
 
@@ -197,85 +263,44 @@ ngx_http_batch_status_json(ngx_http_request_t *r, u_char *p,
             inflight += slot->inflight[n];
         }
 
-        p = ngx_sprintf(p, "%s{\"pid\":%uA,\"inflight\":%ui,\"chunks\":%uA,"
-                        "\"attempts\":%uA,\"completed\":%uA,\"failed\":%uA}",
-                        i > 1 ? "," : "", slot->pid, inflight, slot->chunks,
-                        slot->started, slot->completed, slot->failed);
+        p = ngx_slprintf(p, last, "%s{\"pid\":%uA,\"inflight\":%ui,"
+                         "\"chunks\":%uA,\"attempts\":%uA,\"completed\":%uA,"
+                         "\"failed\":%uA}", i > 1 ? "," : "", slot->pid,
+                         inflight, slot->chunks, slot->started,
+                         slot->completed, slot->failed);
     }
 
-    return ngx_sprintf(p, "],\"connections_free\":%ui,\"pid\":%P}\n",
-                       ngx_cycle->free_connection_n, ngx_pid);
+    return ngx_slprintf(p, last, "],\"connections_free\":%ui,\"pid\":%P}\n",
+                        ngx_cycle->free_connection_n, ngx_pid);
 }
 
 
 static u_char *
-ngx_http_batch_status_prometheus(u_char *p, ngx_http_batch_status_totals_t *t)
+ngx_http_batch_status_json_routes(ngx_http_batch_status_totals_t *t, u_char *p,
+    u_char *last)
 {
     ngx_uint_t                    i;
     ngx_http_batch_loc_conf_t   **routes;
 
     routes = ngx_http_batch_conf->routes.elts;
 
-    p = ngx_sprintf(p,
-        "# HELP nginx_batch_attempts_total Requests sent for lines.\n"
-        "# TYPE nginx_batch_attempts_total counter\n"
-        "nginx_batch_attempts_total %uA\n"
-        "# HELP nginx_batch_retries_total Attempts after a line's first.\n"
-        "# TYPE nginx_batch_retries_total counter\n"
-        "nginx_batch_retries_total %uA\n"
-        "# HELP nginx_batch_lines_total Lines that ended, by file.\n"
-        "# TYPE nginx_batch_lines_total counter\n"
-        "nginx_batch_lines_total{file=\"output\"} %uA\n"
-        "nginx_batch_lines_total{file=\"error\"} %uA\n"
-        "# HELP nginx_batch_batches_finalized_total Batches finalized here.\n"
-        "# TYPE nginx_batch_batches_finalized_total counter\n"
-        "nginx_batch_batches_finalized_total %uA\n"
-        "# HELP nginx_batch_chunks Chunks that workers of this node hold.\n"
-        "# TYPE nginx_batch_chunks gauge\n"
-        "nginx_batch_chunks %uA\n"
-        "# HELP nginx_batch_redis_ready Workers with a ready Redis link.\n"
-        "# TYPE nginx_batch_redis_ready gauge\n"
-        "nginx_batch_redis_ready %uA\n"
-        "# HELP nginx_batch_workers Worker processes.\n"
-        "# TYPE nginx_batch_workers gauge\n"
-        "nginx_batch_workers %ui\n"
-        "# HELP nginx_batch_inflight Lines in flight, by route.\n"
-        "# TYPE nginx_batch_inflight gauge\n",
-        t->started, t->retried, t->completed, t->failed, t->finalized,
-        t->chunks, t->redis, t->workers);
+    p = ngx_slprintf(p, last, ",\"routes\":[");
 
     for (i = 0; i < ngx_http_batch_conf->routes.nelts; i++) {
-        p = ngx_sprintf(p, "nginx_batch_inflight{route=\"");
-        p = (u_char *) ngx_escape_json(p, routes[i]->route.data,
-                                       routes[i]->route.len);
-        p = ngx_sprintf(p, "\"} %uA\n", t->inflight[i]);
+        p = ngx_slprintf(p, last, "%s{\"route\":\"", i ? "," : "");
+        p = ngx_http_batch_status_escape(p, last, &routes[i]->route);
+        p = ngx_slprintf(p, last, "\",\"inflight\":%uA,\"concurrency\":%ui}",
+                         t->inflight[i], routes[i]->concurrency);
     }
 
-    p = ngx_sprintf(p,
-        "# HELP nginx_batch_webhooks_pending Webhooks not delivered yet, of"
-        " all nodes.\n"
-        "# TYPE nginx_batch_webhooks_pending gauge\n"
-        "nginx_batch_webhooks_pending %uA\n"
-        "# HELP nginx_batch_webhook_attempts_total Attempts to deliver one, by"
-        " result.\n"
-        "# TYPE nginx_batch_webhook_attempts_total counter\n"
-        "nginx_batch_webhook_attempts_total{result=\"delivered\"} %uA\n"
-        "nginx_batch_webhook_attempts_total{result=\"failed\"} %uA\n"
-        "# HELP nginx_batch_webhooks_given_up_total Webhooks given up after 72"
-        " hours.\n"
-        "# TYPE nginx_batch_webhooks_given_up_total counter\n"
-        "nginx_batch_webhooks_given_up_total %uA\n",
-        t->hooks_pending, t->hooks_delivered, t->hooks_failed,
-        t->hooks_given_up);
-
-    return ngx_http_batch_status_store_prometheus(p);
+    return ngx_slprintf(p, last, "]");
 }
 
 
 /* as the worker that answers sees it; null: not limited, or not known */
 
 static u_char *
-ngx_http_batch_status_store(u_char *p)
+ngx_http_batch_status_json_store(u_char *p, u_char *last)
 {
     const char                    *state;
     const ngx_http_batch_space_t  *s;
@@ -285,47 +310,109 @@ ngx_http_batch_status_store(u_char *p)
     state = s->full ? "full"
                     : ngx_http_batch_space_paused() ? "failing" : "ok";
 
-    p = ngx_sprintf(p, "\"store\":{\"state\":\"%s\",\"free_bytes\":%uL,"
-                    "\"free_inodes\":", state, s->bytes);
+    p = ngx_slprintf(p, last, "\"store\":{\"state\":\"%s\","
+                     "\"free_bytes\":%uL,\"free_inodes\":", state, s->bytes);
 
     if (s->inodes == NGX_HTTP_BATCH_SPACE_ANY) {
-        p = ngx_sprintf(p, "null");
+        p = ngx_slprintf(p, last, "null");
 
     } else {
-        p = ngx_sprintf(p, "%uL", s->inodes);
+        p = ngx_slprintf(p, last, "%uL", s->inodes);
     }
 
-    return ngx_sprintf(p, ",\"min_free_bytes\":%uL,\"min_free_inodes\":%uL}",
-                       s->min_bytes, s->min_inodes);
+    return ngx_slprintf(p, last, ",\"min_free_bytes\":%uL,"
+                        "\"min_free_inodes\":%uL}", s->min_bytes,
+                        s->min_inodes);
 }
 
 
 static u_char *
-ngx_http_batch_status_store_prometheus(u_char *p)
+ngx_http_batch_status_prometheus(ngx_http_batch_status_totals_t *t, u_char *p,
+    u_char *last)
+{
+    const ngx_http_batch_status_metric_t  *m;
+
+    for (m = ngx_http_batch_status_metrics; m->name; m++) {
+
+        if (m->help) {
+            p = ngx_slprintf(p, last, "# HELP nginx_batch_%s %s\n"
+                             "# TYPE nginx_batch_%s %s\n", m->name, m->help,
+                             m->name, m->type);
+        }
+
+        if (m->offset == NGX_HTTP_BATCH_STATUS_ROUTES) {
+            p = ngx_http_batch_status_prometheus_routes(t, m->name, p, last);
+            continue;
+        }
+
+        p = ngx_slprintf(p, last, "nginx_batch_%s%s %uA\n", m->name, m->labels,
+                         *(ngx_atomic_t *) ((u_char *) t + m->offset));
+    }
+
+    return ngx_http_batch_status_prometheus_store(p, last);
+}
+
+
+static u_char *
+ngx_http_batch_status_prometheus_routes(ngx_http_batch_status_totals_t *t,
+    const char *name, u_char *p, u_char *last)
+{
+    ngx_uint_t                    i;
+    ngx_http_batch_loc_conf_t   **routes;
+
+    routes = ngx_http_batch_conf->routes.elts;
+
+    for (i = 0; i < ngx_http_batch_conf->routes.nelts; i++) {
+        p = ngx_slprintf(p, last, "nginx_batch_%s{route=\"", name);
+        p = ngx_http_batch_status_escape(p, last, &routes[i]->route);
+        p = ngx_slprintf(p, last, "\"} %uA\n", t->inflight[i]);
+    }
+
+    return p;
+}
+
+
+static u_char *
+ngx_http_batch_status_prometheus_store(u_char *p, u_char *last)
 {
     const ngx_http_batch_space_t  *s;
 
     s = ngx_http_batch_space();
 
-    p = ngx_sprintf(p,
-        "# HELP nginx_batch_store_paused No line starts: the store is full, or"
-        " writes fail.\n"
-        "# TYPE nginx_batch_store_paused gauge\n"
-        "nginx_batch_store_paused %ui\n"
-        "# HELP nginx_batch_store_free_bytes Free bytes of the store.\n"
-        "# TYPE nginx_batch_store_free_bytes gauge\n"
-        "nginx_batch_store_free_bytes %uL\n"
-        "# HELP nginx_batch_store_min_free_bytes Bytes that are kept free.\n"
-        "# TYPE nginx_batch_store_min_free_bytes gauge\n"
-        "nginx_batch_store_min_free_bytes %uL\n",
-        ngx_http_batch_space_paused(), s->bytes, s->min_bytes);
+    p = ngx_slprintf(p, last,
+                     "# HELP nginx_batch_store_paused No line starts: the "
+                     "store is full, or writes fail.\n"
+                     "# TYPE nginx_batch_store_paused gauge\n"
+                     "nginx_batch_store_paused %ui\n"
+                     "# HELP nginx_batch_store_free_bytes Free bytes of the "
+                     "store.\n"
+                     "# TYPE nginx_batch_store_free_bytes gauge\n"
+                     "nginx_batch_store_free_bytes %uL\n"
+                     "# HELP nginx_batch_store_min_free_bytes Bytes that are "
+                     "kept free.\n"
+                     "# TYPE nginx_batch_store_min_free_bytes gauge\n"
+                     "nginx_batch_store_min_free_bytes %uL\n",
+                     ngx_http_batch_space_paused(), s->bytes, s->min_bytes);
 
     if (s->inodes == NGX_HTTP_BATCH_SPACE_ANY) {
         return p;
     }
 
-    return ngx_sprintf(p,
-        "# HELP nginx_batch_store_free_inodes Free inodes of the store.\n"
-        "# TYPE nginx_batch_store_free_inodes gauge\n"
-        "nginx_batch_store_free_inodes %uL\n", s->inodes);
+    return ngx_slprintf(p, last,
+                        "# HELP nginx_batch_store_free_inodes Free inodes of "
+                        "the store.\n"
+                        "# TYPE nginx_batch_store_free_inodes gauge\n"
+                        "nginx_batch_store_free_inodes %uL\n", s->inodes);
+}
+
+
+static u_char *
+ngx_http_batch_status_escape(u_char *p, u_char *last, const ngx_str_t *s)
+{
+    if ((size_t) (last - p) < s->len + ngx_escape_json(NULL, s->data, s->len))
+    {
+        return p;
+    }
+
+    return (u_char *) ngx_escape_json(p, s->data, s->len);
 }

@@ -1,4 +1,6 @@
 /*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
  * batch_status: the state of the module on this node, as JSON or, with
  * format=prometheus in the query, as Prometheus text.
  */

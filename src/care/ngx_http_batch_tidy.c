@@ -1,12 +1,13 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * What crashes have left in the store, looked for every hour in one walk, a
- * thousand names a second: files in tmp/, records of old keys, results that
- * nobody settled, work files of batches that have ended, blobs and directories
- * that never became anything, tombstones that nobody needs any more.  One worker
- * of a node does it; two nodes at once do no harm.  And what a batch leaves that
- * has just ended.
+ * What crashes have left in the store: files in tmp/, records of old keys,
+ * results whose manifests are missing, work files of batches that have ended,
+ * blobs and directories that never became anything, tombstones that are not
+ * needed any more.  They are looked for every hour in one walk, a thousand
+ * names a second.  One worker of a node does it; two nodes at once do no harm.
+ *
+ * Also the work files of a batch that has just ended.
  */
 
 #include "ngx_http_batch_tidy.h"
@@ -102,6 +103,9 @@ ngx_http_batch_tidy_run(void *ctx, ngx_log_t *log)
 
     if (t->orphans == NULL) {
 
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, log, 0,
+                       "batch: walk over the store begins");
+
         /* first: a blob has a second name while its tmp file is there */
 
         ngx_http_batch_store_sweep_tmp(NGX_HTTP_BATCH_TMP_AGE, log);
@@ -141,8 +145,8 @@ ngx_http_batch_tidy_run(void *ctx, ngx_log_t *log)
 
 
 /*
- * It has ended; whoever ended it may not have come to its end itself, and after
- * a power cut the manifests, which are not synced, may be missing.
+ * The batch has ended.  The worker that ended it may have died right then, and
+ * after a power cut the manifests, which are not synced, may be missing.
  */
 
 static ngx_int_t
@@ -158,6 +162,9 @@ ngx_http_batch_tidy_batch(const char *id, ngx_log_t *log)
     rc = ngx_http_batch_final_settle(&final, log);
 
     if (rc == NGX_OK) {
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, log, 0,
+                       "batch: %s: has ended, its work files are deleted", id);
+
         (void) ngx_http_batch_delete_work(id, log);
     }
 
@@ -176,6 +183,9 @@ ngx_http_batch_tidy_done(void *ctx, ngx_log_t *log)
 
     done = t->done;
 
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, log, 0, "batch: walk over the store %s",
+                   done ? "has ended" : "pauses");
+
     if (!done) {
         ngx_http_batch_tidy_walk = t->orphans;
     }
@@ -191,9 +201,9 @@ ngx_http_batch_tidy_done(void *ctx, ngx_log_t *log)
 
 
 /*
- * Hundreds of unlink() take longer than the commit does, and nobody waits for
- * them: so the index hears of the end first.  What is not deleted here is found
- * by the walk.
+ * Hundreds of unlink() take longer than the commit does, and no client waits
+ * for them: the index is told of the end first.  The walk finds what is not
+ * deleted here.
  */
 
 void
@@ -219,6 +229,9 @@ ngx_http_batch_tidy_work(const char *id)
 static void
 ngx_http_batch_tidy_work_run(void *ctx, ngx_log_t *log)
 {
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, log, 0,
+                   "batch: %s: work files are deleted", (char *) ctx);
+
     (void) ngx_http_batch_delete_work(ctx, log);
 }
 

@@ -222,6 +222,9 @@ ngx_http_batch_alive_make(ngx_log_t *log)
     ngx_http_batch_alive_fd = fd;
     ngx_http_batch_alive_touched = time(NULL);
 
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, log, 0,
+                   "batch: worker %s: its file is locked", id);
+
     return NGX_OK;
 }
 

@@ -58,7 +58,7 @@ ngx_http_batch_keys_claim(const char *key, const char *request,
             return rc;
         }
 
-        /* somebody was first: then there is something to read */
+        /* another was first: then there is something to read */
     }
 
     ngx_set_errno(EIO);

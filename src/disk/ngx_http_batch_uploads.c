@@ -305,7 +305,7 @@ ngx_http_batch_uploads_finish(const char *id,
     if (rc == NGX_DECLINED
         && ngx_http_batch_store_exists(NGX_HTTP_BATCH_BLOB, f->id, log) != 1)
     {
-        /* somebody has just finished it, and the file was deleted then; a
+        /* another process has just finished it, and the file was deleted then; a
          * manifest without a blob must not come back */
 
         return NGX_DECLINED;
@@ -333,7 +333,7 @@ ngx_http_batch_uploads_finish(const char *id,
         return NGX_ERROR;
     }
 
-    /* somebody was first, with the manifest or with the tombstone */
+    /* another process was first, with the manifest or with the tombstone */
 
     rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE_DEL, f->id, log);
 

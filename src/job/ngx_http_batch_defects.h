@@ -1,4 +1,6 @@
 /*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
  * The "errors" of a batch that failed its validation.  In a thread.
  */
 
