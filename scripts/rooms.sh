@@ -82,6 +82,8 @@ find "$objs/addon" -name '*.o' | while read -r o; do
 done | sort | awk -v rooms="$rooms" -v verbose="$verbose" '
     function room(o,   part) {
         split(o, part, "/")
+        # the root file is in a folder that is called as the source tree is
+        if (part[2] == "ngx_http_batch_module.o") return "module"
         return (part[1] in rank) ? part[1] : "module"
     }
     BEGIN {
