@@ -138,7 +138,7 @@ ngx_http_batch_open_start(ngx_http_batch_run_t *run, uint32_t chunk,
     }
 
     ngx_log_debug4(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
-                   "batch: %s, chunk %uD: claimed, epoch %uD, load: %ui",
+                   "batch: %s, chunk %uD: opening, epoch %uD, load: %ui",
                    run->id, chunk, epoch, o->load);
 
     if (run->nchunks++ == 0) {

@@ -60,7 +60,7 @@ ngx_http_batch_dedup_init(ngx_http_batch_dedup_t *d, ngx_fd_t input,
 
     if (batch_id_random(d->key, sizeof(d->key)) != BATCH_OK) {
         ngx_log_error(NGX_LOG_CRIT, log, ngx_errno,
-                      "batch: getrandom() failed");
+                      "batch: random bytes for an id failed");
         return NGX_ERROR;
     }
 

@@ -548,7 +548,7 @@ ngx_http_batch_finalize_blob(ngx_http_batch_finalizer_t *z, ngx_uint_t sink)
 
     if (batch_id_make(BATCH_ID_FILE, file->id) == 0) {
         ngx_log_error(NGX_LOG_CRIT, z->log, ngx_errno,
-                      "batch: %s: getrandom() failed", z->f->id);
+                      "batch: %s: random bytes for an id failed", z->f->id);
         return NGX_ERROR;
     }
 

@@ -430,7 +430,7 @@ ngx_http_batch_result_fill(ngx_http_batch_result_t *r,
 
     if (batch_id_random_hex(hex, 16) != BATCH_OK) {
         ngx_log_error(NGX_LOG_CRIT, r->log, ngx_errno,
-                      "batch: getrandom() failed");
+                      "batch: random bytes for an id failed");
         return NGX_ERROR;
     }
 
