@@ -532,7 +532,7 @@ ngx_http_batch_init(ngx_cycle_t *cycle)
     ngx_http_batch_space_init(cycle);
 
     return ngx_http_batch_link_init(&ngx_http_batch_conf->redis,
-                                     ngx_http_batch_redis_state, cycle->log);
+                                    ngx_http_batch_redis_state, cycle->log);
 }
 
 

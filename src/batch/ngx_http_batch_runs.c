@@ -99,8 +99,8 @@ ngx_http_batch_runs_poll(void)
     }
 
     if (ngx_http_batch_index_run_active(NGX_HTTP_BATCH_ACTIVE,
-                                    ngx_http_batch_runs_turn++,
-                                    ngx_http_batch_runs_polled, NULL)
+                                        ngx_http_batch_runs_turn++,
+                                        ngx_http_batch_runs_polled, NULL)
         == NGX_OK)
     {
         ngx_http_batch_runs_polling = 1;

@@ -205,8 +205,8 @@ static void
 ngx_http_batch_recover_unlock(void)
 {
     (void) ngx_http_batch_index_era_unlock(ngx_http_batch_worker_id,
-                                             ngx_http_batch_recover_unlocked,
-                                             NULL);
+                                           ngx_http_batch_recover_unlocked,
+                                           NULL);
 }
 
 
@@ -297,7 +297,7 @@ ngx_http_batch_recover_check(void *data)
     }
 
     if (ngx_http_batch_index_era_check(ngx_http_batch_recover_since(era),
-                                   ngx_http_batch_recover_checked, data)
+                                       ngx_http_batch_recover_checked, data)
         != NGX_OK)
     {
         ngx_http_batch_index_era = was;
@@ -404,8 +404,8 @@ ngx_http_batch_recover_checked(void *data, ngx_int_t rc,
 
     if (rc != NGX_BUSY
         || ngx_http_batch_index_era_lock(NGX_HTTP_BATCH_RECOVER_LEASE,
-                                             ngx_http_batch_recover_locked,
-                                             data)
+                                         ngx_http_batch_recover_locked,
+                                         data)
            != NGX_OK)
     {
         ngx_http_batch_recover_wait();
@@ -478,7 +478,7 @@ ngx_http_batch_recover_renew(ngx_event_t *ev)
     }
 
     if (ngx_http_batch_index_era_renew(NGX_HTTP_BATCH_RECOVER_LEASE,
-                                           ngx_http_batch_recover_sent, b)
+                                       ngx_http_batch_recover_sent, b)
         != NGX_OK)
     {
         b->failed = 1;
@@ -673,7 +673,7 @@ ngx_http_batch_recover_mark(ngx_http_batch_rebuild_t *b)
     if (b->era != ngx_http_batch_slots_era()
         || ngx_http_batch_index_era_filled(
                                   (int64_t) (ngx_current_msec - b->begun),
-                                  ngx_http_batch_recover_filled, b)
+                                           ngx_http_batch_recover_filled, b)
            != NGX_OK)
     {
         ngx_http_batch_recover_wait();

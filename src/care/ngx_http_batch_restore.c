@@ -322,8 +322,8 @@ ngx_http_batch_restore_active(ngx_http_batch_item_t *item, ngx_log_t *log)
 
     if (item->model.data == NULL
         || ngx_http_batch_segment_walk(item->meta.id,
-                                          ngx_http_batch_restore_work, item,
-                                          log)
+                                       ngx_http_batch_restore_work, item,
+                                       log)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -476,7 +476,7 @@ ngx_http_batch_restore_count(ngx_http_batch_item_t *item,
     batch_pick_t  *picks;
 
     nepochs = ngx_http_batch_segment_epochs(item->meta.id, c->chunk, 0, &epochs,
-                                          log);
+                                            log);
     if (nepochs <= 0) {
         return nepochs;
     }

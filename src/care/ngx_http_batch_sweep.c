@@ -227,8 +227,8 @@ ngx_http_batch_sweep_upload(void *ctx, const char *id, ngx_log_t *log)
 
     } else if (st.upload.expires_at + NGX_HTTP_BATCH_UPLOADS_GRACE <= s->now
                && ngx_http_batch_uploads_end(id,
-                                              NGX_HTTP_BATCH_UPLOAD_EXPIRED,
-                                              NULL, NULL, log)
+                                             NGX_HTTP_BATCH_UPLOAD_EXPIRED,
+                                             NULL, NULL, log)
                   == NGX_OK)
     {
         ngx_log_error(NGX_LOG_INFO, log, 0, "batch: %s has expired", id);

@@ -195,7 +195,7 @@ ngx_http_batch_keys_publish(const char *key, int64_t now, const char *request,
     ngx_http_batch_keys_name(key, now / 1000000 / 86400, name);
 
     rc = ngx_http_batch_sum_write(fd, "keys", name, 1, text,
-                                        ngx_strlen(text), log);
+                                  ngx_strlen(text), log);
 
     if (rc == NGX_OK) {
         rc = ngx_http_batch_publish_link(ngx_http_batch_keys_dir, "keys",
@@ -231,5 +231,5 @@ ngx_http_batch_keys_sweep(ngx_log_t *log)
     /* the hour is for clocks that differ */
 
     ngx_http_batch_layout_sweep(NGX_HTTP_BATCH_DIR_KEYS,
-                              NGX_HTTP_BATCH_KEY_TTL + 3600, log);
+                                NGX_HTTP_BATCH_KEY_TTL + 3600, log);
 }

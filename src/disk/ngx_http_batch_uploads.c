@@ -116,7 +116,7 @@ ngx_http_batch_uploads_end_encode(const char *id,
     }
 
     return ngx_http_batch_object_dump(
-               json_pack("{s:i,s:s,s:s,s:s,s:o}",
+                                      json_pack("{s:i,s:s,s:s,s:s,s:o}",
                          "v", NGX_HTTP_BATCH_FORMAT, "id", id, "status", name,
                          "parts", parts, "file",
                          ngx_http_batch_file_json(f)));
@@ -202,7 +202,7 @@ ngx_http_batch_uploads_load(const char *id, int64_t now,
     }
 
     rc = ngx_http_batch_uploads_end_decode(&st->status, &st->parts, &st->file,
-                                          data.data, data.len, &st->end);
+                                           data.data, data.len, &st->end);
     ngx_free(data.data);
 
     if (rc == NGX_OK) {
@@ -265,7 +265,7 @@ ngx_http_batch_uploads_end(const char *id,
     }
 
     rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_UPLOAD_END, id, text.data,
-                                      text.len, log);
+                                       text.len, log);
     err = ngx_errno;
     free(text.data);
     ngx_set_errno(err);
@@ -319,7 +319,7 @@ ngx_http_batch_uploads_finish(const char *id,
     }
 
     rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE, f->id, text.data,
-                                      text.len, log);
+                                       text.len, log);
     err = ngx_errno;
     free(text.data);
     ngx_set_errno(err);

@@ -509,7 +509,7 @@ ngx_http_batch_hook_mark(void *ctx, ngx_log_t *log)
 
     if (text.data) {
         t->rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_HOOK, t->id,
-                                             text.data, text.len, log);
+                                              text.data, text.len, log);
         free(text.data);
     }
 }

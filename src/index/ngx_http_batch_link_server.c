@@ -83,7 +83,7 @@ ngx_http_batch_link_server_setup(void)
     }
 
     if (ngx_http_batch_link_server_send(2, ngx_http_batch_link_server_info,
-                                    ngx_http_batch_link_server_told, NULL)
+                                        ngx_http_batch_link_server_told, NULL)
         != NGX_OK)
     {
         return NGX_ERROR;

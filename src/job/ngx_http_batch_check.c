@@ -193,8 +193,8 @@ ngx_http_batch_check_pass(ngx_http_batch_pass_t *p)
         if (rc == NGX_DECLINED) {
             ngx_http_batch_defects_line(&p->c->defects, l->number,
                                    "invalid_json_line", NULL,
-                                   (u_char *) "This line is too long.",
-                                   sizeof("This line is too long.") - 1);
+                                        (u_char *) "This line is too long.",
+                                        sizeof("This line is too long.") - 1);
             continue;
         }
 

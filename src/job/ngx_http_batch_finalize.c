@@ -361,8 +361,8 @@ ngx_http_batch_finalize_work(ngx_http_batch_finalizer_t *z)
     }
 
     if (ngx_http_batch_segment_walk(z->f->id,
-                                       ngx_http_batch_finalize_work_add, z,
-                                       z->log)
+                                    ngx_http_batch_finalize_work_add, z,
+                                    z->log)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -662,8 +662,8 @@ ngx_http_batch_finalize_commit(ngx_http_batch_finalizer_t *z,
         for (i = 0; i < 2; i++) {
             if (z->files[i].id[0]) {
                 (void) ngx_http_batch_publish_manifest(f->id,
-                                                          z->files[i].id,
-                                                          z->log);
+                                                       z->files[i].id,
+                                                       z->log);
             }
         }
 

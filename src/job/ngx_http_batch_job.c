@@ -574,17 +574,17 @@ ngx_http_batch_job_tell(ngx_http_batch_job_t *job)
     case NGX_HTTP_BATCH_TELL_FINAL:
         rc = ngx_http_batch_index_batch_final(&job->meta, &job->final,
                                ngx_http_batch_lookup_hook(&job->meta.route),
-                               ngx_http_batch_job_told, job);
+                                              ngx_http_batch_job_told, job);
         break;
 
     case NGX_HTTP_BATCH_TELL_REDO:
         rc = ngx_http_batch_index_run_chunk_redo(id, job->redo_chunk,
-                                             ngx_http_batch_job_told, job);
+                                                 ngx_http_batch_job_told, job);
         break;
 
     default: /* NGX_HTTP_BATCH_TELL_NOTHING */
         rc = ngx_http_batch_index_run_renew(id, job->kind, job->epoch, 0,
-                                        ngx_http_batch_job_told, job);
+                                            ngx_http_batch_job_told, job);
     }
 
     if (rc == NGX_OK) {
@@ -669,8 +669,8 @@ ngx_http_batch_job_beat(void)
             && ngx_current_msec - job->renewed >= NGX_HTTP_BATCH_LEASE / 4)
         {
             if (ngx_http_batch_index_run_renew(job->run->id, job->kind,
-                                           job->epoch, NGX_HTTP_BATCH_LEASE,
-                                           ngx_http_batch_job_renewed, job)
+                                               job->epoch, NGX_HTTP_BATCH_LEASE,
+                                               ngx_http_batch_job_renewed, job)
                 == NGX_OK)
             {
                 job->renewing = 1;

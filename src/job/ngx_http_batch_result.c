@@ -299,8 +299,8 @@ ngx_http_batch_result_view(ngx_http_batch_result_view_t *v, ngx_fd_t segment,
     v->off = off - back;
 
     n = ngx_http_batch_store_pread(segment, v->buf,
-                                          NGX_HTTP_BATCH_VIEW_SIZE, v->off,
-                                          log);
+                                   NGX_HTTP_BATCH_VIEW_SIZE, v->off,
+                                   log);
 
     if (n < (ssize_t) (back + size)) {
         return NGX_DECLINED;
@@ -367,7 +367,7 @@ ngx_http_batch_result_large(ngx_http_batch_sink_t *s, ngx_fd_t segment,
     off = (off_t) pick->offset;
 
     if (ngx_http_batch_store_pread(segment, header, BATCH_RECORD_HEADER,
-                                          off, log)
+                                   off, log)
         != BATCH_RECORD_HEADER
         || !ngx_http_batch_result_header(header, tag, pick, record))
     {
@@ -494,7 +494,7 @@ ngx_http_batch_result_publish(ngx_http_batch_result_t *r, ngx_uint_t sink,
     *bytes = s->off;
 
     rc = ngx_http_batch_publish_tmp(NGX_HTTP_BATCH_BLOB, file_id, s->fd,
-                                          s->tmp, r->log);
+                                    s->tmp, r->log);
 
     (void) ngx_close_file(s->fd);
     s->fd = NGX_INVALID_FILE;

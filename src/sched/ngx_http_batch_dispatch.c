@@ -119,8 +119,8 @@ ngx_http_batch_dispatch_claim(void)
         run->jobs = ngx_http_batch_job_room() > ngx_http_batch_dispatch_nclaims;
 
         if (ngx_http_batch_index_run_claim(run->id, &nonce, NGX_HTTP_BATCH_LEASE,
-                                       run->jobs,
-                                       ngx_http_batch_dispatch_claimed, run)
+                                           run->jobs,
+                                           ngx_http_batch_dispatch_claimed, run)
             != NGX_OK)
         {
             return;
@@ -232,9 +232,9 @@ ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
         if (started != NGX_OK) {
             /* too many jobs: another worker may have it */
             (void) ngx_http_batch_index_run_renew(run->id, res->claim, res->epoch,
-                                              0,
+                                                  0,
                                               ngx_http_batch_dispatch_returned,
-                                              NULL);
+                                                  NULL);
             ngx_http_batch_run_pause(run);
         }
 

@@ -166,7 +166,7 @@ ngx_http_batch_evict_begin(ngx_http_batch_evict_t *e, ngx_uint_t rebuilding)
     }
 
     if (ngx_http_batch_index_era_unlock(e->owner, ngx_http_batch_evict_told,
-                                          e)
+                                        e)
         == NGX_OK)
     {
         e->pending++;
@@ -192,7 +192,7 @@ ngx_http_batch_evict_owner(ngx_http_batch_evict_t *e)
         run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
 
         if (ngx_http_batch_index_run_evict(run->id, e->owner,
-                                       ngx_http_batch_evict_told, e)
+                                           ngx_http_batch_evict_told, e)
             == NGX_OK)
         {
             e->pending++;
