@@ -44,6 +44,15 @@ static const ngx_http_batch_runs_handlers_t  ngx_http_batch_dispatch_runs = {
     ngx_http_batch_chunk_changed
 };
 
+#if (NGX_DEBUG)
+
+/* by ngx_http_batch_claim_e */
+static const char  *ngx_http_batch_dispatch_claims[] = {
+    "nothing", "validation", "a chunk", "finalizing", "nothing, it has ended"
+};
+
+#endif
+
 static ngx_uint_t  ngx_http_batch_dispatch_nclaims;
 
 
@@ -213,8 +222,9 @@ ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
     }
 
     ngx_log_debug4(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
-                   "batch: %s, chunk %uD: claimed, kind %d, epoch %uD",
-                   run->id, res->chunk, res->claim, res->epoch);
+                   "batch: %s: claim gave %s, chunk %uD, epoch %uD",
+                   run->id, ngx_http_batch_dispatch_claims[res->claim],
+                   res->chunk, res->epoch);
 
     ngx_http_batch_run_status(run, res);
 
