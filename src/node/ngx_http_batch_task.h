@@ -4,10 +4,10 @@
  * Work for the thread pool.  Disk calls block; a worker must not.
  *
  * ngx_http_batch_task_create() allocates a task and its context in one block.
- * The task belongs to its creator until it is posted, to the pool while it runs,
- * and then to its done handler, which frees it with ngx_http_batch_task_free()
- * or posts it again.  run() must not touch a request's pool: a request can die
- * while the task is under way.
+ * The task belongs to its creator until it is posted, to the pool while it
+ * runs, and then to its done handler, which frees it with
+ * ngx_http_batch_task_free() or posts it again.  run() must not touch a
+ * request's pool: a request can die while the task is under way.
  *
  * While a task is under way, a timer that is not cancelable keeps the worker
  * from exiting.  If the queue is full, the post fails, and the caller answers

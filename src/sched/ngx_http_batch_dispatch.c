@@ -3,8 +3,8 @@
  *
  * WHAT: the pump of a worker: it starts lines, then claims more work.
  *
- * DESIGN: only the pump starts lines, never a line that ends, and only a few per
- * turn of the event loop, so that the worker serves its clients in between.
+ * DESIGN: only the pump starts lines, never a line that ends, and only a few
+ * per turn of the event loop, so that the worker serves its clients in between.
  * ngx_http_batch_pick.c decides which lines start, ngx_http_batch_budget.c
  * whether any may.
  */
@@ -127,7 +127,8 @@ ngx_http_batch_dispatch_claim(void)
 
         run->jobs = ngx_http_batch_job_room() > ngx_http_batch_dispatch_nclaims;
 
-        if (ngx_http_batch_index_run_claim(run->id, &nonce, NGX_HTTP_BATCH_LEASE,
+        if (ngx_http_batch_index_run_claim(run->id, &nonce,
+                                           NGX_HTTP_BATCH_LEASE,
                                            run->jobs,
                                            ngx_http_batch_dispatch_claimed, run)
             != NGX_OK)
@@ -148,10 +149,10 @@ ngx_http_batch_dispatch_claim(void)
 
 
 /*
- * Opening a chunk takes syncs, so the next one is claimed while the lines at hand
- * still fill this worker's places for another beat.  A batch of which the worker
- * has nothing is always asked for: it may need validation or finalizing, or it
- * is new and shall get its turn.
+ * Opening a chunk takes syncs, so the next one is claimed while the lines at
+ * hand still fill this worker's places for another beat.  A batch of which the
+ * worker has nothing is always asked for: it may need validation or finalizing,
+ * or it is new and shall get its turn.
  */
 
 static ngx_uint_t
@@ -241,8 +242,8 @@ ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
 
         if (started != NGX_OK) {
             /* too many jobs: another worker may have it */
-            (void) ngx_http_batch_index_run_renew(run->id, res->claim, res->epoch,
-                                                  0,
+            (void) ngx_http_batch_index_run_renew(run->id, res->claim,
+                                                  res->epoch, 0,
                                               ngx_http_batch_dispatch_returned,
                                                   NULL);
             ngx_http_batch_run_pause(run);
