@@ -11,8 +11,8 @@
  *   TELLING   the index: delivered, or when the next     FREE
  *             attempt is due
  *
- * The structs are never freed.  Only the answer to a claim uses one again, which
- * has a stack of its own: see ngx_http_batch_line.c.
+ * The structs are never freed.  Only the answer to a claim uses one again,
+ * which has a stack of its own: see ngx_http_batch_line.c.
  *
  * The pause before the next attempt grows with the time since the batch's end,
  * so the number of attempts need not be kept.  A receiver that fails gets one

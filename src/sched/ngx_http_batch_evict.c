@@ -158,8 +158,8 @@ ngx_http_batch_evict_begin(ngx_http_batch_evict_t *e, ngx_uint_t rebuilding)
             e->told = 1;
 
             ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                          "batch: worker %s has died, its chunks are taken over",
-                          e->owner);
+                          "batch: worker %s has died, its chunks are taken"
+                          " over", e->owner);
         }
 
         ngx_http_batch_evict_owner(e);
