@@ -482,7 +482,7 @@ ngx_http_batch_init_process(ngx_cycle_t *cycle)
 
     if (batch_id_random_hex(ngx_http_batch_worker_id, 16) != BATCH_OK) {
         ngx_log_error(NGX_LOG_EMERG, cycle->log, ngx_errno,
-                      "getrandom() failed");
+                      "batch: random bytes for the worker failed");
         return NGX_ERROR;
     }
 
@@ -532,7 +532,7 @@ ngx_http_batch_init(ngx_cycle_t *cycle)
     ngx_http_batch_space_init(cycle);
 
     return ngx_http_batch_link_init(&ngx_http_batch_conf->redis,
-                                     ngx_http_batch_redis_state, cycle->log);
+                                    ngx_http_batch_redis_state, cycle->log);
 }
 
 

@@ -258,11 +258,31 @@ run_build() {
     make -s -C "$ROOT" mock || return 1
     echo "ok - mock"
 
+    tests_named
+
     if command -v clang > /dev/null; then
         CC=clang OUT=$BUILD/clang "$ROOT/scripts/build.sh" || return 1
         echo "ok - module with clang"
     else
         echo "ok - # skip module with clang: not installed here"
+    fi
+}
+
+
+# each file of t/ is in the table of t/README.md
+
+tests_named() {
+    local f missing=
+
+    for f in "$ROOT"/t/[0-9]*.t; do
+        grep -qF "\`${f##*/}\`" "$ROOT/t/README.md" \
+            || missing="$missing ${f##*/}"
+    done
+
+    if [ -z "$missing" ]; then
+        echo "ok - t/README.md names each test"
+    else
+        echo "not ok - t/README.md names each test:$missing"
     fi
 }
 

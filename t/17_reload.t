@@ -234,7 +234,7 @@ my @ask = (['GET', '/v1/files?limit=1'], ['GET', '/v1/batches?limit=1'],
            ['POST', '/v1/batches', qq({"input_file_id":"$input",)
                . '"endpoint":"/v1/chat/completions","completion_window":"24h"}'],
            ['DELETE', "/v1/files/$other"]);
-my $fills = () = error_log_text() =~ /is filled from the store/g;
+my $fills = () = error_log_text() =~ /rebuilding it from disk/g;
 
 # the second time the workers are asked to quit while the requests wait
 
@@ -250,7 +250,7 @@ for my $quit (0, 1) {
        "$quit: @{$ask[$_ % @ask]}[0, 1]") for 0 .. $#waiting;
 }
 
-is(scalar(() = error_log_text() =~ /is filled from the store/g), $fills,
+is(scalar(() = error_log_text() =~ /rebuilding it from disk/g), $fills,
    'the index was good all the time');
 
 ok(wait_ready(), 'ready');

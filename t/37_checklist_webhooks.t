@@ -190,7 +190,7 @@ unlike(error_log_text(), qr/given up/, '#97 it is not given up');
 
 clock_step(3600);
 ok(wait_until(sub { hook_status()->{given_up} }, 20), '#97 after 72 hours it is');
-like(error_log_text(), qr/\[error\].* batch: $b->{id}: its webhook could not /,
+like(error_log_text(), qr/\[error\].* batch: $b->{id}: webhook was not delivered /,
      '#97 and that is said');
 
 hook_script('200');
@@ -200,7 +200,7 @@ ok(wait_until(sub { hook_status()->{pending} == 0 }, 20), '#97 none is pending')
 # also when the index is made anew
 
 redis('FLUSHALL');
-ok(wait_until(sub { error_log_text() =~ /index is filled.*index is filled/s },
+ok(wait_until(sub { error_log_text() =~ /index is rebuilt.*index is rebuilt/s },
               20), '#97 the index is filled again');
 wait_ready();
 ok(!wait_until(sub { hook_status()->{pending} || hooks() > 2 }, 3),

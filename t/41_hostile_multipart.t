@@ -616,6 +616,6 @@ for (1 .. 2) {
 
 hostile('names', @cases);
 
-is(join(' ', grep { !m{/(files|batches|uploads|keys|tmp|workers)$} }
+is(join(' ', grep { !m{/(files|batches|uploads|keys|tmp|workers|version)$} }
              glob store_dir() . '/*'), '', 'row 26: nothing else in the store');
 ok(!-e test_dir() . '/X-Evil', 'row 26: no such file');

@@ -63,7 +63,7 @@ my @cases = (
     ['huge', qr/"c0\.1\.seal" is not a regular file of at most/,
      sub { truncate $_[0], 1 << 40 }],
     ['0 bytes', $void . 'damaged', sub { BatchDamage::bytes($_[0], '') }],
-    ['gone', 'chunk 0 has no seal', sub { unlink $_[0] }],
+    ['gone', 'chunk 0: has no seal', sub { unlink $_[0] }],
     ['a symlink', qr/"c0\.1\.seal" failed/, \&BatchDamage::link_out],
     ['a directory', qr/"c0\.1\.seal" is not a regular file/,
      sub { unlink $_[0]; mkdir $_[0] }],

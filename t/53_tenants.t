@@ -444,7 +444,7 @@ is(join("\n", @odd), '', 'keys of Redis');
 my $dir = store_dir();
 @odd = grep { !m{^(/(tmp|files|batches|uploads|keys)
                  (/[0-9A-Za-z]{2}(/[\w.-]+)*)?)?$
-              |^/workers(/[0-9a-f]{32})?$}x }
+              |^/workers(/[0-9a-f]{32})?$|^/version$}x }
        map { s/^\Q$dir\E//r } split /\n/, `find '$dir'`;
 is(join("\n", @odd), '', 'names on disk');
 unlike(error_log_text() =~ s/^.* client: .*$//mgr,

@@ -206,7 +206,7 @@ location = /batch-webhook {
     proxy_pass http://$TEST_NGINX_HOOK/hook;
 }
 --- flow
-sub filled { my $n = () = error_log_text() =~ /the index is filled/g; $n }
+sub filled { my $n = () = error_log_text() =~ /index is rebuilt/g; $n }
 
 my $one = run_batch(jsonl(1));
 ok(main::delivered(1), 'one is delivered');

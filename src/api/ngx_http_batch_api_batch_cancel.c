@@ -93,7 +93,7 @@ ngx_http_batch_api_batch_cancel_published(ngx_http_batch_op_t *op)
 
     ngx_http_batch_op_wait(op, ngx_http_batch_api_batch_cancel_answer);
     ngx_http_batch_op_sent(op, ngx_http_batch_index_batch_cancel(op->id,
-                                                 op->at,
+                                                                 op->at,
                                                  ngx_http_batch_op_index, op));
 }
 

@@ -220,7 +220,7 @@ ngx_http_batch_api_batch_params_pair(ngx_http_batch_op_t *op, const char *key,
     }
 
     n = ngx_http_batch_api_batch_params_chars(json_string_value(value),
-                                  json_string_length(value));
+                                              json_string_length(value));
 
     if (n > NGX_HTTP_BATCH_METADATA_VALUE) {
         ngx_http_batch_param_long(op, param, NGX_HTTP_BATCH_METADATA_VALUE, n);

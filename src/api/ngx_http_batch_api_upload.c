@@ -140,7 +140,7 @@ ngx_http_batch_api_upload_op(ngx_http_request_t *r,
 
     op->data = ngx_http_batch_api_upload_data(op,
                                        sizeof(ngx_http_batch_upload_state_t),
-                                       0);
+                                              0);
     if (op->data == NULL) {
         ngx_http_batch_op_unavailable(op, NGX_ERROR);
         return NGX_DONE;

@@ -293,7 +293,7 @@ ngx_http_batch_api_upload_complete_begin(ngx_http_batch_op_t *op)
 {
     if (ngx_http_batch_quota_any(op, NGX_HTTP_BATCH_USE_FILES)) {
         (void) ngx_http_batch_op_task(op,
-                                   ngx_http_batch_api_upload_complete_load,
+                                      ngx_http_batch_api_upload_complete_load,
                                    ngx_http_batch_api_upload_complete_loaded);
         return;
     }

@@ -18,21 +18,22 @@
  *   MARKING   nothing that the store has not: the
  *             index is opened                         -> IDLE, WAITING
  *
- * That the index is filled is said by a key whose name has the server's
- * replication id in it.  So it is not there after a restart, which may have
- * lost the latest writes, nor after a failover to a server that may never have
- * had them.  In such an old index nothing is removed but deleted files: the
- * rest only rises to what the disk knows, and leases go on.
+ * A key whose name has the server's replication id in it marks the index as
+ * filled.  It is therefore missing after a restart, which may have lost the
+ * latest writes, and after a failover to a server that may never have had them.
+ * Of such a stale index only deleted files are removed: all else only rises to
+ * what the disk knows, and leases go on.
  *
  * Another worker may have filled the new server's index while this one was
- * still telling the old server of its work.  So whoever changes servers asks
- * for an index that was begun to be filled after it had left the old one.
+ * still telling the old server of its work.  So a worker that changes servers
+ * asks for an index whose filling began after the worker had left the old one.
  *
- * And a worker that stays where it is may be wrong: another one may have been
- * with another server, also one that has died there.  So the workers of a node
- * share an era (slots.h), which ends when one of them is with another server:
- * all ask again for an index of the new one, and until they have done so, and
- * have moved to that server, theirs says nothing.
+ * A worker that stays with its server may be wrong as well: another worker may
+ * have been with another server, and may have died there.  So the workers of a
+ * node share an era (slots.h), which ends when one of them is with another
+ * server.  All of them then ask again for an index of the new one.  Until they
+ * have done so, and have moved to that server, what their index says does not
+ * count.
  */
 
 
@@ -150,7 +151,7 @@ ngx_http_batch_recover_start(ngx_log_t *log)
     ev->log = log;
     ev->cancelable = 1;
 
-    /* who leaves may be of an older configuration, and moves nobody */
+    /* one that leaves may have an older configuration: it moves no other */
 
     if (!ngx_exiting) {
         ngx_http_batch_slots_era_begin(ngx_http_batch_index_era_name());
@@ -198,14 +199,14 @@ ngx_http_batch_recover_leave(void)
 }
 
 
-/* somebody else shall not have to wait for the end of the lease */
+/* the next worker need not wait for the end of the lease */
 
 static void
 ngx_http_batch_recover_unlock(void)
 {
     (void) ngx_http_batch_index_era_unlock(ngx_http_batch_worker_id,
-                                             ngx_http_batch_recover_unlocked,
-                                             NULL);
+                                           ngx_http_batch_recover_unlocked,
+                                           NULL);
 }
 
 
@@ -264,6 +265,10 @@ ngx_http_batch_recover_ask(void)
     ngx_http_batch_recover_state = NGX_HTTP_BATCH_RECOVER_ASKING;
     ngx_http_batch_recover_asked++;
 
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: is the index filled? era %xA, server \"%s\"",
+                   ngx_http_batch_slots_era(), ngx_http_batch_link_server());
+
     /* the answer to this comes first; another server comes to start() */
 
     ngx_http_batch_link_server_look();
@@ -292,7 +297,7 @@ ngx_http_batch_recover_check(void *data)
     }
 
     if (ngx_http_batch_index_era_check(ngx_http_batch_recover_since(era),
-                                   ngx_http_batch_recover_checked, data)
+                                       ngx_http_batch_recover_checked, data)
         != NGX_OK)
     {
         ngx_http_batch_index_era = was;
@@ -386,6 +391,11 @@ ngx_http_batch_recover_checked(void *data, ngx_int_t rc,
         return;
     }
 
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: index is %s",
+                   rc == NGX_OK ? "filled" : rc == NGX_BUSY ? "not filled"
+                                                            : "not known");
+
     if (rc == NGX_OK) {
         ngx_http_batch_recover_verified(ngx_http_batch_index_era);
         ngx_http_batch_recover_idle();
@@ -394,8 +404,8 @@ ngx_http_batch_recover_checked(void *data, ngx_int_t rc,
 
     if (rc != NGX_BUSY
         || ngx_http_batch_index_era_lock(NGX_HTTP_BATCH_RECOVER_LEASE,
-                                             ngx_http_batch_recover_locked,
-                                             data)
+                                         ngx_http_batch_recover_locked,
+                                         data)
            != NGX_OK)
     {
         ngx_http_batch_recover_wait();
@@ -407,13 +417,16 @@ static void
 ngx_http_batch_recover_locked(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
-    ngx_http_batch_task_t  *task;
+    ngx_http_batch_rebuild_t  *b;
 
     if (ngx_http_batch_recover_state != NGX_HTTP_BATCH_RECOVER_ASKING
         || (uintptr_t) data != ngx_http_batch_recover_asked)
     {
         return;
     }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: lock of the rebuild was asked for: %i", rc);
 
     if (rc == NGX_OK && ngx_exiting) {
         ngx_http_batch_recover_unlock();
@@ -424,23 +437,22 @@ ngx_http_batch_recover_locked(void *data, ngx_int_t rc,
         return;
     }
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_rebuild_t),
-                                      ngx_http_batch_recover_read,
-                                      ngx_http_batch_recover_have);
-    if (task == NULL) {
+    b = ngx_http_batch_task_create(sizeof(ngx_http_batch_rebuild_t),
+                                   ngx_http_batch_recover_read,
+                                   ngx_http_batch_recover_have);
+    if (b == NULL) {
         ngx_http_batch_recover_wait();
         return;
     }
 
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                  "batch: the index is new, empty or maybe old, it is filled "
-                  "from the store");
+                  "batch: index is missing or stale, rebuilding it from disk");
 
-    ngx_http_batch_rebuild = task->ctx;
-    ngx_http_batch_rebuild->begun = ngx_current_msec;
-    ngx_http_batch_rebuild->era = ngx_http_batch_index_era;
+    b->begun = ngx_current_msec;
+    b->era = ngx_http_batch_index_era;
+    ngx_http_batch_rebuild = b;
 
-    if (ngx_http_batch_task_post(task) != NGX_OK) {
+    if (ngx_http_batch_task_post(b) != NGX_OK) {
         ngx_http_batch_recover_wait();
         return;
     }
@@ -466,7 +478,7 @@ ngx_http_batch_recover_renew(ngx_event_t *ev)
     }
 
     if (ngx_http_batch_index_era_renew(NGX_HTTP_BATCH_RECOVER_LEASE,
-                                           ngx_http_batch_recover_sent, b)
+                                       ngx_http_batch_recover_sent, b)
         != NGX_OK)
     {
         b->failed = 1;
@@ -495,6 +507,10 @@ static void
 ngx_http_batch_recover_have(void *data, ngx_log_t *log)
 {
     ngx_http_batch_rebuild_t  *b = data;
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %uz objects for the index%s: %i", b->portion.n,
+                   b->portion.end ? ", the store is read" : "", b->rc);
 
     if (b->rc != NGX_OK || ngx_exiting) {
         b->failed = 1;
@@ -540,6 +556,8 @@ ngx_http_batch_recover_send(ngx_http_batch_rebuild_t *b)
     }
 
     if (b->failed) {
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                       "batch: rebuild of the index is given up");
         ngx_http_batch_recover_wait();
         return;
     }
@@ -552,7 +570,7 @@ ngx_http_batch_recover_send(ngx_http_batch_rebuild_t *b)
 
     if (!b->portion.end) {
 
-        if (ngx_http_batch_task_post(ngx_http_batch_task_of(b)) != NGX_OK) {
+        if (ngx_http_batch_task_post(b) != NGX_OK) {
             ngx_http_batch_recover_wait();
             return;
         }
@@ -615,9 +633,13 @@ ngx_http_batch_recover_scanned(void *data, ngx_int_t rc,
     b->cursor = res->cursor;
     b->scanned = (b->cursor == 0);
 
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %uz files of the index to look for%s", res->n,
+                   b->scanned ? ", the last ones" : "");
+
     if (!b->failed && b->portion.n) {
 
-        if (ngx_http_batch_task_post(ngx_http_batch_task_of(b)) == NGX_OK) {
+        if (ngx_http_batch_task_post(b) == NGX_OK) {
             ngx_http_batch_recover_state = NGX_HTTP_BATCH_RECOVER_READING;
             return;
         }
@@ -636,6 +658,10 @@ ngx_http_batch_recover_mark(ngx_http_batch_rebuild_t *b)
 {
     ngx_http_batch_recover_state = NGX_HTTP_BATCH_RECOVER_MARKING;
 
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: index has all of the store, begun %M ms ago, era"
+                   " %xA", ngx_current_msec - b->begun, b->era);
+
     /* with the index opened the lock is gone, and renewing it would fail */
 
     if (ngx_http_batch_recover_renew_ev.timer_set) {
@@ -645,8 +671,9 @@ ngx_http_batch_recover_mark(ngx_http_batch_rebuild_t *b)
     /* what was told to another server meanwhile may not have been read */
 
     if (b->era != ngx_http_batch_slots_era()
-        || ngx_http_batch_index_era_filled((int64_t) (ngx_current_msec - b->begun),
-                                       ngx_http_batch_recover_filled, b)
+        || ngx_http_batch_index_era_filled(
+                                  (int64_t) (ngx_current_msec - b->begun),
+                                           ngx_http_batch_recover_filled, b)
            != NGX_OK)
     {
         ngx_http_batch_recover_wait();
@@ -703,7 +730,7 @@ ngx_http_batch_recover_filled(void *data, ngx_int_t rc,
     }
 
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                  "batch: the index is filled");
+                  "batch: index is rebuilt");
 
     ngx_http_batch_recover_verified(ngx_http_batch_rebuild->era);
 
@@ -742,6 +769,6 @@ ngx_http_batch_recover_end(void)
         ngx_http_batch_rebuild = NULL;
 
         ngx_http_batch_restore_free(&b->portion);
-        ngx_http_batch_task_free(ngx_http_batch_task_of(b));
+        ngx_http_batch_task_free(b);
     }
 }

@@ -1,4 +1,6 @@
 /*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
  * Recovery: disk -> Redis.  When the index is empty (a new or emptied Redis),
  * or may lack what was told last (a Redis that was started again, or another
  * one after a failover), one worker walks the store and fills it; until then

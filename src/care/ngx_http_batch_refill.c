@@ -38,9 +38,9 @@ ngx_http_batch_refill(ngx_http_batch_item_t *item, size_t *step,
 
     default: /* NGX_HTTP_BATCH_ITEM_FINAL */
         return ngx_http_batch_index_batch_final(&item->meta, &item->final,
-                          item->unheard
+                                                item->unheard
                           && ngx_http_batch_lookup_hook(&item->meta.route),
-                          sent, data);
+                                                sent, data);
     }
 }
 
@@ -64,10 +64,10 @@ ngx_http_batch_refill_batch(ngx_http_batch_item_t *item, size_t step,
         if (step == 0) {
             return ngx_http_batch_index_run_planned(item->meta.id,
                                                 &item->meta.tenant,
-                                                item->total, item->nplan,
+                                                    item->total, item->nplan,
                                                 &item->model,
-                                                item->in_progress_at,
-                                                sent, data);
+                                                    item->in_progress_at,
+                                                    sent, data);
         }
 
         step--;
@@ -77,17 +77,17 @@ ngx_http_batch_refill_batch(ngx_http_batch_item_t *item, size_t step,
         c = &item->chunks[step];
 
         return ngx_http_batch_index_run_chunk_restore(item->meta.id, c->chunk,
-                                                  c->epoch, c->done, c->ok,
-                                                  c->failed, c->sealed,
-                                                  sent, data);
+                                                      c->epoch, c->done, c->ok,
+                                                      c->failed, c->sealed,
+                                                      sent, data);
     }
 
     step -= item->nchunks;
 
     if (step == 0) {
         return ngx_http_batch_index_batch_restore_end(item->meta.id,
-                                                item->cancelling_at,
-                                                sent, data);
+                                                      item->cancelling_at,
+                                                      sent, data);
     }
 
     return NGX_DONE;

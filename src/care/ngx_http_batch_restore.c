@@ -81,7 +81,7 @@ ngx_http_batch_restore_read(ngx_http_batch_portion_t *p, ngx_log_t *log)
 
         ngx_http_batch_restore_item_free(item);
 
-        /* NGX_DECLINED: deleted meanwhile, or damaged and said so */
+        /* NGX_DECLINED: deleted meanwhile, or damaged, which was logged */
 
         if (rc != NGX_DECLINED) {
             return NGX_ERROR;
@@ -129,9 +129,9 @@ ngx_http_batch_restore_next(ngx_http_batch_portion_t *p,
 
 
 /*
- * What cannot be used is left out, and told of: one damaged object must not keep
- * the whole index closed.  It is back as soon as it is mended and the index
- * is filled again.
+ * An object that cannot be used is left out, and logged: it must not keep the
+ * whole index closed.  It is back when it has been mended and the index is
+ * rebuilt.
  */
 
 static ngx_int_t
@@ -143,7 +143,7 @@ ngx_http_batch_restore_damaged(const char *what, const char *id,
     }
 
     ngx_log_error(NGX_LOG_ALERT, log, 0,
-                  "batch: the %s of %s is damaged, it is left out", what, id);
+                  "batch: %s: %s is damaged, left out of the index", id, what);
 
     return NGX_DECLINED;
 }
@@ -228,6 +228,9 @@ ngx_http_batch_restore_final(ngx_http_batch_item_t *item, ngx_log_t *log)
                         != 1;
     }
 
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, log, 0, "batch: %s: has ended as %s",
+                   item->meta.id, batch_status_name(item->final.status));
+
     /* what fails because there is no space does not keep the index closed */
 
     (void) ngx_http_batch_final_settle(&item->final, log);
@@ -293,17 +296,22 @@ ngx_http_batch_restore_active(ngx_http_batch_item_t *item, ngx_log_t *log)
     {
         ngx_http_batch_plan_free(&plan);
 
-        /* a plan without its input is none, see validation */
+        /* a plan without its input does not count, see validation */
 
         return rc == 0 ? NGX_OK : NGX_ERROR;
     }
+
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, log, 0,
+                   "batch: %s: is under way, %uL lines in %uD chunks,"
+                   " cancelled at %L", item->meta.id, plan.total, plan.nchunks,
+                   item->cancelling_at);
 
     item->planned = 1;
     item->total = plan.total;
     item->in_progress_at = plan.in_progress_at;
     item->nplan = plan.nchunks;
 
-    item->model.data = ngx_alloc(plan.model.len + 1, log);
+    item->model.data = malloc(plan.model.len + 1);
 
     if (item->model.data) {
         item->model.len = plan.model.len;
@@ -314,8 +322,8 @@ ngx_http_batch_restore_active(ngx_http_batch_item_t *item, ngx_log_t *log)
 
     if (item->model.data == NULL
         || ngx_http_batch_segment_walk(item->meta.id,
-                                          ngx_http_batch_restore_work, item,
-                                          log)
+                                       ngx_http_batch_restore_work, item,
+                                       log)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -439,7 +447,7 @@ ngx_http_batch_restore_seal(ngx_http_batch_item_t *item,
     ngx_int_t      rc;
     batch_seal_t   seal;
 
-    /* a void one counts as none: the chunk runs again */
+    /* a void one does not count: the chunk runs again */
 
     rc = ngx_http_batch_seal_load(item->meta.id, c->chunk, epoch, &seal, log);
 
@@ -468,7 +476,7 @@ ngx_http_batch_restore_count(ngx_http_batch_item_t *item,
     batch_pick_t  *picks;
 
     nepochs = ngx_http_batch_segment_epochs(item->meta.id, c->chunk, 0, &epochs,
-                                          log);
+                                            log);
     if (nepochs <= 0) {
         return nepochs;
     }
@@ -516,7 +524,7 @@ ngx_http_batch_restore_suspect(ngx_http_batch_portion_t *p,
         item = &p->items[i];
 
         item->type = NGX_HTTP_BATCH_ITEM_GHOST;
-        item->manifest.data = ngx_alloc(manifests[i].len + 1, log);
+        item->manifest.data = malloc(manifests[i].len + 1);
 
         if (item->manifest.data == NULL) {
             return NGX_ERROR;
@@ -553,7 +561,7 @@ ngx_http_batch_restore_ghosts(ngx_http_batch_portion_t *p, ngx_log_t *log)
             }
 
             ngx_log_error(NGX_LOG_ALERT, log, 0,
-                          "batch: the index has a malformed manifest");
+                          "batch: malformed manifest in the index");
             item->root = NULL;
             ngx_http_batch_restore_item_free(item);
             continue;
@@ -581,6 +589,10 @@ ngx_http_batch_restore_ghosts(ngx_http_batch_portion_t *p, ngx_log_t *log)
             ngx_http_batch_restore_item_free(item);
             continue;
         }
+
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, log, 0,
+                       "batch: %s: is only in the index, %s", item->file.id,
+                       deleted ? "it was deleted" : "the store has lost it");
 
         item->deleted = deleted;
 

@@ -1,11 +1,10 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * Files whose time has passed are deleted as a client's DELETE would do it
- * (tombstone first).
- * So do the parts of uploads whose time has passed; a completed upload whose
- * worker died before there was a file gets its file.  One worker of a node does
- * it; two nodes at once do no harm.
+ * Files that have expired are deleted as a client's DELETE would do it
+ * (tombstone first), and so are the parts of uploads that have expired.  A
+ * completed upload whose worker died before it had made the file gets it here.
+ * One worker of a node does this; two nodes at once do no harm.
  */
 
 #include "ngx_http_batch_sweep.h"
@@ -101,7 +100,6 @@ ngx_http_batch_sweep_expired(void *data, ngx_int_t rc,
 {
     size_t                   i;
     ngx_uint_t               uploads;
-    ngx_http_batch_task_t   *task;
     ngx_http_batch_sweep_t  *s;
 
     if (rc != NGX_OK) {
@@ -116,14 +114,13 @@ ngx_http_batch_sweep_expired(void *data, ngx_int_t rc,
         return;
     }
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_sweep_t),
-                                      ngx_http_batch_sweep_run,
-                                      ngx_http_batch_sweep_done);
-    if (task == NULL) {
+    s = ngx_http_batch_task_create(sizeof(ngx_http_batch_sweep_t),
+                                   ngx_http_batch_sweep_run,
+                                   ngx_http_batch_sweep_done);
+    if (s == NULL) {
         return;
     }
 
-    s = task->ctx;
     s->uploads = uploads;
     s->now = batch_clock_sec();
 
@@ -131,7 +128,7 @@ ngx_http_batch_sweep_expired(void *data, ngx_int_t rc,
         ngx_http_batch_sweep_add(s, &res->items[i]);
     }
 
-    if (ngx_http_batch_task_post(task) != NGX_OK) {
+    if (ngx_http_batch_task_post(s) != NGX_OK) {
         ngx_http_batch_sweep_done(s, ngx_cycle->log);
         return;
     }
@@ -177,13 +174,17 @@ ngx_http_batch_sweep_run(void *ctx, ngx_log_t *log)
 
     ngx_uint_t  i;
 
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, log, 0,
+                   "batch: sweep: %ui files have expired%s", s->n,
+                   s->uploads ? ", uploads are looked at" : "");
+
     for (i = 0; i < s->n && !ngx_http_batch_task_quit(); i++) {
         s->rc[i] = ngx_http_batch_delete_file(s->ids[i], log);
     }
 
     if (s->uploads) {
         (void) ngx_http_batch_walk(BATCH_ID_UPLOAD,
-                                         ngx_http_batch_sweep_upload, s, log);
+                                   ngx_http_batch_sweep_upload, s, log);
     }
 }
 
@@ -207,6 +208,8 @@ ngx_http_batch_sweep_upload(void *ctx, const char *id, ngx_log_t *log)
         /* never created, or not quite deleted */
 
         if (ngx_http_batch_uploads_old(id, NGX_HTTP_BATCH_TMP_AGE, log)) {
+            ngx_log_debug1(NGX_LOG_DEBUG_HTTP, log, 0,
+                           "batch: %s: was never created, is deleted", id);
             ngx_http_batch_uploads_delete(id, log);
         }
 
@@ -222,8 +225,8 @@ ngx_http_batch_sweep_upload(void *ctx, const char *id, ngx_log_t *log)
 
     } else if (st.upload.expires_at + NGX_HTTP_BATCH_UPLOADS_GRACE <= s->now
                && ngx_http_batch_uploads_end(id,
-                                              NGX_HTTP_BATCH_UPLOAD_EXPIRED,
-                                              NULL, NULL, log)
+                                             NGX_HTTP_BATCH_UPLOAD_EXPIRED,
+                                             NULL, NULL, log)
                   == NGX_OK)
     {
         ngx_log_error(NGX_LOG_INFO, log, 0, "batch: %s has expired", id);
@@ -253,6 +256,9 @@ ngx_http_batch_sweep_finish(ngx_http_batch_sweep_t *s, const char *id,
         }
 
         if (made) {
+            ngx_log_debug2(NGX_LOG_DEBUG_HTTP, log, 0,
+                           "batch: %s: gets its file %s", id, st->file.id);
+
             text = ngx_http_batch_file_encode(&st->file);
 
             if (text.data) {
@@ -264,11 +270,13 @@ ngx_http_batch_sweep_finish(ngx_http_batch_sweep_t *s, const char *id,
     }
 
     if (st->upload.expires_at + NGX_HTTP_BATCH_UPLOADS_KEEP <= s->now) {
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, log, 0,
+                       "batch: %s: ended long ago, is deleted", id);
         ngx_http_batch_uploads_delete(id, log);
         return;
     }
 
-    /* also a part that came while the upload ended */
+    /* a part may have come while the upload ended */
 
     ngx_http_batch_uploads_clean(id, log);
 }
@@ -319,7 +327,7 @@ ngx_http_batch_sweep_done(void *ctx, ngx_log_t *log)
         free(s->made[i].data);
     }
 
-    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+    ngx_http_batch_task_free(ctx);
 }
 
 
@@ -327,5 +335,5 @@ static void
 ngx_http_batch_sweep_told(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
-    /* if the index did not hear it, the next sweep deletes it again */
+    /* if the index was not told, the next sweep deletes it again */
 }

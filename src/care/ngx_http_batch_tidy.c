@@ -1,12 +1,13 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * What crashes have left in the store, looked for every hour in one walk, a
- * thousand names a second: files in tmp/, records of old keys, results that
- * nobody settled, work files of batches that have ended, blobs and directories
- * that never became anything, tombstones that nobody needs any more.  One worker
- * of a node does it; two nodes at once do no harm.  And what a batch leaves that
- * has just ended.
+ * What crashes have left in the store: files in tmp/, records of old keys,
+ * results whose manifests are missing, work files of batches that have ended,
+ * blobs and directories that never became anything, tombstones that are not
+ * needed any more.  They are looked for every hour in one walk, a thousand
+ * names a second.  One worker of a node does it; two nodes at once do no harm.
+ *
+ * Also the work files of a batch that has just ended.
  */
 
 #include "ngx_http_batch_tidy.h"
@@ -34,7 +35,6 @@ static void ngx_http_batch_tidy_run(void *ctx, ngx_log_t *log);
 static ngx_int_t ngx_http_batch_tidy_batch(const char *id, ngx_log_t *log);
 static void ngx_http_batch_tidy_done(void *ctx, ngx_log_t *log);
 static void ngx_http_batch_tidy_work_run(void *ctx, ngx_log_t *log);
-static void ngx_http_batch_tidy_work_done(void *ctx, ngx_log_t *log);
 
 
 static ngx_event_t                ngx_http_batch_tidy_event;
@@ -66,25 +66,21 @@ static void
 ngx_http_batch_tidy_timer(ngx_event_t *ev)
 {
     ngx_http_batch_tidy_t  *t;
-    ngx_http_batch_task_t  *task;
 
     if (ngx_http_batch_turn_leaving()) {
         return;
     }
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_tidy_t),
-                                      ngx_http_batch_tidy_run,
-                                      ngx_http_batch_tidy_done);
-    if (task) {
-        t = task->ctx;
+    t = ngx_http_batch_task_create(sizeof(ngx_http_batch_tidy_t),
+                                   ngx_http_batch_tidy_run,
+                                   ngx_http_batch_tidy_done);
+    if (t) {
         t->orphans = ngx_http_batch_tidy_walk;
 
-        if (ngx_http_batch_task_post(task) == NGX_OK) {
+        if (ngx_http_batch_task_start(t) == NGX_OK) {
             ngx_http_batch_tidy_walk = NULL;
             return;
         }
-
-        ngx_http_batch_task_free(task);
     }
 
     ngx_add_timer(ev, NGX_HTTP_BATCH_TIDY_PAUSE);
@@ -101,6 +97,9 @@ ngx_http_batch_tidy_run(void *ctx, ngx_log_t *log)
     ngx_uint_t  n;
 
     if (t->orphans == NULL) {
+
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, log, 0,
+                       "batch: walk over the store begins");
 
         /* first: a blob has a second name while its tmp file is there */
 
@@ -141,8 +140,8 @@ ngx_http_batch_tidy_run(void *ctx, ngx_log_t *log)
 
 
 /*
- * It has ended; whoever ended it may not have come to its end itself, and after
- * a power cut the manifests, which are not synced, may be missing.
+ * The batch has ended.  The worker that ended it may have died right then, and
+ * after a power cut the manifests, which are not synced, may be missing.
  */
 
 static ngx_int_t
@@ -158,6 +157,9 @@ ngx_http_batch_tidy_batch(const char *id, ngx_log_t *log)
     rc = ngx_http_batch_final_settle(&final, log);
 
     if (rc == NGX_OK) {
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, log, 0,
+                       "batch: %s: has ended, its work files are deleted", id);
+
         (void) ngx_http_batch_delete_work(id, log);
     }
 
@@ -176,11 +178,14 @@ ngx_http_batch_tidy_done(void *ctx, ngx_log_t *log)
 
     done = t->done;
 
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, log, 0, "batch: walk over the store %s",
+                   done ? "has ended" : "pauses");
+
     if (!done) {
         ngx_http_batch_tidy_walk = t->orphans;
     }
 
-    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+    ngx_http_batch_task_free(ctx);
 
     if (!ngx_http_batch_turn_leaving()) {
         ngx_add_timer(&ngx_http_batch_tidy_event,
@@ -191,40 +196,33 @@ ngx_http_batch_tidy_done(void *ctx, ngx_log_t *log)
 
 
 /*
- * Hundreds of unlink() take longer than the commit does, and nobody waits for
- * them: so the index hears of the end first.  What is not deleted here is found
- * by the walk.
+ * Hundreds of unlink() take longer than the commit does, and no client waits
+ * for them: the index is told of the end first.  The walk finds what is not
+ * deleted here.
  */
 
 void
 ngx_http_batch_tidy_work(const char *id)
 {
-    ngx_http_batch_task_t  *task;
+    void  *ctx;
 
-    task = ngx_http_batch_task_create(BATCH_ID_LEN,
-                                      ngx_http_batch_tidy_work_run,
-                                      ngx_http_batch_tidy_work_done);
-    if (task == NULL) {
+    ctx = ngx_http_batch_task_create(BATCH_ID_LEN,
+                                     ngx_http_batch_tidy_work_run, NULL);
+    if (ctx == NULL) {
         return;
     }
 
-    ngx_memcpy(task->ctx, id, BATCH_ID_LEN);
+    ngx_memcpy(ctx, id, BATCH_ID_LEN);
 
-    if (ngx_http_batch_task_post(task) != NGX_OK) {
-        ngx_http_batch_task_free(task);
-    }
+    (void) ngx_http_batch_task_start(ctx);
 }
 
 
 static void
 ngx_http_batch_tidy_work_run(void *ctx, ngx_log_t *log)
 {
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, log, 0,
+                   "batch: %s: work files are deleted", (char *) ctx);
+
     (void) ngx_http_batch_delete_work(ctx, log);
-}
-
-
-static void
-ngx_http_batch_tidy_work_done(void *ctx, ngx_log_t *log)
-{
-    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
 }

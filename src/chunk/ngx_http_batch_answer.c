@@ -514,9 +514,9 @@ ngx_http_batch_answer_response(ngx_http_batch_line_t *line,
     line->len += sizeof(tail) - 1;
 
     return ngx_http_batch_answer_entry(line,
-                                      verdict == NGX_HTTP_BATCH_ANSWER_OK
+                                       verdict == NGX_HTTP_BATCH_ANSWER_OK
                                       ? BATCH_KIND_OUTPUT : BATCH_KIND_ERROR,
-                                      line->status);
+                                       line->status);
 }
 
 

@@ -68,6 +68,9 @@ ngx_http_batch_attempt_send(ngx_http_batch_attempt_t *at)
 
     ngx_http_batch_attempt_connection(at);
 
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, &at->log, 0,
+                   "batch: attempt to \"%V\"", &at->uri);
+
     if (ngx_http_batch_attempt_request(at) != NGX_OK
         || ngx_http_batch_attempt_subrequest(at) != NGX_OK)
     {
@@ -491,10 +494,6 @@ ngx_http_batch_attempt_post(ngx_http_request_t *sr, void *data, ngx_int_t rc)
     ngx_http_batch_attempt_t  *at = data;
 
     ngx_uint_t  cut;
-
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, sr->connection->log, 0,
-                   "batch: attempt, subrequest has ended: rc %i, status %ui",
-                   rc, sr->headers_out.status);
 
     at->done = 1;
 

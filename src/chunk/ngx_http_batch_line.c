@@ -225,8 +225,8 @@ ngx_http_batch_line_attempt(ngx_http_batch_line_t *line)
     ngx_add_timer(&line->timer, (ngx_msec_int_t) left > 0 ? left : 1);
 
     ngx_log_debug4(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
-                   "batch: %s, line %uL: attempt %ui to \"%V\"",
-                   run->id, line->number, line->attempt, &run->uri);
+                   "batch: %s, line %uL: attempt %ui begins, chunk %uD",
+                   run->id, line->number, line->attempt, line->chunk->chunk);
 
     if (ngx_http_batch_attempt_send(&line->at) != NGX_OK) {
         line->rc = NGX_ERROR;
@@ -296,6 +296,11 @@ ngx_http_batch_line_post(ngx_http_batch_attempt_t *at, ngx_int_t rc,
     ngx_http_batch_line_t  *line;
 
     line = (ngx_http_batch_line_t *) at;
+
+    ngx_log_debug5(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s, line %uL: subrequest ended, rc %i, status %ui,"
+                   " cut %ui", line->chunk->run->id, line->number, rc,
+                   line->status, cut);
 
     if (cut) {
 
@@ -528,9 +533,9 @@ ngx_http_batch_line_end(ngx_http_batch_line_t *line,
     c = line->chunk;
 
     ngx_log_debug4(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
-                   "batch: %s, chunk %uD, line %uL: ended, %s",
-                   c->run->id, c->chunk, line->number,
-                   entry ? "to the journal" : "without a record");
+                   "batch: %s, line %uL: ended %s, chunk %uD",
+                   c->run->id, line->number,
+                   entry ? "with a record" : "without a record", c->chunk);
 
     line->life = NGX_HTTP_BATCH_LINE_ENDED;
     line->chunk = NULL;

@@ -130,7 +130,7 @@ ngx_http_batch_conf_job_option(ngx_conf_t *cf, ngx_http_batch_job_conf_t *job,
         }
 
         return ngx_http_batch_conf_job_number(value, 0,
-                                         NGX_HTTP_BATCH_PRIORITY_MAX,
+                                              NGX_HTTP_BATCH_PRIORITY_MAX,
                                          &job->priority);
     }
 }

@@ -125,9 +125,9 @@ ngx_int_t ngx_http_batch_publish_link(ngx_fd_t dir, const char *id,
  * ngx_http_batch_sum.c: JSON objects.  On disk their last member is "crc",
  * eight hex digits.  It covers all before its comma and, with named = 1,
  * "<id>/<name>", where id is the object's ("keys" of a record of a key).  What
- * has several names, or may get some, is not named; its id is in it.  sum_read() hands out
- * what sum_write() was given; what does not fit is logged: NGX_ERROR with
- * EBADMSG.
+ * has several names, or may get some, is not named; its id is in it.
+ * sum_read() hands out what sum_write() was given; what does not fit is logged:
+ * NGX_ERROR with EBADMSG.
  */
 ngx_int_t ngx_http_batch_sum_write(ngx_fd_t fd, const char *id,
     const char *name, ngx_uint_t named, const void *data, size_t len,

@@ -57,7 +57,7 @@ ngx_http_batch_keys_claim(const char *key, const char *request,
             return rc;
         }
 
-        /* somebody was first: then there is something to read */
+        /* another was first: then there is something to read */
     }
 
     ngx_set_errno(EIO);
@@ -263,5 +263,5 @@ ngx_http_batch_keys_sweep(ngx_log_t *log)
     /* the hour is for clocks that differ */
 
     ngx_http_batch_layout_sweep(NGX_HTTP_BATCH_DIR_KEYS,
-                              NGX_HTTP_BATCH_KEY_TTL + 3600, log);
+                                NGX_HTTP_BATCH_KEY_TTL + 3600, log);
 }

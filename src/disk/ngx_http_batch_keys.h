@@ -10,8 +10,8 @@
  * request, whose first one was cut short after the record, publishes the same
  * object with the same id.  The day (of UTC, in which the record was made) lets
  * a key be used anew without anything being replaced: a record is looked for
- * under today, yesterday and, should the clock have been set back, tomorrow, and
- * counts for 24 hours.
+ * under today, yesterday and, should the clock have been set back, tomorrow,
+ * and counts for 24 hours.
  *
  * Call these in a task; they log system errors, and errno is kept.
  */

@@ -110,7 +110,7 @@ ngx_http_batch_lines_fill(ngx_http_batch_lines_t *l)
 
     if ((size_t) got < n) {
         ngx_log_error(NGX_LOG_ALERT, l->log, 0,
-                      "batch: the input is shorter than %O bytes", off + n);
+                      "batch: input is shorter than %O bytes", off + n);
         l->cut = 1;
         return NGX_ERROR;
     }

@@ -9,6 +9,7 @@
 #include "ngx_http_batch_object.h"
 #include "ngx_http_batch_object_int.h"
 #include "ngx_http_batch_store.h"
+#include "batch_utf8.h"
 
 #include <ngx_sha1.h>
 
@@ -275,7 +276,6 @@ ngx_http_batch_object_name(const ngx_str_t *s)
 {
     u_char  *name;
     json_t  *value;
-    size_t   i;
 
     if (ngx_http_batch_object_text(s) == NGX_OK) {
 
@@ -291,10 +291,8 @@ ngx_http_batch_object_name(const ngx_str_t *s)
         return NULL;
     }
 
-    for (i = 0; i < s->len; i++) {
-        name[i] = (s->data[i] == '\0' || s->data[i] >= 0x80) ? '?'
-                                                             : s->data[i];
-    }
+    ngx_memcpy(name, s->data, s->len);
+    batch_utf8_repair(name, s->len);
 
     value = json_stringn((const char *) name, s->len);
     ngx_free(name);

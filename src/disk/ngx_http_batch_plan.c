@@ -199,7 +199,7 @@ ngx_http_batch_plan_publish(const char *batch_id,
 
     } else {
         rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_PLAN, batch_id,
-                                          t.data, t.len, log);
+                                           t.data, t.len, log);
     }
 
     batch_text_free(&t);

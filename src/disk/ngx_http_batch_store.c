@@ -31,7 +31,7 @@ ngx_http_batch_store_tmp(char name[NGX_HTTP_BATCH_TMP_LEN], ngx_log_t *log)
     if (batch_id_random_hex(name, (NGX_HTTP_BATCH_TMP_LEN - 1) / 2)
         != BATCH_OK)
     {
-        ngx_http_batch_disk_error(log, "tmp", "getrandom() for", "a name");
+        ngx_http_batch_disk_error(log, "tmp", "random bytes for", "a name");
         name[0] = '\0';
         return NGX_INVALID_FILE;
     }

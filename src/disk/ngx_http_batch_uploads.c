@@ -116,7 +116,7 @@ ngx_http_batch_uploads_end_encode(const char *id,
     }
 
     return ngx_http_batch_object_dump(
-               json_pack("{s:i,s:s,s:s,s:s,s:o}",
+                                      json_pack("{s:i,s:s,s:s,s:s,s:o}",
                          "v", NGX_HTTP_BATCH_FORMAT, "id", id, "status", name,
                          "parts", parts, "file",
                          ngx_http_batch_file_json(f)));
@@ -202,7 +202,7 @@ ngx_http_batch_uploads_load(const char *id, int64_t now,
     }
 
     rc = ngx_http_batch_uploads_end_decode(&st->status, &st->parts, &st->file,
-                                          data.data, data.len, &st->end);
+                                           data.data, data.len, &st->end);
     ngx_free(data.data);
 
     if (rc == NGX_OK) {
@@ -265,7 +265,7 @@ ngx_http_batch_uploads_end(const char *id,
     }
 
     rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_UPLOAD_END, id, text.data,
-                                      text.len, log);
+                                       text.len, log);
     err = ngx_errno;
     free(text.data);
     ngx_set_errno(err);
@@ -305,7 +305,7 @@ ngx_http_batch_uploads_finish(const char *id,
     if (rc == NGX_DECLINED
         && ngx_http_batch_store_exists(NGX_HTTP_BATCH_BLOB, f->id, log) != 1)
     {
-        /* somebody has just finished it, and the file was deleted then; a
+        /* another process has just finished it, and the file was deleted then; a
          * manifest without a blob must not come back */
 
         return NGX_DECLINED;
@@ -319,7 +319,7 @@ ngx_http_batch_uploads_finish(const char *id,
     }
 
     rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE, f->id, text.data,
-                                      text.len, log);
+                                       text.len, log);
     err = ngx_errno;
     free(text.data);
     ngx_set_errno(err);
@@ -333,7 +333,7 @@ ngx_http_batch_uploads_finish(const char *id,
         return NGX_ERROR;
     }
 
-    /* somebody was first, with the manifest or with the tombstone */
+    /* another process was first, with the manifest or with the tombstone */
 
     rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE_DEL, f->id, log);
 

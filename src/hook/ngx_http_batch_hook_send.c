@@ -165,7 +165,7 @@ ngx_http_batch_hook_send_timer(ngx_event_t *ev)
     c = ev->data;
 
     ngx_http_batch_hook_send_cut((ngx_http_batch_hook_t *)
-                            ((u_char *) c
+                                 ((u_char *) c
                              - offsetof(ngx_http_batch_hook_t, at.c)));
 }
 

@@ -1,4 +1,6 @@
 /*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
  * The pass over an input file: its defects, or its plan.  In a thread.
  */
 

@@ -60,7 +60,7 @@ ngx_http_batch_dedup_init(ngx_http_batch_dedup_t *d, ngx_fd_t input,
 
     if (batch_id_random(d->key, sizeof(d->key)) != BATCH_OK) {
         ngx_log_error(NGX_LOG_CRIT, log, ngx_errno,
-                      "batch: no random bytes for the hash of custom_ids");
+                      "batch: random bytes for an id failed");
         return NGX_ERROR;
     }
 
@@ -204,25 +204,13 @@ ngx_http_batch_dedup_token(ngx_fd_t input, off_t offset, u_char *out,
 
     /* the end of the file may come first, so one short read is fine */
 
-    for (n = 0; n < sizeof(buf); n += got) {
+    got = ngx_http_batch_store_pread(input, buf, sizeof(buf), offset, log);
 
-        got = pread(input, buf + n, sizeof(buf) - n, offset + n);
-
-        if (got == -1) {
-            if (ngx_errno == NGX_EINTR) {
-                got = 0;
-                continue;
-            }
-
-            ngx_log_error(NGX_LOG_CRIT, log, ngx_errno,
-                          "batch: pread() of the input at %O failed", offset);
-            return NGX_ERROR;
-        }
-
-        if (got == 0) {
-            break;
-        }
+    if (got == -1) {
+        return NGX_ERROR;
     }
+
+    n = (size_t) got;
 
     for (i = 1; i < n && buf[i] != '"'; i++) {
         if (buf[i] == '\\') {
@@ -232,7 +220,7 @@ ngx_http_batch_dedup_token(ngx_fd_t input, off_t offset, u_char *out,
 
     if (i >= n || buf[0] != '"') {
         ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "batch: no custom_id in the input at %O", offset);
+                      "batch: input has no custom_id at byte %O", offset);
         return NGX_ERROR;
     }
 
@@ -320,9 +308,7 @@ static ngx_int_t
 ngx_http_batch_dedup_fill(ngx_http_batch_dedup_t *d,
     ngx_http_batch_dedup_run_t *r)
 {
-    off_t    off;
     size_t   n, size;
-    u_char  *p;
     ssize_t  got;
 
     if (r->pos < r->n) {
@@ -338,26 +324,19 @@ ngx_http_batch_dedup_fill(ngx_http_batch_dedup_t *d,
     r->pos = 0;
     r->n = ngx_min(r->room, r->left);
 
-    p = (u_char *) r->buf;
-    off = (off_t) (r->next * size);
+    n = r->n * size;
 
-    for (n = r->n * size; n; n -= got) {
+    got = ngx_http_batch_store_pread(d->spill, r->buf, n,
+                                     (off_t) (r->next * size), d->log);
 
-        got = pread(d->spill, p, n, off);
+    if (got == -1) {
+        return NGX_ERROR;
+    }
 
-        if (got == -1 && ngx_errno == NGX_EINTR) {
-            got = 0;
-            continue;
-        }
-
-        if (got <= 0) {
-            ngx_log_error(NGX_LOG_CRIT, d->log, got ? ngx_errno : 0,
-                          "batch: pread() of a run failed");
-            return NGX_ERROR;
-        }
-
-        p += got;
-        off += got;
+    if ((size_t) got != n) {
+        ngx_log_error(NGX_LOG_CRIT, d->log, 0,
+                      "batch: hashes of custom_ids have been cut");
+        return NGX_ERROR;
     }
 
     r->next += r->n;

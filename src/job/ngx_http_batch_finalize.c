@@ -51,6 +51,8 @@ static ngx_int_t ngx_http_batch_finalize_target(ngx_http_batch_finalizer_t *z);
 static ngx_int_t ngx_http_batch_finalize_work(ngx_http_batch_finalizer_t *z);
 static ngx_int_t ngx_http_batch_finalize_chunk(ngx_http_batch_finalizer_t *z,
     uint32_t chunk, size_t *pos);
+static ngx_int_t ngx_http_batch_finalize_rest(ngx_http_batch_finalizer_t *z,
+    uint32_t chunk, const ngx_http_batch_work_t *segments, size_t n);
 static ngx_http_batch_finalize_e ngx_http_batch_finalize_publish(
     ngx_http_batch_finalizer_t *z);
 static ngx_int_t ngx_http_batch_finalize_blob(ngx_http_batch_finalizer_t *z,
@@ -229,7 +231,7 @@ ngx_http_batch_finalize_whole(ngx_http_batch_finalizer_t *z)
 /*
  * FINAL_OK if there is a final.json, FINAL_REDO if there is none.  What follows
  * the commit point (manifests of the two files) is repeated here, because
- * whoever published it may have died right then.
+ * the worker that published it may have died right then.
  */
 
 static ngx_http_batch_finalize_e
@@ -286,9 +288,15 @@ ngx_http_batch_finalize_target(ngx_http_batch_finalizer_t *z)
 
     rc = ngx_http_batch_plan_read(z->f->id, &z->plan, z->log);
 
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, z->log, 0,
+                   "batch: %s: is to be %s, %uL lines in %uD chunks",
+                   z->f->id, batch_status_name(z->target), z->plan.total,
+                   z->plan.nchunks);
+
     if (rc == NGX_DECLINED && z->target == BATCH_COMPLETED) {
         ngx_log_error(NGX_LOG_ALERT, z->log, 0,
-                      "batch %s: to be completed, but has no plan", z->f->id);
+                      "batch: %s: has no plan, but all of its chunks are"
+                      " done", z->f->id);
         return NGX_ERROR;
     }
 
@@ -353,8 +361,8 @@ ngx_http_batch_finalize_work(ngx_http_batch_finalizer_t *z)
     }
 
     if (ngx_http_batch_segment_walk(z->f->id,
-                                       ngx_http_batch_finalize_work_add, z,
-                                       z->log)
+                                    ngx_http_batch_finalize_work_add, z,
+                                    z->log)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -375,9 +383,8 @@ static ngx_int_t
 ngx_http_batch_finalize_chunk(ngx_http_batch_finalizer_t *z, uint32_t chunk,
     size_t *pos)
 {
-    size_t      i, first, seals, last;
-    uint32_t   *epochs;
-    ngx_int_t   rc;
+    size_t     i, first, seals, last;
+    ngx_int_t  rc;
 
     while (*pos < z->nwork && z->work[*pos].chunk < chunk) {
         (*pos)++;
@@ -418,23 +425,42 @@ ngx_http_batch_finalize_chunk(ngx_http_batch_finalizer_t *z, uint32_t chunk,
                == 0)
         {
             ngx_log_error(NGX_LOG_ALERT, z->log, 0,
-                          "batch %s: chunk %uD has no seal, it runs again",
+                          "batch: %s, chunk %uD: has no seal, it runs again",
                           z->f->id, chunk);
         }
 
         return NGX_DECLINED;
     }
 
-    epochs = malloc((seals - first + 1) * sizeof(uint32_t));
+    return ngx_http_batch_finalize_rest(z, chunk, &z->work[first],
+                                        seals - first);
+}
+
+
+/* a chunk without a valid seal: its segments, and nothing for the rest */
+
+static ngx_int_t
+ngx_http_batch_finalize_rest(ngx_http_batch_finalizer_t *z, uint32_t chunk,
+    const ngx_http_batch_work_t *segments, size_t n)
+{
+    size_t      i;
+    uint32_t   *epochs;
+    ngx_int_t   rc;
+
+    epochs = malloc((n + 1) * sizeof(uint32_t));
     if (epochs == NULL) {
         return NGX_ERROR;
     }
 
-    for (i = first; i < seals; i++) {
-        epochs[i - first] = z->work[i].epoch;
+    for (i = 0; i < n; i++) {
+        epochs[i] = segments[i].epoch;
     }
 
-    rc = ngx_http_batch_gather_rest(&z->gather, chunk, epochs, seals - first);
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, z->log, 0,
+                   "batch: %s, chunk %uD: has no valid seal, %uz segments",
+                   z->f->id, chunk, n);
+
+    rc = ngx_http_batch_gather_rest(&z->gather, chunk, epochs, n);
 
     free(epochs);
 
@@ -464,11 +490,10 @@ ngx_http_batch_finalize_publish(ngx_http_batch_finalizer_t *z)
         }
     }
 
-    /* copying takes its time: a cancel that came meanwhile is honoured, a later
+    /* Copying takes a while: a cancel that has come since is honoured, a later
      * one is refused.  All lines of a completed batch are there, so only the
-     * name changes. */
+     * status changes. */
 
-    rc = NGX_ABORT;
     decide = (z->target != BATCH_CANCELLED);
 
     for ( ;; ) {
@@ -478,14 +503,14 @@ ngx_http_batch_finalize_publish(ngx_http_batch_finalizer_t *z)
 
         if (text.failed) {
             ngx_log_error(NGX_LOG_EMERG, z->log, NGX_ENOMEM,
-                          "batch %s: no memory for final.json", z->f->id);
+                          "batch: %s: no memory for final.json", z->f->id);
             ngx_http_batch_finalize_drop(z);
             e = NGX_HTTP_BATCH_FINAL_TROUBLE;
             break;
         }
 
         rc = ngx_http_batch_publish_final(z->f->id, text.data, text.len,
-                                                decide, z->log);
+                                          decide, z->log);
         if (rc != NGX_ABORT) {
             e = ngx_http_batch_finalize_commit(z, &text, rc);
             break;
@@ -522,7 +547,8 @@ ngx_http_batch_finalize_blob(ngx_http_batch_finalizer_t *z, ngx_uint_t sink)
     file = &z->files[sink];
 
     if (batch_id_make(BATCH_ID_FILE, file->id) == 0) {
-        ngx_log_error(NGX_LOG_CRIT, z->log, ngx_errno, "getrandom() failed");
+        ngx_log_error(NGX_LOG_CRIT, z->log, ngx_errno,
+                      "batch: %s: random bytes for an id failed", z->f->id);
         return NGX_ERROR;
     }
 
@@ -542,7 +568,7 @@ ngx_http_batch_finalize_blob(ngx_http_batch_finalizer_t *z, ngx_uint_t sink)
     file->created_us = batch_clock_us();
     file->expires_at = ttl ? file->created_us / 1000000 + ttl : 0;
 
-    /* DECLINED: 131 random bits met somebody else's */
+    /* DECLINED: there is a file of the same 131 random bits */
 
     if (ngx_http_batch_result_publish(&z->result, sink, file->id, &file->bytes)
         != NGX_OK)
@@ -551,13 +577,17 @@ ngx_http_batch_finalize_blob(ngx_http_batch_finalizer_t *z, ngx_uint_t sink)
         return NGX_ERROR;
     }
 
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, z->log, 0,
+                   "batch: %s: %s has %uL lines, %O bytes", z->f->id,
+                   file->id, z->result.tally.lines[sink], file->bytes);
+
     return NGX_OK;
 }
 
 
 /*
- * Clients know some of the times already, and those do not change, and the clock
- * may have been set back.  So it is what comes later that gives way.
+ * Clients know some of the times already, and those do not change.  As the
+ * clock may have been set back, it is the later time that gives way.
  */
 
 static void
@@ -584,7 +614,7 @@ ngx_http_batch_finalize_text(ngx_http_batch_finalizer_t *z,
 
     if (z->target != BATCH_CANCELLED) {
 
-        /* nobody has heard of it then */
+        /* no client has seen one */
 
         if (final.finalizing_at == 0) {
             final.finalizing_at = (int64_t) (z->gather.sealed_us / 1000000);
@@ -632,10 +662,15 @@ ngx_http_batch_finalize_commit(ngx_http_batch_finalizer_t *z,
         for (i = 0; i < 2; i++) {
             if (z->files[i].id[0]) {
                 (void) ngx_http_batch_publish_manifest(f->id,
-                                                          z->files[i].id,
-                                                          z->log);
+                                                       z->files[i].id,
+                                                       z->log);
             }
         }
+
+        ngx_log_debug4(NGX_LOG_DEBUG_HTTP, z->log, 0,
+                       "batch: %s: final.json is published: %s, %uL completed,"
+                       " %uL failed", f->id, batch_status_name(z->target),
+                       z->result.tally.ok, z->result.tally.failed);
 
         len = text->len;
 
@@ -646,7 +681,7 @@ ngx_http_batch_finalize_commit(ngx_http_batch_finalizer_t *z,
             return NGX_HTTP_BATCH_FINAL_OK;
         }
 
-        /* no memory, then; the next finalizer finds it */
+        /* there was no memory; the next finalizer finds it */
 
         return NGX_HTTP_BATCH_FINAL_TROUBLE;
     }

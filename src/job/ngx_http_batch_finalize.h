@@ -1,4 +1,6 @@
 /*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
  * Finalizing: seals (and, where a chunk has none because the batch was
  * cancelled or expired, its segments) -> output and error file -> final.json.
  * In a thread.  Whoever publishes final.json first wins; the loser takes the
@@ -15,9 +17,9 @@
 
 typedef enum {
     NGX_HTTP_BATCH_FINAL_OK = 0,    /* final.json is durable: final is filled */
-    NGX_HTTP_BATCH_FINAL_REDO,      /* chunk redo_chunk has no valid seal and the
-                                       batch is neither cancelled nor expired:
-                                       it must run again */
+    NGX_HTTP_BATCH_FINAL_REDO,      /* chunk redo_chunk has no valid seal, and
+                                       the batch is neither cancelled nor
+                                       expired: it must run again */
     NGX_HTTP_BATCH_FINAL_QUIT,
     NGX_HTTP_BATCH_FINAL_TROUBLE    /* disk trouble: try again later */
 } ngx_http_batch_finalize_e;

@@ -167,6 +167,10 @@ ngx_http_batch_gather_seal(ngx_http_batch_gather_t *g, uint32_t chunk,
     if (rc == NGX_OK) {
         rc = ngx_http_batch_gather_sealed(g, &seal, &why);
 
+        ngx_log_debug5(NGX_LOG_DEBUG_HTTP, g->log, 0,
+                       "batch: %s, chunk %uD: seal of epoch %uD, %uz lines: %i",
+                       g->id, chunk, epoch, (size_t) seal.n, rc);
+
         free(seal.picks);
         ngx_http_batch_gather_close(g);
     }
@@ -451,8 +455,8 @@ ngx_http_batch_gather_blind(ngx_http_batch_gather_t *g, batch_pick_t *picks,
     }
 
     ngx_log_error(NGX_LOG_ALERT, g->log, 0,
-                  "batch %s: chunk %uD of the input is not as planned: what of"
-                  " it was not answered gets no custom_id", g->id, g->chunk);
+                  "batch: %s, chunk %uD: input is not as planned, lines"
+                  " without an answer get no custom_id", g->id, g->chunk);
 
     left = g->plan->chunks[g->chunk].count;
 
@@ -513,8 +517,8 @@ ngx_http_batch_gather_line(ngx_http_batch_gather_t *g,
         != BATCH_OK)
     {
         ngx_log_error(NGX_LOG_ALERT, g->log, 0,
-                      "batch %s: line %uL was valid and is not", g->id,
-                      l->number);
+                      "batch: %s, line %uL: was valid and is not any more",
+                      g->id, l->number);
         return NGX_DECLINED;
     }
 

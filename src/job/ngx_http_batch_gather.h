@@ -1,4 +1,6 @@
 /*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
  * A chunk's lines -> the result: by a seal, or, where the batch was cancelled
  * or has expired, by what its segments hold.  In a thread.
  */

@@ -1,16 +1,27 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * Jobs: what is done once per batch, in a thread, by whoever holds the lease.
+ * Jobs: what is done once per batch, in a thread, by the worker that holds the
+ * lease.
  *
- *   state     means                               goes to
- *   RUNNING   task: validate or finalize; index:  TELLING, gone
- *             may the tenant have so many lines
- *   TELLING   the disk has it, the index must     gone
- *             hear of it: again with every tick
- *             until it did
+ *   state     means                                   next
+ *   RUNNING   a task validates or finalizes; or the   TELLING, gone
+ *             index is asked whether the tenant may
+ *             have so many lines
+ *   TELLING   the disk has the result, and the index  gone
+ *             is told of it, with every tick again
+ *             until it has answered
  *
- * A job that comes to nothing gives its lease back (renewed for 0 ms).
+ *   what a job tells, by what its task has come to:
+ *   VALID                       PLANNED   the run gets what was read
+ *   INVALID, ENDED, FINAL_OK    FINAL     the batch is over
+ *   FINAL_REDO                  REDO      a chunk runs again
+ *   all else                    NOTHING   the lease is given back (renewed for
+ *                                         0 ms); after trouble this worker
+ *                                         waits two seconds
+ *
+ * When a lease is lost, and another worker does the same job, the disk decides
+ * which of them was first.
  */
 
 #include "ngx_http_batch_job.h"
@@ -40,7 +51,7 @@ typedef enum {
 } ngx_http_batch_job_tell_e;
 
 
-/* allocated and freed here; the task, the index call and the queue point to it */
+/* allocated and freed here; task, index call and queue point to it */
 
 typedef struct {
     ngx_queue_t                   queue;
@@ -53,13 +64,13 @@ typedef struct {
     ngx_msec_t                    told_at;
     ngx_uint_t                    telling;
     ngx_uint_t                    renewing;
-    ngx_http_batch_job_end_pt     handler;        /* of job_end() */
+    ngx_http_batch_job_end_pt     handler;        /* of _end() */
     void                         *data;
     ngx_uint_t                    counted;        /* in njobs */
 
     /* what the task has found; the job's own */
-    ngx_http_batch_meta_t         meta;           /* strings in root, or in
-                                                     the run's if that is NULL */
+    ngx_http_batch_meta_t         meta;           /* strings in root, or, if
+                                                     that is NULL, the run's */
     json_t                       *root;
     ngx_http_batch_plan_t         plan;           /* to be told: PLANNED */
     ngx_http_batch_final_t        final;          /* ... FINAL */
@@ -69,7 +80,7 @@ typedef struct {
 
 typedef struct {
     ngx_http_batch_job_t         *job;
-    ngx_uint_t                    counted;      /* what is left: to decide */
+    ngx_uint_t                    counted;      /* the index has answered */
     ngx_http_batch_validate_t     v;
 } ngx_http_batch_validating_t;
 
@@ -80,6 +91,9 @@ typedef struct {
 } ngx_http_batch_finalizing_t;
 
 
+#if (NGX_DEBUG)
+static const char *ngx_http_batch_job_name(ngx_http_batch_job_t *job);
+#endif
 static void ngx_http_batch_job_insert(ngx_http_batch_job_t *job);
 static ngx_int_t ngx_http_batch_job_validate(ngx_http_batch_job_t *job);
 static void ngx_http_batch_job_validate_run(void *ctx, ngx_log_t *log);
@@ -98,6 +112,28 @@ static void ngx_http_batch_job_told(void *data, ngx_int_t rc,
 static void ngx_http_batch_job_renewed(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_job_free(ngx_http_batch_job_t *job);
+
+
+#if (NGX_DEBUG)
+
+/* by ngx_http_batch_validate_e, ngx_http_batch_finalize_e */
+
+static const char *const  ngx_http_batch_job_verdicts[] = {
+    "valid", "valid, to be counted", "not valid", "cancelled", "has ended",
+    "worker leaves", "location is gone", "trouble"
+};
+
+static const char *const  ngx_http_batch_job_ends[] = {
+    "final.json is there", "a chunk runs again", "worker leaves", "trouble"
+};
+
+/* by ngx_http_batch_job_tell_e */
+
+static const char *const  ngx_http_batch_job_news[] = {
+    "lease that ends", "plan", "end", "chunk that runs again"
+};
+
+#endif
 
 
 static ngx_queue_t                  ngx_http_batch_jobs;
@@ -166,8 +202,24 @@ ngx_http_batch_job_start(ngx_http_batch_run_t *run,
 
     ngx_http_batch_job_insert(job);
 
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s: %s begins, epoch %uD", run->id,
+                   ngx_http_batch_job_name(job), job->epoch);
+
     return NGX_OK;
 }
+
+
+#if (NGX_DEBUG)
+
+static const char *
+ngx_http_batch_job_name(ngx_http_batch_job_t *job)
+{
+    return job->kind == NGX_HTTP_BATCH_CLAIM_VALIDATE ? "validation"
+                                                      : "finalizing";
+}
+
+#endif
 
 
 static void
@@ -188,7 +240,6 @@ ngx_http_batch_job_end(ngx_http_batch_run_t *run,
     ngx_http_batch_job_end_pt handler, void *data)
 {
     ngx_http_batch_job_t         *job;
-    ngx_http_batch_task_t        *task;
     ngx_http_batch_finalizing_t  *f;
 
     job = ngx_calloc(sizeof(ngx_http_batch_job_t), ngx_cycle->log);
@@ -196,10 +247,10 @@ ngx_http_batch_job_end(ngx_http_batch_run_t *run,
         return NGX_ERROR;
     }
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_finalizing_t),
-                                      ngx_http_batch_job_finalize_run,
-                                      ngx_http_batch_job_finalize_done);
-    if (task == NULL) {
+    f = ngx_http_batch_task_create(sizeof(ngx_http_batch_finalizing_t),
+                                   ngx_http_batch_job_finalize_run,
+                                   ngx_http_batch_job_finalize_done);
+    if (f == NULL) {
         ngx_free(job);
         return NGX_ERROR;
     }
@@ -210,7 +261,6 @@ ngx_http_batch_job_end(ngx_http_batch_run_t *run,
     job->data = data;
     job->renewed = ngx_current_msec;
 
-    f = task->ctx;
     f->job = job;
     ngx_memcpy(f->f.id, run->id, BATCH_ID_LEN);
     f->f.known = &run->meta;
@@ -218,13 +268,16 @@ ngx_http_batch_job_end(ngx_http_batch_run_t *run,
     f->f.lines = lines;
     f->f.nlines = n;
 
-    if (ngx_http_batch_task_post(task) != NGX_OK) {
-        ngx_http_batch_task_free(task);
+    if (ngx_http_batch_task_start(f) != NGX_OK) {
         ngx_free(job);
         return NGX_ERROR;
     }
 
     ngx_http_batch_job_insert(job);
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s: ends with %uz lines that no segment has",
+                   run->id, n);
 
     return NGX_OK;
 }
@@ -233,26 +286,19 @@ ngx_http_batch_job_end(ngx_http_batch_run_t *run,
 static ngx_int_t
 ngx_http_batch_job_validate(ngx_http_batch_job_t *job)
 {
-    ngx_http_batch_task_t        *task;
     ngx_http_batch_validating_t  *v;
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_validating_t),
-                                      ngx_http_batch_job_validate_run,
-                                      ngx_http_batch_job_validate_done);
-    if (task == NULL) {
+    v = ngx_http_batch_task_create(sizeof(ngx_http_batch_validating_t),
+                                   ngx_http_batch_job_validate_run,
+                                   ngx_http_batch_job_validate_done);
+    if (v == NULL) {
         return NGX_ERROR;
     }
 
-    v = task->ctx;
     v->job = job;
     ngx_memcpy(v->v.id, job->run->id, BATCH_ID_LEN);
 
-    if (ngx_http_batch_task_post(task) != NGX_OK) {
-        ngx_http_batch_task_free(task);
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
+    return ngx_http_batch_task_start(v);
 }
 
 
@@ -288,7 +334,7 @@ ngx_http_batch_job_validate_done(void *ctx, ngx_log_t *log)
 }
 
 
-/* the place that the batch has got when it was created grows to its lines */
+/* the place that the batch has had since its creation grows to its lines */
 
 static ngx_int_t
 ngx_http_batch_job_count(ngx_http_batch_validating_t *v)
@@ -302,6 +348,10 @@ ngx_http_batch_job_count(ngx_http_batch_validating_t *v)
     h.id = v->v.id;
     h.amount = (int64_t) v->v.plan.total;
     h.max_sum = v->v.max_lines;
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s: asks for %uL lines of a quota of %ui", v->v.id,
+                   v->v.plan.total, v->v.max_lines);
 
     return ngx_http_batch_index_use_hold(&h, ngx_http_batch_job_counted, v);
 }
@@ -321,7 +371,7 @@ ngx_http_batch_job_counted(void *data, ngx_int_t rc,
 
         v->v.used = res->used ? res->used - 1 : 0;
 
-        if (ngx_http_batch_task_post(ngx_http_batch_task_of(v)) == NGX_OK) {
+        if (ngx_http_batch_task_post(v) == NGX_OK) {
             return;
         }
     }
@@ -342,6 +392,11 @@ ngx_http_batch_job_validated(ngx_http_batch_validating_t *v)
     job->root = v->v.root;
     job->plan = v->v.plan;
     job->final = v->v.final;
+
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s: validated: %s, %uL lines in %uD chunks",
+                   job->run->id, ngx_http_batch_job_verdicts[v->v.rc],
+                   job->plan.total, job->plan.nchunks);
 
     switch (v->v.rc) {
 
@@ -368,7 +423,7 @@ ngx_http_batch_job_validated(ngx_http_batch_validating_t *v)
         job->tell = NGX_HTTP_BATCH_TELL_NOTHING;
     }
 
-    ngx_http_batch_task_free(ngx_http_batch_task_of(v));
+    ngx_http_batch_task_free(v);
 
     job->life = NGX_HTTP_BATCH_JOB_TELLING;
     ngx_http_batch_job_tell(job);
@@ -379,17 +434,15 @@ static ngx_int_t
 ngx_http_batch_job_finalize(ngx_http_batch_job_t *job,
     ngx_http_batch_index_res_t *res)
 {
-    ngx_http_batch_task_t        *task;
     ngx_http_batch_finalizing_t  *f;
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_finalizing_t),
-                                      ngx_http_batch_job_finalize_run,
-                                      ngx_http_batch_job_finalize_done);
-    if (task == NULL) {
+    f = ngx_http_batch_task_create(sizeof(ngx_http_batch_finalizing_t),
+                                   ngx_http_batch_job_finalize_run,
+                                   ngx_http_batch_job_finalize_done);
+    if (f == NULL) {
         return NGX_ERROR;
     }
 
-    f = task->ctx;
     f->job = job;
     ngx_memcpy(f->f.id, job->run->id, BATCH_ID_LEN);
 
@@ -402,12 +455,7 @@ ngx_http_batch_job_finalize(ngx_http_batch_job_t *job,
         f->f.finalizing_at = res->finalizing_at;
     }
 
-    if (ngx_http_batch_task_post(task) != NGX_OK) {
-        ngx_http_batch_task_free(task);
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
+    return ngx_http_batch_task_start(f);
 }
 
 
@@ -436,8 +484,12 @@ ngx_http_batch_job_finalize_done(void *ctx, ngx_log_t *log)
     handler = job->handler;
     data = job->data;
 
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s: finalized: %s, %uz bytes", job->run->id,
+                   ngx_http_batch_job_ends[f->f.rc], job->final.text.len);
+
     if (handler && f->f.rc != NGX_HTTP_BATCH_FINAL_OK) {
-        ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+        ngx_http_batch_task_free(ctx);
         ngx_http_batch_job_free(job);
         handler(data, 0);
         return;
@@ -453,6 +505,10 @@ ngx_http_batch_job_finalize_done(void *ctx, ngx_log_t *log)
     case NGX_HTTP_BATCH_FINAL_REDO:
         job->tell = NGX_HTTP_BATCH_TELL_REDO;
         job->redo_chunk = f->f.redo_chunk;
+
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                       "batch: %s, chunk %uD: runs again", job->run->id,
+                       job->redo_chunk);
         break;
 
     case NGX_HTTP_BATCH_FINAL_TROUBLE:
@@ -464,7 +520,7 @@ ngx_http_batch_job_finalize_done(void *ctx, ngx_log_t *log)
         job->tell = NGX_HTTP_BATCH_TELL_NOTHING;
     }
 
-    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+    ngx_http_batch_task_free(ctx);
 
     job->life = NGX_HTTP_BATCH_JOB_TELLING;
     ngx_http_batch_job_tell(job);
@@ -501,17 +557,17 @@ ngx_http_batch_job_tell(ngx_http_batch_job_t *job)
     case NGX_HTTP_BATCH_TELL_FINAL:
         rc = ngx_http_batch_index_batch_final(&job->meta, &job->final,
                                ngx_http_batch_lookup_hook(&job->meta.route),
-                               ngx_http_batch_job_told, job);
+                                              ngx_http_batch_job_told, job);
         break;
 
     case NGX_HTTP_BATCH_TELL_REDO:
         rc = ngx_http_batch_index_run_chunk_redo(id, job->redo_chunk,
-                                             ngx_http_batch_job_told, job);
+                                                 ngx_http_batch_job_told, job);
         break;
 
     default: /* NGX_HTTP_BATCH_TELL_NOTHING */
         rc = ngx_http_batch_index_run_renew(id, job->kind, job->epoch, 0,
-                                        ngx_http_batch_job_told, job);
+                                            ngx_http_batch_job_told, job);
     }
 
     if (rc == NGX_OK) {
@@ -520,7 +576,7 @@ ngx_http_batch_job_tell(ngx_http_batch_job_t *job)
     }
 
     if (ngx_http_batch_turn_leaving()) {
-        /* what is on disk is found by the next owner of the lease */
+        /* the next owner of the lease finds what is on disk */
         ngx_http_batch_job_free(job);
     }
 }
@@ -535,6 +591,10 @@ ngx_http_batch_job_told(void *data, ngx_int_t rc,
     ngx_http_batch_run_t  *run;
 
     job->telling = 0;
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s: index was told of the %s: %i", job->run->id,
+                   ngx_http_batch_job_news[job->tell], rc);
 
     if (rc == NGX_OK || rc == NGX_DECLINED
         || ngx_http_batch_turn_leaving())
@@ -592,8 +652,8 @@ ngx_http_batch_job_beat(void)
             && ngx_current_msec - job->renewed >= NGX_HTTP_BATCH_LEASE / 4)
         {
             if (ngx_http_batch_index_run_renew(job->run->id, job->kind,
-                                           job->epoch, NGX_HTTP_BATCH_LEASE,
-                                           ngx_http_batch_job_renewed, job)
+                                               job->epoch, NGX_HTTP_BATCH_LEASE,
+                                               ngx_http_batch_job_renewed, job)
                 == NGX_OK)
             {
                 job->renewing = 1;
@@ -608,8 +668,6 @@ ngx_http_batch_job_beat(void)
 }
 
 
-/* a lost lease changes nothing: the disk decides who was first */
-
 static void
 ngx_http_batch_job_renewed(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
@@ -617,6 +675,11 @@ ngx_http_batch_job_renewed(void *data, ngx_int_t rc,
     ngx_http_batch_job_t *job = data;
 
     job->renewing = 0;
+
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s: lease of its %s renewed, epoch %uD: %i",
+                   job->run->id, ngx_http_batch_job_name(job), job->epoch,
+                   rc);
 
     if (job->life == NGX_HTTP_BATCH_JOB_TELLING) {
         ngx_http_batch_job_tell(job);

@@ -29,8 +29,8 @@ ngx_int_t ngx_http_batch_job_start(ngx_http_batch_run_t *run,
     ngx_http_batch_claim_e kind, ngx_http_batch_index_res_t *res);
 
 /*
- * The batch is ended with these lines, all that it has.  NGX_OK: handler will be
- * called, and until then they must stay; anything else: nothing has changed.
+ * The batch is ended with these lines, all that it has.  NGX_OK: handler will
+ * be called, and until then they must stay; anything else: nothing has changed.
  */
 ngx_int_t ngx_http_batch_job_end(ngx_http_batch_run_t *run,
     ngx_http_batch_finalize_line_t *lines, size_t n,

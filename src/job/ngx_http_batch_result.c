@@ -11,16 +11,16 @@
 #define NGX_HTTP_BATCH_FILL_MAX  512      /* of a filled line but the id */
 
 
-static ngx_int_t ngx_http_batch_sink_open(ngx_http_batch_sink_t *s,
+static ngx_int_t ngx_http_batch_result_open(ngx_http_batch_sink_t *s,
     ngx_log_t *log);
-static ngx_int_t ngx_http_batch_sink_flush(ngx_http_batch_sink_t *s,
+static ngx_int_t ngx_http_batch_result_flush(ngx_http_batch_sink_t *s,
     ngx_log_t *log);
 static void ngx_http_batch_result_count(ngx_http_batch_result_t *r,
     const batch_record_t *record);
-static ngx_int_t ngx_http_batch_result_view(ngx_http_batch_view_t *v,
+static ngx_int_t ngx_http_batch_result_view(ngx_http_batch_result_view_t *v,
     ngx_fd_t segment, off_t off, size_t size, ngx_log_t *log);
 static ngx_int_t ngx_http_batch_result_small(ngx_http_batch_sink_t *s,
-    ngx_http_batch_view_t *v, ngx_fd_t segment, uint64_t tag,
+    ngx_http_batch_result_view_t *v, ngx_fd_t segment, uint64_t tag,
     const batch_pick_t *pick, batch_record_t *record, ngx_log_t *log);
 static ngx_int_t ngx_http_batch_result_large(ngx_http_batch_sink_t *s,
     ngx_fd_t segment, uint64_t tag, const batch_pick_t *pick,
@@ -70,7 +70,7 @@ ngx_http_batch_result_free(ngx_http_batch_result_t *r)
 
 
 static ngx_int_t
-ngx_http_batch_sink_open(ngx_http_batch_sink_t *s, ngx_log_t *log)
+ngx_http_batch_result_open(ngx_http_batch_sink_t *s, ngx_log_t *log)
 {
     if (s->buf == NULL) {
         s->buf = ngx_alloc(NGX_HTTP_BATCH_SINK_SIZE, log);
@@ -88,7 +88,7 @@ ngx_http_batch_sink_open(ngx_http_batch_sink_t *s, ngx_log_t *log)
 
 
 static ngx_int_t
-ngx_http_batch_sink_flush(ngx_http_batch_sink_t *s, ngx_log_t *log)
+ngx_http_batch_result_flush(ngx_http_batch_sink_t *s, ngx_log_t *log)
 {
     if (s->len == 0) {
         return NGX_OK;
@@ -140,7 +140,7 @@ ngx_http_batch_result_rollback(ngx_http_batch_result_t *r,
 
         } else {
 
-            /* what was written behind it is overwritten, or cut at the end */
+            /* what was written after it is overwritten, or cut at the end */
 
             s->off = mark->pos[i];
             s->len = 0;
@@ -163,7 +163,7 @@ ngx_http_batch_result_copy(ngx_http_batch_result_t *r, ngx_fd_t segment,
                                           : NGX_HTTP_BATCH_SINK_ERROR;
     s = &r->sinks[i];
 
-    if (ngx_http_batch_sink_open(s, r->log) != NGX_OK) {
+    if (ngx_http_batch_result_open(s, r->log) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -221,14 +221,14 @@ ngx_http_batch_result_put(ngx_http_batch_result_t *r,
     s = &r->sinks[record->kind == BATCH_KIND_OUTPUT
                   ? NGX_HTTP_BATCH_SINK_OUTPUT : NGX_HTTP_BATCH_SINK_ERROR];
 
-    if (ngx_http_batch_sink_open(s, r->log) != NGX_OK
+    if (ngx_http_batch_result_open(s, r->log) != NGX_OK
         || record->len > NGX_HTTP_BATCH_SINK_SIZE)
     {
         return NGX_ERROR;
     }
 
     if (NGX_HTTP_BATCH_SINK_SIZE - s->len < record->len
-        && ngx_http_batch_sink_flush(s, r->log) != NGX_OK)
+        && ngx_http_batch_result_flush(s, r->log) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -268,7 +268,7 @@ ngx_http_batch_result_forget(ngx_http_batch_result_t *r)
  */
 
 static ngx_int_t
-ngx_http_batch_result_view(ngx_http_batch_view_t *v, ngx_fd_t segment,
+ngx_http_batch_result_view(ngx_http_batch_result_view_t *v, ngx_fd_t segment,
     off_t off, size_t size, ngx_log_t *log)
 {
     size_t   back;
@@ -295,8 +295,8 @@ ngx_http_batch_result_view(ngx_http_batch_view_t *v, ngx_fd_t segment,
     v->off = off - back;
 
     n = ngx_http_batch_store_pread(segment, v->buf,
-                                          NGX_HTTP_BATCH_VIEW_SIZE, v->off,
-                                          log);
+                                   NGX_HTTP_BATCH_VIEW_SIZE, v->off,
+                                   log);
 
     if (n < (ssize_t) (back + size)) {
         return NGX_DECLINED;
@@ -311,7 +311,7 @@ ngx_http_batch_result_view(ngx_http_batch_view_t *v, ngx_fd_t segment,
 
 static ngx_int_t
 ngx_http_batch_result_small(ngx_http_batch_sink_t *s,
-    ngx_http_batch_view_t *v, ngx_fd_t segment, uint64_t tag,
+    ngx_http_batch_result_view_t *v, ngx_fd_t segment, uint64_t tag,
     const batch_pick_t *pick, batch_record_t *record, ngx_log_t *log)
 {
     u_char     *p;
@@ -338,7 +338,7 @@ ngx_http_batch_result_small(ngx_http_batch_sink_t *s,
     }
 
     if (NGX_HTTP_BATCH_SINK_SIZE - s->len < pick->len
-        && ngx_http_batch_sink_flush(s, log) != NGX_OK)
+        && ngx_http_batch_result_flush(s, log) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -363,7 +363,7 @@ ngx_http_batch_result_large(ngx_http_batch_sink_t *s, ngx_fd_t segment,
     off = (off_t) pick->offset;
 
     if (ngx_http_batch_store_pread(segment, header, BATCH_RECORD_HEADER,
-                                          off, log)
+                                   off, log)
         != BATCH_RECORD_HEADER
         || !ngx_http_batch_result_header(header, tag, pick, record))
     {
@@ -376,7 +376,7 @@ ngx_http_batch_result_large(ngx_http_batch_sink_t *s, ngx_fd_t segment,
 
     for (left = pick->len; left; left -= n) {
 
-        if (ngx_http_batch_sink_flush(s, log) != NGX_OK) {
+        if (ngx_http_batch_result_flush(s, log) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -411,21 +411,22 @@ ngx_http_batch_result_fill(ngx_http_batch_result_t *r,
 
     s = &r->sinks[NGX_HTTP_BATCH_SINK_ERROR];
 
-    if (ngx_http_batch_sink_open(s, r->log) != NGX_OK) {
+    if (ngx_http_batch_result_open(s, r->log) != NGX_OK) {
         return NGX_ERROR;
     }
 
     room = NGX_HTTP_BATCH_FILL_MAX + batch_json_bound(custom_id->len);
 
     if (NGX_HTTP_BATCH_SINK_SIZE - s->len < room
-        && (ngx_http_batch_sink_flush(s, r->log) != NGX_OK
+        && (ngx_http_batch_result_flush(s, r->log) != NGX_OK
             || room > NGX_HTTP_BATCH_SINK_SIZE))
     {
         return NGX_ERROR;
     }
 
     if (batch_id_random_hex(hex, 16) != BATCH_OK) {
-        ngx_log_error(NGX_LOG_CRIT, r->log, ngx_errno, "getrandom() failed");
+        ngx_log_error(NGX_LOG_CRIT, r->log, ngx_errno,
+                      "batch: random bytes for an id failed");
         return NGX_ERROR;
     }
 
@@ -453,7 +454,7 @@ ngx_http_batch_result_fill(ngx_http_batch_result_t *r,
 
     if (p == NULL || batch_json_finish(&json) != BATCH_OK) {
         ngx_log_error(NGX_LOG_ALERT, r->log, 0,
-                      "batch: custom_id of a validated line is no JSON");
+                      "batch: custom_id of a validated line is not JSON");
         return NGX_ERROR;
     }
 
@@ -476,7 +477,7 @@ ngx_http_batch_result_publish(ngx_http_batch_result_t *r, ngx_uint_t sink,
 
     s = &r->sinks[sink];
 
-    if (ngx_http_batch_sink_flush(s, r->log) != NGX_OK) {
+    if (ngx_http_batch_result_flush(s, r->log) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -489,7 +490,7 @@ ngx_http_batch_result_publish(ngx_http_batch_result_t *r, ngx_uint_t sink,
     *bytes = s->off;
 
     rc = ngx_http_batch_publish_tmp(NGX_HTTP_BATCH_BLOB, file_id, s->fd,
-                                          s->tmp, r->log);
+                                    s->tmp, r->log);
 
     (void) ngx_close_file(s->fd);
     s->fd = NGX_INVALID_FILE;

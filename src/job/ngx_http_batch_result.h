@@ -1,4 +1,6 @@
 /*
+ * Copyright (C) the ngx_http_batch_module authors
+ *
  * A batch's output and error file while they are made.  In a thread.
  */
 
@@ -37,12 +39,12 @@ typedef struct {
     ngx_fd_t                      fd;
     off_t                         off;         /* of buf[0] in the file */
     size_t                        len;
-} ngx_http_batch_view_t;
+} ngx_http_batch_result_view_t;
 
 typedef struct {
     ngx_http_batch_sink_t         sinks[2];
     ngx_http_batch_tally_t        tally;
-    ngx_http_batch_view_t         view;
+    ngx_http_batch_result_view_t  view;
     ngx_log_t                    *log;
 } ngx_http_batch_result_t;
 
@@ -64,7 +66,7 @@ void ngx_http_batch_result_rollback(ngx_http_batch_result_t *r,
 ngx_int_t ngx_http_batch_result_copy(ngx_http_batch_result_t *r,
     ngx_fd_t segment, uint64_t tag, const batch_pick_t *pick);
 
-/* The same with a record and its line that are in memory.  NGX_OK, NGX_ERROR. */
+/* the same with a record and its line that are in memory; NGX_OK, NGX_ERROR */
 ngx_int_t ngx_http_batch_result_put(ngx_http_batch_result_t *r,
     const batch_record_t *record, const u_char *line);
 

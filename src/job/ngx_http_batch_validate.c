@@ -13,9 +13,8 @@
 #include "ngx_http_batch_store.h"
 
 
-static ngx_int_t ngx_http_batch_validate_limits(ngx_http_batch_validate_t *v);
-static ngx_http_batch_validate_e ngx_http_batch_validate_known(
-    ngx_http_batch_validate_t *v, ngx_log_t *log, ngx_uint_t *known);
+static ngx_uint_t ngx_http_batch_validate_known(ngx_http_batch_validate_t *v,
+    ngx_log_t *log);
 static ngx_int_t ngx_http_batch_validate_planned(ngx_http_batch_validate_t *v,
     ngx_log_t *log);
 static ngx_http_batch_validate_e ngx_http_batch_validate_input(
@@ -28,6 +27,8 @@ static ngx_http_batch_validate_e ngx_http_batch_validate_verdict(
     ngx_http_batch_validate_t *v, ngx_http_batch_check_t *c, ngx_log_t *log);
 static ngx_http_batch_validate_e ngx_http_batch_validate_plan(
     ngx_http_batch_validate_t *v, ngx_log_t *log);
+static ngx_http_batch_validate_e ngx_http_batch_validate_end(
+    ngx_http_batch_validate_t *v, const batch_text_t *errors, ngx_log_t *log);
 static ngx_http_batch_validate_e ngx_http_batch_validate_failed(
     ngx_http_batch_validate_t *v, ngx_http_batch_check_t *c, ngx_log_t *log);
 
@@ -35,7 +36,8 @@ static ngx_http_batch_validate_e ngx_http_batch_validate_failed(
 void
 ngx_http_batch_validate(ngx_http_batch_validate_t *v, ngx_log_t *log)
 {
-    ngx_uint_t  known;
+    ngx_uint_t                  n;
+    ngx_http_batch_loc_conf_t  *blcf;
 
     v->rc = NGX_HTTP_BATCH_TROUBLE;
 
@@ -48,17 +50,20 @@ ngx_http_batch_validate(ngx_http_batch_validate_t *v, ngx_log_t *log)
         return;
     }
 
-    known = 0;
-    v->rc = ngx_http_batch_validate_known(v, log, &known);
-
-    if (known) {
+    if (ngx_http_batch_validate_known(v, log)) {
         return;
     }
 
-    if (ngx_http_batch_validate_limits(v) != NGX_OK) {
+    blcf = ngx_http_batch_lookup_route(&v->meta.route, &n);
+
+    if (blcf == NULL) {
         v->rc = NGX_HTTP_BATCH_UNROUTED;
         return;
     }
+
+    v->max_requests = blcf->max_requests;
+    v->max_file_size = blcf->max_file_size;
+    v->max_lines = blcf->quota ? blcf->quota->lines : 0;
 
     v->rc = ngx_http_batch_validate_input(v, log);
 }
@@ -81,41 +86,16 @@ ngx_http_batch_validate_meta(const char *id, ngx_http_batch_meta_t *meta,
 }
 
 
-static ngx_int_t
-ngx_http_batch_validate_limits(ngx_http_batch_validate_t *v)
-{
-    ngx_uint_t                  n;
-    ngx_http_batch_loc_conf_t  *blcf;
-
-    blcf = ngx_http_batch_lookup_route(&v->meta.route, &n);
-
-    if (blcf == NULL) {
-        return NGX_DECLINED;
-    }
-
-    v->max_requests = blcf->max_requests;
-    v->max_file_size = blcf->max_file_size;
-    v->max_lines = blcf->quota ? blcf->quota->lines : 0;
-
-    return NGX_OK;
-}
-
-
 void
 ngx_http_batch_validate_decide(ngx_http_batch_validate_t *v, ngx_log_t *log)
 {
-    u_char                    *p, buf[512];
-    ngx_uint_t                 known;
     ngx_http_batch_plan_t      plan;
     ngx_http_batch_check_t     c;
 
     plan = v->plan;
     ngx_memzero(&v->plan, sizeof(ngx_http_batch_plan_t));
 
-    known = 0;
-    v->rc = ngx_http_batch_validate_known(v, log, &known);
-
-    if (known) {
+    if (ngx_http_batch_validate_known(v, log)) {
         ngx_http_batch_plan_free(&plan);
         return;
     }
@@ -130,15 +110,13 @@ ngx_http_batch_validate_decide(ngx_http_batch_validate_t *v, ngx_log_t *log)
     ngx_memzero(&c, sizeof(ngx_http_batch_check_t));
     c.input = NGX_INVALID_FILE;
 
-    p = ngx_slprintf(buf, buf + sizeof(buf),
-                     "The batch has %uL lines, and %uL of your quota of %ui "
-                     "lines are in other batches that are not finished. Wait "
-                     "until batches have finished, or cancel them, and create "
-                     "the batch again.", v->plan.total, v->used,
-                     v->max_lines);
-
-    ngx_http_batch_defects_whole(&c.defects, "quota_exceeded", NULL, buf,
-                                 p - buf);
+    ngx_http_batch_defects_whole(&c.defects, "quota_exceeded", NULL,
+                                 "The batch has %uL lines, and %uL of your "
+                                 "quota of %ui lines are in other batches that "
+                                 "are not finished. Wait until batches have "
+                                 "finished, or cancel them, and create the "
+                                 "batch again.", v->plan.total, v->used,
+                                 v->max_lines);
 
     v->rc = ngx_http_batch_validate_failed(v, &c, log);
 
@@ -146,46 +124,39 @@ ngx_http_batch_validate_decide(ngx_http_batch_validate_t *v, ngx_log_t *log)
 }
 
 
-/* an earlier run, or somebody else, may have decided already */
+/* an earlier validation, or another worker, may have decided already: rc */
 
-static ngx_http_batch_validate_e
-ngx_http_batch_validate_known(ngx_http_batch_validate_t *v, ngx_log_t *log,
-    ngx_uint_t *known)
+static ngx_uint_t
+ngx_http_batch_validate_known(ngx_http_batch_validate_t *v, ngx_log_t *log)
 {
     int64_t    at;
     ngx_int_t  rc;
 
-    *known = 1;
-
+    v->rc = NGX_HTTP_BATCH_ENDED;
     rc = ngx_http_batch_final_read(&v->final, v->id, log);
 
-    if (rc != NGX_DECLINED) {
-        return rc == NGX_OK ? NGX_HTTP_BATCH_ENDED : NGX_HTTP_BATCH_TROUBLE;
+    if (rc == NGX_DECLINED) {
+        v->rc = NGX_HTTP_BATCH_CANCELLED_EARLY;
+        rc = ngx_http_batch_cancel_read(v->id, &at, log);
     }
 
-    rc = ngx_http_batch_cancel_read(v->id, &at, log);
-
-    if (rc != NGX_DECLINED) {
-        return rc == NGX_OK ? NGX_HTTP_BATCH_CANCELLED_EARLY
-                            : NGX_HTTP_BATCH_TROUBLE;
+    if (rc == NGX_DECLINED) {
+        v->rc = NGX_HTTP_BATCH_VALID;
+        rc = ngx_http_batch_validate_planned(v, log);
     }
 
-    rc = ngx_http_batch_validate_planned(v, log);
-
-    if (rc != NGX_DECLINED) {
-        return rc == NGX_OK ? NGX_HTTP_BATCH_VALID : NGX_HTTP_BATCH_TROUBLE;
+    if (rc != NGX_OK) {
+        v->rc = NGX_HTTP_BATCH_TROUBLE;
     }
 
-    *known = 0;
-
-    return NGX_HTTP_BATCH_TROUBLE;
+    return rc != NGX_DECLINED;
 }
 
 
 /*
- * NGX_OK: there is a plan, durable as its input is; NGX_DECLINED: none.  Both
- * names are synced at once: of a plan that has come through a power cut without
- * its input nobody has heard.
+ * NGX_OK: there is a plan, and it is as durable as its input; NGX_DECLINED:
+ * there is none.  Both names are synced at once.  The index was never told of a
+ * plan that has come through a power cut without its input.
  */
 
 static ngx_int_t
@@ -218,7 +189,6 @@ ngx_http_batch_validate_planned(ngx_http_batch_validate_t *v, ngx_log_t *log)
 static ngx_http_batch_validate_e
 ngx_http_batch_validate_input(ngx_http_batch_validate_t *v, ngx_log_t *log)
 {
-    u_char                     *p, buf[512];
     ngx_int_t                   rc;
     ngx_http_batch_check_t      c;
     ngx_http_batch_validate_e   e;
@@ -242,14 +212,11 @@ ngx_http_batch_validate_input(ngx_http_batch_validate_t *v, ngx_log_t *log)
 
     } else if (rc == NGX_DECLINED) {
 
-        p = ngx_slprintf(buf, buf + sizeof(buf),
-                         "Cannot find file %*s, or organization default does "
-                         "not have access to it.",
-                         ngx_min(v->meta.input_file_id.len, 256),
-                         v->meta.input_file_id.data);
-
         ngx_http_batch_defects_whole(&c.defects, "invalid_request", "file_id",
-                                     buf, p - buf);
+                                     "Cannot find file %*s, or organization "
+                                     "default does not have access to it.",
+                                     ngx_min(v->meta.input_file_id.len, 256),
+                                     v->meta.input_file_id.data);
         rc = NGX_OK;
     }
 
@@ -280,8 +247,8 @@ ngx_http_batch_validate_input(ngx_http_batch_validate_t *v, ngx_log_t *log)
 
 /*
  * NGX_OK: <batch>/input is there; NGX_DECLINED: the client has no such file.
- * The link is made after all checks only: where it is there already, an earlier
- * run has made them, and the file may be deleted since.
+ * The link is made only after all checks: where it exists, an earlier
+ * validation has made them, and the file may have been deleted since.
  */
 
 static ngx_int_t
@@ -339,7 +306,7 @@ ngx_http_batch_validate_file(const ngx_str_t *id, const ngx_str_t *tenant,
     {
         if (ngx_http_batch_store_damaged()) {
             ngx_log_error(NGX_LOG_ALERT, log, 0,
-                          "batch: the manifest of %s cannot be used", name);
+                          "batch: %s: manifest is damaged", name);
         }
 
         ngx_free(text.data);
@@ -386,6 +353,9 @@ ngx_http_batch_validate_plan(ngx_http_batch_validate_t *v, ngx_log_t *log)
     switch (ngx_http_batch_plan_publish(v->id, &v->plan, log)) {
 
     case NGX_OK:
+        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, log, 0,
+                       "batch: %s: plan.json is published, %uL lines in %uD"
+                       " chunks", v->id, v->plan.total, v->plan.nchunks);
         return NGX_HTTP_BATCH_VALID;
 
     case NGX_DECLINED:
@@ -407,50 +377,76 @@ static ngx_http_batch_validate_e
 ngx_http_batch_validate_failed(ngx_http_batch_validate_t *v,
     ngx_http_batch_check_t *c, ngx_log_t *log)
 {
-    size_t                      len;
     int64_t                     at;
+    batch_text_t                errors;
+    ngx_http_batch_validate_e   e;
+
+    ngx_memzero(&errors, sizeof(batch_text_t));
+
+    e = NGX_HTTP_BATCH_TROUBLE;
+
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, log, 0,
+                   "batch: %s: is not valid, defects: %ui of the file, %uL of"
+                   " lines, %uL duplicates", v->id, c->defects.nwhole,
+                   c->defects.total, c->defects.total_dups);
+
+    if (ngx_http_batch_defects_text(&c->defects, c->input, &errors, log)
+        == NGX_OK)
+    {
+        switch (ngx_http_batch_cancel_close(v->id, &at, log)) {
+
+        case NGX_OK:
+            e = ngx_http_batch_validate_end(v, &errors, log);
+            break;
+
+        case NGX_DECLINED:
+            e = NGX_HTTP_BATCH_CANCELLED_EARLY;
+            break;
+
+        default:
+            break;
+        }
+    }
+
+    batch_text_free(&errors);
+
+    return e;
+}
+
+
+/* errors: those of final.json */
+
+static ngx_http_batch_validate_e
+ngx_http_batch_validate_end(ngx_http_batch_validate_t *v,
+    const batch_text_t *errors, ngx_log_t *log)
+{
+    size_t                      len;
     ngx_int_t                   rc;
-    batch_text_t                text, errors;
+    batch_text_t                text;
     ngx_http_batch_final_t      final;
     ngx_http_batch_validate_e   e;
 
     ngx_memzero(&text, sizeof(batch_text_t));
-    ngx_memzero(&errors, sizeof(batch_text_t));
     ngx_memzero(&final, sizeof(ngx_http_batch_final_t));
 
     e = NGX_HTTP_BATCH_TROUBLE;
 
-    if (ngx_http_batch_defects_text(&c->defects, c->input, &errors, log)
-        != NGX_OK)
-    {
-        goto done;
-    }
-
-    rc = ngx_http_batch_cancel_close(v->id, &at, log);
-
-    if (rc != NGX_OK) {
-        if (rc == NGX_DECLINED) {
-            e = NGX_HTTP_BATCH_CANCELLED_EARLY;
-        }
-
-        goto done;
-    }
-
     ngx_memcpy(final.id, v->id, BATCH_ID_LEN);
     final.status = BATCH_FAILED;
     final.ended_at = batch_clock_since(v->meta.created_us / 1000000);
-    final.errors = &errors;
+    final.errors = errors;
 
     ngx_http_batch_final_encode(&text, &final);
 
     if (text.failed) {
         ngx_log_error(NGX_LOG_EMERG, log, NGX_ENOMEM,
-                      "batch %s: no memory for final.json", v->id);
-        goto done;
+                      "batch: %s: no memory for final.json", v->id);
+        batch_text_free(&text);
+        return NGX_HTTP_BATCH_TROUBLE;
     }
 
     rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_FINAL, v->id, text.data,
-                                      text.len, log);
+                                       text.len, log);
 
     if (rc == NGX_OK) {
         len = text.len;
@@ -468,10 +464,7 @@ ngx_http_batch_validate_failed(ngx_http_batch_validate_t *v,
         e = NGX_HTTP_BATCH_ENDED;
     }
 
-done:
-
     batch_text_free(&text);
-    batch_text_free(&errors);
 
     return e;
 }
