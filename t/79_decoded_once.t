@@ -1,8 +1,8 @@
 # What a batch is made of is read from the disk and decoded once, in a thread,
-# and handed on: the opens of batch.json and final.json, and the calls of the JSON
-# library that are given them, are counted in one worker while nobody asks for
-# the batch.  The text of batch.json is decoded once more, before it is published:
-# what cannot be read again is not.
+# and handed on: the opens of batch.json and final.json, and the calls of the
+# JSON library that are given them, are counted in one worker while nobody asks
+# for the batch.  The text of batch.json is decoded once more, before it is
+# published: what cannot be read again is not.
 
 use strict;
 use warnings;

@@ -253,7 +253,7 @@ is(main::post('/v1/batches', qq({"input_file_id":"$f->{id}","endpoint":)
    . qq(18446744073709551615}))->{status}, 200, 'an unknown number');
 
 
-=== TEST 9: Retry-After with a fraction, in seconds that are too many, in the past
+=== TEST 9: Retry-After: a fraction, too many seconds, in the past
 --- flow
 my $t = time;
 my $b = run_batch(jsonl(1, mock => 'status=429;retry_after=1.5;times=1'));

@@ -11,11 +11,11 @@
  * gives the same result.
  *
  * In usage, what is a whole number counts, however it is written (5, 5.0,
- * 1e2), up to BATCH_USAGE_MAX; anything else, and what is negative, counts as 0.
- * The last of several counts; cached and reasoning tokens in the details count
- * before those that some servers have directly in usage
- * (prompt_cache_hit_tokens, reasoning_tokens).  Keys that the server writes with
- * escapes are not recognised.
+ * 1e2), up to BATCH_USAGE_MAX; anything else, and what is negative, counts as
+ * 0.  The last of several counts; cached and reasoning tokens in the details
+ * count before those that some servers have directly in usage
+ * (prompt_cache_hit_tokens, reasoning_tokens).  Keys that the server writes
+ * with escapes are not recognised.
  */
 
 #ifndef _BATCH_JSON_H_INCLUDED_

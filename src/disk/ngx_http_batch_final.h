@@ -57,7 +57,7 @@ ngx_int_t ngx_http_batch_final_read(ngx_http_batch_final_t *final,
 ngx_int_t ngx_http_batch_final_decode(ngx_http_batch_final_t *final,
     const char *id, u_char *data, size_t len);
 
-/* "usage" of a final.json, NULL is allowed; no count is above BATCH_USAGE_MAX */
+/* "usage" of a final.json, or NULL; no count is above BATCH_USAGE_MAX */
 void ngx_http_batch_final_usage(json_t *usage, batch_usage_t *u);
 
 /* text of the batch's final.json -> its status, and its own stamp */

@@ -415,7 +415,8 @@ test_sum(void)
 
     shim_log_reset();
     ok(pwrite(fd, " \r\n", 3, n) == 3
-       && ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE_DEL, id, 100, &text, log_)
+       && ngx_http_batch_store_read(NGX_HTTP_BATCH_FILE_DEL, id, 100, &text,
+                                       log_)
           == NGX_OK
        && text.len == sizeof(one) - 1
        && strcmp((char *) text.data, one) == 0, "white space behind it");
@@ -483,7 +484,8 @@ static const struct {
         "{\"v\":1,\"total\":1,\"chunks\":[[-1,1,1,1]]}",
         "{\"v\":1,\"total\":1,\"chunks\":[[0,1,1,1.0]]}",
         "{\"v\":1,\"total\":0,\"chunks\":[]}",
-        "{\"v\":1,\"total\":1,\"model\":\"\\u0000\",\"chunks\":[[0,1,1,1]]}" } },
+        "{\"v\":1,\"total\":1,\"model\":\"\\u0000\","
+        "\"chunks\":[[0,1,1,1]]}" } },
     { NGX_HTTP_BATCH_CANCEL, BATCH_ID_BATCH, "{\"v\":1,\"cancelling_at\":1}",
       { "{\"v\":1,\"cancelling_at\":0}", "{\"v\":1,\"cancelling_at\":-1}",
         "{\"v\":1,\"cancelling_at\":1e400}", "{\"v\":1}" } },
