@@ -88,8 +88,7 @@ ngx_http_batch_api_list_create(ngx_http_request_t *r, batch_id_kind_e kind)
 
     list = ngx_pcalloc(op->pool, sizeof(ngx_http_batch_api_list_t));
     if (list == NULL) {
-        ngx_http_batch_op_unavailable(op, NGX_ERROR);
-        return NGX_DONE;
+        return ngx_http_batch_op_unavailable(op, NGX_ERROR);
     }
 
     list->kind = kind;
@@ -113,7 +112,7 @@ ngx_http_batch_api_list_create(ngx_http_request_t *r, batch_id_kind_e kind)
                                             list->purpose.len)))
     {
         ngx_http_batch_api_list_run(op, ngx_cycle->log);
-        ngx_http_batch_op_answer(op, &op->text);
+        ngx_http_batch_op_answer(op);
         return NGX_DONE;
     }
 
@@ -169,9 +168,10 @@ ngx_http_batch_api_list_args(ngx_http_batch_op_t *op)
             list->asc = 1;
 
         } else if (value.len != 4 || ngx_strncmp(value.data, "desc", 4) != 0) {
-            ngx_http_batch_param_supported(op, "order", value.data, value.len,
-                                           ngx_http_batch_api_list_orders, 2);
-            return NGX_DONE;
+            return ngx_http_batch_param_supported(op, "order", value.data,
+                                                  value.len,
+                                                  ngx_http_batch_api_list_orders,
+                                                  2);
         }
     }
 
@@ -199,8 +199,7 @@ ngx_http_batch_api_list_arg(ngx_http_batch_op_t *op, const char *name,
 
     value->data = ngx_pnalloc(op->pool, raw.len + 1);
     if (value->data == NULL) {
-        ngx_http_batch_op_unavailable(op, NGX_ERROR);
-        return NGX_DONE;
+        return ngx_http_batch_op_unavailable(op, NGX_ERROR);
     }
 
     src = raw.data;
@@ -222,7 +221,6 @@ ngx_http_batch_api_list_page(ngx_http_batch_op_t *op)
 
     list = op->data;
 
-    ngx_http_batch_op_wait(op, ngx_http_batch_api_list_step);
 
     if (list->kind == BATCH_ID_FILE) {
         rc = ngx_http_batch_index_file_list(&op->tenant, &list->purpose,
@@ -236,7 +234,7 @@ ngx_http_batch_api_list_page(ngx_http_batch_op_t *op)
                                              ngx_http_batch_op_index, op);
     }
 
-    ngx_http_batch_op_sent(op, rc);
+    ngx_http_batch_op_wait(op, ngx_http_batch_api_list_step, rc);
 }
 
 
@@ -466,5 +464,5 @@ ngx_http_batch_api_list_done(ngx_http_batch_op_t *op)
         return;
     }
 
-    ngx_http_batch_op_answer(op, &op->text);
+    ngx_http_batch_op_answer(op);
 }

@@ -6,7 +6,7 @@
  * with other names are ignored.
  *
  * The form is the beginning of what op->data points to.  Its owner sets the
- * first group of fields, calls ngx_http_batch_form_init(), and
+ * first group of fields, calls ngx_http_batch_form_check() and init(), and
  * ngx_http_batch_body_start() when it wants the body.  Then:
  *
  *   on_head()  once, before anything of the file is written: buf[cur], len is
@@ -81,13 +81,8 @@ typedef struct {
 #define ngx_http_batch_form_has(form, part)  ((form)->seen & (1 << (part)))
 
 
-/*
- * NGX_OK, or NGX_DECLINED with the answer's rc if the headers alone are reason
- * to refuse the request; to be called before there is an op.
- */
-ngx_int_t ngx_http_batch_form_check(ngx_http_request_t *r,
-    const ngx_str_t *file, off_t max, const char *too_large,
-    ngx_int_t *answer);
+/* NGX_OK, or NGX_DONE if the op was rejected because of the headers alone */
+ngx_int_t ngx_http_batch_form_check(ngx_http_batch_op_t *op);
 
 /* NGX_OK, or NGX_DONE if the op was rejected; sets op->take, end, abandon */
 ngx_int_t ngx_http_batch_form_init(ngx_http_batch_op_t *op);
