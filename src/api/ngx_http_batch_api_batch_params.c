@@ -73,13 +73,8 @@ ngx_http_batch_api_batch_params_endpoint(ngx_http_batch_op_t *op)
         return NGX_DONE;
     }
 
-    list = NULL;
-    n = 0;
-
-    if (op->conf->endpoints) {
-        list = op->conf->endpoints->elts;
-        n = op->conf->endpoints->nelts;
-    }
+    list = op->conf->endpoints->elts;
+    n = op->conf->endpoints->nelts;
 
     skip = (value.len && value.data[0] != '/') ? 1 : 0;
 
@@ -92,15 +87,15 @@ ngx_http_batch_api_batch_params_endpoint(ngx_http_batch_op_t *op)
         }
     }
 
-    return ngx_http_batch_param_supported(op, "endpoint", value.data,
-                                          value.len, list, n);
+    return ngx_http_batch_param_supported(op, "endpoint", &value, list, n,
+                                          sizeof(ngx_str_t));
 }
 
 
 static ngx_int_t
 ngx_http_batch_api_batch_params_window(ngx_http_batch_op_t *op)
 {
-    ngx_str_t                 value, *names;
+    ngx_str_t                 value;
     ngx_uint_t                i, n;
     ngx_http_batch_window_t  *list;
 
@@ -110,13 +105,8 @@ ngx_http_batch_api_batch_params_window(ngx_http_batch_op_t *op)
         return NGX_DONE;
     }
 
-    list = NULL;
-    n = 0;
-
-    if (op->conf->windows) {
-        list = op->conf->windows->elts;
-        n = op->conf->windows->nelts;
-    }
+    list = op->conf->windows->elts;
+    n = op->conf->windows->nelts;
 
     for (i = 0; i < n; i++) {
         if (list[i].name.len == value.len
@@ -128,17 +118,8 @@ ngx_http_batch_api_batch_params_window(ngx_http_batch_op_t *op)
         }
     }
 
-    names = ngx_palloc(op->pool, (n + 1) * sizeof(ngx_str_t));
-    if (names == NULL) {
-        return ngx_http_batch_op_unavailable(op, NGX_ERROR);
-    }
-
-    for (i = 0; i < n; i++) {
-        names[i] = list[i].name;
-    }
-
-    return ngx_http_batch_param_supported(op, "completion_window", value.data,
-                                          value.len, names, n);
+    return ngx_http_batch_param_supported(op, "completion_window", &value, list,
+                                          n, sizeof(ngx_http_batch_window_t));
 }
 
 
@@ -188,17 +169,17 @@ ngx_http_batch_api_batch_params_pair(ngx_http_batch_op_t *op, const char *key,
 {
     size_t      n;
     u_char     *p;
-    ngx_str_t   shown;
+    ngx_str_t   name;
     char        param[sizeof("metadata.") + NGX_HTTP_BATCH_SEND_SHOWN];
 
-    n = ngx_strlen(key);
-    shown = ngx_http_batch_send_shown((u_char *) key, n);
+    name.len = ngx_strlen(key);
+    name.data = (u_char *) key;
 
-    p = ngx_snprintf((u_char *) param, sizeof(param) - 1, "metadata.%V",
-                     &shown);
+    p = ngx_snprintf((u_char *) param, sizeof(param) - 1, "metadata.%*s",
+                     ngx_http_batch_send_shown(&name), name.data);
     *p = '\0';
 
-    n = ngx_http_batch_api_batch_params_chars(key, n);
+    n = ngx_http_batch_api_batch_params_chars(key, name.len);
 
     if (n > NGX_HTTP_BATCH_METADATA_KEY) {
         return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "metadata",
@@ -252,7 +233,6 @@ ngx_http_batch_api_batch_params_chars(const char *p, size_t len)
 static ngx_int_t
 ngx_http_batch_api_batch_params_job(ngx_http_batch_op_t *op)
 {
-    ngx_str_t                   shown;
     ngx_uint_t                  n, required;
     ngx_http_batch_meta_t      *m;
     ngx_http_batch_job_conf_t  *job;
@@ -279,10 +259,10 @@ ngx_http_batch_api_batch_params_job(ngx_http_batch_op_t *op)
         }
 
     } else if (required) {
-        shown = ngx_http_batch_send_shown(m->job_id.data, m->job_id.len);
-
         return ngx_http_batch_op_reject(op, NGX_HTTP_NOT_FOUND, "job_id", NULL,
-                                        "No such Job: %V", &shown);
+                                        "No such Job: %*s",
+                                        ngx_http_batch_send_shown(&m->job_id),
+                                        m->job_id.data);
     }
 
     return NGX_OK;
@@ -362,11 +342,9 @@ ngx_http_batch_api_batch_params_input_good(ngx_http_batch_op_t *op,
 static void
 ngx_http_batch_api_batch_params_no_input(ngx_http_batch_op_t *op)
 {
-    ngx_str_t  shown;
-
-    shown = ngx_http_batch_send_shown(op->meta.input_file_id.data,
-                                      op->meta.input_file_id.len);
+    ngx_str_t *id = &op->meta.input_file_id;
 
     ngx_http_batch_op_reject(op, NGX_HTTP_NOT_FOUND, "input_file_id", NULL,
-                             "No such File object: %V", &shown);
+                             "No such File object: %*s",
+                             ngx_http_batch_send_shown(id), id->data);
 }

@@ -133,12 +133,11 @@ ngx_http_batch_api_file_create_field(ngx_http_batch_op_t *op)
 
     case NGX_HTTP_BATCH_FIELD_ANCHOR:
         return ngx_http_batch_param_anchor(op, "expires_after[anchor]",
-                                           up->form.field,
-                                           up->form.field_len);
+                                           &up->form.field);
 
     case NGX_HTTP_BATCH_FIELD_SECONDS:
         return ngx_http_batch_param_int(op, "expires_after[seconds]",
-                                        up->form.field, up->form.field_len,
+                                        &up->form.field,
                                         NGX_HTTP_BATCH_PARAM_TTL_MIN,
                                         NGX_HTTP_BATCH_PARAM_TTL_MAX,
                                         &up->seconds);
@@ -154,8 +153,7 @@ ngx_http_batch_api_file_create_purpose(ngx_http_batch_op_t *op)
 {
     ngx_http_batch_api_file_create_t *up = op->data;
 
-    if (ngx_http_batch_param_purpose(op, up->form.field, up->form.field_len,
-                                     &op->file.purpose)
+    if (ngx_http_batch_param_purpose(op, &up->form.field, &op->file.purpose)
         != NGX_OK)
     {
         return NGX_DONE;
@@ -178,7 +176,7 @@ ngx_http_batch_api_file_create_expires(ngx_http_batch_op_t *op)
 
     up = op->data;
 
-    value = ngx_http_batch_object_json(up->form.field, up->form.field_len,
+    value = ngx_http_batch_object_json(up->form.field.data, up->form.field.len,
                                        JSON_REJECT_DUPLICATES|JSON_DECODE_ANY);
 
     if (value == NULL && ngx_errno == NGX_ENOMEM) {

@@ -156,7 +156,7 @@ ngx_http_batch_api_upload_create_purpose(ngx_http_batch_op_t *op,
         return NGX_OK;
     }
 
-    return ngx_http_batch_param_purpose(op, s.data, s.len, &u->purpose);
+    return ngx_http_batch_param_purpose(op, &s, &u->purpose);
 }
 
 

@@ -28,7 +28,8 @@ static ngx_int_t ngx_http_batch_body_file(ngx_http_batch_op_t *op,
     ngx_buf_t *b);
 static void ngx_http_batch_body_load(ngx_http_batch_op_t *op, ngx_log_t *log);
 static void ngx_http_batch_body_loaded(ngx_http_batch_op_t *op);
-static ngx_int_t ngx_http_batch_body_failed(ngx_http_batch_op_t *op, ngx_int_t rc);
+static ngx_int_t ngx_http_batch_body_failed(ngx_http_batch_op_t *op,
+    ngx_int_t rc);
 
 static ngx_int_t ngx_http_batch_body_json_take(ngx_http_batch_op_t *op,
     u_char **pos, u_char *last);
@@ -361,7 +362,6 @@ ngx_http_batch_body_failed(ngx_http_batch_op_t *op, ngx_int_t rc)
 ngx_int_t
 ngx_http_batch_body_encoded(ngx_http_batch_op_t *op)
 {
-    ngx_str_t         shown;
     ngx_table_elt_t  *h;
 
     h = NULL;
@@ -383,13 +383,12 @@ ngx_http_batch_body_encoded(ngx_http_batch_op_t *op)
         }
     }
 
-    shown = ngx_http_batch_send_shown(h->value.data, h->value.len);
-
     return ngx_http_batch_op_reject(op, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE, NULL,
                                     "unsupported_encoding",
-                                    "Unsupported content encoding: '%V'. "
+                                    "Unsupported content encoding: '%*s'. "
                                     "Expected an uncompressed request body.",
-                                    &shown);
+                                    ngx_http_batch_send_shown(&h->value),
+                                    h->value.data);
 }
 
 

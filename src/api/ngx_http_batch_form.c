@@ -204,7 +204,8 @@ ngx_http_batch_form_part(ngx_http_batch_op_t *op)
     form = op->data;
 
     form->part = 0;
-    form->field_len = 0;
+    form->field.len = 0;
+    form->field.data = form->text;
 
     name = NULL;
 
@@ -288,14 +289,14 @@ ngx_http_batch_form_data(ngx_http_batch_op_t *op)
 
     if (form->part != NGX_HTTP_BATCH_FORM_FILE) {
 
-        if (len > NGX_HTTP_BATCH_FORM_FIELD - form->field_len) {
+        if (len > NGX_HTTP_BATCH_FORM_FIELD - form->field.len) {
             return ngx_http_batch_param_long(op,
                                              (char *) form->names[form->part].data,
                                              NGX_HTTP_BATCH_FORM_FIELD, 0);
         }
 
-        ngx_memcpy(form->field + form->field_len, form->mp.data.data, len);
-        form->field_len += len;
+        ngx_memcpy(form->text + form->field.len, form->mp.data.data, len);
+        form->field.len += len;
 
         return NGX_OK;
     }

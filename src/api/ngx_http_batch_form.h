@@ -11,7 +11,7 @@
  *
  *   on_head()  once, before anything of the file is written: buf[cur], len is
  *              the file's beginning, or all of it
- *   on_field() a text part has ended: part, field, field_len
+ *   on_field() a text part has ended: part, field
  *   on_end()   the body is complete and no task is pending; the file's rest is
  *              still in memory.  The owner's task calls
  *              ngx_http_batch_form_flush() first: then op->fd and tmp are the
@@ -57,8 +57,8 @@ typedef struct {
     ngx_str_t             filename;    /* of the op's pool, valid UTF-8 */
     ngx_uint_t            seen;        /* bit per name */
     ngx_uint_t            part;        /* the current one */
-    size_t                field_len;
-    u_char                field[NGX_HTTP_BATCH_FORM_FIELD];
+    ngx_str_t             field;       /* its text */
+    u_char                text[NGX_HTTP_BATCH_FORM_FIELD];
 
     u_char               *buf[2];
     ngx_uint_t            cur;         /* being filled */

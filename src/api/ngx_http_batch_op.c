@@ -55,21 +55,14 @@ ngx_http_batch_op_create(ngx_http_request_t *r)
     }
 
     op->tenant.len = ctx->tenant.len;
-    op->tenant.data = ngx_pnalloc(pool, ctx->tenant.len + 1);
-    if (op->tenant.data == NULL) {
-        goto failed;
-    }
-
-    ngx_memcpy(op->tenant.data, ctx->tenant.data, ctx->tenant.len);
-
+    op->tenant.data = ngx_pstrdup(pool, &ctx->tenant);
     op->request_id.len = ctx->request_id.len;
     op->request_id.data = ngx_pstrdup(pool, &ctx->request_id);
-    if (op->request_id.data == NULL) {
-        goto failed;
-    }
-
     op->cln = ngx_http_cleanup_add(r, 0);
-    if (op->cln == NULL) {
+
+    if (op->tenant.data == NULL || op->request_id.data == NULL
+        || op->cln == NULL)
+    {
         goto failed;
     }
 
@@ -385,7 +378,8 @@ ngx_int_t
 ngx_http_batch_op_not_found(ngx_http_batch_op_t *op, batch_id_kind_e kind)
 {
     return ngx_http_batch_op_finish(op, op->r
-                                    ? ngx_http_batch_send_not_found(op->r, kind)
+                                    ? ngx_http_batch_send_not_found(op->r,
+                                                                    kind)
                                     : NGX_OK);
 }
 

@@ -130,7 +130,6 @@ ngx_http_batch_page_early(ngx_http_request_t *r,
 ngx_http_batch_api_ctx_t *
 ngx_http_batch_page_ctx(ngx_http_request_t *r)
 {
-    u_char                    *p;
     ngx_http_batch_api_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
@@ -139,23 +138,7 @@ ngx_http_batch_page_ctx(ngx_http_request_t *r)
         return ctx->kind == NGX_HTTP_BATCH_CTX_API ? ctx : NULL;
     }
 
-    ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_batch_api_ctx_t));
-    p = ngx_pnalloc(r->pool, 32);
-
-    if (ctx == NULL || p == NULL
-        || batch_id_random_hex((char *) p, 16) != BATCH_OK)
-    {
-        return NULL;
-    }
-
-    ctx->kind = NGX_HTTP_BATCH_CTX_API;
-    ctx->conf = ngx_http_get_module_loc_conf(r, ngx_http_batch_module);
-    ctx->request_id.len = 32;
-    ctx->request_id.data = p;
-
-    ngx_http_set_ctx(r, ctx, ngx_http_batch_module);
-
-    return ctx;
+    return ngx_http_batch_api_create_ctx(r);
 }
 
 

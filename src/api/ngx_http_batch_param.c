@@ -13,7 +13,7 @@
 static ngx_int_t ngx_http_batch_param_number(const u_char *p, size_t len,
     int64_t *n);
 static ngx_int_t ngx_http_batch_param_range(ngx_http_batch_op_t *op,
-    const char *name, int64_t n, const ngx_str_t *shown, int64_t min,
+    const char *name, int64_t n, const ngx_str_t *text, int64_t min,
     int64_t max);
 static ngx_int_t ngx_http_batch_param_text(ngx_http_batch_op_t *op,
     const char *name, const json_t *value, ngx_str_t *text);
@@ -32,10 +32,9 @@ ngx_http_batch_param_missing(ngx_http_batch_op_t *op, const char *name)
 
 ngx_int_t
 ngx_http_batch_param_supported(ngx_http_batch_op_t *op, const char *name,
-    const u_char *value, size_t len, const ngx_str_t *values, ngx_uint_t n)
+    const ngx_str_t *value, const void *values, ngx_uint_t n, size_t size)
 {
     u_char      *p, *last;
-    ngx_str_t    shown;
     ngx_uint_t   i;
     const char  *sep;
     u_char       list[1024];
@@ -55,16 +54,16 @@ ngx_http_batch_param_supported(ngx_http_batch_op_t *op, const char *name,
             sep = (n == 2) ? " and " : ", and ";
         }
 
-        p = ngx_slprintf(p, last, "%s'%V'", sep, &values[i]);
+        p = ngx_slprintf(p, last, "%s'%V'", sep,
+                         (const ngx_str_t *) ((u_char *) values + i * size));
     }
-
-    shown = ngx_http_batch_send_shown(value, len);
 
     return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name,
                                     "invalid_value",
-                                    "Invalid value: '%V'. Supported values "
-                                    "are: %*s.", &shown, (size_t) (p - list),
-                                    list);
+                                    "Invalid value: '%*s'. Supported values "
+                                    "are: %*s.",
+                                    ngx_http_batch_send_shown(value),
+                                    value->data, (size_t) (p - list), list);
 }
 
 
@@ -143,11 +142,9 @@ ngx_http_batch_param_number(const u_char *p, size_t len, int64_t *n)
 
 ngx_int_t
 ngx_http_batch_param_int(ngx_http_batch_op_t *op, const char *name,
-    const u_char *p, size_t len, int64_t min, int64_t max, int64_t *n)
+    const ngx_str_t *text, int64_t min, int64_t max, int64_t *n)
 {
-    ngx_str_t  shown;
-
-    if (ngx_http_batch_param_number(p, len, n) != NGX_OK) {
+    if (ngx_http_batch_param_number(text->data, text->len, n) != NGX_OK) {
         return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name,
                                         "invalid_type",
                                         "Invalid type for '%s': expected an "
@@ -155,9 +152,7 @@ ngx_http_batch_param_int(ngx_http_batch_op_t *op, const char *name,
                                         name);
     }
 
-    shown = ngx_http_batch_send_shown(p, len);
-
-    return ngx_http_batch_param_range(op, name, *n, &shown, min, max);
+    return ngx_http_batch_param_range(op, name, *n, text, min, max);
 }
 
 
@@ -187,7 +182,7 @@ ngx_http_batch_param_json_int(ngx_http_batch_op_t *op, const char *name,
 
 static ngx_int_t
 ngx_http_batch_param_range(ngx_http_batch_op_t *op, const char *name,
-    int64_t n, const ngx_str_t *shown, int64_t min, int64_t max)
+    int64_t n, const ngx_str_t *text, int64_t min, int64_t max)
 {
     if (n >= min && n <= max) {
         return NGX_OK;
@@ -197,11 +192,14 @@ ngx_http_batch_param_range(ngx_http_batch_op_t *op, const char *name,
                                     n < min ? "integer_below_min_value"
                                             : "integer_above_max_value",
                                     "Invalid '%s': integer %s value. Expected "
-                                    "a value %s %L, but got %V instead.", name,
+                                    "a value %s %L, but got %*s instead.",
+                                    name,
                                     n < min ? "below minimum"
                                             : "above maximum",
                                     n < min ? ">=" : "<=",
-                                    n < min ? min : max, shown);
+                                    n < min ? min : max,
+                                    ngx_http_batch_send_shown(text),
+                                    text->data);
 }
 
 
@@ -273,8 +271,7 @@ ngx_http_batch_param_expires(ngx_http_batch_op_t *op, const char *name,
     if (ngx_http_batch_param_text(op, param, json_object_get(value, "anchor"),
                                   &anchor)
         != NGX_OK
-        || ngx_http_batch_param_anchor(op, param, anchor.data, anchor.len)
-           != NGX_OK)
+        || ngx_http_batch_param_anchor(op, param, &anchor) != NGX_OK)
     {
         return NGX_DONE;
     }
@@ -304,44 +301,47 @@ ngx_http_batch_param_key(char *param, size_t size, const char *name,
 
 ngx_int_t
 ngx_http_batch_param_anchor(ngx_http_batch_op_t *op, const char *name,
-    const u_char *p, size_t len)
+    const ngx_str_t *value)
 {
     static const ngx_str_t  anchor = ngx_string("created_at");
 
-    if (len == anchor.len && ngx_memcmp(p, anchor.data, len) == 0) {
+    if (value->len == anchor.len
+        && ngx_memcmp(value->data, anchor.data, anchor.len) == 0)
+    {
         return NGX_OK;
     }
 
-    return ngx_http_batch_param_supported(op, name, p, len, &anchor, 1);
+    return ngx_http_batch_param_supported(op, name, value, &anchor, 1,
+                                          sizeof(ngx_str_t));
 }
 
 
 ngx_int_t
-ngx_http_batch_param_purpose(ngx_http_batch_op_t *op, const u_char *p,
-    size_t len, ngx_str_t *purpose)
+ngx_http_batch_param_purpose(ngx_http_batch_op_t *op, const ngx_str_t *value,
+    ngx_str_t *purpose)
 {
     u_char                           list[256], *end;
-    ngx_str_t                        shown;
     const ngx_http_batch_purpose_t  *known;
 
-    known = ngx_http_batch_purpose_find(p, len);
+    known = ngx_http_batch_purpose_find(value);
 
     if (known == NULL || !known->upload) {
-        shown = ngx_http_batch_send_shown(p, len);
         end = ngx_http_batch_purpose_names(list, list + sizeof(list));
 
         return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "purpose",
-                                        NULL,
-                                        "'%V' is not one of [%*s] - 'purpose'",
-                                        &shown, (size_t) (end - list), list);
+                                        NULL, "'%*s' is not one of [%*s] - "
+                                        "'purpose'",
+                                        ngx_http_batch_send_shown(value),
+                                        value->data, (size_t) (end - list),
+                                        list);
     }
 
     if (op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO
         && !ngx_http_batch_purpose_is_batch(&known->name))
     {
-        return ngx_http_batch_param_supported(op, "purpose", p, len,
-                                              &ngx_http_batch_purpose_batch,
-                                              1);
+        return ngx_http_batch_param_supported(op, "purpose", value,
+                                              &ngx_http_batch_purpose_batch, 1,
+                                              sizeof(ngx_str_t));
     }
 
     *purpose = known->name;

@@ -18,10 +18,13 @@
 
 
 /* "Missing required parameter: '...'." */
-ngx_int_t ngx_http_batch_param_missing(ngx_http_batch_op_t *op, const char *name);
-/* "Invalid value: '...'. Supported values are: 'a', 'b', and 'c'." */
-ngx_int_t ngx_http_batch_param_supported(ngx_http_batch_op_t *op, const char *name,
-    const u_char *p, size_t len, const ngx_str_t *values, ngx_uint_t n);
+ngx_int_t ngx_http_batch_param_missing(ngx_http_batch_op_t *op,
+    const char *name);
+/* "Invalid value: '...'. Supported values are: 'a', 'b', and 'c'."  Those
+ * are n elements of size bytes, which begin with their name, an ngx_str_t. */
+ngx_int_t ngx_http_batch_param_supported(ngx_http_batch_op_t *op,
+    const char *name, const ngx_str_t *value, const void *values, ngx_uint_t n,
+    size_t size);
 /* "Invalid type for '...': expected <expected>, but got ... instead." */
 ngx_int_t ngx_http_batch_param_type(ngx_http_batch_op_t *op, const char *name,
     const char *expected, const json_t *value);
@@ -32,7 +35,7 @@ ngx_int_t ngx_http_batch_param_long(ngx_http_batch_op_t *op, const char *name,
 
 /* a decimal integer between min and max, as text or as JSON (NULL: missing) */
 ngx_int_t ngx_http_batch_param_int(ngx_http_batch_op_t *op, const char *name,
-    const u_char *p, size_t len, int64_t min, int64_t max, int64_t *n);
+    const ngx_str_t *text, int64_t min, int64_t max, int64_t *n);
 ngx_int_t ngx_http_batch_param_json_int(ngx_http_batch_op_t *op,
     const char *name, const json_t *value, int64_t min, int64_t max,
     int64_t *n);
@@ -49,11 +52,11 @@ ngx_int_t ngx_http_batch_param_ttl(ngx_http_batch_op_t *op, const char *name,
 ngx_int_t ngx_http_batch_param_expires(ngx_http_batch_op_t *op,
     const char *name, const json_t *value, int64_t *seconds);
 ngx_int_t ngx_http_batch_param_anchor(ngx_http_batch_op_t *op,
-    const char *name, const u_char *p, size_t len);
+    const char *name, const ngx_str_t *value);
 
 /* one of the purposes a client may give; *purpose is static */
 ngx_int_t ngx_http_batch_param_purpose(ngx_http_batch_op_t *op,
-    const u_char *p, size_t len, ngx_str_t *purpose);
+    const ngx_str_t *value, ngx_str_t *purpose);
 
 /* dialect tensorzero: the name ends with .jsonl */
 ngx_int_t ngx_http_batch_param_suffix(ngx_http_batch_op_t *op,

@@ -18,30 +18,31 @@
 static ngx_uid_t ngx_http_batch_conf_worker_uid(ngx_cycle_t *cycle);
 
 
-static ngx_str_t  ngx_http_batch_default_endpoints[] = {
+static ngx_str_t  ngx_http_batch_endpoints[] = {
     ngx_string("/v1/chat/completions"),
     ngx_string("/v1/completions"),
     ngx_string("/v1/embeddings"),
-    ngx_string("/v1/responses"),
-    ngx_null_string
+    ngx_string("/v1/responses")
 };
+
+static ngx_http_batch_window_t  ngx_http_batch_windows[] = {
+    { ngx_string("24h"), 86400 },
+    { ngx_string("unlimited"), 0 }
+};
+
+#define ngx_http_batch_default(elts, n)                                       \
+    { elts, n, sizeof((elts)[0]), n, NULL }
+
+static ngx_array_t  ngx_http_batch_default_endpoints =
+    ngx_http_batch_default(ngx_http_batch_endpoints, 4);
 
 
 /* by dialect */
 
-static ngx_http_batch_window_t  ngx_http_batch_default_windows[3][3] = {
-
-    { { ngx_string("24h"), 86400 },
-      { ngx_string("unlimited"), 0 },
-      { ngx_null_string, 0 } },
-
-    { { ngx_string("unlimited"), 0 },
-      { ngx_null_string, 0 },
-      { ngx_null_string, 0 } },
-
-    { { ngx_string("24h"), 86400 },
-      { ngx_null_string, 0 },
-      { ngx_null_string, 0 } }
+static ngx_array_t  ngx_http_batch_default_windows[] = {
+    ngx_http_batch_default(ngx_http_batch_windows, 2),
+    ngx_http_batch_default(&ngx_http_batch_windows[1], 1),
+    ngx_http_batch_default(ngx_http_batch_windows, 1)
 };
 
 static off_t  ngx_http_batch_default_sizes[] = {
@@ -395,26 +396,11 @@ ngx_http_batch_conf_window(ngx_str_t *value, ngx_http_batch_window_t *w)
 }
 
 
-char *
-ngx_http_batch_conf_defaults(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *conf)
+void
+ngx_http_batch_conf_defaults(ngx_http_batch_loc_conf_t *conf)
 {
-    ngx_str_t                *s, *endpoint;
-    ngx_http_batch_window_t  *w, *window;
-
     if (conf->endpoints == NULL) {
-        conf->endpoints = ngx_array_create(cf->pool, 4, sizeof(ngx_str_t));
-        if (conf->endpoints == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        for (s = ngx_http_batch_default_endpoints; s->len; s++) {
-            endpoint = ngx_array_push(conf->endpoints);
-            if (endpoint == NULL) {
-                return NGX_CONF_ERROR;
-            }
-
-            *endpoint = *s;
-        }
+        conf->endpoints = &ngx_http_batch_default_endpoints;
     }
 
     conf->max_file_size = conf->given.max_file_size;
@@ -426,26 +412,8 @@ ngx_http_batch_conf_defaults(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *conf)
     conf->windows = conf->given.windows;
 
     if (conf->windows == NGX_CONF_UNSET_PTR) {
-        conf->windows = ngx_array_create(cf->pool, 2,
-                                         sizeof(ngx_http_batch_window_t));
-        if (conf->windows == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        for (w = ngx_http_batch_default_windows[conf->dialect];
-             w->name.len;
-             w++)
-        {
-            window = ngx_array_push(conf->windows);
-            if (window == NULL) {
-                return NGX_CONF_ERROR;
-            }
-
-            *window = *w;
-        }
+        conf->windows = &ngx_http_batch_default_windows[conf->dialect];
     }
-
-    return NGX_CONF_OK;
 }
 
 

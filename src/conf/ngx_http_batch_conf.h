@@ -43,8 +43,7 @@ char *ngx_http_batch_conf_file(ngx_conf_t *cf, const char *directive,
     const char *option, ngx_str_t *file, ngx_str_t *line);
 
 /* sets the defaults that depend on the dialect */
-char *ngx_http_batch_conf_defaults(ngx_conf_t *cf,
-    ngx_http_batch_loc_conf_t *conf);
+void ngx_http_batch_conf_defaults(ngx_http_batch_loc_conf_t *conf);
 
 /* gives the route its key, and checks that its batch_pass leads somewhere */
 ngx_int_t ngx_http_batch_conf_route_check(ngx_conf_t *cf,
