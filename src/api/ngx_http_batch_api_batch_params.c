@@ -118,8 +118,9 @@ ngx_http_batch_api_batch_params_window(ngx_http_batch_op_t *op)
         }
     }
 
-    return ngx_http_batch_param_supported(op, "completion_window", &value, list,
-                                          n, sizeof(ngx_http_batch_window_t));
+    return ngx_http_batch_param_supported(op, "completion_window", &value,
+                                          list, n,
+                                          sizeof(ngx_http_batch_window_t));
 }
 
 

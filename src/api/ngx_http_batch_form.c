@@ -291,7 +291,7 @@ ngx_http_batch_form_data(ngx_http_batch_op_t *op)
 
         if (len > NGX_HTTP_BATCH_FORM_FIELD - form->field.len) {
             return ngx_http_batch_param_long(op,
-                                             (char *) form->names[form->part].data,
+                                     (char *) form->names[form->part].data,
                                              NGX_HTTP_BATCH_FORM_FIELD, 0);
         }
 

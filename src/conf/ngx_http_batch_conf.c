@@ -140,11 +140,7 @@ ngx_http_batch_conf_set_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_OK;
     }
 
-    if (ngx_strncmp(value[2].data, "min_free=", 9) == 0) {
-        size = value[2];
-        size.data += 9;
-        size.len -= 9;
-
+    if (ngx_http_batch_conf_option(&value[2], "min_free=", &size)) {
         bmcf->min_free = size.len ? ngx_parse_offset(&size) : NGX_ERROR;
 
         if (bmcf->min_free != NGX_ERROR) {
@@ -157,6 +153,25 @@ ngx_http_batch_conf_set_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                        " expected is min_free=<size>", &value[2]);
 
     return NGX_CONF_ERROR;
+}
+
+
+ngx_uint_t
+ngx_http_batch_conf_option(const ngx_str_t *arg, const char *name,
+    ngx_str_t *value)
+{
+    size_t  len;
+
+    len = ngx_strlen(name);
+
+    if (arg->len < len || ngx_strncmp(arg->data, name, len) != 0) {
+        return 0;
+    }
+
+    value->data = arg->data + len;
+    value->len = arg->len - len;
+
+    return 1;
 }
 
 
