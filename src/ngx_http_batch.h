@@ -136,9 +136,9 @@ typedef struct {
 
 
 /*
- * The settings of a location.  A location with batch_api is a route.  Its batches
- * remember the route's key and run with what the route says now, so a reload
- * applies to batches that are under way.
+ * The settings of a location.  A location with batch_api is a route.  Its
+ * batches remember the route's key and run with what the route says now, so a
+ * reload applies to batches that are under way.
  */
 
 typedef struct ngx_http_batch_loc_conf_s  ngx_http_batch_loc_conf_t;
@@ -146,7 +146,7 @@ typedef struct ngx_http_batch_loc_conf_s  ngx_http_batch_loc_conf_t;
 struct ngx_http_batch_loc_conf_s {
     ngx_http_batch_loc_conf_t    *api;             /* the route: this location,
                                                       or that around an "if" or
-                                                      limit_except.  NULL: none */
+                                                      limit_except, or NULL */
     ngx_flag_t                    status;
     ngx_flag_t                    server;          /* the server's own, which
                                                       has a route */
@@ -185,8 +185,8 @@ extern ngx_module_t  ngx_http_batch_module;
 /* the cycle's main conf, set in init_process for the life of the worker */
 extern ngx_http_batch_main_conf_t  *ngx_http_batch_conf;
 
-/* the worker's name in leases, unique among all workers of all nodes: random hex
- * digits and a NUL, made in init_process */
+/* the worker's name in leases, unique among all workers of all nodes: random
+ * hex digits and a NUL, made in init_process */
 #define NGX_HTTP_BATCH_WORKER_ID   33
 
 extern char  ngx_http_batch_worker_id[NGX_HTTP_BATCH_WORKER_ID];

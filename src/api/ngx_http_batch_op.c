@@ -509,28 +509,25 @@ ngx_int_t
 ngx_http_batch_op_task(ngx_http_batch_op_t *op, ngx_http_batch_op_run_pt run,
     ngx_http_batch_op_pt done)
 {
-    ngx_http_batch_task_t     *task;
     ngx_http_batch_op_task_t  *ctx;
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_op_task_t),
-                                      ngx_http_batch_op_task_run,
-                                      ngx_http_batch_op_task_done);
+    ctx = ngx_http_batch_task_create(sizeof(ngx_http_batch_op_task_t),
+                                     ngx_http_batch_op_task_run,
+                                     ngx_http_batch_op_task_done);
 
-    if (task == NULL) {
+    if (ctx == NULL) {
         ngx_http_batch_op_unavailable(op, NGX_AGAIN);
         return NGX_ERROR;
     }
 
-    ctx = task->ctx;
     ctx->op = op;
 
     op->run = run;
     op->done = done;
     op->pending = 1;
 
-    if (ngx_http_batch_task_post(task) != NGX_OK) {
+    if (ngx_http_batch_task_start(ctx) != NGX_OK) {
         op->pending = 0;
-        ngx_http_batch_task_free(task);
         ngx_http_batch_op_unavailable(op, NGX_AGAIN);
         return NGX_ERROR;
     }
@@ -560,7 +557,7 @@ ngx_http_batch_op_task_done(void *ctx, ngx_log_t *log)
     ngx_http_batch_op_t  *op;
 
     op = t->op;
-    ngx_http_batch_task_free(ngx_http_batch_task_of(t));
+    ngx_http_batch_task_free(t);
 
     c = ngx_http_batch_op_enter(op);
 

@@ -8,7 +8,8 @@
  * next file's: ngx_http_batch_pick.h.
  *
  * A lane has a limit of lines in flight: it is a route or a job.  The numbers
- * are in shared memory (ngx_http_batch_slots.h), each written by its own worker.
+ * are in shared memory (ngx_http_batch_slots.h), each written by its own
+ * worker.
  */
 
 #ifndef _NGX_HTTP_BATCH_BUDGET_H_INCLUDED_
@@ -34,8 +35,8 @@ ngx_uint_t ngx_http_batch_budget_refused(ngx_http_batch_run_t *run);
 ngx_uint_t ngx_http_batch_budget_reserve(ngx_http_batch_run_t *run);
 void ngx_http_batch_budget_settle(ngx_http_batch_run_t *run);
 
-/* a lane was refused because of other workers, which do not tell when a place is
- * free: ms after which to try again.  0: nothing was refused */
+/* ms after which to try again what was refused because of other workers, which
+ * do not tell when a place is free.  0: nothing was refused */
 ngx_msec_t ngx_http_batch_budget_pause(void);
 
 /* a line of the run is in flight; no longer */

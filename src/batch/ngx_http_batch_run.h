@@ -20,9 +20,9 @@ typedef struct ngx_http_batch_run_s  ngx_http_batch_run_t;
 
 
 /*
- * A batch as this worker knows it.  ngx_http_batch_runs.c allocates it, and frees
- * it when it is no longer active and refs is 0.  Chunks and jobs point to it and
- * count in refs.  meta, plan and uri belong to it.
+ * A batch as this worker knows it.  ngx_http_batch_runs.c allocates it, and
+ * frees it when it is no longer active and refs is 0.  Chunks and jobs point to
+ * it and count in refs.  meta, plan and uri belong to it.
  */
 
 struct ngx_http_batch_run_s {

@@ -8,8 +8,9 @@
  * at once.  A counter in shared memory tells the other workers of the node that
  * there is a plan in which they may share; every beat compares it.
  *
- * If there are very many batches, a window is looked at: the oldest ones, and as
- * many others in turn, so that old ones that cannot run do not hide the rest.
+ * If there are very many batches, a window is looked at: the oldest ones, and
+ * as many others in turn, so that old ones that cannot run do not hide the
+ * rest.
  */
 
 #include "ngx_http_batch_runs.h"
@@ -37,8 +38,8 @@ static const ngx_http_batch_runs_handlers_t  *ngx_http_batch_runs_handlers;
 static ngx_uint_t         ngx_http_batch_runs_polling;
 static ngx_msec_t         ngx_http_batch_runs_polled_at;
 static ngx_uint_t         ngx_http_batch_runs_turn;     /* of the window */
-static ngx_uint_t         ngx_http_batch_runs_more;     /* than a window shows */
-static ngx_uint_t         ngx_http_batch_runs_ended;     /* since the last poll */
+static ngx_uint_t         ngx_http_batch_runs_more;     /* than it shows */
+static ngx_uint_t         ngx_http_batch_runs_ended;    /* since that poll */
 static ngx_atomic_uint_t  ngx_http_batch_runs_news;     /* as last seen */
 
 

@@ -417,7 +417,7 @@ static void
 ngx_http_batch_recover_locked(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
-    ngx_http_batch_task_t  *task;
+    ngx_http_batch_rebuild_t  *b;
 
     if (ngx_http_batch_recover_state != NGX_HTTP_BATCH_RECOVER_ASKING
         || (uintptr_t) data != ngx_http_batch_recover_asked)
@@ -437,10 +437,10 @@ ngx_http_batch_recover_locked(void *data, ngx_int_t rc,
         return;
     }
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_rebuild_t),
-                                      ngx_http_batch_recover_read,
-                                      ngx_http_batch_recover_have);
-    if (task == NULL) {
+    b = ngx_http_batch_task_create(sizeof(ngx_http_batch_rebuild_t),
+                                   ngx_http_batch_recover_read,
+                                   ngx_http_batch_recover_have);
+    if (b == NULL) {
         ngx_http_batch_recover_wait();
         return;
     }
@@ -448,11 +448,11 @@ ngx_http_batch_recover_locked(void *data, ngx_int_t rc,
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                   "batch: index is missing or stale, rebuilding it from disk");
 
-    ngx_http_batch_rebuild = task->ctx;
-    ngx_http_batch_rebuild->begun = ngx_current_msec;
-    ngx_http_batch_rebuild->era = ngx_http_batch_index_era;
+    b->begun = ngx_current_msec;
+    b->era = ngx_http_batch_index_era;
+    ngx_http_batch_rebuild = b;
 
-    if (ngx_http_batch_task_post(task) != NGX_OK) {
+    if (ngx_http_batch_task_post(b) != NGX_OK) {
         ngx_http_batch_recover_wait();
         return;
     }
@@ -570,7 +570,7 @@ ngx_http_batch_recover_send(ngx_http_batch_rebuild_t *b)
 
     if (!b->portion.end) {
 
-        if (ngx_http_batch_task_post(ngx_http_batch_task_of(b)) != NGX_OK) {
+        if (ngx_http_batch_task_post(b) != NGX_OK) {
             ngx_http_batch_recover_wait();
             return;
         }
@@ -639,7 +639,7 @@ ngx_http_batch_recover_scanned(void *data, ngx_int_t rc,
 
     if (!b->failed && b->portion.n) {
 
-        if (ngx_http_batch_task_post(ngx_http_batch_task_of(b)) == NGX_OK) {
+        if (ngx_http_batch_task_post(b) == NGX_OK) {
             ngx_http_batch_recover_state = NGX_HTTP_BATCH_RECOVER_READING;
             return;
         }
@@ -769,6 +769,6 @@ ngx_http_batch_recover_end(void)
         ngx_http_batch_rebuild = NULL;
 
         ngx_http_batch_restore_free(&b->portion);
-        ngx_http_batch_task_free(ngx_http_batch_task_of(b));
+        ngx_http_batch_task_free(b);
     }
 }

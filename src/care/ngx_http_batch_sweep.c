@@ -100,7 +100,6 @@ ngx_http_batch_sweep_expired(void *data, ngx_int_t rc,
 {
     size_t                   i;
     ngx_uint_t               uploads;
-    ngx_http_batch_task_t   *task;
     ngx_http_batch_sweep_t  *s;
 
     if (rc != NGX_OK) {
@@ -115,14 +114,13 @@ ngx_http_batch_sweep_expired(void *data, ngx_int_t rc,
         return;
     }
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_sweep_t),
-                                      ngx_http_batch_sweep_run,
-                                      ngx_http_batch_sweep_done);
-    if (task == NULL) {
+    s = ngx_http_batch_task_create(sizeof(ngx_http_batch_sweep_t),
+                                   ngx_http_batch_sweep_run,
+                                   ngx_http_batch_sweep_done);
+    if (s == NULL) {
         return;
     }
 
-    s = task->ctx;
     s->uploads = uploads;
     s->now = batch_clock_sec();
 
@@ -130,7 +128,7 @@ ngx_http_batch_sweep_expired(void *data, ngx_int_t rc,
         ngx_http_batch_sweep_add(s, &res->items[i]);
     }
 
-    if (ngx_http_batch_task_post(task) != NGX_OK) {
+    if (ngx_http_batch_task_post(s) != NGX_OK) {
         ngx_http_batch_sweep_done(s, ngx_cycle->log);
         return;
     }
@@ -329,7 +327,7 @@ ngx_http_batch_sweep_done(void *ctx, ngx_log_t *log)
         free(s->made[i].data);
     }
 
-    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+    ngx_http_batch_task_free(ctx);
 }
 
 

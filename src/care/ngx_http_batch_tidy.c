@@ -35,7 +35,6 @@ static void ngx_http_batch_tidy_run(void *ctx, ngx_log_t *log);
 static ngx_int_t ngx_http_batch_tidy_batch(const char *id, ngx_log_t *log);
 static void ngx_http_batch_tidy_done(void *ctx, ngx_log_t *log);
 static void ngx_http_batch_tidy_work_run(void *ctx, ngx_log_t *log);
-static void ngx_http_batch_tidy_work_done(void *ctx, ngx_log_t *log);
 
 
 static ngx_event_t                ngx_http_batch_tidy_event;
@@ -67,25 +66,21 @@ static void
 ngx_http_batch_tidy_timer(ngx_event_t *ev)
 {
     ngx_http_batch_tidy_t  *t;
-    ngx_http_batch_task_t  *task;
 
     if (ngx_http_batch_turn_leaving()) {
         return;
     }
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_tidy_t),
-                                      ngx_http_batch_tidy_run,
-                                      ngx_http_batch_tidy_done);
-    if (task) {
-        t = task->ctx;
+    t = ngx_http_batch_task_create(sizeof(ngx_http_batch_tidy_t),
+                                   ngx_http_batch_tidy_run,
+                                   ngx_http_batch_tidy_done);
+    if (t) {
         t->orphans = ngx_http_batch_tidy_walk;
 
-        if (ngx_http_batch_task_post(task) == NGX_OK) {
+        if (ngx_http_batch_task_start(t) == NGX_OK) {
             ngx_http_batch_tidy_walk = NULL;
             return;
         }
-
-        ngx_http_batch_task_free(task);
     }
 
     ngx_add_timer(ev, NGX_HTTP_BATCH_TIDY_PAUSE);
@@ -190,7 +185,7 @@ ngx_http_batch_tidy_done(void *ctx, ngx_log_t *log)
         ngx_http_batch_tidy_walk = t->orphans;
     }
 
-    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+    ngx_http_batch_task_free(ctx);
 
     if (!ngx_http_batch_turn_leaving()) {
         ngx_add_timer(&ngx_http_batch_tidy_event,
@@ -209,20 +204,17 @@ ngx_http_batch_tidy_done(void *ctx, ngx_log_t *log)
 void
 ngx_http_batch_tidy_work(const char *id)
 {
-    ngx_http_batch_task_t  *task;
+    void  *ctx;
 
-    task = ngx_http_batch_task_create(BATCH_ID_LEN,
-                                      ngx_http_batch_tidy_work_run,
-                                      ngx_http_batch_tidy_work_done);
-    if (task == NULL) {
+    ctx = ngx_http_batch_task_create(BATCH_ID_LEN,
+                                     ngx_http_batch_tidy_work_run, NULL);
+    if (ctx == NULL) {
         return;
     }
 
-    ngx_memcpy(task->ctx, id, BATCH_ID_LEN);
+    ngx_memcpy(ctx, id, BATCH_ID_LEN);
 
-    if (ngx_http_batch_task_post(task) != NGX_OK) {
-        ngx_http_batch_task_free(task);
-    }
+    (void) ngx_http_batch_task_start(ctx);
 }
 
 
@@ -233,11 +225,4 @@ ngx_http_batch_tidy_work_run(void *ctx, ngx_log_t *log)
                    "batch: %s: work files are deleted", (char *) ctx);
 
     (void) ngx_http_batch_delete_work(ctx, log);
-}
-
-
-static void
-ngx_http_batch_tidy_work_done(void *ctx, ngx_log_t *log)
-{
-    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
 }

@@ -43,7 +43,6 @@ static void ngx_http_batch_chunk_told(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_chunk_free(ngx_http_batch_chunk_t *c);
 static void ngx_http_batch_chunk_close_run(void *ctx, ngx_log_t *log);
-static void ngx_http_batch_chunk_close_done(void *ctx, ngx_log_t *log);
 
 
 ngx_queue_t  ngx_http_batch_chunks;
@@ -706,8 +705,7 @@ ngx_http_batch_chunk_told(void *data, ngx_int_t rc,
 static void
 ngx_http_batch_chunk_free(ngx_http_batch_chunk_t *c)
 {
-    ngx_http_batch_run_t    *run;
-    ngx_http_batch_task_t   *task;
+    ngx_http_batch_run_t          *run;
     ngx_http_batch_chunk_close_t  *cl, fds;
 
     if (c->telling || c->busy || c->reading || c->writing || c->nlines) {
@@ -724,22 +722,15 @@ ngx_http_batch_chunk_free(ngx_http_batch_chunk_t *c)
     fds.fds[1] = c->segment;
 
     if (c->input != NGX_INVALID_FILE || c->segment != NGX_INVALID_FILE) {
-        task = ngx_http_batch_task_create(sizeof(ngx_http_batch_chunk_close_t),
-                                          ngx_http_batch_chunk_close_run,
-                                          ngx_http_batch_chunk_close_done);
+        cl = ngx_http_batch_task_create(sizeof(ngx_http_batch_chunk_close_t),
+                                        ngx_http_batch_chunk_close_run, NULL);
 
-        if (task) {
-            cl = task->ctx;
+        if (cl) {
             *cl = fds;
         }
 
-        if (task == NULL || ngx_http_batch_task_post(task) != NGX_OK) {
-
+        if (cl == NULL || ngx_http_batch_task_start(cl) != NGX_OK) {
             ngx_http_batch_chunk_close_run(&fds, ngx_cycle->log);
-
-            if (task) {
-                ngx_http_batch_task_free(task);
-            }
         }
     }
 
@@ -780,11 +771,4 @@ ngx_http_batch_chunk_close_run(void *ctx, ngx_log_t *log)
                           " failed");
         }
     }
-}
-
-
-static void
-ngx_http_batch_chunk_close_done(void *ctx, ngx_log_t *log)
-{
-    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
 }

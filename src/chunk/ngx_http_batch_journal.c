@@ -90,7 +90,6 @@ ngx_http_batch_journal_append(ngx_http_batch_chunk_t *c,
 void
 ngx_http_batch_journal_flush(ngx_http_batch_chunk_t *c, ngx_uint_t force)
 {
-    ngx_http_batch_task_t     *task;
     ngx_http_batch_journal_t  *w;
 
     if (c->writing || c->ending || c->npending == 0 || c->poisoned) {
@@ -108,16 +107,14 @@ ngx_http_batch_journal_flush(ngx_http_batch_chunk_t *c, ngx_uint_t force)
         return;
     }
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_journal_t),
-                                      ngx_http_batch_journal_run,
-                                      ngx_http_batch_journal_done);
+    w = ngx_http_batch_task_create(sizeof(ngx_http_batch_journal_t),
+                                   ngx_http_batch_journal_run,
+                                   ngx_http_batch_journal_done);
 
-    if (task == NULL) {
+    if (w == NULL) {
         ngx_add_timer(&c->flush, NGX_HTTP_BATCH_COMMIT_RETRY);
         return;
     }
-
-    w = task->ctx;
 
     w->chunk = c;
     w->fd = c->segment;
@@ -130,9 +127,9 @@ ngx_http_batch_journal_flush(ngx_http_batch_chunk_t *c, ngx_uint_t force)
     ngx_queue_add(&w->entries, &c->pending);
     ngx_queue_init(&c->pending);
 
-    if (ngx_http_batch_task_post(task) != NGX_OK) {
+    if (ngx_http_batch_task_post(w) != NGX_OK) {
         ngx_queue_add(&c->pending, &w->entries);
-        ngx_http_batch_task_free(task);
+        ngx_http_batch_task_free(w);
         ngx_add_timer(&c->flush, NGX_HTTP_BATCH_COMMIT_RETRY);
         return;
     }
@@ -343,7 +340,7 @@ ngx_http_batch_journal_done(void *ctx, ngx_log_t *log)
         c->seg_off = off;
     }
 
-    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+    ngx_http_batch_task_free(ctx);
 
     ngx_http_batch_chunk_commit(c, ngx_http_batch_chunk_dry(c));
     ngx_http_batch_chunk_advance(c);
@@ -407,17 +404,14 @@ ngx_http_batch_journal_discard(ngx_http_batch_chunk_t *c)
 void
 ngx_http_batch_journal_seal(ngx_http_batch_chunk_t *c)
 {
-    ngx_http_batch_task_t          *task;
     ngx_http_batch_journal_seal_t  *s;
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_journal_seal_t),
-                                      ngx_http_batch_journal_seal_run,
-                                      ngx_http_batch_journal_seal_done);
-    if (task == NULL) {
+    s = ngx_http_batch_task_create(sizeof(ngx_http_batch_journal_seal_t),
+                                   ngx_http_batch_journal_seal_run,
+                                   ngx_http_batch_journal_seal_done);
+    if (s == NULL) {
         return;
     }
-
-    s = task->ctx;
 
     ngx_qsort(c->picks, c->npicks, sizeof(batch_pick_t),
               ngx_http_batch_journal_cmp);
@@ -435,8 +429,7 @@ ngx_http_batch_journal_seal(ngx_http_batch_chunk_t *c)
     s->seal.n = c->npicks;
     s->seal.picks = c->picks;
 
-    if (ngx_http_batch_task_post(task) != NGX_OK) {
-        ngx_http_batch_task_free(task);
+    if (ngx_http_batch_task_start(s) != NGX_OK) {
         return;
     }
 
@@ -492,7 +485,7 @@ ngx_http_batch_journal_seal_done(void *ctx, ngx_log_t *log)
         ngx_http_batch_chunk_poison(c, "seal");
     }
 
-    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+    ngx_http_batch_task_free(ctx);
 
     ngx_http_batch_chunk_advance(c);
 }

@@ -88,7 +88,6 @@ ngx_http_batch_open_start(ngx_http_batch_run_t *run, uint32_t chunk,
     uint32_t epoch)
 {
     ngx_http_batch_open_t   *o;
-    ngx_http_batch_task_t   *task;
     ngx_http_batch_chunk_t  *c;
 
     /* on failure nothing is told: the lease runs out, then anybody claims it */
@@ -98,10 +97,10 @@ ngx_http_batch_open_start(ngx_http_batch_run_t *run, uint32_t chunk,
         return;
     }
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_open_t),
-                                      ngx_http_batch_open_run,
-                                      ngx_http_batch_open_done);
-    if (task == NULL) {
+    o = ngx_http_batch_task_create(sizeof(ngx_http_batch_open_t),
+                                   ngx_http_batch_open_run,
+                                   ngx_http_batch_open_done);
+    if (o == NULL) {
         ngx_free(c);
         return;
     }
@@ -123,7 +122,6 @@ ngx_http_batch_open_start(ngx_http_batch_run_t *run, uint32_t chunk,
     c->flush.data = &ngx_http_batch_turn_dummy;
     c->flush.log = ngx_cycle->log;
 
-    o = task->ctx;
     o->chunk = c;
     o->n = chunk;
     o->epoch = epoch;
@@ -131,8 +129,7 @@ ngx_http_batch_open_start(ngx_http_batch_run_t *run, uint32_t chunk,
     o->routed = (run->conf != NULL);
     ngx_memcpy(o->id, run->id, BATCH_ID_LEN);
 
-    if (ngx_http_batch_task_post(task) != NGX_OK) {
-        ngx_http_batch_task_free(task);
+    if (ngx_http_batch_task_start(o) != NGX_OK) {
         ngx_free(c);
         return;
     }
@@ -386,7 +383,7 @@ ngx_http_batch_open_done(void *ctx, ngx_log_t *log)
 
     ngx_free(o->older);
     ngx_free(o->older_usage);
-    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+    ngx_http_batch_task_free(ctx);
 
     ngx_http_batch_chunk_advance(c);
 }

@@ -100,18 +100,16 @@ ngx_http_batch_spool_full(ngx_http_batch_spool_t *s)
 static void
 ngx_http_batch_spool_post(ngx_http_batch_spool_t *s)
 {
-    ngx_http_batch_task_t         *task;
     ngx_http_batch_spool_write_t  *w;
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_spool_write_t),
-                                      ngx_http_batch_spool_run,
-                                      ngx_http_batch_spool_done);
-    if (task == NULL) {
+    w = ngx_http_batch_task_create(sizeof(ngx_http_batch_spool_write_t),
+                                   ngx_http_batch_spool_run,
+                                   ngx_http_batch_spool_done);
+    if (w == NULL) {
         s->failed = 1;
         return;
     }
 
-    w = task->ctx;
     w->spool = s;
     w->off = s->written;
 
@@ -119,9 +117,9 @@ ngx_http_batch_spool_post(ngx_http_batch_spool_t *s)
     ngx_queue_add(&w->pieces, &s->pieces);
     ngx_queue_init(&s->pieces);
 
-    if (ngx_http_batch_task_post(task) != NGX_OK) {
+    if (ngx_http_batch_task_post(w) != NGX_OK) {
         ngx_http_batch_spool_drop(&w->pieces);
-        ngx_http_batch_task_free(task);
+        ngx_http_batch_task_free(w);
         s->failed = 1;
         return;
     }
@@ -189,7 +187,7 @@ ngx_http_batch_spool_done(void *ctx, ngx_log_t *log)
     }
 
     ngx_http_batch_spool_drop(&w->pieces);
-    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+    ngx_http_batch_task_free(ctx);
 
     if (s->line == NULL) {
         ngx_http_batch_spool_destroy(s);

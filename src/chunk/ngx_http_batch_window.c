@@ -83,8 +83,7 @@ ngx_http_batch_window_fill(ngx_http_batch_chunk_t *c)
 {
     size_t                        left, size;
     u_char                       *win;
-    ngx_http_batch_window_fill_t        *f;
-    ngx_http_batch_task_t        *task;
+    ngx_http_batch_window_fill_t *f;
     ngx_http_batch_plan_chunk_t  *pc;
 
     pc = &c->run->plan.chunks[c->chunk];
@@ -113,14 +112,13 @@ ngx_http_batch_window_fill(ngx_http_batch_chunk_t *c)
     c->win_pos = 0;
     c->win_len = left;
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_window_fill_t),
-                                      ngx_http_batch_window_fill_run,
-                                      ngx_http_batch_window_fill_done);
-    if (task == NULL) {
+    f = ngx_http_batch_task_create(sizeof(ngx_http_batch_window_fill_t),
+                                   ngx_http_batch_window_fill_run,
+                                   ngx_http_batch_window_fill_done);
+    if (f == NULL) {
         return;
     }
 
-    f = task->ctx;
     f->chunk = c;
     f->fd = c->input;
     f->buf = c->win + left;
@@ -128,8 +126,7 @@ ngx_http_batch_window_fill(ngx_http_batch_chunk_t *c)
     f->size = ngx_min((off_t) (c->win_size - left),
                       pc->offset + pc->length - c->next_read);
 
-    if (ngx_http_batch_task_post(task) != NGX_OK) {
-        ngx_http_batch_task_free(task);
+    if (ngx_http_batch_task_start(f) != NGX_OK) {
         return;
     }
 
@@ -200,7 +197,7 @@ ngx_http_batch_window_fill_done(void *ctx, ngx_log_t *log)
         c->next_read += f->n;
     }
 
-    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+    ngx_http_batch_task_free(ctx);
 
     ngx_http_batch_chunk_advance(c);
     ngx_http_batch_turn_wake();

@@ -462,8 +462,8 @@ ngx_http_batch_conf_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf)
 
 
 /*
- * Called once the whole configuration is read, since "user" and "master_process"
- * may follow the http block.
+ * Called once the whole configuration is read, since "user" and
+ * "master_process" may follow the http block.
  */
 
 ngx_int_t

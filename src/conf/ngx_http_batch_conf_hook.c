@@ -103,8 +103,8 @@ ngx_http_batch_conf_hook_secret(ngx_conf_t *cf, ngx_str_t *value,
 
 
 /*
- * A secret is "whsec_" and base64, or else the bytes as they are, as OpenAI's SDKs
- * read it.  A secret that a receiver might read in another way is refused.
+ * A secret is "whsec_" and base64, or else the bytes as they are, as OpenAI's
+ * SDKs read it.  A secret that a receiver might read in another way is refused.
  */
 
 static ngx_int_t

@@ -222,10 +222,10 @@ ngx_http_batch_conf_route_target(ngx_conf_t *cf, ngx_str_t *pass,
     }
 
     /*
-     * Neither an inference server nor a webhook's receiver may steer nginx: with
-     * X-Accel-Redirect it could make any internal location answer in its place.
-     * The settings of the upstream are the first member of the proxy module's
-     * configuration in all versions of nginx.
+     * Neither an inference server nor a webhook's receiver may steer nginx:
+     * with X-Accel-Redirect it could make any internal location answer in its
+     * place.  The settings of the upstream are the first member of the proxy
+     * module's configuration in all versions of nginx.
      */
 
     bits = NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT

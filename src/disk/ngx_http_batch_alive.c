@@ -244,20 +244,18 @@ ngx_http_batch_alive_without(ngx_log_t *log, const char *call)
 static void
 ngx_http_batch_alive_timer(ngx_event_t *ev)
 {
-    ngx_http_batch_task_t  *task;
+    void  *ctx;
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_look_t),
-                                      ngx_http_batch_alive_run,
-                                      ngx_http_batch_alive_done);
+    ctx = ngx_http_batch_task_create(sizeof(ngx_http_batch_look_t),
+                                     ngx_http_batch_alive_run,
+                                     ngx_http_batch_alive_done);
 
-    if (task) {
-        ngx_http_batch_alive_siblings(task->ctx);
+    if (ctx) {
+        ngx_http_batch_alive_siblings(ctx);
 
-        if (ngx_http_batch_task_post(task) == NGX_OK) {
+        if (ngx_http_batch_task_start(ctx) == NGX_OK) {
             return;
         }
-
-        ngx_http_batch_task_free(task);
     }
 
     ngx_http_batch_alive_again();
@@ -370,7 +368,7 @@ ngx_http_batch_alive_done(void *ctx, ngx_log_t *log)
         ngx_http_batch_slots_dead(look->dead[i]);
     }
 
-    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+    ngx_http_batch_task_free(ctx);
 
     ngx_http_batch_alive_again();
 }

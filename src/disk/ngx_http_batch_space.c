@@ -73,21 +73,15 @@ ngx_http_batch_space_init(ngx_cycle_t *cycle)
 static void
 ngx_http_batch_space_timer(ngx_event_t *ev)
 {
-    ngx_http_batch_task_t  *task;
+    void  *ctx;
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_measure_t),
-                                      ngx_http_batch_space_run,
-                                      ngx_http_batch_space_done);
+    ctx = ngx_http_batch_task_create(sizeof(ngx_http_batch_measure_t),
+                                     ngx_http_batch_space_run,
+                                     ngx_http_batch_space_done);
 
-    if (task && ngx_http_batch_task_post(task) == NGX_OK) {
-        return;
+    if (ctx == NULL || ngx_http_batch_task_start(ctx) != NGX_OK) {
+        ngx_add_timer(ev, NGX_HTTP_BATCH_SPACE_EVERY);
     }
-
-    if (task) {
-        ngx_http_batch_task_free(task);
-    }
-
-    ngx_add_timer(ev, NGX_HTTP_BATCH_SPACE_EVERY);
 }
 
 
@@ -111,7 +105,7 @@ ngx_http_batch_space_done(void *ctx, ngx_log_t *log)
         ngx_http_batch_space_take(&m->space, log);
     }
 
-    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+    ngx_http_batch_task_free(ctx);
 
     if (!ngx_quit && !ngx_exiting && !ngx_terminate) {
         ngx_add_timer(&ngx_http_batch_space_event, NGX_HTTP_BATCH_SPACE_EVERY);

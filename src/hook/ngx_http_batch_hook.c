@@ -11,8 +11,8 @@
  *   TELLING   the index: delivered, or when the next     FREE
  *             attempt is due
  *
- * The structs are never freed.  Only the answer to a claim uses one again, which
- * has a stack of its own: see ngx_http_batch_line.c.
+ * The structs are never freed.  Only the answer to a claim uses one again,
+ * which has a stack of its own: see ngx_http_batch_line.c.
  *
  * The pause before the next attempt grows with the time since the batch's end,
  * so the number of attempts need not be kept.  A receiver that fails gets one
@@ -262,25 +262,18 @@ static ngx_int_t
 ngx_http_batch_hook_post(ngx_http_batch_hook_t *h, ngx_http_batch_task_pt run,
     ngx_http_batch_task_pt done)
 {
-    ngx_http_batch_task_t       *task;
     ngx_http_batch_hook_task_t  *t;
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_hook_task_t),
-                                      run, done);
-    if (task == NULL) {
+    t = ngx_http_batch_task_create(sizeof(ngx_http_batch_hook_task_t),
+                                   run, done);
+    if (t == NULL) {
         return NGX_ERROR;
     }
 
-    t = task->ctx;
     t->hook = h;
     ngx_memcpy(t->id, h->id, BATCH_ID_LEN);
 
-    if (ngx_http_batch_task_post(task) != NGX_OK) {
-        ngx_http_batch_task_free(task);
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
+    return ngx_http_batch_task_start(t);
 }
 
 
@@ -393,7 +386,7 @@ ngx_http_batch_hook_have(void *ctx, ngx_log_t *log)
         h->ended_at = t->ended_at;
     }
 
-    ngx_http_batch_task_free(ngx_http_batch_task_of(t));
+    ngx_http_batch_task_free(t);
 
     switch (due) {
 
@@ -525,7 +518,7 @@ ngx_http_batch_hook_marked(void *ctx, ngx_log_t *log)
     h = t->hook;
     rc = t->rc;
 
-    ngx_http_batch_task_free(ngx_http_batch_task_of(t));
+    ngx_http_batch_task_free(t);
 
     /* NGX_DECLINED: another worker has delivered it, too */
 

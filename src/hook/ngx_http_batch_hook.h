@@ -3,10 +3,10 @@
  *
  * Webhooks: when a batch has ended, its location's batch_webhook is told.
  *
- * final.json implies that the webhook is to be delivered, hook.json that it was;
- * the index knows when the next attempt is due.  One worker at a time has it: a
- * claim puts it off for longer than an attempt takes.  So it is delivered at
- * least once, and normally once.
+ * final.json implies that the webhook is to be delivered, hook.json that it
+ * was; the index knows when the next attempt is due.  One worker at a time has
+ * it: a claim puts it off for longer than an attempt takes.  So it is delivered
+ * at least once, and normally once.
  */
 
 #ifndef _NGX_HTTP_BATCH_HOOK_H_INCLUDED_

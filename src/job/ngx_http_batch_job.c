@@ -240,7 +240,6 @@ ngx_http_batch_job_end(ngx_http_batch_run_t *run,
     ngx_http_batch_job_end_pt handler, void *data)
 {
     ngx_http_batch_job_t         *job;
-    ngx_http_batch_task_t        *task;
     ngx_http_batch_finalizing_t  *f;
 
     job = ngx_calloc(sizeof(ngx_http_batch_job_t), ngx_cycle->log);
@@ -248,10 +247,10 @@ ngx_http_batch_job_end(ngx_http_batch_run_t *run,
         return NGX_ERROR;
     }
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_finalizing_t),
-                                      ngx_http_batch_job_finalize_run,
-                                      ngx_http_batch_job_finalize_done);
-    if (task == NULL) {
+    f = ngx_http_batch_task_create(sizeof(ngx_http_batch_finalizing_t),
+                                   ngx_http_batch_job_finalize_run,
+                                   ngx_http_batch_job_finalize_done);
+    if (f == NULL) {
         ngx_free(job);
         return NGX_ERROR;
     }
@@ -262,7 +261,6 @@ ngx_http_batch_job_end(ngx_http_batch_run_t *run,
     job->data = data;
     job->renewed = ngx_current_msec;
 
-    f = task->ctx;
     f->job = job;
     ngx_memcpy(f->f.id, run->id, BATCH_ID_LEN);
     f->f.known = &run->meta;
@@ -270,8 +268,7 @@ ngx_http_batch_job_end(ngx_http_batch_run_t *run,
     f->f.lines = lines;
     f->f.nlines = n;
 
-    if (ngx_http_batch_task_post(task) != NGX_OK) {
-        ngx_http_batch_task_free(task);
+    if (ngx_http_batch_task_start(f) != NGX_OK) {
         ngx_free(job);
         return NGX_ERROR;
     }
@@ -289,26 +286,19 @@ ngx_http_batch_job_end(ngx_http_batch_run_t *run,
 static ngx_int_t
 ngx_http_batch_job_validate(ngx_http_batch_job_t *job)
 {
-    ngx_http_batch_task_t        *task;
     ngx_http_batch_validating_t  *v;
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_validating_t),
-                                      ngx_http_batch_job_validate_run,
-                                      ngx_http_batch_job_validate_done);
-    if (task == NULL) {
+    v = ngx_http_batch_task_create(sizeof(ngx_http_batch_validating_t),
+                                   ngx_http_batch_job_validate_run,
+                                   ngx_http_batch_job_validate_done);
+    if (v == NULL) {
         return NGX_ERROR;
     }
 
-    v = task->ctx;
     v->job = job;
     ngx_memcpy(v->v.id, job->run->id, BATCH_ID_LEN);
 
-    if (ngx_http_batch_task_post(task) != NGX_OK) {
-        ngx_http_batch_task_free(task);
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
+    return ngx_http_batch_task_start(v);
 }
 
 
@@ -381,7 +371,7 @@ ngx_http_batch_job_counted(void *data, ngx_int_t rc,
 
         v->v.used = res->used ? res->used - 1 : 0;
 
-        if (ngx_http_batch_task_post(ngx_http_batch_task_of(v)) == NGX_OK) {
+        if (ngx_http_batch_task_post(v) == NGX_OK) {
             return;
         }
     }
@@ -433,7 +423,7 @@ ngx_http_batch_job_validated(ngx_http_batch_validating_t *v)
         job->tell = NGX_HTTP_BATCH_TELL_NOTHING;
     }
 
-    ngx_http_batch_task_free(ngx_http_batch_task_of(v));
+    ngx_http_batch_task_free(v);
 
     job->life = NGX_HTTP_BATCH_JOB_TELLING;
     ngx_http_batch_job_tell(job);
@@ -444,17 +434,15 @@ static ngx_int_t
 ngx_http_batch_job_finalize(ngx_http_batch_job_t *job,
     ngx_http_batch_index_res_t *res)
 {
-    ngx_http_batch_task_t        *task;
     ngx_http_batch_finalizing_t  *f;
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_finalizing_t),
-                                      ngx_http_batch_job_finalize_run,
-                                      ngx_http_batch_job_finalize_done);
-    if (task == NULL) {
+    f = ngx_http_batch_task_create(sizeof(ngx_http_batch_finalizing_t),
+                                   ngx_http_batch_job_finalize_run,
+                                   ngx_http_batch_job_finalize_done);
+    if (f == NULL) {
         return NGX_ERROR;
     }
 
-    f = task->ctx;
     f->job = job;
     ngx_memcpy(f->f.id, job->run->id, BATCH_ID_LEN);
 
@@ -467,12 +455,7 @@ ngx_http_batch_job_finalize(ngx_http_batch_job_t *job,
         f->f.finalizing_at = res->finalizing_at;
     }
 
-    if (ngx_http_batch_task_post(task) != NGX_OK) {
-        ngx_http_batch_task_free(task);
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
+    return ngx_http_batch_task_start(f);
 }
 
 
@@ -506,7 +489,7 @@ ngx_http_batch_job_finalize_done(void *ctx, ngx_log_t *log)
                    ngx_http_batch_job_ends[f->f.rc], job->final.text.len);
 
     if (handler && f->f.rc != NGX_HTTP_BATCH_FINAL_OK) {
-        ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+        ngx_http_batch_task_free(ctx);
         ngx_http_batch_job_free(job);
         handler(data, 0);
         return;
@@ -537,7 +520,7 @@ ngx_http_batch_job_finalize_done(void *ctx, ngx_log_t *log)
         job->tell = NGX_HTTP_BATCH_TELL_NOTHING;
     }
 
-    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+    ngx_http_batch_task_free(ctx);
 
     job->life = NGX_HTTP_BATCH_JOB_TELLING;
     ngx_http_batch_job_tell(job);

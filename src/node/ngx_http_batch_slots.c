@@ -237,8 +237,8 @@ ngx_http_batch_slots_look(void)
 
 
 /*
- * Of all workers that see a dead one, exactly one writes its id down.  Without a
- * free grave the slot stays as it is, and is seen again.
+ * Of all workers that see a dead one, exactly one writes its id down.  Without
+ * a free grave the slot stays as it is, and is seen again.
  */
 
 static void
@@ -394,7 +394,7 @@ ngx_http_batch_slots_buried(const char *owner)
 
         if (ngx_http_batch_slots_lies(grave, owner, &state)) {
 
-            /* it fails if another worker was faster, and the grave has a new owner */
+            /* fails if another worker was faster: the grave is another's then */
 
             (void) ngx_atomic_cmp_set(&grave->state, state,
                                       state - NGX_HTTP_BATCH_GRAVE_FULL

@@ -21,7 +21,8 @@
 #define NGX_HTTP_BATCH_ROUTES   16      /* locations with batch_api */
 
 /* a lane has a limit of lines in flight: first the routes, then the jobs */
-#define NGX_HTTP_BATCH_LANES    (NGX_HTTP_BATCH_ROUTES + NGX_HTTP_BATCH_JOBS_MAX)
+#define NGX_HTTP_BATCH_LANES    (NGX_HTTP_BATCH_ROUTES                        \
+                                 + NGX_HTTP_BATCH_JOBS_MAX)
 
 typedef struct {
     ngx_atomic_t   inflight[NGX_HTTP_BATCH_LANES];
@@ -58,9 +59,9 @@ typedef struct {
 } ngx_http_batch_clock_t;
 
 /*
- * Adds the zone at configuration time.  nginx calls ready() once it has read the
- * whole configuration, also for nginx -t.  If ready() fails, the configuration
- * is refused, and a reload keeps the running one.
+ * Adds the zone at configuration time.  nginx calls ready() once it has read
+ * the whole configuration, also for nginx -t.  If ready() fails, the
+ * configuration is refused, and a reload keeps the running one.
  */
 ngx_int_t ngx_http_batch_slots_add(ngx_conf_t *cf, ngx_int_t (*ready)(void));
 
@@ -86,8 +87,8 @@ extern ngx_uint_t  ngx_http_batch_slots_workers;
 /*
  * Workers that died without giving back what they held: of this node, or any
  * that dead() was called for.  Every worker is told of each, again and again,
- * until one of them calls buried(): the worker that was about to free its leases
- * may die as well.
+ * until one of them calls buried(): the worker that was about to free its
+ * leases may die as well.
  *
  * Returns 1, an id, and for how long it has been known to be dead, in ms; *i
  * starts at 0.  Returns 0 after the last one.
@@ -110,9 +111,9 @@ void ngx_http_batch_slots_tell(void);
 /*
  * Which Redis this node's workers use.  An era begins when one of them connects
  * to a server other than the last era's.  An index of an older era is not
- * trusted, since workers, also dead ones, may have told another server something
- * in the meantime.  Eras survive reloads and dead workers, but not the master.
- * 0: no worker has been connected yet.
+ * trusted, since workers, also dead ones, may have told another server
+ * something in the meantime.  Eras survive reloads and dead workers, but not
+ * the master.  0: no worker has been connected yet.
  *
  * begin(): this worker is connected to the server of that name (a hash).  There
  * is no new era if it is the present one's.

@@ -11,6 +11,18 @@
 /* ms; any value works, the timer only has to be set */
 #define NGX_HTTP_BATCH_TASK_GUARD  1000
 
+/* from a task to its context; aligned for any type */
+#define NGX_HTTP_BATCH_TASK_HEAD                                              \
+    ngx_align(sizeof(ngx_http_batch_task_t), 16)
+
+
+typedef struct {
+    ngx_thread_task_t        thread;
+    ngx_http_batch_task_pt   run;
+    ngx_http_batch_task_pt   done;
+    ngx_event_t              guard;
+} ngx_http_batch_task_t;
+
 
 static void ngx_http_batch_task_run(void *data, ngx_log_t *log);
 static void ngx_http_batch_task_done(ngx_event_t *ev);
@@ -20,27 +32,27 @@ static void ngx_http_batch_task_guard(ngx_event_t *ev);
 static ngx_uint_t  ngx_http_batch_task_closed;
 
 
-static size_t
-ngx_http_batch_task_offset(void)
+static ngx_http_batch_task_t *
+ngx_http_batch_task_of(void *ctx)
 {
-    return ngx_align(sizeof(ngx_http_batch_task_t), 16);
+    return (ngx_http_batch_task_t *)
+               ((u_char *) ctx - NGX_HTTP_BATCH_TASK_HEAD);
 }
 
 
-ngx_http_batch_task_t *
+void *
 ngx_http_batch_task_create(size_t size, ngx_http_batch_task_pt run,
     ngx_http_batch_task_pt done)
 {
     ngx_http_batch_task_t  *task;
 
-    task = ngx_calloc(ngx_http_batch_task_offset() + size, ngx_cycle->log);
+    task = ngx_calloc(NGX_HTTP_BATCH_TASK_HEAD + size, ngx_cycle->log);
     if (task == NULL) {
         return NULL;
     }
 
     task->run = run;
     task->done = done;
-    task->ctx = (u_char *) task + ngx_http_batch_task_offset();
 
     task->thread.ctx = task;
     task->thread.handler = ngx_http_batch_task_run;
@@ -52,13 +64,27 @@ ngx_http_batch_task_create(size_t size, ngx_http_batch_task_pt run,
     task->guard.handler = ngx_http_batch_task_guard;
     task->guard.log = ngx_cycle->log;
 
-    return task;
+    return (u_char *) task + NGX_HTTP_BATCH_TASK_HEAD;
 }
 
 
 ngx_int_t
-ngx_http_batch_task_post(ngx_http_batch_task_t *task)
+ngx_http_batch_task_start(void *ctx)
 {
+    if (ngx_http_batch_task_post(ctx) != NGX_OK) {
+        ngx_http_batch_task_free(ctx);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_batch_task_post(void *ctx)
+{
+    ngx_http_batch_task_t  *task = ngx_http_batch_task_of(ctx);
+
     if (ngx_http_batch_task_closed) {
         return NGX_ERROR;
     }
@@ -89,21 +115,15 @@ ngx_http_batch_task_close(void)
 
 
 void
-ngx_http_batch_task_free(ngx_http_batch_task_t *task)
+ngx_http_batch_task_free(void *ctx)
 {
+    ngx_http_batch_task_t  *task = ngx_http_batch_task_of(ctx);
+
     if (task->guard.timer_set) {
         ngx_del_timer(&task->guard);
     }
 
     ngx_free(task);
-}
-
-
-ngx_http_batch_task_t *
-ngx_http_batch_task_of(void *ctx)
-{
-    return (ngx_http_batch_task_t *)
-               ((u_char *) ctx - ngx_http_batch_task_offset());
 }
 
 
@@ -131,7 +151,7 @@ ngx_http_batch_task_run(void *data, ngx_log_t *log)
 {
     ngx_http_batch_task_t  *task = data;
 
-    task->run(task->ctx, log);
+    task->run((u_char *) task + NGX_HTTP_BATCH_TASK_HEAD, log);
 }
 
 
@@ -140,13 +160,20 @@ ngx_http_batch_task_done(ngx_event_t *ev)
 {
     ngx_http_batch_task_t  *task = ev->data;
 
+    void  *ctx = (u_char *) task + NGX_HTTP_BATCH_TASK_HEAD;
+
     if (task->guard.timer_set) {
         ngx_del_timer(&task->guard);
     }
 
+    if (task->done == NULL) {
+        ngx_http_batch_task_free(ctx);
+        return;
+    }
+
     /* may free the task, or post it again */
 
-    task->done(task->ctx, ngx_cycle->log);
+    task->done(ctx, ngx_cycle->log);
 }
 
 

@@ -137,8 +137,8 @@ ngx_http_batch_turn_pump(ngx_event_t *ev)
 
 
 /*
- * ngx_close_idle_connections() and the timer of worker_shutdown_timeout walk all
- * connections whose fd is not -1.  The connections of lines have fd -1.
+ * ngx_close_idle_connections() and the timer of worker_shutdown_timeout walk
+ * all connections whose fd is not -1.  The connections of lines have fd -1.
  */
 
 static ngx_int_t

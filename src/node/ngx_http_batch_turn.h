@@ -45,8 +45,8 @@ void ngx_http_batch_turn_again(ngx_msec_t delay);
 
 
 /*
- * For the data of a timer that belongs to no connection: nginx's debug log reads
- * an fd there.  Its fd is -1.
+ * For the data of a timer that belongs to no connection: nginx's debug log
+ * reads an fd there.  Its fd is -1.
  */
 extern ngx_connection_t  ngx_http_batch_turn_dummy;
 

@@ -3,8 +3,8 @@
  *
  * WHAT: the pump of a worker: it starts lines, then claims more work.
  *
- * DESIGN: only the pump starts lines, never a line that ends, and only a few per
- * turn of the event loop, so that the worker serves its clients in between.
+ * DESIGN: only the pump starts lines, never a line that ends, and only a few
+ * per turn of the event loop, so that the worker serves its clients in between.
  * ngx_http_batch_pick.c decides which lines start, ngx_http_batch_budget.c
  * whether any may.
  */
@@ -43,6 +43,15 @@ static const ngx_http_batch_runs_handlers_t  ngx_http_batch_dispatch_runs = {
     ngx_http_batch_evict,
     ngx_http_batch_chunk_changed
 };
+
+#if (NGX_DEBUG)
+
+/* by ngx_http_batch_claim_e */
+static const char  *ngx_http_batch_dispatch_claims[] = {
+    "nothing", "validation", "a chunk", "finalizing", "nothing, it has ended"
+};
+
+#endif
 
 static ngx_uint_t  ngx_http_batch_dispatch_nclaims;
 
@@ -118,7 +127,8 @@ ngx_http_batch_dispatch_claim(void)
 
         run->jobs = ngx_http_batch_job_room() > ngx_http_batch_dispatch_nclaims;
 
-        if (ngx_http_batch_index_run_claim(run->id, &nonce, NGX_HTTP_BATCH_LEASE,
+        if (ngx_http_batch_index_run_claim(run->id, &nonce,
+                                           NGX_HTTP_BATCH_LEASE,
                                            run->jobs,
                                            ngx_http_batch_dispatch_claimed, run)
             != NGX_OK)
@@ -139,10 +149,10 @@ ngx_http_batch_dispatch_claim(void)
 
 
 /*
- * Opening a chunk takes syncs, so the next one is claimed while the lines at hand
- * still fill this worker's places for another beat.  A batch of which the worker
- * has nothing is always asked for: it may need validation or finalizing, or it
- * is new and shall get its turn.
+ * Opening a chunk takes syncs, so the next one is claimed while the lines at
+ * hand still fill this worker's places for another beat.  A batch of which the
+ * worker has nothing is always asked for: it may need validation or finalizing,
+ * or it is new and shall get its turn.
  */
 
 static ngx_uint_t
@@ -213,8 +223,9 @@ ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
     }
 
     ngx_log_debug4(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
-                   "batch: %s, chunk %uD: claimed, kind %d, epoch %uD",
-                   run->id, res->chunk, res->claim, res->epoch);
+                   "batch: %s: claim gave %s, chunk %uD, epoch %uD",
+                   run->id, ngx_http_batch_dispatch_claims[res->claim],
+                   res->chunk, res->epoch);
 
     ngx_http_batch_run_status(run, res);
 
@@ -231,8 +242,8 @@ ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
 
         if (started != NGX_OK) {
             /* too many jobs: another worker may have it */
-            (void) ngx_http_batch_index_run_renew(run->id, res->claim, res->epoch,
-                                                  0,
+            (void) ngx_http_batch_index_run_renew(run->id, res->claim,
+                                                  res->epoch, 0,
                                               ngx_http_batch_dispatch_returned,
                                                   NULL);
             ngx_http_batch_run_pause(run);

@@ -158,8 +158,8 @@ ngx_http_batch_evict_begin(ngx_http_batch_evict_t *e, ngx_uint_t rebuilding)
             e->told = 1;
 
             ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                          "batch: worker %s has died, its chunks are taken over",
-                          e->owner);
+                          "batch: worker %s has died, its chunks are taken"
+                          " over", e->owner);
         }
 
         ngx_http_batch_evict_owner(e);
@@ -243,22 +243,19 @@ ngx_http_batch_evict_end(ngx_http_batch_evict_t *e)
 static void
 ngx_http_batch_evict_forget(ngx_http_batch_evict_t *e)
 {
-    ngx_http_batch_task_t    *task;
     ngx_http_batch_forget_t  *f;
 
-    task = ngx_http_batch_task_create(sizeof(ngx_http_batch_forget_t),
-                                      ngx_http_batch_evict_forget_run,
-                                      ngx_http_batch_evict_forget_done);
-    if (task == NULL) {
+    f = ngx_http_batch_task_create(sizeof(ngx_http_batch_forget_t),
+                                   ngx_http_batch_evict_forget_run,
+                                   ngx_http_batch_evict_forget_done);
+    if (f == NULL) {
         return;
     }
 
-    f = task->ctx;
     ngx_memcpy(f->owner, e->owner, NGX_HTTP_BATCH_WORKER_ID);
     f->evict = e;
 
-    if (ngx_http_batch_task_post(task) != NGX_OK) {
-        ngx_http_batch_task_free(task);
+    if (ngx_http_batch_task_start(f) != NGX_OK) {
         return;
     }
 
@@ -290,5 +287,5 @@ ngx_http_batch_evict_forget_done(void *ctx, ngx_log_t *log)
         f->evict->after = ngx_current_msec + NGX_HTTP_BATCH_EVICT_AGAIN;
     }
 
-    ngx_http_batch_task_free(ngx_http_batch_task_of(ctx));
+    ngx_http_batch_task_free(ctx);
 }
