@@ -449,7 +449,9 @@ ngx_http_batch_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->tenant = prev->tenant;
     }
 
-    return ngx_http_batch_conf_defaults(cf, conf);
+    ngx_http_batch_conf_defaults(conf);
+
+    return NGX_CONF_OK;
 }
 
 

@@ -10,13 +10,17 @@
 #include "ngx_http_batch_slots.h"
 
 
+static void ngx_http_batch_args_gen(ngx_http_batch_args_t *a);
 static u_char *ngx_http_batch_args_alloc(ngx_http_batch_args_t *a,
     size_t size);
 
 
 void
-ngx_http_batch_args_init(ngx_http_batch_args_t *a, const char *id)
+ngx_http_batch_args_init(ngx_http_batch_args_t *a,
+    ngx_http_batch_index_script_t *script, const char *id)
 {
+    a->script = script;
+    a->flags = script->flags;
     a->id = id ? id : "";
     a->nkeys = 0;
     a->n = 0;
@@ -24,6 +28,25 @@ ngx_http_batch_args_init(ngx_http_batch_args_t *a, const char *id)
     a->gen = 0;
     a->pool = ngx_create_pool(1024, ngx_cycle->log);
     a->failed = (a->pool == NULL);
+
+    if (a->flags & NGX_HTTP_BATCH_INDEX_GEN) {
+        ngx_http_batch_args_gen(a);
+    }
+}
+
+
+/*
+ * The key that says that the index is filled: its name has the server in it, so
+ * that after a restart or a failover, which may have lost the latest writes, it
+ * is not there.  Nor is that of an era that this worker has not asked about.
+ */
+
+static void
+ngx_http_batch_args_gen(ngx_http_batch_args_t *a)
+{
+    a->gen = (uint64_t) 1 << a->n;
+
+    ngx_http_batch_args_server(a, "gen");
 }
 
 
@@ -78,17 +101,6 @@ ngx_http_batch_args_key(ngx_http_batch_args_t *a, const char *name,
     a->argv[a->n].len = p - a->argv[a->n].data;
     a->n++;
     a->nkeys++;
-}
-
-
-void
-ngx_http_batch_args_gen(ngx_http_batch_args_t *a)
-{
-    if (a->n < NGX_HTTP_BATCH_ARGS_MAX) {
-        a->gen |= (uint64_t) 1 << a->n;
-    }
-
-    ngx_http_batch_args_server(a, "gen");
 }
 
 

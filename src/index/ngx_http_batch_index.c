@@ -14,8 +14,7 @@
 typedef struct {
     ngx_http_batch_index_pt      cb;
     void                        *data;
-    ngx_http_batch_script_t     *script;
-    ngx_http_batch_reply_e       kind;
+    ngx_http_batch_index_script_t  *script;
     ngx_uint_t                   flags;
     char                         id[BATCH_ID_LEN];
 
@@ -58,8 +57,7 @@ static ngx_uint_t   ngx_http_batch_index_nwaiting;
 
 
 ngx_int_t
-ngx_http_batch_index_send(ngx_http_batch_script_t *script,
-    ngx_http_batch_args_t *a, ngx_http_batch_reply_e kind, ngx_uint_t flags,
+ngx_http_batch_index_send(ngx_http_batch_args_t *a,
     ngx_http_batch_index_pt cb, void *data)
 {
     ngx_int_t                   rc;
@@ -75,9 +73,8 @@ ngx_http_batch_index_send(ngx_http_batch_script_t *script,
     if (op != NULL) {
         op->cb = cb;
         op->data = data;
-        op->script = script;
-        op->kind = kind;
-        op->flags = flags;
+        op->script = a->script;
+        op->flags = a->flags;
         ngx_cpystrn((u_char *) op->id, (u_char *) a->id, BATCH_ID_LEN);
 
         if (ngx_http_batch_index_wait(op, a) == NGX_OK) {
@@ -112,7 +109,7 @@ ngx_http_batch_index_eval(ngx_http_batch_index_op_t *op,
     ngx_http_batch_index_debug(op, "sent");
 #endif
 
-    return ngx_http_batch_redis_eval(op->script, a->nkeys, a->n, a->argv,
+    return ngx_http_batch_redis_eval(&op->script->lua, a->nkeys, a->n, a->argv,
                                      ngx_http_batch_index_reply, op);
 }
 
@@ -228,11 +225,11 @@ ngx_http_batch_index_reply(void *data, struct redisReply *reply)
         rc = NGX_ERROR;
 
     } else if (ngx_http_batch_reply_error(reply, &text)) {
-        ngx_http_batch_index_trouble(op->script, &text);
+        ngx_http_batch_index_trouble(&op->script->lua, &text);
         rc = NGX_ERROR;
 
     } else {
-        rc = ngx_http_batch_index_parse(op->kind, reply, &res, &owned);
+        rc = ngx_http_batch_index_parse(op->script->reply, reply, &res, &owned);
     }
 
 #if (NGX_DEBUG)
@@ -478,11 +475,11 @@ ngx_http_batch_index_debug(ngx_http_batch_index_op_t *op, const char *what)
     if (op->id[0]) {
         ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
                        "batch: %s: index call %s %s", op->id,
-                       op->script->name, what);
+                       op->script->lua.name, what);
 
     } else {
         ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
-                       "batch: index call %s %s", op->script->name, what);
+                       "batch: index call %s %s", op->script->lua.name, what);
     }
 }
 
@@ -513,7 +510,8 @@ ngx_http_batch_index_debug_reply(ngx_http_batch_index_op_t *op, ngx_int_t rc,
     }
 
     ngx_http_batch_index_status_seen(op->id, status, rc == NGX_OK
-                               && op->flags & NGX_HTTP_BATCH_INDEX_FILLED);
+        && (op->flags & NGX_HTTP_BATCH_INDEX_FILLED)
+           == NGX_HTTP_BATCH_INDEX_FILLED);
 }
 
 #endif

@@ -19,19 +19,18 @@ static void ngx_http_batch_index_batch_final_args(ngx_http_batch_args_t *a,
     const ngx_str_t *meta, ngx_uint_t hook);
 
 
-NGX_HTTP_BATCH_SCRIPT(batch_put, NGX_HTTP_BATCH_LUA_BATCH_PUT);
-NGX_HTTP_BATCH_SCRIPT(batch_get, NGX_HTTP_BATCH_LUA_BATCH_GET);
-NGX_HTTP_BATCH_SCRIPT(batch_list, NGX_HTTP_BATCH_LUA_BATCH_LIST);
-NGX_HTTP_BATCH_SCRIPT(batch_cancel, NGX_HTTP_BATCH_LUA_BATCH_CANCEL);
-NGX_HTTP_BATCH_SCRIPT(final, NGX_HTTP_BATCH_LUA_FINAL);
+NGX_HTTP_BATCH_SCRIPT(batch_put, BATCH_PUT, STATUS, GEN);
+NGX_HTTP_BATCH_SCRIPT(batch_get, BATCH_GET, VIEW, FILLED);
+NGX_HTTP_BATCH_SCRIPT(batch_list, BATCH_LIST, VIEWS, FILLED);
+NGX_HTTP_BATCH_SCRIPT(batch_cancel, BATCH_CANCEL, VIEW, GEN);
+NGX_HTTP_BATCH_SCRIPT(final, FINAL, STATUS, ANY);
 
 
 ngx_int_t
 ngx_http_batch_index_batch_put(const ngx_http_batch_meta_t *m,
     ngx_http_batch_index_pt cb, void *data)
 {
-    return ngx_http_batch_index_batch_store(m, NGX_HTTP_BATCH_INDEX_CHANGED
-                                            |NGX_HTTP_BATCH_INDEX_FILLED,
+    return ngx_http_batch_index_batch_store(m, NGX_HTTP_BATCH_INDEX_CLIENT,
                                             cb, data);
 }
 
@@ -60,23 +59,20 @@ ngx_http_batch_index_batch_store(const ngx_http_batch_meta_t *m,
 
     ngx_http_batch_object_tenant_key(&m->tenant, tenant);
 
-    ngx_http_batch_args_init(&a, m->id);
-    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_batch_put, m->id);
+    a.flags |= flags;
     ngx_http_batch_args_key(&a, "b", m->id, NULL);
     ngx_http_batch_args_key(&a, "bl", tenant, NULL);
     ngx_http_batch_args_key(&a, "active", NULL, NULL);
     ngx_http_batch_args_key(&a, "ub", tenant, NULL);
     ngx_http_batch_args_key(&a, "ubh", tenant, NULL);
-    ngx_http_batch_args_text(&a, flags & NGX_HTTP_BATCH_INDEX_FILLED ? "1"
-                                                                     : "0");
+    ngx_http_batch_args_text(&a, flags ? "1" : "0");
     ngx_http_batch_args_text(&a, m->id);
     ngx_http_batch_args_str(&a, &meta);
     ngx_http_batch_args_int(&a, m->created_us);
     ngx_http_batch_args_int(&a, m->expires_at);
 
-    rc = ngx_http_batch_index_send(&ngx_http_batch_script_batch_put, &a,
-                                   NGX_HTTP_BATCH_REPLY_STATUS, flags, cb,
-                                   data);
+    rc = ngx_http_batch_index_send(&a, cb, data);
     free(meta.data);
 
     return rc;
@@ -89,13 +85,10 @@ ngx_http_batch_index_batch_get(const char *id, ngx_http_batch_index_pt cb,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a, id);
-    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_batch_get, id);
     ngx_http_batch_args_key(&a, "b", id, NULL);
 
-    return ngx_http_batch_index_send(&ngx_http_batch_script_batch_get, &a,
-                                     NGX_HTTP_BATCH_REPLY_VIEW,
-                                     NGX_HTTP_BATCH_INDEX_FILLED, cb, data);
+    return ngx_http_batch_index_send(&a, cb, data);
 }
 
 
@@ -109,16 +102,13 @@ ngx_http_batch_index_batch_list(const ngx_str_t *tenant,
 
     ngx_http_batch_object_tenant_key(tenant, key);
 
-    ngx_http_batch_args_init(&a, NULL);
-    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_batch_list, NULL);
     ngx_http_batch_args_key(&a, "bl", key, NULL);
     ngx_http_batch_args_prefix(&a, "b");
     ngx_http_batch_args_str(&a, after);
     ngx_http_batch_args_int(&a, (int64_t) limit);
 
-    return ngx_http_batch_index_send(&ngx_http_batch_script_batch_list, &a,
-                                     NGX_HTTP_BATCH_REPLY_VIEWS,
-                                     NGX_HTTP_BATCH_INDEX_FILLED, cb, data);
+    return ngx_http_batch_index_send(&a, cb, data);
 }
 
 
@@ -126,8 +116,7 @@ ngx_int_t
 ngx_http_batch_index_batch_cancel(const char *id, int64_t at,
     ngx_http_batch_index_pt cb, void *data)
 {
-    return ngx_http_batch_index_batch_end(id, at, NGX_HTTP_BATCH_INDEX_CHANGED
-                                          |NGX_HTTP_BATCH_INDEX_FILLED,
+    return ngx_http_batch_index_batch_end(id, at, NGX_HTTP_BATCH_INDEX_CLIENT,
                                           cb, data);
 }
 
@@ -146,16 +135,13 @@ ngx_http_batch_index_batch_end(const char *id, int64_t at, ngx_uint_t flags,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a, id);
-    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_batch_cancel, id);
+    a.flags |= flags;
     ngx_http_batch_args_key(&a, "b", id, NULL);
-    ngx_http_batch_args_text(&a, flags & NGX_HTTP_BATCH_INDEX_FILLED ? "1"
-                                                                     : "0");
+    ngx_http_batch_args_text(&a, flags ? "1" : "0");
     ngx_http_batch_args_int(&a, at);
 
-    return ngx_http_batch_index_send(&ngx_http_batch_script_batch_cancel, &a,
-                                     NGX_HTTP_BATCH_REPLY_VIEW, flags, cb,
-                                     data);
+    return ngx_http_batch_index_send(&a, cb, data);
 }
 
 
@@ -186,7 +172,7 @@ ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
     }
 
     if (rc == NGX_OK) {
-        ngx_http_batch_args_init(&a, m->id);
+        ngx_http_batch_args_init(&a, &ngx_http_batch_script_final, m->id);
         ngx_http_batch_index_batch_final_keys(&a, m, final);
         ngx_http_batch_index_batch_final_args(&a, m, final, &meta, hook);
 
@@ -202,9 +188,7 @@ ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
             }
         }
 
-        rc = ngx_http_batch_index_send(&ngx_http_batch_script_final, &a,
-                                       NGX_HTTP_BATCH_REPLY_STATUS, 0, cb,
-                                       data);
+        rc = ngx_http_batch_index_send(&a, cb, data);
     }
 
     free(meta.data);

@@ -15,9 +15,9 @@ static ngx_int_t ngx_http_batch_index_era_call(const char *what,
 ngx_atomic_uint_t  ngx_http_batch_index_era;
 
 
-NGX_HTTP_BATCH_SCRIPT(check, NGX_HTTP_BATCH_LUA_CHECK);
-NGX_HTTP_BATCH_SCRIPT(filled, NGX_HTTP_BATCH_LUA_FILLED);
-NGX_HTTP_BATCH_SCRIPT(rebuild, NGX_HTTP_BATCH_LUA_REBUILD);
+NGX_HTTP_BATCH_SCRIPT(check, CHECK, CODE, GEN);
+NGX_HTTP_BATCH_SCRIPT(filled, FILLED, CODE, ANY);
+NGX_HTTP_BATCH_SCRIPT(rebuild, REBUILD, CODE, ANY);
 
 
 uint32_t
@@ -48,15 +48,12 @@ ngx_http_batch_index_era_check(int64_t since, ngx_http_batch_index_pt cb,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a, NULL);
-    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_check, NULL);
     ngx_http_batch_args_key(&a, "gen", NULL, NULL);
     ngx_http_batch_args_server(&a, NULL);
     ngx_http_batch_args_int(&a, since);
 
-    return ngx_http_batch_index_send(&ngx_http_batch_script_check, &a,
-                                     NGX_HTTP_BATCH_REPLY_CODE, 0, cb,
-                                     data);
+    return ngx_http_batch_index_send(&a, cb, data);
 }
 
 
@@ -66,7 +63,7 @@ ngx_http_batch_index_era_filled(int64_t begun, ngx_http_batch_index_pt cb,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a, NULL);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_filled, NULL);
     ngx_http_batch_args_server(&a, "gen");
     ngx_http_batch_args_server(&a, "rebuild");
     ngx_http_batch_args_key(&a, "gen", NULL, NULL);
@@ -75,9 +72,7 @@ ngx_http_batch_index_era_filled(int64_t begun, ngx_http_batch_index_pt cb,
     ngx_http_batch_args_prefix(&a, "gen");
     ngx_http_batch_args_int(&a, begun);
 
-    return ngx_http_batch_index_send(&ngx_http_batch_script_filled, &a,
-                                     NGX_HTTP_BATCH_REPLY_CODE, 0, cb,
-                                     data);
+    return ngx_http_batch_index_send(&a, cb, data);
 }
 
 
@@ -87,15 +82,13 @@ ngx_http_batch_index_era_call(const char *what, const char *owner,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a, NULL);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_rebuild, NULL);
     ngx_http_batch_args_server(&a, "rebuild");
     ngx_http_batch_args_text(&a, owner);
     ngx_http_batch_args_int(&a, (int64_t) lease);
     ngx_http_batch_args_text(&a, what);
 
-    return ngx_http_batch_index_send(&ngx_http_batch_script_rebuild, &a,
-                                     NGX_HTTP_BATCH_REPLY_CODE, 0, cb,
-                                     data);
+    return ngx_http_batch_index_send(&a, cb, data);
 }
 
 

@@ -15,12 +15,12 @@ static ngx_int_t ngx_http_batch_index_file_store(
     ngx_http_batch_index_pt cb, void *data);
 
 
-NGX_HTTP_BATCH_SCRIPT(file_put, NGX_HTTP_BATCH_LUA_FILE_PUT);
-NGX_HTTP_BATCH_SCRIPT(file_get, NGX_HTTP_BATCH_LUA_FILE_GET);
-NGX_HTTP_BATCH_SCRIPT(file_del, NGX_HTTP_BATCH_LUA_FILE_DEL);
-NGX_HTTP_BATCH_SCRIPT(file_list, NGX_HTTP_BATCH_LUA_FILE_LIST);
-NGX_HTTP_BATCH_SCRIPT(file_expired, NGX_HTTP_BATCH_LUA_FILE_EXPIRED);
-NGX_HTTP_BATCH_SCRIPT(file_scan, NGX_HTTP_BATCH_LUA_FILE_SCAN);
+NGX_HTTP_BATCH_SCRIPT(file_put, FILE_PUT, CODE, GEN);
+NGX_HTTP_BATCH_SCRIPT(file_get, FILE_GET, ITEMS, GEN);
+NGX_HTTP_BATCH_SCRIPT(file_del, FILE_DEL, CODE, GEN);
+NGX_HTTP_BATCH_SCRIPT(file_list, FILE_LIST, ITEMS, GEN);
+NGX_HTTP_BATCH_SCRIPT(file_expired, FILE_EXPIRED, ITEMS, GEN);
+NGX_HTTP_BATCH_SCRIPT(file_scan, FILE_SCAN, ITEMS, GEN);
 
 
 ngx_int_t
@@ -57,8 +57,7 @@ ngx_http_batch_index_file_store(const ngx_http_batch_file_t *f,
 
     ngx_http_batch_object_tenant_key(&f->tenant, tenant);
 
-    ngx_http_batch_args_init(&a, f->id);
-    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_file_put, f->id);
     ngx_http_batch_args_key(&a, "f", f->id, NULL);
     ngx_http_batch_args_key(&a, "fl", tenant, NULL);
     ngx_http_batch_args_key(&a, "fl", tenant, &f->purpose);
@@ -75,8 +74,7 @@ ngx_http_batch_index_file_store(const ngx_http_batch_file_t *f,
     ngx_http_batch_args_int(&a, f->bytes);
     ngx_http_batch_args_text(&a, upload ? upload : "");
 
-    rc = ngx_http_batch_index_send(&ngx_http_batch_script_file_put, &a,
-                                   NGX_HTTP_BATCH_REPLY_CODE, 0, cb, data);
+    rc = ngx_http_batch_index_send(&a, cb, data);
     free(manifest.data);
 
     return rc;
@@ -89,13 +87,10 @@ ngx_http_batch_index_file_get(const char *id, ngx_http_batch_index_pt cb,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a, id);
-    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_file_get, id);
     ngx_http_batch_args_key(&a, "f", id, NULL);
 
-    return ngx_http_batch_index_send(&ngx_http_batch_script_file_get, &a,
-                                     NGX_HTTP_BATCH_REPLY_ITEMS, 0, cb,
-                                     data);
+    return ngx_http_batch_index_send(&a, cb, data);
 }
 
 
@@ -108,8 +103,7 @@ ngx_http_batch_index_file_del(const ngx_http_batch_file_t *f, ngx_uint_t check,
 
     ngx_http_batch_object_tenant_key(&f->tenant, tenant);
 
-    ngx_http_batch_args_init(&a, f->id);
-    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_file_del, f->id);
     ngx_http_batch_args_key(&a, "f", f->id, NULL);
     ngx_http_batch_args_key(&a, "fl", tenant, NULL);
     ngx_http_batch_args_key(&a, "fl", tenant, &f->purpose);
@@ -120,9 +114,7 @@ ngx_http_batch_index_file_del(const ngx_http_batch_file_t *f, ngx_uint_t check,
     ngx_http_batch_args_text(&a, f->id);
     ngx_http_batch_args_text(&a, deleted ? "1" : "0");
 
-    return ngx_http_batch_index_send(&ngx_http_batch_script_file_del, &a,
-                                     NGX_HTTP_BATCH_REPLY_CODE, 0, cb,
-                                     data);
+    return ngx_http_batch_index_send(&a, cb, data);
 }
 
 
@@ -136,8 +128,7 @@ ngx_http_batch_index_file_list(const ngx_str_t *tenant,
 
     ngx_http_batch_object_tenant_key(tenant, key);
 
-    ngx_http_batch_args_init(&a, NULL);
-    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_file_list, NULL);
     ngx_http_batch_args_key(&a, "fl", key,
                             purpose && purpose->len ? purpose : NULL);
     ngx_http_batch_args_prefix(&a, "f");
@@ -145,9 +136,7 @@ ngx_http_batch_index_file_list(const ngx_str_t *tenant,
     ngx_http_batch_args_int(&a, (int64_t) limit);
     ngx_http_batch_args_text(&a, asc ? "asc" : "desc");
 
-    return ngx_http_batch_index_send(&ngx_http_batch_script_file_list, &a,
-                                     NGX_HTTP_BATCH_REPLY_ITEMS, 0, cb,
-                                     data);
+    return ngx_http_batch_index_send(&a, cb, data);
 }
 
 
@@ -157,16 +146,13 @@ ngx_http_batch_index_file_expired(int64_t now, ngx_uint_t limit,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a, NULL);
-    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_file_expired, NULL);
     ngx_http_batch_args_key(&a, "fx", NULL, NULL);
     ngx_http_batch_args_prefix(&a, "f");
     ngx_http_batch_args_int(&a, now);
     ngx_http_batch_args_int(&a, (int64_t) limit);
 
-    return ngx_http_batch_index_send(&ngx_http_batch_script_file_expired, &a,
-                                     NGX_HTTP_BATCH_REPLY_ITEMS, 0, cb,
-                                     data);
+    return ngx_http_batch_index_send(&a, cb, data);
 }
 
 
@@ -202,14 +188,12 @@ ngx_http_batch_index_file_scan(int64_t cursor, ngx_http_batch_index_pt cb,
     p = ngx_cpymem(p, "}:f:*", sizeof("}:f:*") - 1);
     pattern.len = p - pattern.data;
 
-    ngx_http_batch_args_init(&a, NULL);
-    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_file_scan, NULL);
     ngx_http_batch_args_int(&a, cursor);
     ngx_http_batch_args_str(&a, &pattern);
     ngx_http_batch_args_int(&a, NGX_HTTP_BATCH_SCAN);
 
-    rc = ngx_http_batch_index_send(&ngx_http_batch_script_file_scan, &a,
-                                   NGX_HTTP_BATCH_REPLY_ITEMS, 0, cb, data);
+    rc = ngx_http_batch_index_send(&a, cb, data);
     ngx_free(pattern.data);
 
     return rc;

@@ -7,8 +7,8 @@
 #include "ngx_http_batch_index_int.h"
 
 
-NGX_HTTP_BATCH_SCRIPT(hook_claim, NGX_HTTP_BATCH_LUA_HOOK_CLAIM);
-NGX_HTTP_BATCH_SCRIPT(hook_set, NGX_HTTP_BATCH_LUA_HOOK_SET);
+NGX_HTTP_BATCH_SCRIPT(hook_claim, HOOK_CLAIM, ITEMS, GEN);
+NGX_HTTP_BATCH_SCRIPT(hook_set, HOOK_SET, CODE, ANY);
 
 
 ngx_int_t
@@ -17,16 +17,13 @@ ngx_http_batch_index_hook_claim(ngx_uint_t limit, ngx_msec_t lease,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a, NULL);
-    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_hook_claim, NULL);
     ngx_http_batch_args_key(&a, "hd", NULL, NULL);
     ngx_http_batch_args_int(&a, (int64_t) limit);
     ngx_http_batch_args_int(&a, (int64_t) lease);
     ngx_http_batch_args_int(&a, (int64_t) longest);
 
-    return ngx_http_batch_index_send(&ngx_http_batch_script_hook_claim, &a,
-                                     NGX_HTTP_BATCH_REPLY_ITEMS, 0, cb,
-                                     data);
+    return ngx_http_batch_index_send(&a, cb, data);
 }
 
 
@@ -36,12 +33,10 @@ ngx_http_batch_index_hook_set(const char *id, int64_t pause,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a, id);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_hook_set, id);
     ngx_http_batch_args_key(&a, "hd", NULL, NULL);
     ngx_http_batch_args_text(&a, id);
     ngx_http_batch_args_int(&a, pause);
 
-    return ngx_http_batch_index_send(&ngx_http_batch_script_hook_set, &a,
-                                     NGX_HTTP_BATCH_REPLY_CODE, 0, cb,
-                                     data);
+    return ngx_http_batch_index_send(&a, cb, data);
 }

@@ -12,41 +12,14 @@
 
 #include "ngx_http_batch_index.h"
 #include "ngx_http_batch_args.h"
-#include "ngx_http_batch_redis.h"
 #include "ngx_http_batch_lua.h"
-
-
-typedef enum {
-    NGX_HTTP_BATCH_REPLY_CODE = 0,          /* {code} */
-    NGX_HTTP_BATCH_REPLY_STATUS,            /* {code, status} */
-    NGX_HTTP_BATCH_REPLY_ITEMS,             /* {code, has_more or cursor,
-                                                {string...}} */
-    NGX_HTTP_BATCH_REPLY_VIEW,              /* {code, view} */
-    NGX_HTTP_BATCH_REPLY_VIEWS,             /* {code, has_more, {view...}} */
-    NGX_HTTP_BATCH_REPLY_CLAIM,
-    NGX_HTTP_BATCH_REPLY_USE                /* {code, over, used} */
-} ngx_http_batch_reply_e;
-
-
-#define NGX_HTTP_BATCH_SCRIPT(name, text)                                     \
-    static ngx_http_batch_script_t  ngx_http_batch_script_##name =            \
-        { #name, text, "" }
-
-
-/* what a call wants besides its answer */
-
-#define NGX_HTTP_BATCH_INDEX_CHANGED  1     /* a batch: index_on_change() is
-                                               told when it has succeeded */
-#define NGX_HTTP_BATCH_INDEX_FILLED   2     /* nothing but BUSY, unless the
-                                               index is filled */
 
 
 /*
  * Sends, and gives the arguments' memory back in any case; a new worker's call
  * waits for its link first.
  */
-ngx_int_t ngx_http_batch_index_send(ngx_http_batch_script_t *script,
-    ngx_http_batch_args_t *a, ngx_http_batch_reply_e kind, ngx_uint_t flags,
+ngx_int_t ngx_http_batch_index_send(ngx_http_batch_args_t *a,
     ngx_http_batch_index_pt cb, void *data);
 
 /* the claim's answer says that Redis has this time, ms */

@@ -22,14 +22,14 @@ static int64_t ngx_http_batch_index_run_expected(void);
 static ngx_http_batch_clock_t  ngx_http_batch_index_run_seen;
 
 
-NGX_HTTP_BATCH_SCRIPT(active, NGX_HTTP_BATCH_LUA_ACTIVE);
-NGX_HTTP_BATCH_SCRIPT(claim, NGX_HTTP_BATCH_LUA_CLAIM);
-NGX_HTTP_BATCH_SCRIPT(planned, NGX_HTTP_BATCH_LUA_PLANNED);
-NGX_HTTP_BATCH_SCRIPT(chunk, NGX_HTTP_BATCH_LUA_CHUNK);
-NGX_HTTP_BATCH_SCRIPT(chunk_redo, NGX_HTTP_BATCH_LUA_CHUNK_REDO);
-NGX_HTTP_BATCH_SCRIPT(chunk_restore, NGX_HTTP_BATCH_LUA_CHUNK_RESTORE);
-NGX_HTTP_BATCH_SCRIPT(renew, NGX_HTTP_BATCH_LUA_RENEW);
-NGX_HTTP_BATCH_SCRIPT(evict, NGX_HTTP_BATCH_LUA_EVICT);
+NGX_HTTP_BATCH_SCRIPT(active, ACTIVE, ITEMS, GEN);
+NGX_HTTP_BATCH_SCRIPT(claim, CLAIM, CLAIM, FILLED);
+NGX_HTTP_BATCH_SCRIPT(planned, PLANNED, STATUS, ANY);
+NGX_HTTP_BATCH_SCRIPT(chunk, CHUNK, STATUS, GEN);
+NGX_HTTP_BATCH_SCRIPT(chunk_redo, CHUNK_REDO, STATUS, ANY);
+NGX_HTTP_BATCH_SCRIPT(chunk_restore, CHUNK_RESTORE, STATUS, ANY);
+NGX_HTTP_BATCH_SCRIPT(renew, RENEW, STATUS, GEN);
+NGX_HTTP_BATCH_SCRIPT(evict, EVICT, STATUS, ANY);
 
 
 ngx_int_t
@@ -42,15 +42,12 @@ ngx_http_batch_index_run_active(ngx_uint_t limit, ngx_uint_t turn,
         limit = 1;
     }
 
-    ngx_http_batch_args_init(&a, NULL);
-    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_active, NULL);
     ngx_http_batch_args_key(&a, "active", NULL, NULL);
     ngx_http_batch_args_int(&a, (int64_t) limit);
     ngx_http_batch_args_int(&a, (int64_t) turn);
 
-    return ngx_http_batch_index_send(&ngx_http_batch_script_active, &a,
-                                     NGX_HTTP_BATCH_REPLY_ITEMS, 0, cb,
-                                     data);
+    return ngx_http_batch_index_send(&a, cb, data);
 }
 
 
@@ -70,8 +67,7 @@ ngx_http_batch_index_run_claim(const char *id, const ngx_str_t *nonce,
         return NGX_ERROR;
     }
 
-    ngx_http_batch_args_init(&a, id);
-    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_claim, id);
     ngx_http_batch_index_run_keys(&a, id);
     ngx_http_batch_args_key(&a, "active", NULL, NULL);
     ngx_http_batch_args_text(&a, id);
@@ -81,9 +77,7 @@ ngx_http_batch_index_run_claim(const char *id, const ngx_str_t *nonce,
     ngx_http_batch_args_int(&a, ngx_http_batch_index_run_expected());
     ngx_http_batch_args_int(&a, jobs ? 1 : 0);
 
-    return ngx_http_batch_index_send(&ngx_http_batch_script_claim, &a,
-                                     NGX_HTTP_BATCH_REPLY_CLAIM,
-                                     NGX_HTTP_BATCH_INDEX_FILLED, cb, data);
+    return ngx_http_batch_index_send(&a, cb, data);
 }
 
 
@@ -175,7 +169,7 @@ ngx_http_batch_index_run_planned(const char *id, const ngx_str_t *tenant,
 
     ngx_http_batch_object_tenant_key(tenant, key);
 
-    ngx_http_batch_args_init(&a, id);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_planned, id);
     ngx_http_batch_args_key(&a, "b", id, NULL);
     ngx_http_batch_args_key(&a, "ub", key, NULL);
     ngx_http_batch_args_int(&a, (int64_t) total);
@@ -184,9 +178,7 @@ ngx_http_batch_index_run_planned(const char *id, const ngx_str_t *tenant,
     ngx_http_batch_args_int(&a, in_progress_at);
     ngx_http_batch_args_text(&a, id);
 
-    return ngx_http_batch_index_send(&ngx_http_batch_script_planned, &a,
-                                     NGX_HTTP_BATCH_REPLY_STATUS, 0, cb,
-                                     data);
+    return ngx_http_batch_index_send(&a, cb, data);
 }
 
 
@@ -199,8 +191,7 @@ ngx_http_batch_index_run_chunk(const char *id, uint32_t chunk, uint32_t epoch,
 
     static const char  *what[] = { "run", "done", "release" };
 
-    ngx_http_batch_args_init(&a, id);
-    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_chunk, id);
     ngx_http_batch_index_run_keys(&a, id);
     ngx_http_batch_args_int(&a, chunk);
     ngx_http_batch_args_int(&a, epoch);
@@ -210,9 +201,7 @@ ngx_http_batch_index_run_chunk(const char *id, uint32_t chunk, uint32_t epoch,
     ngx_http_batch_args_int(&a, (int64_t) lease);
     ngx_http_batch_args_int(&a, sealed);
 
-    return ngx_http_batch_index_send(&ngx_http_batch_script_chunk, &a,
-                                     NGX_HTTP_BATCH_REPLY_STATUS, 0, cb,
-                                     data);
+    return ngx_http_batch_index_send(&a, cb, data);
 }
 
 
@@ -222,13 +211,11 @@ ngx_http_batch_index_run_chunk_redo(const char *id, uint32_t chunk,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a, id);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_chunk_redo, id);
     ngx_http_batch_index_run_keys(&a, id);
     ngx_http_batch_args_int(&a, chunk);
 
-    return ngx_http_batch_index_send(&ngx_http_batch_script_chunk_redo, &a,
-                                     NGX_HTTP_BATCH_REPLY_STATUS, 0, cb,
-                                     data);
+    return ngx_http_batch_index_send(&a, cb, data);
 }
 
 
@@ -239,7 +226,7 @@ ngx_http_batch_index_run_chunk_restore(const char *id, uint32_t chunk,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a, id);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_chunk_restore, id);
     ngx_http_batch_index_run_keys(&a, id);
     ngx_http_batch_args_int(&a, chunk);
     ngx_http_batch_args_int(&a, epoch);
@@ -248,9 +235,7 @@ ngx_http_batch_index_run_chunk_restore(const char *id, uint32_t chunk,
     ngx_http_batch_args_int(&a, (int64_t) failed);
     ngx_http_batch_args_int(&a, sealed);
 
-    return ngx_http_batch_index_send(&ngx_http_batch_script_chunk_restore, &a,
-                                     NGX_HTTP_BATCH_REPLY_STATUS, 0, cb,
-                                     data);
+    return ngx_http_batch_index_send(&a, cb, data);
 }
 
 
@@ -260,13 +245,11 @@ ngx_http_batch_index_run_evict(const char *id, const char *owner,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a, id);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_evict, id);
     ngx_http_batch_index_run_keys(&a, id);
     ngx_http_batch_args_text(&a, owner);
 
-    return ngx_http_batch_index_send(&ngx_http_batch_script_evict, &a,
-                                     NGX_HTTP_BATCH_REPLY_STATUS, 0, cb,
-                                     data);
+    return ngx_http_batch_index_send(&a, cb, data);
 }
 
 
@@ -276,17 +259,14 @@ ngx_http_batch_index_run_renew(const char *id, ngx_http_batch_claim_e claim,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a, id);
-    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_renew, id);
     ngx_http_batch_args_key(&a, "b", id, NULL);
     ngx_http_batch_args_text(&a, claim == NGX_HTTP_BATCH_CLAIM_VALIDATE ? "v"
                                                                        : "f");
     ngx_http_batch_args_int(&a, epoch);
     ngx_http_batch_args_int(&a, (int64_t) lease);
 
-    return ngx_http_batch_index_send(&ngx_http_batch_script_renew, &a,
-                                     NGX_HTTP_BATCH_REPLY_STATUS, 0, cb,
-                                     data);
+    return ngx_http_batch_index_send(&a, cb, data);
 }
 
 

@@ -12,8 +12,8 @@ static void ngx_http_batch_index_use_keys(ngx_http_batch_args_t *a,
     ngx_http_batch_use_e use, const ngx_str_t *tenant);
 
 
-NGX_HTTP_BATCH_SCRIPT(hold, NGX_HTTP_BATCH_LUA_HOLD);
-NGX_HTTP_BATCH_SCRIPT(drop, NGX_HTTP_BATCH_LUA_DROP);
+NGX_HTTP_BATCH_SCRIPT(hold, HOLD, USE, GEN);
+NGX_HTTP_BATCH_SCRIPT(drop, DROP, CODE, ANY);
 
 
 ngx_int_t
@@ -22,8 +22,7 @@ ngx_http_batch_index_use_hold(const ngx_http_batch_hold_t *h,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a, h->id);
-    ngx_http_batch_args_gen(&a);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_hold, h->id);
     ngx_http_batch_index_use_keys(&a, h->use, &h->tenant);
     ngx_http_batch_args_text(&a, h->id);
     ngx_http_batch_args_int(&a, h->amount);
@@ -31,8 +30,7 @@ ngx_http_batch_index_use_hold(const ngx_http_batch_hold_t *h,
     ngx_http_batch_args_int(&a, (int64_t) h->max_number);
     ngx_http_batch_args_int(&a, (int64_t) h->hold);
 
-    return ngx_http_batch_index_send(&ngx_http_batch_script_hold, &a,
-                                     NGX_HTTP_BATCH_REPLY_USE, 0, cb, data);
+    return ngx_http_batch_index_send(&a, cb, data);
 }
 
 
@@ -42,13 +40,11 @@ ngx_http_batch_index_use_drop(ngx_http_batch_use_e use, const ngx_str_t *tenant,
 {
     ngx_http_batch_args_t  a;
 
-    ngx_http_batch_args_init(&a, id);
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_drop, id);
     ngx_http_batch_index_use_keys(&a, use, tenant);
     ngx_http_batch_args_text(&a, id);
 
-    return ngx_http_batch_index_send(&ngx_http_batch_script_drop, &a,
-                                     NGX_HTTP_BATCH_REPLY_CODE, 0, cb,
-                                     data);
+    return ngx_http_batch_index_send(&a, cb, data);
 }
 
 

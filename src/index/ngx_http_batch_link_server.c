@@ -27,6 +27,8 @@ static ngx_int_t ngx_http_batch_link_server_name(struct redisReply *reply,
 static void ngx_http_batch_link_server_settings(void *data,
     struct redisReply *reply);
 static void ngx_http_batch_link_server_policy(ngx_str_t *info);
+static u_char *ngx_http_batch_link_server_find(ngx_str_t *info,
+    const char *name);
 
 
 static ngx_str_t  ngx_http_batch_link_server_info[] = {
@@ -196,29 +198,21 @@ ngx_http_batch_link_server_name(struct redisReply *reply,
 {
     u_char                 *p, *last;
     size_t                  n;
-    ngx_str_t               info, text;
+    ngx_str_t               info;
     ngx_http_batch_link_t  *link = &ngx_http_batch_link;
 
     (void) ngx_cpystrn((u_char *) name, (u_char *) "unknown",
                        NGX_HTTP_BATCH_LINK_NAME);
 
     p = NULL;
-    last = NULL;
 
-    if (!ngx_http_batch_reply_error(reply, &text)
-        && ngx_http_batch_reply_str(reply, &info))
-    {
-        last = info.data + info.len;
+    if (ngx_http_batch_reply_str(reply, &info)) {
 
-        if (ngx_strlcasestrn(info.data, last, (u_char *) "role:slave",
-                             sizeof("role:slave") - 1 - 1)
-            != NULL)
-        {
+        if (ngx_http_batch_link_server_find(&info, "role:slave")) {
             return NGX_DECLINED;
         }
 
-        p = ngx_strlcasestrn(info.data, last, (u_char *) "master_replid:",
-                             sizeof("master_replid:") - 1 - 1);
+        p = ngx_http_batch_link_server_find(&info, "master_replid:");
     }
 
     if (p == NULL) {
@@ -234,7 +228,7 @@ ngx_http_batch_link_server_name(struct redisReply *reply,
         return NGX_OK;
     }
 
-    p += sizeof("master_replid:") - 1;
+    last = info.data + info.len;
 
     for (n = 0;
          n < NGX_HTTP_BATCH_LINK_NAME - 1 && p < last && isalnum(*p);
@@ -274,10 +268,7 @@ ngx_http_batch_link_server_settings(void *data, struct redisReply *reply)
     }
 
     if (!(link->warned & NGX_HTTP_BATCH_LINK_NO_AOF)
-        && ngx_strlcasestrn(info.data, info.data + info.len,
-                            (u_char *) "aof_enabled:0",
-                            sizeof("aof_enabled:0") - 1 - 1)
-           != NULL)
+        && ngx_http_batch_link_server_find(&info, "aof_enabled:0"))
     {
         link->warned |= NGX_HTTP_BATCH_LINK_NO_AOF;
         ngx_log_error(NGX_LOG_ERR, link->log, 0,
@@ -296,15 +287,12 @@ ngx_http_batch_link_server_policy(ngx_str_t *info)
     ngx_str_t               policy;
     ngx_http_batch_link_t  *link = &ngx_http_batch_link;
 
-    last = info->data + info->len;
-
-    p = ngx_strlcasestrn(info->data, last, (u_char *) "maxmemory_policy:",
-                         sizeof("maxmemory_policy:") - 1 - 1);
-    if (p == NULL) {
+    policy.data = ngx_http_batch_link_server_find(info, "maxmemory_policy:");
+    if (policy.data == NULL) {
         return;
     }
 
-    policy.data = p + sizeof("maxmemory_policy:") - 1;
+    last = info->data + info->len;
 
     for (p = policy.data; p < last && *p > ' '; p++) { /* void */ }
 
@@ -322,4 +310,20 @@ ngx_http_batch_link_server_policy(ngx_str_t *info)
                   "(maxmemory-policy %V), set \"maxmemory-policy noeviction\" "
                   "in its configuration",
                   &link->conf->address, &policy);
+}
+
+
+/* what follows the name, or NULL */
+
+static u_char *
+ngx_http_batch_link_server_find(ngx_str_t *info, const char *name)
+{
+    u_char  *p;
+    size_t   len;
+
+    len = ngx_strlen(name);
+    p = ngx_strlcasestrn(info->data, info->data + info->len, (u_char *) name,
+                         len - 1);
+
+    return p ? p + len : NULL;
 }

@@ -33,12 +33,13 @@ typedef struct {
     u_char                       *token;       /* the first model, raw */
     size_t                        token_len;
     size_t                        model_len;
-    u_char                        model[NGX_HTTP_BATCH_MODEL_LEN];
 
     ngx_http_batch_granule_t     *granules;
     size_t                        ngranules;
     size_t                        nalloc;
     uint64_t                      granule;     /* requests */
+
+    u_char                        model[NGX_HTTP_BATCH_MODEL_LEN];
 } ngx_http_batch_pass_t;
 
 
@@ -47,14 +48,9 @@ static ngx_int_t ngx_http_batch_check_pass(ngx_http_batch_pass_t *p);
 static ngx_int_t ngx_http_batch_check_line(ngx_http_batch_pass_t *p);
 static ngx_int_t ngx_http_batch_check_model(ngx_http_batch_pass_t *p,
     const batch_str_t *model, ngx_uint_t *bad);
-static void ngx_http_batch_check_mismatch(ngx_http_batch_pass_t *p,
-    const u_char *model, size_t len);
 static ngx_int_t ngx_http_batch_check_granule(ngx_http_batch_pass_t *p);
-static void ngx_http_batch_check_dup(void *ctx, uint64_t line, off_t offset);
 static void ngx_http_batch_check_limits(ngx_http_batch_pass_t *p);
 static ngx_int_t ngx_http_batch_check_plan(ngx_http_batch_pass_t *p);
-static void ngx_http_batch_check_say(ngx_http_batch_pass_t *p,
-    const char *code, const char *fmt, ...);
 
 
 ngx_int_t
@@ -68,9 +64,6 @@ ngx_http_batch_check(ngx_http_batch_check_t *c, ngx_log_t *log)
 
     ngx_memzero(p, offsetof(ngx_http_batch_pass_t, model));
 
-    p->granules = NULL;
-    p->ngranules = 0;
-    p->nalloc = 0;
     p->granule = NGX_HTTP_BATCH_GRANULE;
     p->c = c;
     p->log = log;
@@ -87,13 +80,8 @@ ngx_http_batch_check(ngx_http_batch_check_t *c, ngx_log_t *log)
 
     ngx_http_batch_lines_free(&p->lines);
 
-    if (p->token) {
-        ngx_free(p->token);
-    }
-
-    if (p->granules) {
-        ngx_free(p->granules);
-    }
+    ngx_free(p->token);
+    ngx_free(p->granules);
 
     return rc;
 }
@@ -109,9 +97,9 @@ ngx_http_batch_check_file(ngx_http_batch_pass_t *p)
 
     if (c->max_file_size && p->size > c->max_file_size) {
 
-        ngx_http_batch_check_say(p, "invalid_request",
-                                 "The batch input file is larger than the "
-                                 "%O maximum.", c->max_file_size);
+        ngx_http_batch_defects_whole(&c->defects, "invalid_request", NULL,
+                                     "The batch input file is larger than the "
+                                     "%O maximum.", c->max_file_size);
         return NGX_OK;
     }
 
@@ -129,7 +117,7 @@ ngx_http_batch_check_file(ngx_http_batch_pass_t *p)
     rc = ngx_http_batch_check_pass(p);
 
     if (rc == NGX_OK) {
-        rc = ngx_http_batch_dedup_finish(&p->dedup, ngx_http_batch_check_dup,
+        rc = ngx_http_batch_dedup_finish(&p->dedup, ngx_http_batch_defects_dup,
                                          &c->defects);
     }
 
@@ -192,9 +180,8 @@ ngx_http_batch_check_pass(ngx_http_batch_pass_t *p)
 
         if (rc == NGX_DECLINED) {
             ngx_http_batch_defects_line(&p->c->defects, l->number,
-                                   "invalid_json_line", NULL,
-                                        (u_char *) "This line is too long.",
-                                        sizeof("This line is too long.") - 1);
+                                        "invalid_json_line", NULL,
+                                        "This line is too long.");
             continue;
         }
 
@@ -224,8 +211,7 @@ ngx_http_batch_check_line(ngx_http_batch_pass_t *p)
         != BATCH_OK)
     {
         ngx_http_batch_defects_line(&c->defects, l->number, err.code,
-                                    err.param, (u_char *) err.message,
-                                    ngx_strlen(err.message));
+                                    err.param, "%s", err.message);
         return NGX_OK;
     }
 
@@ -270,11 +256,10 @@ ngx_http_batch_check_model(ngx_http_batch_pass_t *p, const batch_str_t *model,
     if (len > sizeof(buf)) {
 
         *bad = 1;
-        len = ngx_sprintf(buf, "The model of this request is longer than "
-                          "%d bytes.", NGX_HTTP_BATCH_MODEL_LEN) - buf;
-
         ngx_http_batch_defects_line(&p->c->defects, p->lines.number,
-                                    "invalid_value", "body.model", buf, len);
+                                    "invalid_value", "body.model",
+                                    "The model of this request is longer than "
+                                    "%d bytes.", NGX_HTTP_BATCH_MODEL_LEN);
         return NGX_OK;
     }
 
@@ -282,7 +267,12 @@ ngx_http_batch_check_model(ngx_http_batch_pass_t *p, const batch_str_t *model,
 
     if (first.len) {
         *bad = 1;
-        ngx_http_batch_check_mismatch(p, buf, len);
+        ngx_http_batch_defects_line(&p->c->defects, p->lines.number,
+                                    "mismatched_model", "body.model",
+                                    "The model '%*s' for this request does "
+                                    "not match the rest of the batch. Each "
+                                    "batch must contain requests for a single "
+                                    "model.", len, buf);
         return NGX_OK;
     }
 
@@ -300,25 +290,6 @@ ngx_http_batch_check_model(ngx_http_batch_pass_t *p, const batch_str_t *model,
     p->model_len = len;
 
     return NGX_OK;
-}
-
-
-static void
-ngx_http_batch_check_mismatch(ngx_http_batch_pass_t *p, const u_char *model,
-    size_t len)
-{
-    u_char  *last, buf[NGX_HTTP_BATCH_MODEL_LEN + 256];
-
-    last = ngx_cpymem(buf, "The model '", sizeof("The model '") - 1);
-    last = ngx_cpymem(last, model, len);
-    last = ngx_slprintf(last, buf + sizeof(buf),
-                        "' for this request does not match the rest of the "
-                        "batch. Each batch must contain requests for a "
-                        "single model.");
-
-    ngx_http_batch_defects_line(&p->c->defects, p->lines.number,
-                                "mismatched_model", "body.model", buf,
-                                last - buf);
 }
 
 
@@ -364,13 +335,6 @@ ngx_http_batch_check_granule(ngx_http_batch_pass_t *p)
 }
 
 
-static void
-ngx_http_batch_check_dup(void *ctx, uint64_t line, off_t offset)
-{
-    ngx_http_batch_defects_dup(ctx, line, offset);
-}
-
-
 /* what is wrong with the file as a whole */
 
 static void
@@ -381,17 +345,17 @@ ngx_http_batch_check_limits(ngx_http_batch_pass_t *p)
     c = p->c;
 
     if (p->requests == 0) {
-        ngx_http_batch_check_say(p, "empty_batch",
-                                 "The input file is empty. Please ensure "
-                                 "that the batch contains at least one "
-                                 "request.");
+        ngx_http_batch_defects_whole(&c->defects, "empty_batch", NULL,
+                                     "The input file is empty. Please ensure "
+                                     "that the batch contains at least one "
+                                     "request.");
     }
 
     if (c->max_requests && p->requests > c->max_requests) {
-        ngx_http_batch_check_say(p, "too_many_tasks",
-                                 "The batch input file has %uL requests, "
-                                 "which is more than the maximum of %ui.",
-                                 p->requests, c->max_requests);
+        ngx_http_batch_defects_whole(&c->defects, "too_many_tasks", NULL,
+                                     "The batch input file has %uL requests, "
+                                     "which is more than the maximum of %ui.",
+                                     p->requests, c->max_requests);
     }
 
     if (p->inputs > NGX_HTTP_BATCH_INPUTS_MAX
@@ -399,27 +363,12 @@ ngx_http_batch_check_limits(ngx_http_batch_pass_t *p)
         && ngx_memcmp(c->endpoint.data, "/v1/embeddings", c->endpoint.len)
            == 0)
     {
-        ngx_http_batch_check_say(p, "too_many_tasks",
-                                 "The batch input file has %uL embedding "
-                                 "inputs, which is more than the maximum "
-                                 "of %d.", p->inputs,
-                                 NGX_HTTP_BATCH_INPUTS_MAX);
+        ngx_http_batch_defects_whole(&c->defects, "too_many_tasks", NULL,
+                                     "The batch input file has %uL embedding "
+                                     "inputs, which is more than the maximum "
+                                     "of %d.", p->inputs,
+                                     NGX_HTTP_BATCH_INPUTS_MAX);
     }
-}
-
-
-static void
-ngx_http_batch_check_say(ngx_http_batch_pass_t *p, const char *code,
-    const char *fmt, ...)
-{
-    u_char   *last, buf[256];
-    va_list   args;
-
-    va_start(args, fmt);
-    last = ngx_vslprintf(buf, buf + sizeof(buf), fmt, args);
-    va_end(args);
-
-    ngx_http_batch_defects_whole(&p->c->defects, code, NULL, buf, last - buf);
 }
 
 

@@ -12,6 +12,9 @@
 /* duplicates are collected up to twice the limit, then the later half goes */
 #define NGX_HTTP_BATCH_DUPS_ROOM   (2 * NGX_HTTP_BATCH_ERRORS_MAX)
 
+/* bytes of a message: the longest has a model in it */
+#define NGX_HTTP_BATCH_DEFECT_LEN  (NGX_HTTP_BATCH_MODEL_LEN + 256)
+
 
 static void
 ngx_http_batch_defects_object(batch_text_t *t, const char *code,
@@ -44,9 +47,16 @@ ngx_http_batch_defects_object(batch_text_t *t, const char *code,
 
 void
 ngx_http_batch_defects_whole(ngx_http_batch_defects_t *d, const char *code,
-    const char *param, const u_char *message, size_t len)
+    const char *param, const char *fmt, ...)
 {
-    ngx_http_batch_defects_object(&d->whole, code, 0, param, message, len);
+    u_char   *last, buf[NGX_HTTP_BATCH_DEFECT_LEN];
+    va_list   args;
+
+    va_start(args, fmt);
+    last = ngx_vslprintf(buf, buf + sizeof(buf), fmt, args);
+    va_end(args);
+
+    ngx_http_batch_defects_object(&d->whole, code, 0, param, buf, last - buf);
 
     d->nwhole++;
     d->failed |= d->whole.failed;
@@ -55,8 +65,11 @@ ngx_http_batch_defects_whole(ngx_http_batch_defects_t *d, const char *code,
 
 void
 ngx_http_batch_defects_line(ngx_http_batch_defects_t *d, uint64_t line,
-    const char *code, const char *param, const u_char *message, size_t len)
+    const char *code, const char *param, const char *fmt, ...)
 {
+    size_t                    len;
+    u_char                    buf[NGX_HTTP_BATCH_DEFECT_LEN];
+    va_list                   args;
     ngx_http_batch_defect_t  *e;
 
     d->total++;
@@ -74,6 +87,10 @@ ngx_http_batch_defects_line(ngx_http_batch_defects_t *d, uint64_t line,
         }
     }
 
+    va_start(args, fmt);
+    len = ngx_vslprintf(buf, buf + sizeof(buf), fmt, args) - buf;
+    va_end(args);
+
     e = &d->lines[d->nlines];
 
     e->message.data = malloc(len + 1);
@@ -82,7 +99,7 @@ ngx_http_batch_defects_line(ngx_http_batch_defects_t *d, uint64_t line,
         return;
     }
 
-    ngx_memcpy(e->message.data, message, len);
+    ngx_memcpy(e->message.data, buf, len);
     e->message.len = len;
     e->line = line;
     e->code = code;
@@ -116,9 +133,10 @@ ngx_http_batch_defects_cut(ngx_http_batch_defects_t *d)
 
 
 void
-ngx_http_batch_defects_dup(ngx_http_batch_defects_t *d, uint64_t line,
-    off_t offset)
+ngx_http_batch_defects_dup(void *defects, uint64_t line, off_t offset)
 {
+    ngx_http_batch_defects_t *d = defects;
+
     d->total_dups++;
 
     if (d->dups == NULL) {
@@ -145,7 +163,7 @@ ngx_http_batch_defects_dup_text(batch_text_t *t,
     ngx_http_batch_dup_t *dup, ngx_fd_t input, ngx_log_t *log)
 {
     size_t   len;
-    u_char  *p, id[BATCH_CUSTOM_ID_MAX], buf[BATCH_CUSTOM_ID_MAX + 256];
+    u_char  *p, id[BATCH_CUSTOM_ID_MAX], buf[NGX_HTTP_BATCH_DEFECT_LEN];
 
     if (ngx_http_batch_dedup_token(input, dup->offset, id, &len, log)
         != NGX_OK)
@@ -155,12 +173,10 @@ ngx_http_batch_defects_dup_text(batch_text_t *t,
 
     batch_utf8_repair(id, len);
 
-    p = ngx_cpymem(buf, "The custom_id '", sizeof("The custom_id '") - 1);
-    p = ngx_cpymem(p, id, len);
-    p = ngx_slprintf(p, buf + sizeof(buf),
-                     "' for this request is a duplicate of another request. "
-                     "The custom_id parameter must be unique for each "
-                     "request in a batch.");
+    p = ngx_slprintf(buf, buf + sizeof(buf),
+                     "The custom_id '%*s' for this request is a duplicate of "
+                     "another request. The custom_id parameter must be unique "
+                     "for each request in a batch.", len, id);
 
     ngx_http_batch_defects_object(t, "duplicate_custom_id", dup->line,
                                   "custom_id", buf, p - buf);

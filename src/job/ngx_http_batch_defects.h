@@ -35,17 +35,17 @@ typedef struct {
     ngx_uint_t                 failed;     /* no memory */
 } ngx_http_batch_defects_t;
 
-/* about the whole file; param NULL = null */
+/* about the whole file; param NULL = null; fmt as ngx_sprintf() has it */
 void ngx_http_batch_defects_whole(ngx_http_batch_defects_t *d,
-    const char *code, const char *param, const u_char *message, size_t len);
+    const char *code, const char *param, const char *fmt, ...);
 
 /* about a line; lines come ascending */
 void ngx_http_batch_defects_line(ngx_http_batch_defects_t *d, uint64_t line,
-    const char *code, const char *param, const u_char *message, size_t len);
+    const char *code, const char *param, const char *fmt, ...);
 
-/* about a line whose custom_id is at offset; lines come in any order */
-void ngx_http_batch_defects_dup(ngx_http_batch_defects_t *d, uint64_t line,
-    off_t offset);
+/* about a line whose custom_id is at offset; lines come in any order; as
+ * dedup_finish() calls it */
+void ngx_http_batch_defects_dup(void *defects, uint64_t line, off_t offset);
 
 #define ngx_http_batch_defects_any(d)                                        \
     ((d)->nwhole || (d)->total || (d)->total_dups)

@@ -13,9 +13,8 @@
 #include "ngx_http_batch_store.h"
 
 
-static ngx_int_t ngx_http_batch_validate_limits(ngx_http_batch_validate_t *v);
-static ngx_http_batch_validate_e ngx_http_batch_validate_known(
-    ngx_http_batch_validate_t *v, ngx_log_t *log, ngx_uint_t *known);
+static ngx_uint_t ngx_http_batch_validate_known(ngx_http_batch_validate_t *v,
+    ngx_log_t *log);
 static ngx_int_t ngx_http_batch_validate_planned(ngx_http_batch_validate_t *v,
     ngx_log_t *log);
 static ngx_http_batch_validate_e ngx_http_batch_validate_input(
@@ -37,7 +36,8 @@ static ngx_http_batch_validate_e ngx_http_batch_validate_failed(
 void
 ngx_http_batch_validate(ngx_http_batch_validate_t *v, ngx_log_t *log)
 {
-    ngx_uint_t  known;
+    ngx_uint_t                  n;
+    ngx_http_batch_loc_conf_t  *blcf;
 
     v->rc = NGX_HTTP_BATCH_TROUBLE;
 
@@ -50,17 +50,20 @@ ngx_http_batch_validate(ngx_http_batch_validate_t *v, ngx_log_t *log)
         return;
     }
 
-    known = 0;
-    v->rc = ngx_http_batch_validate_known(v, log, &known);
-
-    if (known) {
+    if (ngx_http_batch_validate_known(v, log)) {
         return;
     }
 
-    if (ngx_http_batch_validate_limits(v) != NGX_OK) {
+    blcf = ngx_http_batch_lookup_route(&v->meta.route, &n);
+
+    if (blcf == NULL) {
         v->rc = NGX_HTTP_BATCH_UNROUTED;
         return;
     }
+
+    v->max_requests = blcf->max_requests;
+    v->max_file_size = blcf->max_file_size;
+    v->max_lines = blcf->quota ? blcf->quota->lines : 0;
 
     v->rc = ngx_http_batch_validate_input(v, log);
 }
@@ -83,41 +86,16 @@ ngx_http_batch_validate_meta(const char *id, ngx_http_batch_meta_t *meta,
 }
 
 
-static ngx_int_t
-ngx_http_batch_validate_limits(ngx_http_batch_validate_t *v)
-{
-    ngx_uint_t                  n;
-    ngx_http_batch_loc_conf_t  *blcf;
-
-    blcf = ngx_http_batch_lookup_route(&v->meta.route, &n);
-
-    if (blcf == NULL) {
-        return NGX_DECLINED;
-    }
-
-    v->max_requests = blcf->max_requests;
-    v->max_file_size = blcf->max_file_size;
-    v->max_lines = blcf->quota ? blcf->quota->lines : 0;
-
-    return NGX_OK;
-}
-
-
 void
 ngx_http_batch_validate_decide(ngx_http_batch_validate_t *v, ngx_log_t *log)
 {
-    u_char                    *p, buf[512];
-    ngx_uint_t                 known;
     ngx_http_batch_plan_t      plan;
     ngx_http_batch_check_t     c;
 
     plan = v->plan;
     ngx_memzero(&v->plan, sizeof(ngx_http_batch_plan_t));
 
-    known = 0;
-    v->rc = ngx_http_batch_validate_known(v, log, &known);
-
-    if (known) {
+    if (ngx_http_batch_validate_known(v, log)) {
         ngx_http_batch_plan_free(&plan);
         return;
     }
@@ -132,15 +110,13 @@ ngx_http_batch_validate_decide(ngx_http_batch_validate_t *v, ngx_log_t *log)
     ngx_memzero(&c, sizeof(ngx_http_batch_check_t));
     c.input = NGX_INVALID_FILE;
 
-    p = ngx_slprintf(buf, buf + sizeof(buf),
-                     "The batch has %uL lines, and %uL of your quota of %ui "
-                     "lines are in other batches that are not finished. Wait "
-                     "until batches have finished, or cancel them, and create "
-                     "the batch again.", v->plan.total, v->used,
-                     v->max_lines);
-
-    ngx_http_batch_defects_whole(&c.defects, "quota_exceeded", NULL, buf,
-                                 p - buf);
+    ngx_http_batch_defects_whole(&c.defects, "quota_exceeded", NULL,
+                                 "The batch has %uL lines, and %uL of your "
+                                 "quota of %ui lines are in other batches that "
+                                 "are not finished. Wait until batches have "
+                                 "finished, or cancel them, and create the "
+                                 "batch again.", v->plan.total, v->used,
+                                 v->max_lines);
 
     v->rc = ngx_http_batch_validate_failed(v, &c, log);
 
@@ -148,39 +124,32 @@ ngx_http_batch_validate_decide(ngx_http_batch_validate_t *v, ngx_log_t *log)
 }
 
 
-/* an earlier validation, or another worker, may have decided already */
+/* an earlier validation, or another worker, may have decided already: rc */
 
-static ngx_http_batch_validate_e
-ngx_http_batch_validate_known(ngx_http_batch_validate_t *v, ngx_log_t *log,
-    ngx_uint_t *known)
+static ngx_uint_t
+ngx_http_batch_validate_known(ngx_http_batch_validate_t *v, ngx_log_t *log)
 {
     int64_t    at;
     ngx_int_t  rc;
 
-    *known = 1;
-
+    v->rc = NGX_HTTP_BATCH_ENDED;
     rc = ngx_http_batch_final_read(&v->final, v->id, log);
 
-    if (rc != NGX_DECLINED) {
-        return rc == NGX_OK ? NGX_HTTP_BATCH_ENDED : NGX_HTTP_BATCH_TROUBLE;
+    if (rc == NGX_DECLINED) {
+        v->rc = NGX_HTTP_BATCH_CANCELLED_EARLY;
+        rc = ngx_http_batch_cancel_read(v->id, &at, log);
     }
 
-    rc = ngx_http_batch_cancel_read(v->id, &at, log);
-
-    if (rc != NGX_DECLINED) {
-        return rc == NGX_OK ? NGX_HTTP_BATCH_CANCELLED_EARLY
-                            : NGX_HTTP_BATCH_TROUBLE;
+    if (rc == NGX_DECLINED) {
+        v->rc = NGX_HTTP_BATCH_VALID;
+        rc = ngx_http_batch_validate_planned(v, log);
     }
 
-    rc = ngx_http_batch_validate_planned(v, log);
-
-    if (rc != NGX_DECLINED) {
-        return rc == NGX_OK ? NGX_HTTP_BATCH_VALID : NGX_HTTP_BATCH_TROUBLE;
+    if (rc != NGX_OK) {
+        v->rc = NGX_HTTP_BATCH_TROUBLE;
     }
 
-    *known = 0;
-
-    return NGX_HTTP_BATCH_TROUBLE;
+    return rc != NGX_DECLINED;
 }
 
 
@@ -220,7 +189,6 @@ ngx_http_batch_validate_planned(ngx_http_batch_validate_t *v, ngx_log_t *log)
 static ngx_http_batch_validate_e
 ngx_http_batch_validate_input(ngx_http_batch_validate_t *v, ngx_log_t *log)
 {
-    u_char                     *p, buf[512];
     ngx_int_t                   rc;
     ngx_http_batch_check_t      c;
     ngx_http_batch_validate_e   e;
@@ -244,14 +212,11 @@ ngx_http_batch_validate_input(ngx_http_batch_validate_t *v, ngx_log_t *log)
 
     } else if (rc == NGX_DECLINED) {
 
-        p = ngx_slprintf(buf, buf + sizeof(buf),
-                         "Cannot find file %*s, or organization default does "
-                         "not have access to it.",
-                         ngx_min(v->meta.input_file_id.len, 256),
-                         v->meta.input_file_id.data);
-
         ngx_http_batch_defects_whole(&c.defects, "invalid_request", "file_id",
-                                     buf, p - buf);
+                                     "Cannot find file %*s, or organization "
+                                     "default does not have access to it.",
+                                     ngx_min(v->meta.input_file_id.len, 256),
+                                     v->meta.input_file_id.data);
         rc = NGX_OK;
     }
 
