@@ -614,7 +614,7 @@ ngx_http_batch_redis_state(ngx_uint_t ready)
     ngx_http_batch_slot->redis = ready;
 
     if (ready) {
-        ngx_http_batch_recover_start(ngx_cycle->log);
+        ngx_http_batch_recover_start();
         ngx_http_batch_turn_wake();
 
     } else {

@@ -455,8 +455,7 @@ ngx_http_batch_api_upload_complete_make(ngx_http_batch_op_t *op,
     op->rc = ngx_http_batch_api_upload_complete_join(op, fd, log);
 
     if (op->rc == NGX_OK && c->verdict == NGX_HTTP_BATCH_COMPLETE_OK) {
-        op->rc = ngx_http_batch_parts_publish_joined(op->id, f->id, fd, tmp,
-                                                     log);
+        op->rc = ngx_http_batch_parts_publish(op->id, f->id, fd, tmp, log);
         op->err = ngx_errno;
 
     } else {
