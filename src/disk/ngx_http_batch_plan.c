@@ -9,6 +9,7 @@
 #include "ngx_http_batch_plan.h"
 #include "ngx_http_batch_store.h"
 #include "ngx_http_batch_final.h"
+#include "ngx_http_batch_object_int.h"
 
 
 static ngx_int_t ngx_http_batch_plan_from_json(ngx_http_batch_plan_t *plan,
@@ -36,10 +37,8 @@ ngx_http_batch_plan_read(const char *batch_id, ngx_http_batch_plan_t *plan,
 
     ngx_free(text.data);
 
-    if (rc != NGX_OK && ngx_http_batch_store_damaged()) {
-        ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "batch: %s: plan.json is damaged", batch_id);
-        ngx_set_errno(EBADMSG);
+    if (rc != NGX_OK) {
+        ngx_http_batch_object_damaged(batch_id, "plan.json", log);
     }
 
     return rc;
