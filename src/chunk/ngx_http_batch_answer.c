@@ -22,8 +22,8 @@
 static ngx_int_t ngx_http_batch_answer_room(ngx_http_batch_line_t *line,
     size_t n);
 static void ngx_http_batch_answer_begin(ngx_http_batch_line_t *line);
-static size_t ngx_http_batch_answer_front(ngx_http_batch_line_t *line,
-    u_char *p);
+static u_char *ngx_http_batch_answer_front(ngx_http_batch_line_t *line,
+    size_t n);
 static ngx_http_batch_entry_t *ngx_http_batch_answer_response(
     ngx_http_batch_line_t *line, ngx_http_batch_answer_e verdict);
 static ngx_http_batch_entry_t *ngx_http_batch_answer_wrapped(
@@ -245,17 +245,12 @@ ngx_http_batch_answer_begin(ngx_http_batch_line_t *line)
 {
     u_char  *p;
 
-    if (ngx_http_batch_answer_room(line, NGX_HTTP_BATCH_FRAME_MAX
-                                   + batch_json_bound(
-                                                  line->parsed.custom_id.len))
-        != NGX_OK)
-    {
+    p = ngx_http_batch_answer_front(line, 0);
+
+    if (p == NULL) {
         line->no_memory = 1;
         return;
     }
-
-    p = line->entry->payload + ngx_http_batch_answer_front(line,
-                                                      line->entry->payload);
 
     p = ngx_sprintf(p, "{\"status_code\": %ui, \"request_id\": \"%*s\", "
                     "\"body\": ", line->status, line->request_id_len,
@@ -267,16 +262,24 @@ ngx_http_batch_answer_begin(ngx_http_batch_line_t *line)
 }
 
 
-/* {"id": .., "custom_id": .., "response":_ ; the token of custom_id is written
- * as the client wrote it, except for characters that break lines */
+/* {"id": .., "custom_id": .., "response":_ and room for n bytes and the frame's
+ * rest; NULL: no memory.  The token of custom_id is written as the client wrote
+ * it, except for characters that break lines. */
 
-static size_t
-ngx_http_batch_answer_front(ngx_http_batch_line_t *line, u_char *start)
+static u_char *
+ngx_http_batch_answer_front(ngx_http_batch_line_t *line, size_t n)
 {
     u_char        *p;
     batch_json_t   json;
 
-    p = ngx_cpymem(start, "{\"id\": \"batch_req_",
+    n += NGX_HTTP_BATCH_FRAME_MAX
+         + batch_json_bound(line->parsed.custom_id.len);
+
+    if (ngx_http_batch_answer_room(line, n) != NGX_OK) {
+        return NULL;
+    }
+
+    p = ngx_cpymem(line->entry->payload, "{\"id\": \"batch_req_",
                    sizeof("{\"id\": \"batch_req_") - 1);
 
     if (batch_id_random_hex((char *) p, 16) != BATCH_OK) {
@@ -290,9 +293,7 @@ ngx_http_batch_answer_front(ngx_http_batch_line_t *line, u_char *start)
     p = batch_json_feed(&json, line->parsed.custom_id.data,
                         line->parsed.custom_id.len, p);
 
-    p = ngx_cpymem(p, ", \"response\": ", sizeof(", \"response\": ") - 1);
-
-    return p - start;
+    return ngx_cpymem(p, ", \"response\": ", sizeof(", \"response\": ") - 1);
 }
 
 
@@ -657,17 +658,11 @@ ngx_http_batch_answer_error(ngx_http_batch_line_t *line, const char *code,
 
     ngx_http_batch_answer_drop(line);
 
-    if (ngx_http_batch_answer_room(line, NGX_HTTP_BATCH_FRAME_MAX
-                                   + batch_json_bound(
-                                                  line->parsed.custom_id.len)
-                                   + ngx_strlen(message))
-        != NGX_OK)
-    {
+    p = ngx_http_batch_answer_front(line, ngx_strlen(message));
+
+    if (p == NULL) {
         return NULL;
     }
-
-    p = line->entry->payload + ngx_http_batch_answer_front(line,
-                                                      line->entry->payload);
 
     p = ngx_sprintf(p, "null, \"error\": {\"code\": \"%s\", \"message\": \"",
                     code);
