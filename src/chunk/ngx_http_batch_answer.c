@@ -562,7 +562,7 @@ ngx_http_batch_answer_trouble(ngx_http_batch_line_t *line, u_char *buf,
 
     last = buf + size - 1;
 
-    *code = "upstream_error";
+    *code = "upstream_invalid_response";
 
     if (line->timedout) {
         *code = "request_timeout";
@@ -576,23 +576,23 @@ ngx_http_batch_answer_trouble(ngx_http_batch_line_t *line, u_char *buf,
                          " (%ui attempts).", line->attempt);
 
     } else if (line->rc == NGX_HTTP_BAD_GATEWAY && line->garbled) {
-        *code = "upstream_invalid_response";
         p = ngx_slprintf(buf, last, "The upstream's answer was not an"
                          " HTTP response, or its header did not end (%ui"
                          " attempts).", line->attempt);
 
     } else if (line->rc == NGX_HTTP_BAD_GATEWAY) {
+        *code = "upstream_error";
         p = ngx_slprintf(buf, last, "No connection to the upstream, or it"
                          " closed it without an answer (%ui attempts).",
                          line->attempt);
 
     } else if (line->rc > 0) {
+        *code = "upstream_error";
         p = ngx_slprintf(buf, last, "The request was refused by nginx with"
                          " status %i (%ui attempts).", line->rc,
                          line->attempt);
 
     } else if (line->too_large) {
-        *code = "upstream_invalid_response";
         p = ngx_slprintf(buf, last, "The upstream's answer is larger than the"
                          " %uz bytes that are kept.",
                          (size_t) NGX_HTTP_BATCH_ANSWER_MAX);
@@ -602,28 +602,25 @@ ngx_http_batch_answer_trouble(ngx_http_batch_line_t *line, u_char *buf,
         p = ngx_slprintf(buf, last, "There was no memory for the answer.");
 
     } else if (!line->header || line->status < 200) {
-        *code = "upstream_invalid_response";
         p = ngx_slprintf(buf, last, "The upstream's answer was not an"
                          " HTTP response (%ui attempts).", line->attempt);
 
     } else if (!line->at.last) {
+        *code = "upstream_error";
         p = ngx_slprintf(buf, last, "The upstream closed the connection in the"
                          " middle of its answer, after %uL bytes"
                          " (%ui attempts).", line->received, line->attempt);
 
     } else if (line->encoded) {
-        *code = "upstream_invalid_response";
         p = ngx_slprintf(buf, last, "The upstream answered %ui with a"
                          " Content-Encoding that was not asked for.",
                          line->status);
 
     } else if (line->received == 0) {
-        *code = "upstream_invalid_response";
         p = ngx_slprintf(buf, last, "The upstream answered %ui with an empty"
                          " body.", line->status);
 
     } else {
-        *code = "upstream_invalid_response";
         p = ngx_slprintf(buf, last, "The upstream answered %ui with a body of"
                          " %uL bytes that is not JSON: ", line->status,
                          line->received);
