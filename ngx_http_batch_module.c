@@ -449,7 +449,9 @@ ngx_http_batch_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->tenant = prev->tenant;
     }
 
-    return ngx_http_batch_conf_defaults(cf, conf);
+    ngx_http_batch_conf_defaults(conf);
+
+    return NGX_CONF_OK;
 }
 
 
@@ -612,7 +614,7 @@ ngx_http_batch_redis_state(ngx_uint_t ready)
     ngx_http_batch_slot->redis = ready;
 
     if (ready) {
-        ngx_http_batch_recover_start(ngx_cycle->log);
+        ngx_http_batch_recover_start();
         ngx_http_batch_turn_wake();
 
     } else {

@@ -57,7 +57,11 @@ is(wait_batch(create_batch($one->{id})->{json}{id})->{status}, 'failed', 'no bat
 
 ok(wait_until(sub { !grep { !/\.del$/ } main::on_disk($one->{id}) }, 25),
    'swept from the disk') or diag(join "\n", main::on_disk($one->{id}));
-is_deeply(redis('KEYS', "*:f:$one->{id}"), [], 'and from the index');
+
+# the index is told next
+
+ok(wait_until(sub { !@{ redis('KEYS', "*:f:$one->{id}") } }, 5),
+   'and from the index');
 my @list = map { $_->{id} } @{ api('GET', '/v1/files')->{json}{data} };
 is_deeply(\@list, [$two->{id}], 'the other one stays');
 is(content($two->{id}), jsonl(1), 'with its bytes');

@@ -50,8 +50,6 @@ typedef struct {
 
 
 static ngx_int_t ngx_http_batch_api_route(ngx_http_request_t *r);
-static ngx_int_t ngx_http_batch_api_init_ctx(ngx_http_request_t *r,
-    ngx_http_batch_api_ctx_t *ctx);
 static ngx_int_t ngx_http_batch_api_tenant(ngx_http_request_t *r,
     ngx_http_batch_api_ctx_t *ctx);
 static ngx_int_t ngx_http_batch_api_named(
@@ -173,7 +171,7 @@ static ngx_int_t
 ngx_http_batch_api_route(ngx_http_request_t *r)
 {
     ngx_int_t                  rc;
-    ngx_str_t                  path, shown;
+    ngx_str_t                  path;
     ngx_http_batch_api_ctx_t  *ctx;
 
     if (r != r->main) {
@@ -181,12 +179,12 @@ ngx_http_batch_api_route(ngx_http_request_t *r)
         return NGX_HTTP_NOT_FOUND;
     }
 
-    ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_batch_api_ctx_t));
+    ctx = ngx_http_batch_api_create_ctx(r);
     if (ctx == NULL) {
         return NGX_ERROR;
     }
 
-    rc = ngx_http_batch_api_init_ctx(r, ctx);
+    rc = ngx_http_batch_api_tenant(r, ctx);
 
     if (rc == NGX_ERROR) {
         return NGX_ERROR;
@@ -204,43 +202,44 @@ ngx_http_batch_api_route(ngx_http_request_t *r)
     path = ngx_http_batch_api_path(r);
 
     if (ngx_http_batch_api_find_route(&path, ctx) != NGX_OK) {
-        shown = ngx_http_batch_send_shown(path.data, path.len);
-
         return ngx_http_batch_send_error(r, NGX_HTTP_NOT_FOUND, NULL, NULL,
-                                         "Invalid URL (%V %V)",
-                                         &r->method_name, &shown);
+                                         "Invalid URL (%V %*s)",
+                                         &r->method_name,
+                                         ngx_http_batch_send_shown(&path),
+                                         path.data);
     }
 
     return ngx_http_batch_api_dispatch(r, ctx, &path);
 }
 
 
-static ngx_int_t
-ngx_http_batch_api_init_ctx(ngx_http_request_t *r,
-    ngx_http_batch_api_ctx_t *ctx)
+ngx_http_batch_api_ctx_t *
+ngx_http_batch_api_create_ctx(ngx_http_request_t *r)
 {
-    u_char  *p;
+    u_char                    *p;
+    ngx_http_batch_api_ctx_t  *ctx;
 
-    ctx->kind = NGX_HTTP_BATCH_CTX_API;
-    ctx->conf = ngx_http_get_module_loc_conf(r, ngx_http_batch_module);
-
+    ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_batch_api_ctx_t));
     p = ngx_pnalloc(r->pool, 32);
-    if (p == NULL) {
-        return NGX_ERROR;
+
+    if (ctx == NULL || p == NULL) {
+        return NULL;
     }
 
     if (batch_id_random_hex((char *) p, 16) != BATCH_OK) {
         ngx_log_error(NGX_LOG_CRIT, r->connection->log, ngx_errno,
                       "batch: no random bytes for an id");
-        return NGX_ERROR;
+        return NULL;
     }
 
+    ctx->kind = NGX_HTTP_BATCH_CTX_API;
+    ctx->conf = ngx_http_get_module_loc_conf(r, ngx_http_batch_module);
     ctx->request_id.len = 32;
     ctx->request_id.data = p;
 
     ngx_http_set_ctx(r, ctx, ngx_http_batch_module);
 
-    return ctx->conf->tenant ? ngx_http_batch_api_tenant(r, ctx) : NGX_OK;
+    return ctx;
 }
 
 
@@ -252,19 +251,17 @@ ngx_http_batch_api_init_ctx(ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_batch_api_tenant(ngx_http_request_t *r, ngx_http_batch_api_ctx_t *ctx)
 {
+    if (ctx->conf->tenant == NULL) {
+        return NGX_OK;
+    }
+
     if (ngx_http_complex_value(r, ctx->conf->tenant, &ctx->tenant) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    if (ctx->tenant.len > NGX_HTTP_BATCH_API_TENANT) {
-        return NGX_DECLINED;
-    }
-
-    if (!batch_utf8_valid(ctx->tenant.data, ctx->tenant.len)) {
-        return NGX_DECLINED;
-    }
-
-    return NGX_OK;
+    return ctx->tenant.len <= NGX_HTTP_BATCH_API_TENANT
+           && batch_utf8_valid(ctx->tenant.data, ctx->tenant.len)
+           ? NGX_OK : NGX_DECLINED;
 }
 
 
@@ -380,7 +377,6 @@ ngx_http_batch_api_dispatch(ngx_http_request_t *r,
     ngx_http_batch_api_ctx_t *ctx, ngx_str_t *path)
 {
     ngx_int_t                    rc;
-    ngx_str_t                    shown;
     ngx_http_handler_pt          handler;
     ngx_http_batch_api_route_t  *route;
 
@@ -416,12 +412,12 @@ ngx_http_batch_api_dispatch(ngx_http_request_t *r,
     }
 
     if (handler == NULL) {
-        shown = ngx_http_batch_send_shown(path->data, path->len);
-
         return ngx_http_batch_send_error(r, NGX_HTTP_NOT_ALLOWED, NULL,
                                          "method_not_supported",
-                                         "Not allowed to %V on %V.",
-                                         &r->method_name, &shown);
+                                         "Not allowed to %V on %*s.",
+                                         &r->method_name,
+                                         ngx_http_batch_send_shown(path),
+                                         path->data);
     }
 
     ngx_log_debug4(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,

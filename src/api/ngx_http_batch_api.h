@@ -42,6 +42,10 @@ typedef struct {
 /* content handler of a location with batch_api */
 ngx_int_t ngx_http_batch_api_handler(ngx_http_request_t *r);
 
+/* gives the request a ctx with an id; NULL: there is no memory */
+ngx_http_batch_api_ctx_t *ngx_http_batch_api_create_ctx(
+    ngx_http_request_t *r);
+
 /* the path as the client wrote it, without the query */
 ngx_str_t ngx_http_batch_api_path(ngx_http_request_t *r);
 

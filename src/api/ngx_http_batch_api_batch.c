@@ -14,32 +14,6 @@ static void ngx_http_batch_api_batch_show(ngx_http_batch_op_t *op,
 
 
 ngx_int_t
-ngx_http_batch_api_batch_find(ngx_http_request_t *r,
-    ngx_http_batch_op_step_pt step)
-{
-    ngx_http_batch_op_t       *op;
-    ngx_http_batch_api_ctx_t  *ctx;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
-
-    if (!batch_id_check(BATCH_ID_BATCH, ctx->id.data, ctx->id.len)) {
-        return ngx_http_batch_send_not_found(r, BATCH_ID_BATCH);
-    }
-
-    op = ngx_http_batch_op_create(r);
-    if (op == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_http_batch_op_wait(op, step);
-    ngx_http_batch_op_sent(op, ngx_http_batch_index_batch_get(op->id,
-                                                 ngx_http_batch_op_index, op));
-
-    return NGX_DONE;
-}
-
-
-ngx_int_t
 ngx_http_batch_api_batch_found(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
@@ -48,16 +22,14 @@ ngx_http_batch_api_batch_found(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_meta_t   m;
 
     if (rc != NGX_OK) {
-        ngx_http_batch_op_not_found(op, BATCH_ID_BATCH);
-        return NGX_DECLINED;
+        return ngx_http_batch_op_not_found(op, BATCH_ID_BATCH);
     }
 
     if (ngx_http_batch_meta_decode(&m, res->view->meta.data,
                                    res->view->meta.len, &root)
         != NGX_OK)
     {
-        ngx_http_batch_op_malformed(op, "batch.json");
-        return NGX_DECLINED;
+        return ngx_http_batch_op_malformed(op, "batch.json");
     }
 
     own = ngx_http_batch_op_owns(op, &m.tenant);
@@ -67,8 +39,7 @@ ngx_http_batch_api_batch_found(ngx_http_batch_op_t *op, ngx_int_t rc,
     json_decref(root);
 
     if (!own) {
-        ngx_http_batch_op_not_found(op, BATCH_ID_BATCH);
-        return NGX_DECLINED;
+        return ngx_http_batch_op_not_found(op, BATCH_ID_BATCH);
     }
 
     return NGX_OK;
@@ -78,7 +49,8 @@ ngx_http_batch_api_batch_found(ngx_http_batch_op_t *op, ngx_int_t rc,
 ngx_int_t
 ngx_http_batch_api_batch(ngx_http_request_t *r)
 {
-    return ngx_http_batch_api_batch_find(r, ngx_http_batch_api_batch_show);
+    return ngx_http_batch_op_find(r, BATCH_ID_BATCH,
+                                  ngx_http_batch_api_batch_show);
 }
 
 

@@ -10,12 +10,8 @@
 #include "ngx_http_batch_op.h"
 
 
-/* looks the batch of the path up; a content handler returns what this returns,
- * and step() gets the result */
-ngx_int_t ngx_http_batch_api_batch_find(ngx_http_request_t *r,
-    ngx_http_batch_op_step_pt step);
-/* in step(): NGX_OK with op->at, when the batch was created, or the op has
- * ended with the 404 of unknown and foreign batches */
+/* after ngx_http_batch_op_find(): NGX_OK with op->at, when the batch was
+ * created, or the op has ended with the 404 of unknown and foreign batches */
 ngx_int_t ngx_http_batch_api_batch_found(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
 

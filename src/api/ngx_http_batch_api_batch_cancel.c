@@ -26,8 +26,8 @@ static void ngx_http_batch_api_batch_cancel_reject(ngx_http_batch_op_t *op,
 ngx_int_t
 ngx_http_batch_api_batch_cancel(ngx_http_request_t *r)
 {
-    return ngx_http_batch_api_batch_find(r,
-                                         ngx_http_batch_api_batch_cancel_step);
+    return ngx_http_batch_op_find(r, BATCH_ID_BATCH,
+                                  ngx_http_batch_api_batch_cancel_step);
 }
 
 
@@ -91,9 +91,8 @@ ngx_http_batch_api_batch_cancel_published(ngx_http_batch_op_t *op)
 
     /* another call may have been first, and have failed to tell the index */
 
-    ngx_http_batch_op_wait(op, ngx_http_batch_api_batch_cancel_answer);
-    ngx_http_batch_op_sent(op, ngx_http_batch_index_batch_cancel(op->id,
-                                                                 op->at,
+    ngx_http_batch_op_wait(op, ngx_http_batch_api_batch_cancel_answer,
+                           ngx_http_batch_index_batch_cancel(op->id, op->at,
                                                  ngx_http_batch_op_index, op));
 }
 

@@ -270,8 +270,8 @@ ngx_http_batch_api_batch_create_published(ngx_http_batch_op_t *op)
 
         /* it may have got far since */
 
-        ngx_http_batch_op_wait(op, ngx_http_batch_api_batch_create_replay);
-        ngx_http_batch_op_sent(op, ngx_http_batch_index_batch_get(op->meta.id,
+        ngx_http_batch_op_wait(op, ngx_http_batch_api_batch_create_replay,
+                               ngx_http_batch_index_batch_get(op->meta.id,
                                                  ngx_http_batch_op_index, op));
         return;
     }
@@ -300,8 +300,8 @@ ngx_http_batch_api_batch_create_replay(ngx_http_batch_op_t *op, ngx_int_t rc,
 static void
 ngx_http_batch_api_batch_create_announce(ngx_http_batch_op_t *op)
 {
-    ngx_http_batch_op_wait(op, ngx_http_batch_api_batch_create_answer);
-    ngx_http_batch_op_sent(op, ngx_http_batch_index_batch_put(&op->meta,
+    ngx_http_batch_op_wait(op, ngx_http_batch_api_batch_create_answer,
+                           ngx_http_batch_index_batch_put(&op->meta,
                                                  ngx_http_batch_op_index, op));
 }
 

@@ -27,7 +27,6 @@ static ngx_int_t ngx_http_batch_api_batch_params_metadata(
 static ngx_int_t ngx_http_batch_api_batch_params_pair(ngx_http_batch_op_t *op,
     const char *key, json_t *value);
 static size_t ngx_http_batch_api_batch_params_chars(const char *p, size_t len);
-static ngx_int_t ngx_http_batch_api_batch_params_ttl(ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_api_batch_params_job(ngx_http_batch_op_t *op);
 static void ngx_http_batch_api_batch_params_input_found(
     ngx_http_batch_op_t *op, ngx_int_t rc, ngx_http_batch_index_res_t *res);
@@ -47,7 +46,8 @@ ngx_http_batch_api_batch_params(ngx_http_batch_op_t *op)
         || ngx_http_batch_api_batch_params_endpoint(op) != NGX_OK
         || ngx_http_batch_api_batch_params_window(op) != NGX_OK
         || ngx_http_batch_api_batch_params_metadata(op) != NGX_OK
-        || ngx_http_batch_api_batch_params_ttl(op) != NGX_OK
+        || ngx_http_batch_param_ttl(op, "output_expires_after", &m->output_ttl)
+           != NGX_OK
         || ngx_http_batch_api_batch_params_job(op) != NGX_OK)
     {
         return NGX_DONE;
@@ -73,13 +73,8 @@ ngx_http_batch_api_batch_params_endpoint(ngx_http_batch_op_t *op)
         return NGX_DONE;
     }
 
-    list = NULL;
-    n = 0;
-
-    if (op->conf->endpoints) {
-        list = op->conf->endpoints->elts;
-        n = op->conf->endpoints->nelts;
-    }
+    list = op->conf->endpoints->elts;
+    n = op->conf->endpoints->nelts;
 
     skip = (value.len && value.data[0] != '/') ? 1 : 0;
 
@@ -92,16 +87,15 @@ ngx_http_batch_api_batch_params_endpoint(ngx_http_batch_op_t *op)
         }
     }
 
-    ngx_http_batch_param_supported(op, "endpoint", value.data, value.len,
-                                   list, n);
-    return NGX_DONE;
+    return ngx_http_batch_param_supported(op, "endpoint", &value, list, n,
+                                          sizeof(ngx_str_t));
 }
 
 
 static ngx_int_t
 ngx_http_batch_api_batch_params_window(ngx_http_batch_op_t *op)
 {
-    ngx_str_t                 value, *names;
+    ngx_str_t                 value;
     ngx_uint_t                i, n;
     ngx_http_batch_window_t  *list;
 
@@ -111,13 +105,8 @@ ngx_http_batch_api_batch_params_window(ngx_http_batch_op_t *op)
         return NGX_DONE;
     }
 
-    list = NULL;
-    n = 0;
-
-    if (op->conf->windows) {
-        list = op->conf->windows->elts;
-        n = op->conf->windows->nelts;
-    }
+    list = op->conf->windows->elts;
+    n = op->conf->windows->nelts;
 
     for (i = 0; i < n; i++) {
         if (list[i].name.len == value.len
@@ -129,19 +118,9 @@ ngx_http_batch_api_batch_params_window(ngx_http_batch_op_t *op)
         }
     }
 
-    names = ngx_palloc(op->pool, (n + 1) * sizeof(ngx_str_t));
-    if (names == NULL) {
-        ngx_http_batch_op_unavailable(op, NGX_ERROR);
-        return NGX_DONE;
-    }
-
-    for (i = 0; i < n; i++) {
-        names[i] = list[i].name;
-    }
-
-    ngx_http_batch_param_supported(op, "completion_window", value.data,
-                                   value.len, names, n);
-    return NGX_DONE;
+    return ngx_http_batch_param_supported(op, "completion_window", &value,
+                                          list, n,
+                                          sizeof(ngx_http_batch_window_t));
 }
 
 
@@ -158,20 +137,19 @@ ngx_http_batch_api_batch_params_metadata(ngx_http_batch_op_t *op)
     }
 
     if (!json_is_object(metadata)) {
-        ngx_http_batch_param_type(op, "metadata", "an object", metadata);
-        return NGX_DONE;
+        return ngx_http_batch_param_type(op, "metadata", "an object",
+                                         metadata);
     }
 
     if (json_object_size(metadata) > NGX_HTTP_BATCH_METADATA_PAIRS) {
-        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "metadata",
-                                 "object_above_max_properties",
-                                 "Invalid 'metadata': too many properties. "
-                                 "Expected an object with at most %d "
-                                 "properties, but got an object with %uz "
-                                 "properties instead.",
-                                 NGX_HTTP_BATCH_METADATA_PAIRS,
-                                 json_object_size(metadata));
-        return NGX_DONE;
+        return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "metadata",
+                                        "object_above_max_properties",
+                                        "Invalid 'metadata': too many "
+                                        "properties. Expected an object with "
+                                        "at most %d properties, but got an "
+                                        "object with %uz properties instead.",
+                                        NGX_HTTP_BATCH_METADATA_PAIRS,
+                                        json_object_size(metadata));
     }
 
     json_object_foreach(metadata, key, value) {
@@ -192,39 +170,37 @@ ngx_http_batch_api_batch_params_pair(ngx_http_batch_op_t *op, const char *key,
 {
     size_t      n;
     u_char     *p;
-    ngx_str_t   shown;
+    ngx_str_t   name;
     char        param[sizeof("metadata.") + NGX_HTTP_BATCH_SEND_SHOWN];
 
-    n = ngx_strlen(key);
-    shown = ngx_http_batch_send_shown((u_char *) key, n);
+    name.len = ngx_strlen(key);
+    name.data = (u_char *) key;
 
-    p = ngx_snprintf((u_char *) param, sizeof(param) - 1, "metadata.%V",
-                     &shown);
+    p = ngx_snprintf((u_char *) param, sizeof(param) - 1, "metadata.%*s",
+                     ngx_http_batch_send_shown(&name), name.data);
     *p = '\0';
 
-    n = ngx_http_batch_api_batch_params_chars(key, n);
+    n = ngx_http_batch_api_batch_params_chars(key, name.len);
 
     if (n > NGX_HTTP_BATCH_METADATA_KEY) {
-        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "metadata",
-                                 "string_above_max_length",
-                                 "Invalid '%s': key too long. Expected a key "
-                                 "with maximum length %d, but got a key with "
-                                 "length %uz instead.", param,
-                                 NGX_HTTP_BATCH_METADATA_KEY, n);
-        return NGX_DONE;
+        return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "metadata",
+                                        "string_above_max_length",
+                                        "Invalid '%s': key too long. Expected "
+                                        "a key with maximum length %d, but "
+                                        "got a key with length %uz instead.",
+                                        param, NGX_HTTP_BATCH_METADATA_KEY, n);
     }
 
     if (!json_is_string(value)) {
-        ngx_http_batch_param_type(op, param, "a string", value);
-        return NGX_DONE;
+        return ngx_http_batch_param_type(op, param, "a string", value);
     }
 
     n = ngx_http_batch_api_batch_params_chars(json_string_value(value),
                                               json_string_length(value));
 
     if (n > NGX_HTTP_BATCH_METADATA_VALUE) {
-        ngx_http_batch_param_long(op, param, NGX_HTTP_BATCH_METADATA_VALUE, n);
-        return NGX_DONE;
+        return ngx_http_batch_param_long(op, param,
+                                         NGX_HTTP_BATCH_METADATA_VALUE, n);
     }
 
     return NGX_OK;
@@ -250,22 +226,6 @@ ngx_http_batch_api_batch_params_chars(const char *p, size_t len)
 }
 
 
-static ngx_int_t
-ngx_http_batch_api_batch_params_ttl(ngx_http_batch_op_t *op)
-{
-    json_t  *value;
-
-    value = json_object_get(op->root, "output_expires_after");
-
-    if (value == NULL || json_is_null(value)) {
-        return NGX_OK;
-    }
-
-    return ngx_http_batch_param_expires(op, "output_expires_after", value,
-                                        &op->meta.output_ttl);
-}
-
-
 /*
  * A job that is configured sets the batch's price, model and window.  In
  * dialect impala there is no batch without one.
@@ -274,7 +234,6 @@ ngx_http_batch_api_batch_params_ttl(ngx_http_batch_op_t *op)
 static ngx_int_t
 ngx_http_batch_api_batch_params_job(ngx_http_batch_op_t *op)
 {
-    ngx_str_t                   shown;
     ngx_uint_t                  n, required;
     ngx_http_batch_meta_t      *m;
     ngx_http_batch_job_conf_t  *job;
@@ -301,11 +260,10 @@ ngx_http_batch_api_batch_params_job(ngx_http_batch_op_t *op)
         }
 
     } else if (required) {
-        shown = ngx_http_batch_send_shown(m->job_id.data, m->job_id.len);
-
-        ngx_http_batch_op_reject(op, NGX_HTTP_NOT_FOUND, "job_id", NULL,
-                                 "No such Job: %V", &shown);
-        return NGX_DONE;
+        return ngx_http_batch_op_reject(op, NGX_HTTP_NOT_FOUND, "job_id", NULL,
+                                        "No such Job: %*s",
+                                        ngx_http_batch_send_shown(&m->job_id),
+                                        m->job_id.data);
     }
 
     return NGX_OK;
@@ -327,8 +285,8 @@ ngx_http_batch_api_batch_params_input(ngx_http_batch_op_t *op,
     op->id[id->len] = '\0';
     op->done = next;
 
-    ngx_http_batch_op_wait(op, ngx_http_batch_api_batch_params_input_found);
-    ngx_http_batch_op_sent(op, ngx_http_batch_index_file_get(op->id,
+    ngx_http_batch_op_wait(op, ngx_http_batch_api_batch_params_input_found,
+                           ngx_http_batch_index_file_get(op->id,
                                                  ngx_http_batch_op_index, op));
 }
 
@@ -385,11 +343,9 @@ ngx_http_batch_api_batch_params_input_good(ngx_http_batch_op_t *op,
 static void
 ngx_http_batch_api_batch_params_no_input(ngx_http_batch_op_t *op)
 {
-    ngx_str_t  shown;
-
-    shown = ngx_http_batch_send_shown(op->meta.input_file_id.data,
-                                      op->meta.input_file_id.len);
+    ngx_str_t *id = &op->meta.input_file_id;
 
     ngx_http_batch_op_reject(op, NGX_HTTP_NOT_FOUND, "input_file_id", NULL,
-                             "No such File object: %V", &shown);
+                             "No such File object: %*s",
+                             ngx_http_batch_send_shown(id), id->data);
 }

@@ -12,8 +12,6 @@
 #include "ngx_http_batch_store.h"
 
 
-static ngx_int_t ngx_http_batch_api_file_find(ngx_http_request_t *r,
-    ngx_http_batch_op_step_pt step);
 static ngx_int_t ngx_http_batch_api_file_found(ngx_http_batch_op_t *op,
     ngx_int_t rc, ngx_http_batch_index_res_t *res);
 
@@ -41,34 +39,6 @@ static ngx_int_t ngx_http_batch_api_file_content_name(ngx_http_request_t *r,
     const ngx_http_batch_file_t *f);
 
 
-/* looks the file of the path up; step() gets the result */
-
-static ngx_int_t
-ngx_http_batch_api_file_find(ngx_http_request_t *r,
-    ngx_http_batch_op_step_pt step)
-{
-    ngx_http_batch_op_t       *op;
-    ngx_http_batch_api_ctx_t  *ctx;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
-
-    if (!batch_id_check(BATCH_ID_FILE, ctx->id.data, ctx->id.len)) {
-        return ngx_http_batch_send_not_found(r, BATCH_ID_FILE);
-    }
-
-    op = ngx_http_batch_op_create(r);
-    if (op == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_http_batch_op_wait(op, step);
-    ngx_http_batch_op_sent(op, ngx_http_batch_index_file_get(op->id,
-                                                 ngx_http_batch_op_index, op));
-
-    return NGX_DONE;
-}
-
-
 /* NGX_OK with op->file, or the op has ended with the 404 that unknown, foreign
  * and expired files share */
 
@@ -76,36 +46,26 @@ static ngx_int_t
 ngx_http_batch_api_file_found(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
-    u_char  *p;
-    size_t   len;
+    ngx_str_t  *manifest;
 
     if (rc != NGX_OK) {
-        ngx_http_batch_op_not_found(op, BATCH_ID_FILE);
-        return NGX_DECLINED;
+        return ngx_http_batch_op_not_found(op, BATCH_ID_FILE);
     }
 
-    len = res->items[0].len;
+    manifest = &res->items[0];
 
-    p = ngx_pnalloc(op->pool, len);
-    if (p == NULL) {
-        ngx_http_batch_op_unavailable(op, NGX_ERROR);
-        return NGX_DECLINED;
-    }
-
-    ngx_memcpy(p, res->items[0].data, len);
-
-    if (ngx_http_batch_file_decode(&op->file, p, len, &op->root) != NGX_OK) {
-        op->root = NULL;
-        ngx_http_batch_op_malformed(op, "manifest");
-        return NGX_DECLINED;
+    if (ngx_http_batch_file_decode(&op->file, manifest->data, manifest->len,
+                                   &op->root)
+        != NGX_OK)
+    {
+        return ngx_http_batch_op_malformed(op, "manifest");
     }
 
     if (!ngx_http_batch_op_owns(op, &op->file.tenant)
         || (op->file.expires_at
             && op->file.expires_at <= batch_clock_sec()))
     {
-        ngx_http_batch_op_not_found(op, BATCH_ID_FILE);
-        return NGX_DECLINED;
+        return ngx_http_batch_op_not_found(op, BATCH_ID_FILE);
     }
 
     return NGX_OK;
@@ -115,7 +75,8 @@ ngx_http_batch_api_file_found(ngx_http_batch_op_t *op, ngx_int_t rc,
 ngx_int_t
 ngx_http_batch_api_file(ngx_http_request_t *r)
 {
-    return ngx_http_batch_api_file_find(r, ngx_http_batch_api_file_show);
+    return ngx_http_batch_op_find(r, BATCH_ID_FILE,
+                                  ngx_http_batch_api_file_show);
 }
 
 
@@ -123,24 +84,18 @@ static void
 ngx_http_batch_api_file_show(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
-    batch_text_t  t;
-
-    if (ngx_http_batch_api_file_found(op, rc, res) != NGX_OK) {
-        return;
+    if (ngx_http_batch_api_file_found(op, rc, res) == NGX_OK) {
+        ngx_http_batch_render_file(&op->text, &op->file);
+        ngx_http_batch_op_answer(op);
     }
-
-    ngx_memzero(&t, sizeof(batch_text_t));
-
-    ngx_http_batch_render_file(&t, &op->file);
-    ngx_http_batch_op_answer(op, &t);
 }
 
 
 ngx_int_t
 ngx_http_batch_api_file_delete(ngx_http_request_t *r)
 {
-    return ngx_http_batch_api_file_find(r,
-                                        ngx_http_batch_api_file_delete_step);
+    return ngx_http_batch_op_find(r, BATCH_ID_FILE,
+                                  ngx_http_batch_api_file_delete_step);
 }
 
 
@@ -181,8 +136,8 @@ ngx_http_batch_api_file_delete_done(ngx_http_batch_op_t *op)
      * made it may have failed to tell it.
      */
 
-    ngx_http_batch_op_wait(op, ngx_http_batch_api_file_delete_answer);
-    ngx_http_batch_op_sent(op, ngx_http_batch_index_file_del(&op->file, 1, 1,
+    ngx_http_batch_op_wait(op, ngx_http_batch_api_file_delete_answer,
+                           ngx_http_batch_index_file_del(&op->file, 1, 1,
                                                  ngx_http_batch_op_index, op));
 }
 
@@ -191,26 +146,22 @@ static void
 ngx_http_batch_api_file_delete_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
-    batch_text_t  t;
-
     if (rc == NGX_DECLINED && op->rc == NGX_DECLINED) {
         ngx_http_batch_op_not_found(op, BATCH_ID_FILE);
         return;
     }
 
-    ngx_memzero(&t, sizeof(batch_text_t));
-
-    batch_text_printf(&t, "{\"object\":\"file\",\"deleted\":true,"
+    batch_text_printf(&op->text, "{\"object\":\"file\",\"deleted\":true,"
                       "\"id\":\"%s\"}", op->id);
-    ngx_http_batch_op_answer(op, &t);
+    ngx_http_batch_op_answer(op);
 }
 
 
 ngx_int_t
 ngx_http_batch_api_file_content(ngx_http_request_t *r)
 {
-    return ngx_http_batch_api_file_find(r,
-                                        ngx_http_batch_api_file_content_step);
+    return ngx_http_batch_op_find(r, BATCH_ID_FILE,
+                                  ngx_http_batch_api_file_content_step);
 }
 
 
@@ -224,8 +175,7 @@ ngx_http_batch_api_file_content_step(ngx_http_batch_op_t *op, ngx_int_t rc,
         return;
     }
 
-    purpose = ngx_http_batch_purpose_find(op->file.purpose.data,
-                                          op->file.purpose.len);
+    purpose = ngx_http_batch_purpose_find(&op->file.purpose);
 
     if (purpose && !purpose->download) {
         ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,

@@ -57,8 +57,6 @@ static void ngx_http_batch_api_file_create_answer(ngx_http_batch_op_t *op,
     ngx_int_t rc, ngx_http_batch_index_res_t *res);
 
 
-static const char  ngx_http_batch_api_file_too_large[] = "File is too large.";
-
 static const ngx_str_t  ngx_http_batch_api_file_fields[] = {
     ngx_null_string,
     ngx_string("file"),
@@ -73,21 +71,8 @@ ngx_int_t
 ngx_http_batch_api_file_create(ngx_http_request_t *r)
 {
     off_t                              bytes;
-    ngx_int_t                          rc;
     ngx_http_batch_op_t               *op;
     ngx_http_batch_api_file_create_t  *up;
-    ngx_http_batch_api_ctx_t          *ctx;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
-
-    if (ngx_http_batch_form_check(r,
-                  &ngx_http_batch_api_file_fields[NGX_HTTP_BATCH_FIELD_FILE],
-                                  ctx->conf->max_file_size,
-                                  ngx_http_batch_api_file_too_large, &rc)
-        != NGX_OK)
-    {
-        return rc;
-    }
 
     op = ngx_http_batch_op_create(r);
     if (op == NULL) {
@@ -96,27 +81,27 @@ ngx_http_batch_api_file_create(ngx_http_request_t *r)
 
     up = ngx_pcalloc(op->pool, sizeof(ngx_http_batch_api_file_create_t));
     if (up == NULL) {
-        ngx_http_batch_op_unavailable(op, NGX_ERROR);
-        return NGX_DONE;
+        return ngx_http_batch_op_unavailable(op, NGX_ERROR);
     }
 
     op->data = up;
 
     up->form.names = ngx_http_batch_api_file_fields;
     up->form.n = NGX_HTTP_BATCH_FIELD_N;
-    up->form.max = ctx->conf->max_file_size;
-    up->form.too_large = ngx_http_batch_api_file_too_large;
+    up->form.max = op->conf->max_file_size;
+    up->form.too_large = "File is too large.";
     up->form.named = 1;
     up->form.on_head = ngx_http_batch_api_file_create_check;
     up->form.on_field = ngx_http_batch_api_file_create_field;
     up->form.on_end = ngx_http_batch_api_file_create_end;
 
-    if (ctx->conf->dialect == NGX_HTTP_BATCH_TENSORZERO) {
+    if (op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO) {
         batch_check_init(&up->check);
         up->form.check = &up->check;
     }
 
-    if (ngx_http_batch_idem_init(op) != NGX_OK
+    if (ngx_http_batch_form_check(op) != NGX_OK
+        || ngx_http_batch_idem_init(op) != NGX_OK
         || ngx_http_batch_form_init(op) != NGX_OK)
     {
         return NGX_DONE;
@@ -148,12 +133,11 @@ ngx_http_batch_api_file_create_field(ngx_http_batch_op_t *op)
 
     case NGX_HTTP_BATCH_FIELD_ANCHOR:
         return ngx_http_batch_param_anchor(op, "expires_after[anchor]",
-                                           up->form.field,
-                                           up->form.field_len);
+                                           &up->form.field);
 
     case NGX_HTTP_BATCH_FIELD_SECONDS:
         return ngx_http_batch_param_int(op, "expires_after[seconds]",
-                                        up->form.field, up->form.field_len,
+                                        &up->form.field,
                                         NGX_HTTP_BATCH_PARAM_TTL_MIN,
                                         NGX_HTTP_BATCH_PARAM_TTL_MAX,
                                         &up->seconds);
@@ -169,8 +153,7 @@ ngx_http_batch_api_file_create_purpose(ngx_http_batch_op_t *op)
 {
     ngx_http_batch_api_file_create_t *up = op->data;
 
-    if (ngx_http_batch_param_purpose(op, up->form.field, up->form.field_len,
-                                     &op->file.purpose)
+    if (ngx_http_batch_param_purpose(op, &up->form.field, &op->file.purpose)
         != NGX_OK)
     {
         return NGX_DONE;
@@ -193,20 +176,19 @@ ngx_http_batch_api_file_create_expires(ngx_http_batch_op_t *op)
 
     up = op->data;
 
-    value = ngx_http_batch_object_json(up->form.field, up->form.field_len,
+    value = ngx_http_batch_object_json(up->form.field.data, up->form.field.len,
                                        JSON_REJECT_DUPLICATES|JSON_DECODE_ANY);
 
     if (value == NULL && ngx_errno == NGX_ENOMEM) {
-        ngx_http_batch_op_unavailable(op, NGX_ERROR);
-        return NGX_DONE;
+        return ngx_http_batch_op_unavailable(op, NGX_ERROR);
     }
 
     if (value == NULL) {
-        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "expires_after",
-                                 "invalid_type",
-                                 "Invalid type for 'expires_after': expected "
-                                 "an object, but got a string instead.");
-        return NGX_DONE;
+        return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST,
+                                        "expires_after", "invalid_type",
+                                        "Invalid type for 'expires_after': "
+                                        "expected an object, but got a string "
+                                        "instead.");
     }
 
     rc = ngx_http_batch_param_expires(op, "expires_after", value,
@@ -239,8 +221,7 @@ ngx_http_batch_api_file_create_check(ngx_http_batch_op_t *op)
     }
 
     if (!up->jsonl && ngx_http_batch_purpose_is_batch(&op->file.purpose)) {
-        ngx_http_batch_param_not_jsonl(op);
-        return NGX_DONE;
+        return ngx_http_batch_param_not_jsonl(op);
     }
 
     return NGX_OK;
@@ -531,9 +512,9 @@ ngx_http_batch_api_file_create_published(ngx_http_batch_op_t *op)
         return;
     }
 
-    ngx_http_batch_op_wait(op, ngx_http_batch_api_file_create_answer);
-    ngx_http_batch_op_sent(op, ngx_http_batch_index_file_put(&op->file,
-                                           NULL, ngx_http_batch_op_index, op));
+    ngx_http_batch_op_wait(op, ngx_http_batch_api_file_create_answer,
+                           ngx_http_batch_index_file_put(&op->file, NULL,
+                                                 ngx_http_batch_op_index, op));
 }
 
 
@@ -541,8 +522,6 @@ static void
 ngx_http_batch_api_file_create_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
-    batch_text_t  t;
-
     if (rc != NGX_OK) {
         ngx_http_batch_op_unavailable(op, NGX_ERROR);
         return;
@@ -550,8 +529,6 @@ ngx_http_batch_api_file_create_answer(ngx_http_batch_op_t *op, ngx_int_t rc,
 
     ngx_http_batch_quota_keep(op, op->file.id);
 
-    ngx_memzero(&t, sizeof(batch_text_t));
-
-    ngx_http_batch_render_file(&t, &op->file);
-    ngx_http_batch_op_answer(op, &t);
+    ngx_http_batch_render_file(&op->text, &op->file);
+    ngx_http_batch_op_answer(op);
 }

@@ -55,7 +55,7 @@ static ngx_int_t ngx_http_batch_api_list_item(ngx_http_batch_api_list_t *list,
 static void ngx_http_batch_api_list_done(ngx_http_batch_op_t *op);
 
 
-static const ngx_str_t  ngx_http_batch_api_list_orders[] = {
+static const ngx_str_t  ngx_http_batch_list_orders[] = {
     ngx_string("asc"),
     ngx_string("desc")
 };
@@ -88,8 +88,7 @@ ngx_http_batch_api_list_create(ngx_http_request_t *r, batch_id_kind_e kind)
 
     list = ngx_pcalloc(op->pool, sizeof(ngx_http_batch_api_list_t));
     if (list == NULL) {
-        ngx_http_batch_op_unavailable(op, NGX_ERROR);
-        return NGX_DONE;
+        return ngx_http_batch_op_unavailable(op, NGX_ERROR);
     }
 
     list->kind = kind;
@@ -109,11 +108,10 @@ ngx_http_batch_api_list_create(ngx_http_request_t *r, batch_id_kind_e kind)
         || (list->after.len
             && !batch_id_check(kind, list->after.data, list->after.len))
         || (list->purpose.len
-            && !ngx_http_batch_purpose_find(list->purpose.data,
-                                            list->purpose.len)))
+            && !ngx_http_batch_purpose_find(&list->purpose)))
     {
         ngx_http_batch_api_list_run(op, ngx_cycle->log);
-        ngx_http_batch_op_answer(op, &op->text);
+        ngx_http_batch_op_answer(op);
         return NGX_DONE;
     }
 
@@ -139,8 +137,8 @@ ngx_http_batch_api_list_args(ngx_http_batch_op_t *op)
         max = (list->kind == BATCH_ID_FILE) ? NGX_HTTP_BATCH_LIST_FILES
                                             : NGX_HTTP_BATCH_LIST_BATCHES;
 
-        rc = ngx_http_batch_param_int(op, "limit", value.data, value.len, 0,
-                                      max, &list->limit);
+        rc = ngx_http_batch_param_int(op, "limit", &value, 0, max,
+                                      &list->limit);
     }
 
     if (rc == NGX_DONE) {
@@ -169,9 +167,9 @@ ngx_http_batch_api_list_args(ngx_http_batch_op_t *op)
             list->asc = 1;
 
         } else if (value.len != 4 || ngx_strncmp(value.data, "desc", 4) != 0) {
-            ngx_http_batch_param_supported(op, "order", value.data, value.len,
-                                           ngx_http_batch_api_list_orders, 2);
-            return NGX_DONE;
+            return ngx_http_batch_param_supported(op, "order", &value,
+                                                  ngx_http_batch_list_orders,
+                                                  2, sizeof(ngx_str_t));
         }
     }
 
@@ -199,8 +197,7 @@ ngx_http_batch_api_list_arg(ngx_http_batch_op_t *op, const char *name,
 
     value->data = ngx_pnalloc(op->pool, raw.len + 1);
     if (value->data == NULL) {
-        ngx_http_batch_op_unavailable(op, NGX_ERROR);
-        return NGX_DONE;
+        return ngx_http_batch_op_unavailable(op, NGX_ERROR);
     }
 
     src = raw.data;
@@ -222,7 +219,6 @@ ngx_http_batch_api_list_page(ngx_http_batch_op_t *op)
 
     list = op->data;
 
-    ngx_http_batch_op_wait(op, ngx_http_batch_api_list_step);
 
     if (list->kind == BATCH_ID_FILE) {
         rc = ngx_http_batch_index_file_list(&op->tenant, &list->purpose,
@@ -236,7 +232,7 @@ ngx_http_batch_api_list_page(ngx_http_batch_op_t *op)
                                              ngx_http_batch_op_index, op);
     }
 
-    ngx_http_batch_op_sent(op, rc);
+    ngx_http_batch_op_wait(op, ngx_http_batch_api_list_step, rc);
 }
 
 
@@ -325,15 +321,9 @@ ngx_http_batch_api_list_str(ngx_pool_t *pool, ngx_str_t *dst,
     const ngx_str_t *src)
 {
     dst->len = src->len;
-    dst->data = ngx_pnalloc(pool, src->len + 1);
+    dst->data = ngx_pstrdup(pool, (ngx_str_t *) src);
 
-    if (dst->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(dst->data, src->data, src->len);
-
-    return NGX_OK;
+    return dst->data ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -466,5 +456,5 @@ ngx_http_batch_api_list_done(ngx_http_batch_op_t *op)
         return;
     }
 
-    ngx_http_batch_op_answer(op, &op->text);
+    ngx_http_batch_op_answer(op);
 }

@@ -15,8 +15,6 @@
 static void ngx_http_batch_api_upload_cleanup(void *state);
 static ngx_int_t ngx_http_batch_api_upload_op(ngx_http_request_t *r,
     ngx_http_batch_op_run_pt run, ngx_http_batch_op_pt done);
-static void ngx_http_batch_api_upload_show(ngx_http_batch_op_t *op,
-    ngx_log_t *log);
 static void ngx_http_batch_api_upload_shown(ngx_http_batch_op_t *op);
 static void ngx_http_batch_api_upload_cancel_run(ngx_http_batch_op_t *op,
     ngx_log_t *log);
@@ -80,16 +78,13 @@ ngx_http_batch_api_upload_check(ngx_http_batch_op_t *op)
         return NGX_OK;
 
     case NGX_DECLINED:
-        ngx_http_batch_op_not_found(op, BATCH_ID_UPLOAD);
-        return NGX_DONE;
+        return ngx_http_batch_op_not_found(op, BATCH_ID_UPLOAD);
 
     case NGX_ABORT:
-        ngx_http_batch_op_unavailable(op, NGX_ABORT);
-        return NGX_DONE;
+        return ngx_http_batch_op_unavailable(op, NGX_ABORT);
 
     default:
-        ngx_http_batch_op_disk_error(op);
-        return NGX_DONE;
+        return ngx_http_batch_op_disk_error(op);
     }
 }
 
@@ -109,12 +104,8 @@ ngx_http_batch_api_upload_answer(ngx_http_batch_op_t *op,
     const ngx_http_batch_upload_t *u, ngx_http_batch_upload_status_e status,
     const ngx_http_batch_file_t *f)
 {
-    batch_text_t  t;
-
-    ngx_memzero(&t, sizeof(batch_text_t));
-
-    ngx_http_batch_render_upload(&t, u, status, f);
-    ngx_http_batch_op_answer(op, &t);
+    ngx_http_batch_render_upload(&op->text, u, status, f);
+    ngx_http_batch_op_answer(op);
 }
 
 
@@ -124,26 +115,19 @@ static ngx_int_t
 ngx_http_batch_api_upload_op(ngx_http_request_t *r,
     ngx_http_batch_op_run_pt run, ngx_http_batch_op_pt done)
 {
-    ngx_http_batch_op_t       *op;
-    ngx_http_batch_api_ctx_t  *ctx;
+    ngx_int_t             rc;
+    ngx_http_batch_op_t  *op;
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
-
-    if (!batch_id_check(BATCH_ID_UPLOAD, ctx->id.data, ctx->id.len)) {
-        return ngx_http_batch_send_not_found(r, BATCH_ID_UPLOAD);
-    }
-
-    op = ngx_http_batch_op_create(r);
+    op = ngx_http_batch_op_of_id(r, BATCH_ID_UPLOAD, &rc);
     if (op == NULL) {
-        return NGX_ERROR;
+        return rc;
     }
 
     op->data = ngx_http_batch_api_upload_data(op,
                                        sizeof(ngx_http_batch_upload_state_t),
                                               0);
     if (op->data == NULL) {
-        ngx_http_batch_op_unavailable(op, NGX_ERROR);
-        return NGX_DONE;
+        return ngx_http_batch_op_unavailable(op, NGX_ERROR);
     }
 
     (void) ngx_http_batch_op_task(op, run, done);
@@ -157,13 +141,13 @@ ngx_http_batch_api_upload_op(ngx_http_request_t *r,
 ngx_int_t
 ngx_http_batch_api_upload(ngx_http_request_t *r)
 {
-    return ngx_http_batch_api_upload_op(r, ngx_http_batch_api_upload_show,
+    return ngx_http_batch_api_upload_op(r, ngx_http_batch_api_upload_load,
                                         ngx_http_batch_api_upload_shown);
 }
 
 
-static void
-ngx_http_batch_api_upload_show(ngx_http_batch_op_t *op, ngx_log_t *log)
+void
+ngx_http_batch_api_upload_load(ngx_http_batch_op_t *op, ngx_log_t *log)
 {
     ngx_http_batch_api_upload_read(op, op->data, log);
 }

@@ -21,6 +21,9 @@ void *ngx_http_batch_api_upload_data(ngx_http_batch_op_t *op, size_t size,
 void ngx_http_batch_api_upload_read(ngx_http_batch_op_t *op,
     ngx_http_batch_upload_state_t *st, ngx_log_t *log);
 
+/* the same as a task, if op->data begins with the state */
+void ngx_http_batch_api_upload_load(ngx_http_batch_op_t *op, ngx_log_t *log);
+
 /* after the task: NGX_OK, or NGX_DONE if the op has ended with what op->rc
  * means: NGX_DECLINED 404, NGX_ABORT 503, else by op->err */
 ngx_int_t ngx_http_batch_api_upload_check(ngx_http_batch_op_t *op);

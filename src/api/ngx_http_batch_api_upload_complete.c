@@ -38,7 +38,7 @@ typedef enum {
 /* from the op's pool */
 
 typedef struct {
-    ngx_http_batch_upload_state_t   st;
+    ngx_http_batch_upload_state_t   st;             /* first: ..._load() */
     ngx_uint_t                      n;
     char                          (*parts)[BATCH_ID_LEN];
     char                            digest[41];     /* of their ids */
@@ -59,14 +59,12 @@ static ngx_int_t ngx_http_batch_api_upload_complete_ids(
     ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_api_upload_complete_id(ngx_http_batch_op_t *op,
     json_t *seen, json_t *value);
-static void ngx_http_batch_api_upload_complete_no_part(ngx_http_batch_op_t *op,
-    const char *id, size_t len);
+static ngx_int_t ngx_http_batch_api_upload_complete_no_part(
+    ngx_http_batch_op_t *op, const char *id, size_t len);
 static ngx_int_t ngx_http_batch_api_upload_complete_md5(
     ngx_http_batch_op_t *op);
 
 static void ngx_http_batch_api_upload_complete_begin(ngx_http_batch_op_t *op);
-static void ngx_http_batch_api_upload_complete_load(ngx_http_batch_op_t *op,
-    ngx_log_t *log);
 static void ngx_http_batch_api_upload_complete_loaded(ngx_http_batch_op_t *op);
 static void ngx_http_batch_api_upload_complete_post(ngx_http_batch_op_t *op);
 static void ngx_http_batch_api_upload_complete_run(ngx_http_batch_op_t *op,
@@ -140,25 +138,23 @@ ngx_http_batch_api_upload_complete_ids(ngx_http_batch_op_t *op)
     ids = json_object_get(op->root, "part_ids");
 
     if (ids == NULL) {
-        ngx_http_batch_param_missing(op, "part_ids");
-        return NGX_DONE;
+        return ngx_http_batch_param_missing(op, "part_ids");
     }
 
     if (!json_is_array(ids)) {
-        ngx_http_batch_param_type(op, "part_ids", "an array of strings", ids);
-        return NGX_DONE;
+        return ngx_http_batch_param_type(op, "part_ids", "an array of strings",
+                                         ids);
     }
 
     n = json_array_size(ids);
 
     if (n == 0 || n > NGX_HTTP_BATCH_UPLOAD_PARTS_MAX) {
-        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "part_ids",
-                                 "invalid_value",
-                                 "Invalid 'part_ids': expected an array of 1 "
-                                 "to %d ids, but got an array with length %uz "
-                                 "instead.",
-                                 NGX_HTTP_BATCH_UPLOAD_PARTS_MAX, n);
-        return NGX_DONE;
+        return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "part_ids",
+                                        "invalid_value",
+                                        "Invalid 'part_ids': expected an "
+                                        "array of 1 to %d ids, but got an "
+                                        "array with length %uz instead.",
+                                        NGX_HTTP_BATCH_UPLOAD_PARTS_MAX, n);
     }
 
     c->parts = ngx_palloc(op->pool, n * BATCH_ID_LEN);
@@ -166,8 +162,7 @@ ngx_http_batch_api_upload_complete_ids(ngx_http_batch_op_t *op)
 
     if (c->parts == NULL || seen == NULL) {
         json_decref(seen);
-        ngx_http_batch_op_unavailable(op, NGX_ERROR);
-        return NGX_DONE;
+        return ngx_http_batch_op_unavailable(op, NGX_ERROR);
     }
 
     ngx_sha1_init(&sha1);
@@ -205,30 +200,26 @@ ngx_http_batch_api_upload_complete_id(ngx_http_batch_op_t *op, json_t *seen,
     c = op->data;
 
     if (!json_is_string(value)) {
-        ngx_http_batch_param_type(op, "part_ids", "an array of strings",
-                                  value);
-        return NGX_DONE;
+        return ngx_http_batch_param_type(op, "part_ids", "an array of strings",
+                                         value);
     }
 
     id = json_string_value(value);
     len = json_string_length(value);
 
     if (!batch_id_check(BATCH_ID_PART, (const u_char *) id, len)) {
-        ngx_http_batch_api_upload_complete_no_part(op, id, len);
-        return NGX_DONE;
+        return ngx_http_batch_api_upload_complete_no_part(op, id, len);
     }
 
     if (json_object_get(seen, id)) {
-        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "part_ids",
-                                 "invalid_value",
-                                 "Invalid 'part_ids': expected each part once, "
-                                 "but got '%s' twice.", id);
-        return NGX_DONE;
+        return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "part_ids",
+                                        "invalid_value",
+                                        "Invalid 'part_ids': expected each "
+                                        "part once, but got '%s' twice.", id);
     }
 
     if (json_object_set_new(seen, id, json_true()) != 0) {
-        ngx_http_batch_op_unavailable(op, NGX_ERROR);
-        return NGX_DONE;
+        return ngx_http_batch_op_unavailable(op, NGX_ERROR);
     }
 
     ngx_memcpy(c->parts[c->n++], id, len + 1);
@@ -237,18 +228,20 @@ ngx_http_batch_api_upload_complete_id(ngx_http_batch_op_t *op, json_t *seen,
 }
 
 
-static void
+static ngx_int_t
 ngx_http_batch_api_upload_complete_no_part(ngx_http_batch_op_t *op,
     const char *id, size_t len)
 {
-    ngx_str_t  shown;
+    ngx_str_t  s;
 
-    shown = ngx_http_batch_send_shown((const u_char *) id, len);
+    s.len = len;
+    s.data = (u_char *) id;
 
-    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "part_ids",
-                             "invalid_value",
-                             "Invalid 'part_ids': the upload has no part "
-                             "'%V'.", &shown);
+    return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "part_ids",
+                                    "invalid_value",
+                                    "Invalid 'part_ids': the upload has no "
+                                    "part '%*s'.",
+                                    ngx_http_batch_send_shown(&s), s.data);
 }
 
 
@@ -278,10 +271,10 @@ ngx_http_batch_api_upload_complete_md5(ngx_http_batch_op_t *op)
     }
 
     if (c->md5.len != 32 || i != 32) {
-        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "md5",
-                                 "invalid_value",
-                                 "Invalid 'md5': expected 32 hex digits.");
-        return NGX_DONE;
+        return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "md5",
+                                        "invalid_value",
+                                        "Invalid 'md5': expected 32 hex "
+                                        "digits.");
     }
 
     return NGX_OK;
@@ -292,23 +285,12 @@ static void
 ngx_http_batch_api_upload_complete_begin(ngx_http_batch_op_t *op)
 {
     if (ngx_http_batch_quota_any(op, NGX_HTTP_BATCH_USE_FILES)) {
-        (void) ngx_http_batch_op_task(op,
-                                      ngx_http_batch_api_upload_complete_load,
+        (void) ngx_http_batch_op_task(op, ngx_http_batch_api_upload_load,
                                    ngx_http_batch_api_upload_complete_loaded);
         return;
     }
 
     ngx_http_batch_api_upload_complete_post(op);
-}
-
-
-static void
-ngx_http_batch_api_upload_complete_load(ngx_http_batch_op_t *op,
-    ngx_log_t *log)
-{
-    ngx_http_batch_api_complete_t *c = op->data;
-
-    ngx_http_batch_api_upload_read(op, &c->st, log);
 }
 
 
@@ -473,8 +455,7 @@ ngx_http_batch_api_upload_complete_make(ngx_http_batch_op_t *op,
     op->rc = ngx_http_batch_api_upload_complete_join(op, fd, log);
 
     if (op->rc == NGX_OK && c->verdict == NGX_HTTP_BATCH_COMPLETE_OK) {
-        op->rc = ngx_http_batch_parts_publish_joined(op->id, f->id, fd, tmp,
-                                                     log);
+        op->rc = ngx_http_batch_parts_publish(op->id, f->id, fd, tmp, log);
         op->err = ngx_errno;
 
     } else {
@@ -723,9 +704,9 @@ ngx_http_batch_api_upload_complete_done(ngx_http_batch_op_t *op)
         return;
     }
 
-    ngx_http_batch_op_wait(op, ngx_http_batch_api_upload_complete_answer);
-    ngx_http_batch_op_sent(op, ngx_http_batch_index_file_put(&c->st.file,
-                                         op->id, ngx_http_batch_op_index, op));
+    ngx_http_batch_op_wait(op, ngx_http_batch_api_upload_complete_answer,
+                           ngx_http_batch_index_file_put(&c->st.file, op->id,
+                                                 ngx_http_batch_op_index, op));
 }
 
 

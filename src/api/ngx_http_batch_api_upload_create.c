@@ -44,7 +44,6 @@ ngx_http_batch_api_upload_create(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_batch_api_upload_create_params(ngx_http_batch_op_t *op)
 {
-    json_t                   *value;
     int64_t                   seconds;
     ngx_http_batch_upload_t  *u;
 
@@ -60,18 +59,14 @@ ngx_http_batch_api_upload_create_params(ngx_http_batch_op_t *op)
     }
 
     if (u->mime_type.len > NGX_HTTP_BATCH_UPLOAD_NAME) {
-        ngx_http_batch_param_long(op, "mime_type", NGX_HTTP_BATCH_UPLOAD_NAME,
-                                  u->mime_type.len);
-        return NGX_DONE;
+        return ngx_http_batch_param_long(op, "mime_type",
+                                         NGX_HTTP_BATCH_UPLOAD_NAME,
+                                         u->mime_type.len);
     }
 
     seconds = 0;
-    value = json_object_get(op->root, "expires_after");
 
-    if (value && !json_is_null(value)
-        && ngx_http_batch_param_expires(op, "expires_after", value, &seconds)
-           != NGX_OK)
-    {
+    if (ngx_http_batch_param_ttl(op, "expires_after", &seconds) != NGX_OK) {
         return NGX_DONE;
     }
 
@@ -124,11 +119,10 @@ ngx_http_batch_api_upload_create_name(ngx_http_batch_op_t *op,
     }
 
     if (len == 0) {
-        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "filename",
-                                 "invalid_value",
-                                 "Invalid 'filename': empty string. Expected "
-                                 "the name of a file.");
-        return NGX_DONE;
+        return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "filename",
+                                        "invalid_value",
+                                        "Invalid 'filename': empty string. "
+                                        "Expected the name of a file.");
     }
 
     u->filename.len = len;
@@ -162,7 +156,7 @@ ngx_http_batch_api_upload_create_purpose(ngx_http_batch_op_t *op,
         return NGX_OK;
     }
 
-    return ngx_http_batch_param_purpose(op, s.data, s.len, &u->purpose);
+    return ngx_http_batch_param_purpose(op, &s, &u->purpose);
 }
 
 

@@ -36,9 +36,6 @@ static void ngx_http_batch_api_upload_part_publish(ngx_http_batch_op_t *op,
 static void ngx_http_batch_api_upload_part_published(ngx_http_batch_op_t *op);
 
 
-static const char  ngx_http_batch_api_part_too_large[] =
-    "Part is too large. Expected at most 67108864 bytes.";
-
 static const ngx_str_t  ngx_http_batch_api_part_fields[] = {
     ngx_null_string,
     ngx_string("data")
@@ -51,33 +48,17 @@ ngx_http_batch_api_upload_part(ngx_http_request_t *r)
     ngx_int_t                   rc;
     ngx_http_batch_op_t        *op;
     ngx_http_batch_api_part_t  *pt;
-    ngx_http_batch_api_ctx_t   *ctx;
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
-
-    if (!batch_id_check(BATCH_ID_UPLOAD, ctx->id.data, ctx->id.len)) {
-        return ngx_http_batch_send_not_found(r, BATCH_ID_UPLOAD);
-    }
-
-    if (ngx_http_batch_form_check(r, &ngx_http_batch_api_part_fields[1],
-                                  NGX_HTTP_BATCH_UPLOAD_PART,
-                                  ngx_http_batch_api_part_too_large, &rc)
-        != NGX_OK)
-    {
-        return rc;
-    }
-
-    op = ngx_http_batch_op_create(r);
+    op = ngx_http_batch_op_of_id(r, BATCH_ID_UPLOAD, &rc);
     if (op == NULL) {
-        return NGX_ERROR;
+        return rc;
     }
 
     pt = ngx_http_batch_api_upload_data(op, sizeof(ngx_http_batch_api_part_t),
                                         offsetof(ngx_http_batch_api_part_t,
                                                  st));
     if (pt == NULL) {
-        ngx_http_batch_op_unavailable(op, NGX_ERROR);
-        return NGX_DONE;
+        return ngx_http_batch_op_unavailable(op, NGX_ERROR);
     }
 
     op->data = pt;
@@ -85,10 +66,12 @@ ngx_http_batch_api_upload_part(ngx_http_request_t *r)
     pt->form.names = ngx_http_batch_api_part_fields;
     pt->form.n = 2;
     pt->form.max = NGX_HTTP_BATCH_UPLOAD_PART;
-    pt->form.too_large = ngx_http_batch_api_part_too_large;
+    pt->form.too_large = "Part is too large. Expected at most 67108864 bytes.";
     pt->form.on_end = ngx_http_batch_api_upload_part_end;
 
-    if (ngx_http_batch_form_init(op) == NGX_OK) {
+    if (ngx_http_batch_form_check(op) == NGX_OK
+        && ngx_http_batch_form_init(op) == NGX_OK)
+    {
         (void) ngx_http_batch_op_task(op, ngx_http_batch_api_upload_part_load,
                                       ngx_http_batch_api_upload_part_loaded);
     }
@@ -195,7 +178,6 @@ ngx_http_batch_api_upload_part_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
 static void
 ngx_http_batch_api_upload_part_published(ngx_http_batch_op_t *op)
 {
-    batch_text_t                t;
     ngx_http_batch_api_part_t  *pt;
 
     pt = op->data;
@@ -213,10 +195,8 @@ ngx_http_batch_api_upload_part_published(ngx_http_batch_op_t *op)
                    "batch: %s: part %s added, %O bytes", op->id, pt->part,
                    pt->form.bytes);
 
-    ngx_memzero(&t, sizeof(batch_text_t));
-
-    batch_text_printf(&t, "{\"id\":\"%s\",\"object\":\"upload.part\","
+    batch_text_printf(&op->text, "{\"id\":\"%s\",\"object\":\"upload.part\","
                       "\"created_at\":%" PRId64 ",\"upload_id\":\"%s\"}",
                       pt->part, pt->now / 1000000, op->id);
-    ngx_http_batch_op_answer(op, &t);
+    ngx_http_batch_op_answer(op);
 }

@@ -28,11 +28,12 @@ static ngx_int_t ngx_http_batch_body_file(ngx_http_batch_op_t *op,
     ngx_buf_t *b);
 static void ngx_http_batch_body_load(ngx_http_batch_op_t *op, ngx_log_t *log);
 static void ngx_http_batch_body_loaded(ngx_http_batch_op_t *op);
-static void ngx_http_batch_body_failed(ngx_http_batch_op_t *op, ngx_int_t rc);
+static ngx_int_t ngx_http_batch_body_failed(ngx_http_batch_op_t *op,
+    ngx_int_t rc);
 
 static ngx_int_t ngx_http_batch_body_json_take(ngx_http_batch_op_t *op,
     u_char **pos, u_char *last);
-static void ngx_http_batch_body_json_large(ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_body_json_large(ngx_http_batch_op_t *op);
 static void ngx_http_batch_body_json_end(ngx_http_batch_op_t *op);
 
 
@@ -99,7 +100,7 @@ ngx_http_batch_body_process(ngx_http_request_t *r)
     }
 
     if (rb == NULL) {
-        ngx_http_batch_body_failed(op, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        ngx_http_batch_body_failed(op, NGX_ERROR);
         return;
     }
 
@@ -244,8 +245,7 @@ ngx_http_batch_body_file(ngx_http_batch_op_t *op, ngx_buf_t *b)
         if (op->body.piece == NULL) {
             op->body.piece = ngx_palloc(op->pool, NGX_HTTP_BATCH_BODY_PIECE);
             if (op->body.piece == NULL) {
-                ngx_http_batch_body_failed(op, NGX_HTTP_INTERNAL_SERVER_ERROR);
-                return NGX_DONE;
+                return ngx_http_batch_body_failed(op, NGX_ERROR);
             }
         }
 
@@ -256,8 +256,7 @@ ngx_http_batch_body_file(ngx_http_batch_op_t *op, ngx_buf_t *b)
             op->body.fd = dup(b->file->fd);
 
             if (op->body.fd == NGX_INVALID_FILE) {
-                ngx_http_batch_body_failed(op, NGX_HTTP_INTERNAL_SERVER_ERROR);
-                return NGX_DONE;
+                return ngx_http_batch_body_failed(op, NGX_ERROR);
             }
         }
 
@@ -311,7 +310,7 @@ static void
 ngx_http_batch_body_loaded(ngx_http_batch_op_t *op)
 {
     if (op->rc != NGX_OK) {
-        ngx_http_batch_body_failed(op, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        ngx_http_batch_body_failed(op, NGX_ERROR);
         return;
     }
 
@@ -322,14 +321,15 @@ ngx_http_batch_body_loaded(ngx_http_batch_op_t *op)
 }
 
 
-/* an rc that nginx would have made a page of */
+/* an rc that nginx would have made a page of; others are 500 */
 
-static void
+static ngx_int_t
 ngx_http_batch_body_failed(ngx_http_batch_op_t *op, ngx_int_t rc)
 {
+    const char  *what;
+
     if (op->r->connection->error) {
-        ngx_http_batch_op_finish(op, NGX_ERROR);
-        return;
+        return ngx_http_batch_op_finish(op, NGX_ERROR);
     }
 
     /* where the body ends is not known: what follows is not a request */
@@ -339,39 +339,35 @@ ngx_http_batch_body_failed(ngx_http_batch_op_t *op, ngx_int_t rc)
     switch (rc) {
 
     case NGX_HTTP_BAD_REQUEST:
-        ngx_http_batch_op_reject(op, rc, NULL, NULL,
-                                 "The request body is malformed.");
-        return;
+        what = "The request body is malformed.";
+        break;
 
     case NGX_HTTP_REQUEST_TIME_OUT:
-        ngx_http_batch_op_reject(op, rc, NULL, NULL,
-                                 "The request body did not arrive in time.");
-        return;
+        what = "The request body did not arrive in time.";
+        break;
 
     case NGX_HTTP_REQUEST_ENTITY_TOO_LARGE:
-        ngx_http_batch_op_reject(op, rc, NULL, NULL,
-                                 "The request body is too large.");
-        return;
+        what = "The request body is too large.";
+        break;
 
     default:
-        ngx_http_batch_op_reject(op, NGX_HTTP_INTERNAL_SERVER_ERROR, NULL,
-                                 NULL,
-                                 "The server had an error while reading the "
-                                 "request body.");
+        rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        what = "The server had an error while reading the request body.";
     }
+
+    return ngx_http_batch_op_reject(op, rc, NULL, NULL, what);
 }
 
 
 ngx_int_t
-ngx_http_batch_body_encoded(ngx_http_request_t *r, ngx_int_t *answer)
+ngx_http_batch_body_encoded(ngx_http_batch_op_t *op)
 {
-    ngx_str_t         shown;
     ngx_table_elt_t  *h;
 
     h = NULL;
 
     for ( ;; ) {
-        h = ngx_http_batch_header_find(&r->headers_in.headers,
+        h = ngx_http_batch_header_find(&op->r->headers_in.headers,
                                        "Content-Encoding", h);
 
         if (h == NULL) {
@@ -387,14 +383,12 @@ ngx_http_batch_body_encoded(ngx_http_request_t *r, ngx_int_t *answer)
         }
     }
 
-    shown = ngx_http_batch_send_shown(h->value.data, h->value.len);
-
-    *answer = ngx_http_batch_send_error(r, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
-                                        NULL, "unsupported_encoding",
-                                        "Unsupported content encoding: '%V'. "
-                                        "Expected an uncompressed request "
-                                        "body.", &shown);
-    return NGX_DECLINED;
+    return ngx_http_batch_op_reject(op, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE, NULL,
+                                    "unsupported_encoding",
+                                    "Unsupported content encoding: '%*s'. "
+                                    "Expected an uncompressed request body.",
+                                    ngx_http_batch_send_shown(&h->value),
+                                    h->value.data);
 }
 
 
@@ -402,23 +396,21 @@ ngx_int_t
 ngx_http_batch_body_json(ngx_http_request_t *r, size_t max,
     ngx_http_batch_op_pt parsed)
 {
-    ngx_int_t             rc;
     ngx_http_batch_op_t  *op;
-
-    if (ngx_http_batch_body_encoded(r, &rc) != NGX_OK) {
-        return rc;
-    }
 
     op = ngx_http_batch_op_create(r);
     if (op == NULL) {
         return NGX_ERROR;
     }
 
+    if (ngx_http_batch_body_encoded(op) != NGX_OK) {
+        return NGX_DONE;
+    }
+
     op->body.json_max = max;
 
     if (r->headers_in.content_length_n > (off_t) max) {
-        ngx_http_batch_body_json_large(op);
-        return NGX_DONE;
+        return ngx_http_batch_body_json_large(op);
     }
 
     op->body.json = ngx_create_temp_buf(op->pool,
@@ -427,8 +419,7 @@ ngx_http_batch_body_json(ngx_http_request_t *r, size_t max,
                                      + 1
                                    : max);
     if (op->body.json == NULL) {
-        ngx_http_batch_op_unavailable(op, NGX_ERROR);
-        return NGX_DONE;
+        return ngx_http_batch_op_unavailable(op, NGX_ERROR);
     }
 
     op->body.parsed = parsed;
@@ -449,8 +440,7 @@ ngx_http_batch_body_json_take(ngx_http_batch_op_t *op, u_char **pos,
     ngx_buf_t *b = op->body.json;
 
     if (last - *pos > b->end - b->last) {
-        ngx_http_batch_body_json_large(op);
-        return NGX_DONE;
+        return ngx_http_batch_body_json_large(op);
     }
 
     b->last = ngx_cpymem(b->last, *pos, last - *pos);
@@ -460,12 +450,13 @@ ngx_http_batch_body_json_take(ngx_http_batch_op_t *op, u_char **pos,
 }
 
 
-static void
+static ngx_int_t
 ngx_http_batch_body_json_large(ngx_http_batch_op_t *op)
 {
-    ngx_http_batch_op_reject(op, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, NULL,
-                             NULL, "The request body is too large. Expected "
-                             "at most %uz bytes.", op->body.json_max);
+    return ngx_http_batch_op_reject(op, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                                    NULL, NULL, "The request body is too "
+                                    "large. Expected at most %uz bytes.",
+                                    op->body.json_max);
 }
 
 

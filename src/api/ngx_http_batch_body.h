@@ -53,9 +53,8 @@ void ngx_http_batch_body_resume(ngx_http_batch_op_t *op);
 ngx_int_t ngx_http_batch_body_json(ngx_http_request_t *r, size_t max,
     ngx_http_batch_op_pt parsed);
 
-/* NGX_OK, or NGX_DECLINED with the answer's rc: the body is compressed */
-ngx_int_t ngx_http_batch_body_encoded(ngx_http_request_t *r,
-    ngx_int_t *answer);
+/* NGX_OK, or NGX_DONE if the op was rejected: the body is compressed */
+ngx_int_t ngx_http_batch_body_encoded(ngx_http_batch_op_t *op);
 
 
 #endif /* _NGX_HTTP_BATCH_BODY_H_INCLUDED_ */

@@ -16,8 +16,6 @@
 
 
 static ngx_int_t ngx_http_batch_cors_preflight(ngx_http_request_t *r);
-static ngx_int_t ngx_http_batch_cors_allow(ngx_http_request_t *r,
-    ngx_http_batch_loc_conf_t *blcf, ngx_str_t *origin);
 static ngx_uint_t ngx_http_batch_cors_allowed(ngx_http_request_t *r,
     ngx_http_batch_loc_conf_t *blcf, ngx_str_t *value);
 static ngx_int_t ngx_http_batch_cors_names(ngx_http_request_t *r,
@@ -104,7 +102,7 @@ ngx_http_batch_cors_preflight(ngx_http_request_t *r)
 ngx_int_t
 ngx_http_batch_cors_headers(ngx_http_request_t *r)
 {
-    ngx_str_t                   origin;
+    ngx_str_t                   origin, *origins;
     ngx_http_batch_api_ctx_t   *ctx;
     ngx_http_batch_loc_conf_t  *blcf;
 
@@ -130,16 +128,6 @@ ngx_http_batch_cors_headers(ngx_http_request_t *r)
 
     (void) ngx_http_batch_cors_allowed(r, blcf, &origin);
 
-    return ngx_http_batch_cors_allow(r, blcf, &origin);
-}
-
-
-static ngx_int_t
-ngx_http_batch_cors_allow(ngx_http_request_t *r,
-    ngx_http_batch_loc_conf_t *blcf, ngx_str_t *origin)
-{
-    ngx_str_t  *origins;
-
     origins = blcf->cors->elts;
 
     /* a cache must not give one origin what was meant for another */
@@ -150,21 +138,17 @@ ngx_http_batch_cors_allow(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    if (origin->len == 0) {
+    if (origin.len == 0) {
         return NGX_OK;
     }
 
-    if (ngx_http_batch_header_add(r, "Access-Control-Allow-Origin", origin)
-        == NULL
-        || ngx_http_batch_header_add_text(r, "Access-Control-Expose-Headers",
-                                          "X-Request-Id, Content-Disposition, "
-                                          "Retry-After, X-Should-Retry")
-           == NULL)
-    {
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
+    return ngx_http_batch_header_add(r, "Access-Control-Allow-Origin", &origin)
+           && ngx_http_batch_header_add_text(r,
+                                             "Access-Control-Expose-Headers",
+                                             "X-Request-Id, "
+                                             "Content-Disposition, "
+                                             "Retry-After, X-Should-Retry")
+           ? NGX_OK : NGX_ERROR;
 }
 
 

@@ -12,6 +12,8 @@
 #include "ngx_http_batch_space.h"
 
 
+static ngx_int_t ngx_http_batch_form_no_file(ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_form_large(ngx_http_batch_op_t *op);
 static void ngx_http_batch_form_abandon(ngx_http_batch_op_t *op);
 static void ngx_http_batch_form_delete(ngx_http_batch_op_t *op,
     ngx_log_t *log);
@@ -30,44 +32,57 @@ static void ngx_http_batch_form_end(ngx_http_batch_op_t *op);
 
 
 ngx_int_t
-ngx_http_batch_form_check(ngx_http_request_t *r, const ngx_str_t *file,
-    off_t max, const char *too_large, ngx_int_t *answer)
+ngx_http_batch_form_check(ngx_http_batch_op_t *op)
 {
+    ngx_http_request_t     *r;
+    ngx_http_batch_form_t  *form;
+
+    r = op->r;
+    form = op->data;
+
     if (r->headers_in.content_length_n <= 0 && !r->headers_in.chunked
 #if (NGX_HTTP_V2)
         && (r->stream == NULL || r->headers_in.content_length_n == 0)
 #endif
        )
     {
-        *answer = ngx_http_batch_send_error(r, NGX_HTTP_BAD_REQUEST,
-                                            (char *) file->data,
-                                            "missing_required_parameter",
-                                            "Missing required parameter: "
-                                            "'%V'.", file);
-        return NGX_DECLINED;
+        return ngx_http_batch_form_no_file(op);
     }
 
-    if (ngx_http_batch_body_encoded(r, answer) != NGX_OK) {
-        return NGX_DECLINED;
+    if (ngx_http_batch_body_encoded(op) != NGX_OK) {
+        return NGX_DONE;
     }
 
-    if (max && r->headers_in.content_length_n
-               > max + NGX_HTTP_BATCH_FORM_EXTRA)
+    if (form->max && r->headers_in.content_length_n
+                     > form->max + NGX_HTTP_BATCH_FORM_EXTRA)
     {
-        *answer = ngx_http_batch_send_error(r,
-                                            NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
-                                            NULL, NULL, "%s", too_large);
-        return NGX_DECLINED;
+        return ngx_http_batch_form_large(op);
     }
 
     /* the last of all: the other refusals hold for any disk */
 
-    if (ngx_http_batch_space_full(r->headers_in.content_length_n)) {
-        *answer = ngx_http_batch_send_full(r);
-        return NGX_DECLINED;
-    }
+    return ngx_http_batch_space_full(r->headers_in.content_length_n)
+           ? ngx_http_batch_op_full(op) : NGX_OK;
+}
 
-    return NGX_OK;
+
+static ngx_int_t
+ngx_http_batch_form_no_file(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_form_t *form = op->data;
+
+    return ngx_http_batch_param_missing(op,
+                          (char *) form->names[NGX_HTTP_BATCH_FORM_FILE].data);
+}
+
+
+static ngx_int_t
+ngx_http_batch_form_large(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_form_t *form = op->data;
+
+    return ngx_http_batch_op_reject(op, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                                    NULL, NULL, "%s", form->too_large);
 }
 
 
@@ -86,9 +101,8 @@ ngx_http_batch_form_init(ngx_http_batch_op_t *op)
     }
 
     if (batch_multipart_init(&form->mp, type.data, type.len) != BATCH_OK) {
-        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL, "%s",
-                                 form->mp.error);
-        return NGX_DONE;
+        return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
+                                        "%s", form->mp.error);
     }
 
     ngx_sha1_init(&form->sha1);
@@ -171,9 +185,8 @@ ngx_http_batch_form_take(ngx_http_batch_op_t *op, u_char **pos, u_char *last)
             break;
 
         default: /* BATCH_MP_ERROR */
-            ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
-                                     "%s", form->mp.error);
-            return NGX_DONE;
+            return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL,
+                                            NULL, "%s", form->mp.error);
         }
     }
 
@@ -191,7 +204,8 @@ ngx_http_batch_form_part(ngx_http_batch_op_t *op)
     form = op->data;
 
     form->part = 0;
-    form->field_len = 0;
+    form->field.len = 0;
+    form->field.data = form->text;
 
     name = NULL;
 
@@ -210,10 +224,10 @@ ngx_http_batch_form_part(ngx_http_batch_op_t *op)
     }
 
     if (ngx_http_batch_form_has(form, i)) {
-        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST,
-                                 (char *) name->data, "duplicate_parameter",
-                                 "Duplicate parameter: '%V'.", name);
-        return NGX_DONE;
+        return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST,
+                                        (char *) name->data,
+                                        "duplicate_parameter",
+                                        "Duplicate parameter: '%V'.", name);
     }
 
     form->part = i;
@@ -238,12 +252,11 @@ ngx_http_batch_form_name(ngx_http_batch_op_t *op)
             return NGX_OK;
         }
 
-        ngx_http_batch_op_reject_type(op, NGX_HTTP_BAD_REQUEST,
-                                      "server_error",
-                                      "The browser (or proxy) sent a request "
-                                      "that this server could not "
-                                      "understand.");
-        return NGX_DONE;
+        return ngx_http_batch_op_reject_type(op, NGX_HTTP_BAD_REQUEST,
+                                             "server_error",
+                                             "The browser (or proxy) sent a "
+                                             "request that this server could "
+                                             "not understand.");
     }
 
     len = form->mp.filename_len;
@@ -252,8 +265,7 @@ ngx_http_batch_form_name(ngx_http_batch_op_t *op)
     form->filename.data = ngx_pnalloc(op->pool, len + 1);
 
     if (form->filename.data == NULL) {
-        ngx_http_batch_op_unavailable(op, NGX_ERROR);
-        return NGX_DONE;
+        return ngx_http_batch_op_unavailable(op, NGX_ERROR);
     }
 
     ngx_memcpy(form->filename.data, form->mp.filename, len);
@@ -277,15 +289,14 @@ ngx_http_batch_form_data(ngx_http_batch_op_t *op)
 
     if (form->part != NGX_HTTP_BATCH_FORM_FILE) {
 
-        if (len > NGX_HTTP_BATCH_FORM_FIELD - form->field_len) {
-            ngx_http_batch_param_long(op,
-                                      (char *) form->names[form->part].data,
-                                      NGX_HTTP_BATCH_FORM_FIELD, 0);
-            return NGX_DONE;
+        if (len > NGX_HTTP_BATCH_FORM_FIELD - form->field.len) {
+            return ngx_http_batch_param_long(op,
+                                     (char *) form->names[form->part].data,
+                                             NGX_HTTP_BATCH_FORM_FIELD, 0);
         }
 
-        ngx_memcpy(form->field + form->field_len, form->mp.data.data, len);
-        form->field_len += len;
+        ngx_memcpy(form->text + form->field.len, form->mp.data.data, len);
+        form->field.len += len;
 
         return NGX_OK;
     }
@@ -293,9 +304,7 @@ ngx_http_batch_form_data(ngx_http_batch_op_t *op)
     form->bytes += len;
 
     if (form->max && form->bytes > form->max) {
-        ngx_http_batch_op_reject(op, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, NULL,
-                                 NULL, "%s", form->too_large);
-        return NGX_DONE;
+        return ngx_http_batch_form_large(op);
     }
 
     form->rest.data = (u_char *) form->mp.data.data;
@@ -367,8 +376,7 @@ ngx_http_batch_form_fill(ngx_http_batch_op_t *op)
             form->buf[form->cur] = ngx_palloc(op->pool,
                                               NGX_HTTP_BATCH_FORM_BUFFER);
             if (form->buf[form->cur] == NULL) {
-                ngx_http_batch_op_unavailable(op, NGX_ERROR);
-                return NGX_DONE;
+                return ngx_http_batch_op_unavailable(op, NGX_ERROR);
             }
         }
 
@@ -498,8 +506,7 @@ ngx_http_batch_form_end(ngx_http_batch_op_t *op)
     }
 
     if (!ngx_http_batch_form_has(form, NGX_HTTP_BATCH_FORM_FILE)) {
-        ngx_http_batch_param_missing(op,
-                    (char *) form->names[NGX_HTTP_BATCH_FORM_FILE].data);
+        ngx_http_batch_form_no_file(op);
         return;
     }
 

@@ -6,12 +6,12 @@
  * with other names are ignored.
  *
  * The form is the beginning of what op->data points to.  Its owner sets the
- * first group of fields, calls ngx_http_batch_form_init(), and
+ * first group of fields, calls ngx_http_batch_form_check() and init(), and
  * ngx_http_batch_body_start() when it wants the body.  Then:
  *
  *   on_head()  once, before anything of the file is written: buf[cur], len is
  *              the file's beginning, or all of it
- *   on_field() a text part has ended: part, field, field_len
+ *   on_field() a text part has ended: part, field
  *   on_end()   the body is complete and no task is pending; the file's rest is
  *              still in memory.  The owner's task calls
  *              ngx_http_batch_form_flush() first: then op->fd and tmp are the
@@ -57,8 +57,8 @@ typedef struct {
     ngx_str_t             filename;    /* of the op's pool, valid UTF-8 */
     ngx_uint_t            seen;        /* bit per name */
     ngx_uint_t            part;        /* the current one */
-    size_t                field_len;
-    u_char                field[NGX_HTTP_BATCH_FORM_FIELD];
+    ngx_str_t             field;       /* its text */
+    u_char                text[NGX_HTTP_BATCH_FORM_FIELD];
 
     u_char               *buf[2];
     ngx_uint_t            cur;         /* being filled */
@@ -81,13 +81,8 @@ typedef struct {
 #define ngx_http_batch_form_has(form, part)  ((form)->seen & (1 << (part)))
 
 
-/*
- * NGX_OK, or NGX_DECLINED with the answer's rc if the headers alone are reason
- * to refuse the request; to be called before there is an op.
- */
-ngx_int_t ngx_http_batch_form_check(ngx_http_request_t *r,
-    const ngx_str_t *file, off_t max, const char *too_large,
-    ngx_int_t *answer);
+/* NGX_OK, or NGX_DONE if the op was rejected because of the headers alone */
+ngx_int_t ngx_http_batch_form_check(ngx_http_batch_op_t *op);
 
 /* NGX_OK, or NGX_DONE if the op was rejected; sets op->take, end, abandon */
 ngx_int_t ngx_http_batch_form_init(ngx_http_batch_op_t *op);

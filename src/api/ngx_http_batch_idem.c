@@ -43,20 +43,19 @@ ngx_http_batch_idem_init(ngx_http_batch_op_t *op)
                                    "Idempotency-Key", h)
         || !ngx_http_batch_idem_good(&h->value))
     {
-        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL,
-                                 "invalid_idempotency_key",
-                                 "Invalid 'Idempotency-Key': expected one "
-                                 "header of 1 to %d printable ASCII "
-                                 "characters.", NGX_HTTP_BATCH_IDEM_KEY);
-        return NGX_DONE;
+        return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL,
+                                        "invalid_idempotency_key",
+                                        "Invalid 'Idempotency-Key': expected "
+                                        "one header of 1 to %d printable "
+                                        "ASCII characters.",
+                                        NGX_HTTP_BATCH_IDEM_KEY);
     }
 
     idem = ngx_pcalloc(op->pool, sizeof(ngx_http_batch_idem_t));
     cln = ngx_pool_cleanup_add(op->pool, 0);
 
     if (idem == NULL || cln == NULL) {
-        ngx_http_batch_op_unavailable(op, NGX_ERROR);
-        return NGX_DONE;
+        return ngx_http_batch_op_unavailable(op, NGX_ERROR);
     }
 
     cln->handler = ngx_http_batch_idem_cleanup;
@@ -216,10 +215,9 @@ ngx_http_batch_idem_check(ngx_http_batch_op_t *op)
         return NGX_OK;
     }
 
-    ngx_http_batch_op_reject(op, NGX_HTTP_CONFLICT, NULL,
-                             "idempotency_key_reused",
-                             "The Idempotency-Key of this request was used "
-                             "for another request in the last 24 hours. Use a "
-                             "new key for a new request.");
-    return NGX_DONE;
+    return ngx_http_batch_op_reject(op, NGX_HTTP_CONFLICT, NULL,
+                                    "idempotency_key_reused",
+                                    "The Idempotency-Key of this request was "
+                                    "used for another request in the last 24 "
+                                    "hours. Use a new key for a new request.");
 }

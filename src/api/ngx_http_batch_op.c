@@ -55,21 +55,14 @@ ngx_http_batch_op_create(ngx_http_request_t *r)
     }
 
     op->tenant.len = ctx->tenant.len;
-    op->tenant.data = ngx_pnalloc(pool, ctx->tenant.len + 1);
-    if (op->tenant.data == NULL) {
-        goto failed;
-    }
-
-    ngx_memcpy(op->tenant.data, ctx->tenant.data, ctx->tenant.len);
-
+    op->tenant.data = ngx_pstrdup(pool, &ctx->tenant);
     op->request_id.len = ctx->request_id.len;
     op->request_id.data = ngx_pstrdup(pool, &ctx->request_id);
-    if (op->request_id.data == NULL) {
-        goto failed;
-    }
-
     op->cln = ngx_http_cleanup_add(r, 0);
-    if (op->cln == NULL) {
+
+    if (op->tenant.data == NULL || op->request_id.data == NULL
+        || op->cln == NULL)
+    {
         goto failed;
     }
 
@@ -86,6 +79,55 @@ failed:
     ngx_destroy_pool(pool);
 
     return NULL;
+}
+
+
+ngx_http_batch_op_t *
+ngx_http_batch_op_of_id(ngx_http_request_t *r, batch_id_kind_e kind,
+    ngx_int_t *rc)
+{
+    ngx_http_batch_op_t       *op;
+    ngx_http_batch_api_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
+
+    if (!batch_id_check(kind, ctx->id.data, ctx->id.len)) {
+        *rc = ngx_http_batch_send_not_found(r, kind);
+        return NULL;
+    }
+
+    op = ngx_http_batch_op_create(r);
+
+    *rc = op ? NGX_DONE : NGX_ERROR;
+
+    return op;
+}
+
+
+ngx_int_t
+ngx_http_batch_op_find(ngx_http_request_t *r, batch_id_kind_e kind,
+    ngx_http_batch_op_step_pt step)
+{
+    ngx_int_t             rc;
+    ngx_http_batch_op_t  *op;
+
+    op = ngx_http_batch_op_of_id(r, kind, &rc);
+    if (op == NULL) {
+        return rc;
+    }
+
+    if (kind == BATCH_ID_FILE) {
+        rc = ngx_http_batch_index_file_get(op->id, ngx_http_batch_op_index,
+                                           op);
+
+    } else {
+        rc = ngx_http_batch_index_batch_get(op->id, ngx_http_batch_op_index,
+                                            op);
+    }
+
+    ngx_http_batch_op_wait(op, step, rc);
+
+    return NGX_DONE;
 }
 
 
@@ -129,7 +171,7 @@ ngx_http_batch_op_gone(void *data)
 }
 
 
-void
+ngx_int_t
 ngx_http_batch_op_finish(ngx_http_batch_op_t *op, ngx_int_t rc)
 {
     ngx_http_request_t        *r;
@@ -179,29 +221,26 @@ ngx_http_batch_op_finish(ngx_http_batch_op_t *op, ngx_int_t rc)
 
         ngx_http_finalize_request(r, rc);
     }
+
+    return NGX_DONE;
 }
 
 
 void
-ngx_http_batch_op_answer(ngx_http_batch_op_t *op, batch_text_t *t)
+ngx_http_batch_op_answer(ngx_http_batch_op_t *op)
 {
-    char       *text;
-    ngx_int_t   rc;
+    ngx_int_t  rc;
 
-    text = batch_text_end(t);
-
-    if (text == NULL) {
+    if (op->text.failed) {
         ngx_http_batch_op_failed(op);
         return;
     }
 
     rc = NGX_OK;
 
-    if (op->r == NULL) {
-        free(text);
-
-    } else {
-        rc = ngx_http_batch_send_text(op->r, NGX_HTTP_OK, text);
+    if (op->r) {
+        rc = ngx_http_batch_send_text(op->r, NGX_HTTP_OK,
+                                      batch_text_end(&op->text));
     }
 
     ngx_http_batch_op_finish(op, rc);
@@ -212,30 +251,29 @@ void
 ngx_http_batch_op_batch(ngx_http_batch_op_t *op,
     const ngx_http_batch_view_t *v)
 {
-    char          id[BATCH_ID_LEN];
-    batch_text_t  t;
+    char  id[BATCH_ID_LEN];
 
-    ngx_memzero(&t, sizeof(batch_text_t));
-
-    if (ngx_http_batch_render_batch(&t, v, op->conf->dialect, id) != NGX_OK) {
+    if (ngx_http_batch_render_batch(&op->text, v, op->conf->dialect, id)
+        != NGX_OK)
+    {
         ngx_http_batch_op_failed(op);
         return;
     }
 
-    ngx_http_batch_op_answer(op, &t);
+    ngx_http_batch_op_answer(op);
 }
 
 
-void
+ngx_int_t
 ngx_http_batch_op_failed(ngx_http_batch_op_t *op)
 {
-    ngx_http_batch_op_reject(op, NGX_HTTP_INTERNAL_SERVER_ERROR, NULL, NULL,
-                             "The server had an error while processing your "
-                             "request.");
+    return ngx_http_batch_op_reject(op, NGX_HTTP_INTERNAL_SERVER_ERROR, NULL,
+                                    NULL, "The server had an error while "
+                                    "processing your request.");
 }
 
 
-void
+ngx_int_t
 ngx_http_batch_op_reject(ngx_http_batch_op_t *op, ngx_uint_t status,
     const char *param, const char *code, const char *fmt, ...)
 {
@@ -251,11 +289,11 @@ ngx_http_batch_op_reject(ngx_http_batch_op_t *op, ngx_uint_t status,
         va_end(args);
     }
 
-    ngx_http_batch_op_finish(op, rc);
+    return ngx_http_batch_op_finish(op, rc);
 }
 
 
-void
+ngx_int_t
 ngx_http_batch_op_reject_type(ngx_http_batch_op_t *op, ngx_uint_t status,
     const char *type, const char *fmt, ...)
 {
@@ -271,11 +309,11 @@ ngx_http_batch_op_reject_type(ngx_http_batch_op_t *op, ngx_uint_t status,
         va_end(args);
     }
 
-    ngx_http_batch_op_finish(op, rc);
+    return ngx_http_batch_op_finish(op, rc);
 }
 
 
-void
+ngx_int_t
 ngx_http_batch_op_unavailable(ngx_http_batch_op_t *op, ngx_int_t rc)
 {
     const char  *what;
@@ -295,54 +333,54 @@ ngx_http_batch_op_unavailable(ngx_http_batch_op_t *op, ngx_int_t rc)
                "Please retry.";
     }
 
-    ngx_http_batch_op_reject(op, NGX_HTTP_SERVICE_UNAVAILABLE, NULL, NULL,
-                             what);
+    return ngx_http_batch_op_reject(op, NGX_HTTP_SERVICE_UNAVAILABLE, NULL,
+                                    NULL, what);
 }
 
 
-void
+ngx_int_t
 ngx_http_batch_op_malformed(ngx_http_batch_op_t *op, const char *what)
 {
     if (!ngx_http_batch_store_damaged()) {
-        ngx_http_batch_op_unavailable(op, NGX_ERROR);
-        return;
+        return ngx_http_batch_op_unavailable(op, NGX_ERROR);
     }
 
     ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
                   "batch: %s: malformed %s in the index", op->id, what);
 
-    ngx_http_batch_op_failed(op);
+    return ngx_http_batch_op_failed(op);
 }
 
 
-void
+ngx_int_t
 ngx_http_batch_op_disk_error(ngx_http_batch_op_t *op)
 {
     if (op->err == NGX_ENOSPC || op->err == EDQUOT) {
-        ngx_http_batch_op_full(op);
-        return;
+        return ngx_http_batch_op_full(op);
     }
 
-    ngx_http_batch_op_reject(op, NGX_HTTP_INTERNAL_SERVER_ERROR, NULL, NULL,
-                             "The server had an error while accessing its "
-                             "storage.");
+    return ngx_http_batch_op_reject(op, NGX_HTTP_INTERNAL_SERVER_ERROR, NULL,
+                                    NULL, "The server had an error while "
+                                    "accessing its storage.");
 }
 
 
-void
+ngx_int_t
 ngx_http_batch_op_full(ngx_http_batch_op_t *op)
 {
-    ngx_http_batch_op_finish(op, op->r ? ngx_http_batch_send_full(op->r)
-                                       : NGX_OK);
+    return ngx_http_batch_op_finish(op, op->r
+                                        ? ngx_http_batch_send_full(op->r)
+                                        : NGX_OK);
 }
 
 
-void
+ngx_int_t
 ngx_http_batch_op_not_found(ngx_http_batch_op_t *op, batch_id_kind_e kind)
 {
-    ngx_http_batch_op_finish(op,
-                             op->r ? ngx_http_batch_send_not_found(op->r, kind)
-                                   : NGX_OK);
+    return ngx_http_batch_op_finish(op, op->r
+                                    ? ngx_http_batch_send_not_found(op->r,
+                                                                    kind)
+                                    : NGX_OK);
 }
 
 
@@ -361,8 +399,7 @@ ngx_http_batch_op_new_id(ngx_http_batch_op_t *op, batch_id_kind_e kind,
     if (batch_id_make(kind, id) == 0) {
         ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, ngx_errno,
                       "batch: no random bytes for an id");
-        ngx_http_batch_op_unavailable(op, NGX_ERROR);
-        return NGX_DONE;
+        return ngx_http_batch_op_unavailable(op, NGX_ERROR);
     }
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_http_batch_op_log(op), 0,
@@ -373,8 +410,14 @@ ngx_http_batch_op_new_id(ngx_http_batch_op_t *op, batch_id_kind_e kind,
 
 
 void
-ngx_http_batch_op_wait(ngx_http_batch_op_t *op, ngx_http_batch_op_step_pt step)
+ngx_http_batch_op_wait(ngx_http_batch_op_t *op, ngx_http_batch_op_step_pt step,
+    ngx_int_t rc)
 {
+    if (rc != NGX_OK) {
+        ngx_http_batch_op_unavailable(op, rc);
+        return;
+    }
+
     op->step = step;
     op->pending = 1;
 
@@ -384,24 +427,12 @@ ngx_http_batch_op_wait(ngx_http_batch_op_t *op, ngx_http_batch_op_step_pt step)
 
 
 void
-ngx_http_batch_op_sent(ngx_http_batch_op_t *op, ngx_int_t rc)
-{
-    if (rc == NGX_OK) {
-        return;
-    }
-
-    op->pending = 0;
-    ngx_http_batch_op_unavailable(op, rc);
-}
-
-
-void
 ngx_http_batch_op_ready(ngx_http_batch_op_t *op, ngx_http_batch_op_pt next)
 {
     op->ready = next;
 
-    ngx_http_batch_op_wait(op, ngx_http_batch_op_filled);
-    ngx_http_batch_op_sent(op, ngx_http_batch_index_era_check(-1,
+    ngx_http_batch_op_wait(op, ngx_http_batch_op_filled,
+                           ngx_http_batch_index_era_check(-1,
                                                  ngx_http_batch_op_index, op));
 }
 

@@ -14,7 +14,8 @@
  *   destroyed  by ngx_http_batch_op_finish(), or by abandon()
  *
  * Every function that answers (finish, answer, reject, unavailable ...)
- * ends the op: its caller returns at once.
+ * ends the op: its caller returns at once.  If it returns something, that is
+ * NGX_DONE.
  */
 
 #ifndef _NGX_HTTP_BATCH_OP_H_INCLUDED_
@@ -65,7 +66,7 @@ struct ngx_http_batch_op_s {
     ngx_http_batch_file_t         file;
     ngx_http_batch_meta_t         meta;
     json_t                       *root;        /* file or meta point into it */
-    batch_text_t                  text;        /* the answer, from a task */
+    batch_text_t                  text;        /* the answer */
     void                         *data;
     ngx_http_batch_idem_t        *idem;        /* NULL: no key */
     ngx_http_batch_quota_place_t  quota;
@@ -81,35 +82,44 @@ struct ngx_http_batch_op_s {
 
 /* NULL if there is no memory.  With it, the handler returns NGX_DONE. */
 ngx_http_batch_op_t *ngx_http_batch_op_create(ngx_http_request_t *r);
+/* for the object that the path names; *rc is for the handler to return.  NULL,
+ * too, if its id is malformed, which was answered 404. */
+ngx_http_batch_op_t *ngx_http_batch_op_of_id(ngx_http_request_t *r,
+    batch_id_kind_e kind, ngx_int_t *rc);
+/* asks the index for that file or batch; a handler returns what this returns,
+ * and step() gets the result */
+ngx_int_t ngx_http_batch_op_find(ngx_http_request_t *r, batch_id_kind_e kind,
+    ngx_http_batch_op_step_pt step);
 void ngx_http_batch_op_destroy(ngx_http_batch_op_t *op);
 
 /* answers: rc is that of a function of send.h */
-void ngx_http_batch_op_finish(ngx_http_batch_op_t *op, ngx_int_t rc);
-/* 200 with the text, which it takes; 500 if that has failed */
-void ngx_http_batch_op_answer(ngx_http_batch_op_t *op, batch_text_t *t);
+ngx_int_t ngx_http_batch_op_finish(ngx_http_batch_op_t *op, ngx_int_t rc);
+/* 200 with op->text; 500 if that has failed */
+void ngx_http_batch_op_answer(ngx_http_batch_op_t *op);
 /* 200 with the batch, or 500 */
 void ngx_http_batch_op_batch(ngx_http_batch_op_t *op,
     const ngx_http_batch_view_t *v);
 
 /* errors: as ngx_http_batch_send_error() */
-void ngx_http_batch_op_reject(ngx_http_batch_op_t *op, ngx_uint_t status,
+ngx_int_t ngx_http_batch_op_reject(ngx_http_batch_op_t *op, ngx_uint_t status,
     const char *param, const char *code, const char *fmt, ...);
 /* with another type than the status has */
-void ngx_http_batch_op_reject_type(ngx_http_batch_op_t *op, ngx_uint_t status,
-    const char *type, const char *fmt, ...);
-void ngx_http_batch_op_not_found(ngx_http_batch_op_t *op,
+ngx_int_t ngx_http_batch_op_reject_type(ngx_http_batch_op_t *op,
+    ngx_uint_t status, const char *type, const char *fmt, ...);
+ngx_int_t ngx_http_batch_op_not_found(ngx_http_batch_op_t *op,
     batch_id_kind_e kind);
 /* 503.  rc NGX_BUSY: the index is being rebuilt; NGX_AGAIN: there is no room
  * in the queue; others: the index is away, or there is no memory */
-void ngx_http_batch_op_unavailable(ngx_http_batch_op_t *op, ngx_int_t rc);
+ngx_int_t ngx_http_batch_op_unavailable(ngx_http_batch_op_t *op, ngx_int_t rc);
 /* by op->err: 507 if the disk is full, else 500 */
-void ngx_http_batch_op_disk_error(ngx_http_batch_op_t *op);
+ngx_int_t ngx_http_batch_op_disk_error(ngx_http_batch_op_t *op);
 /* what the index has of op->id could not be decoded: 500 and an alert, or 503
  * if there was no memory for it */
-void ngx_http_batch_op_malformed(ngx_http_batch_op_t *op, const char *what);
-void ngx_http_batch_op_full(ngx_http_batch_op_t *op);
+ngx_int_t ngx_http_batch_op_malformed(ngx_http_batch_op_t *op,
+    const char *what);
+ngx_int_t ngx_http_batch_op_full(ngx_http_batch_op_t *op);
 /* 500 */
-void ngx_http_batch_op_failed(ngx_http_batch_op_t *op);
+ngx_int_t ngx_http_batch_op_failed(ngx_http_batch_op_t *op);
 
 /* 1 if the op's tenant is this one */
 ngx_uint_t ngx_http_batch_op_owns(ngx_http_batch_op_t *op,
@@ -118,14 +128,13 @@ ngx_uint_t ngx_http_batch_op_owns(ngx_http_batch_op_t *op,
 ngx_int_t ngx_http_batch_op_new_id(ngx_http_batch_op_t *op,
     batch_id_kind_e kind, char *id);
 
-/* before an index call: step() gets its result */
+/* rc is that of an index call, which is never answered from inside the call:
+ * step() gets its result, or the op ends with 503 if it could not be sent */
 void ngx_http_batch_op_wait(ngx_http_batch_op_t *op,
-    ngx_http_batch_op_step_pt step);
+    ngx_http_batch_op_step_pt step, ngx_int_t rc);
 /* the callback of the call; data is the op */
 void ngx_http_batch_op_index(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
-/* after the call: if it could not be sent, the op ends with 503 */
-void ngx_http_batch_op_sent(ngx_http_batch_op_t *op, ngx_int_t rc);
 
 /* next() if the index is filled, else 503: what could not be told to the index
  * is not published */

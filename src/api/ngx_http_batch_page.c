@@ -23,8 +23,6 @@ typedef struct {
 static ngx_int_t ngx_http_batch_page_header(ngx_http_request_t *r);
 static ngx_int_t ngx_http_batch_page_make(ngx_http_request_t *r,
     ngx_http_batch_api_ctx_t *ctx);
-static ngx_uint_t ngx_http_batch_page_early(ngx_http_request_t *r,
-    ngx_http_batch_loc_conf_t *blcf);
 static const char *ngx_http_batch_page_message(ngx_uint_t status);
 static ngx_int_t ngx_http_batch_page_body(ngx_http_request_t *r,
     ngx_chain_t *in);
@@ -76,14 +74,21 @@ ngx_http_batch_page_filter_init(ngx_conf_t *cf)
 static ngx_int_t
 ngx_http_batch_page_header(ngx_http_request_t *r)
 {
+    ngx_uint_t                  early;
     ngx_http_batch_api_ctx_t   *ctx;
     ngx_http_batch_loc_conf_t  *blcf;
 
     blcf = ngx_http_get_module_loc_conf(r, ngx_http_batch_module);
 
-    if (r != r->main
-        || !(blcf->api || ngx_http_batch_page_early(r, blcf)))
-    {
+    /*
+     * In a server that has the API, the request may have been refused before its
+     * location was looked for (its first line or its headers are malformed or
+     * too large): the phases begin with setting this handler.
+     */
+
+    early = blcf->server && r->write_event_handler == NULL;
+
+    if (r != r->main || !(blcf->api || early)) {
         return ngx_http_next_header_filter(r);
     }
 
@@ -109,28 +114,11 @@ ngx_http_batch_page_header(ngx_http_request_t *r)
 }
 
 
-/*
- * 1: the request was refused before its location was looked for (its first
- * line or its headers are malformed or too large), in a server that has the
- * API
- */
-
-static ngx_uint_t
-ngx_http_batch_page_early(ngx_http_request_t *r,
-    ngx_http_batch_loc_conf_t *blcf)
-{
-    /* the phases begin with setting this handler */
-
-    return blcf->server && r->write_event_handler == NULL;
-}
-
-
 /* that of the handler, if the request has reached it */
 
 ngx_http_batch_api_ctx_t *
 ngx_http_batch_page_ctx(ngx_http_request_t *r)
 {
-    u_char                    *p;
     ngx_http_batch_api_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
@@ -139,23 +127,7 @@ ngx_http_batch_page_ctx(ngx_http_request_t *r)
         return ctx->kind == NGX_HTTP_BATCH_CTX_API ? ctx : NULL;
     }
 
-    ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_batch_api_ctx_t));
-    p = ngx_pnalloc(r->pool, 32);
-
-    if (ctx == NULL || p == NULL
-        || batch_id_random_hex((char *) p, 16) != BATCH_OK)
-    {
-        return NULL;
-    }
-
-    ctx->kind = NGX_HTTP_BATCH_CTX_API;
-    ctx->conf = ngx_http_get_module_loc_conf(r, ngx_http_batch_module);
-    ctx->request_id.len = 32;
-    ctx->request_id.data = p;
-
-    ngx_http_set_ctx(r, ctx, ngx_http_batch_module);
-
-    return ctx;
+    return ngx_http_batch_api_create_ctx(r);
 }
 
 

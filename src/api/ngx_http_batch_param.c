@@ -13,28 +13,28 @@
 static ngx_int_t ngx_http_batch_param_number(const u_char *p, size_t len,
     int64_t *n);
 static ngx_int_t ngx_http_batch_param_range(ngx_http_batch_op_t *op,
-    const char *name, int64_t n, const ngx_str_t *shown, int64_t min,
+    const char *name, int64_t n, const ngx_str_t *text, int64_t min,
     int64_t max);
-static const char *ngx_http_batch_param_type_name(const json_t *value);
+static ngx_int_t ngx_http_batch_param_text(ngx_http_batch_op_t *op,
+    const char *name, const json_t *value, ngx_str_t *text);
 static void ngx_http_batch_param_key(char *param, size_t size,
     const char *name, const char *key);
 
 
-void
+ngx_int_t
 ngx_http_batch_param_missing(ngx_http_batch_op_t *op, const char *name)
 {
-    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name,
-                             "missing_required_parameter",
-                             "Missing required parameter: '%s'.", name);
+    return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name,
+                                    "missing_required_parameter",
+                                    "Missing required parameter: '%s'.", name);
 }
 
 
-void
+ngx_int_t
 ngx_http_batch_param_supported(ngx_http_batch_op_t *op, const char *name,
-    const u_char *value, size_t len, const ngx_str_t *values, ngx_uint_t n)
+    const ngx_str_t *value, const void *values, ngx_uint_t n, size_t size)
 {
     u_char      *p, *last;
-    ngx_str_t    shown;
     ngx_uint_t   i;
     const char  *sep;
     u_char       list[1024];
@@ -54,76 +54,50 @@ ngx_http_batch_param_supported(ngx_http_batch_op_t *op, const char *name,
             sep = (n == 2) ? " and " : ", and ";
         }
 
-        p = ngx_slprintf(p, last, "%s'%V'", sep, &values[i]);
+        p = ngx_slprintf(p, last, "%s'%V'", sep,
+                         (const ngx_str_t *) ((u_char *) values + i * size));
     }
 
-    shown = ngx_http_batch_send_shown(value, len);
-
-    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name, "invalid_value",
-                             "Invalid value: '%V'. Supported values are: "
-                             "%*s.", &shown, (size_t) (p - list), list);
+    return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name,
+                                    "invalid_value",
+                                    "Invalid value: '%*s'. Supported values "
+                                    "are: %*s.",
+                                    ngx_http_batch_send_shown(value),
+                                    value->data, (size_t) (p - list), list);
 }
 
 
-void
+ngx_int_t
 ngx_http_batch_param_type(ngx_http_batch_op_t *op, const char *name,
     const char *expected, const json_t *value)
 {
-    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name, "invalid_type",
-                             "Invalid type for '%s': expected %s, but got %s "
-                             "instead.", name, expected,
-                             ngx_http_batch_param_type_name(value));
+    /* by json_type */
+    static const char  *types[] = {
+        "an object", "an array", "a string", "an integer", "a decimal",
+        "a boolean", "a boolean", "null"
+    };
+
+    return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name,
+                                    "invalid_type",
+                                    "Invalid type for '%s': expected %s, but "
+                                    "got %s instead.", name, expected,
+                                    types[json_typeof(value)]);
 }
 
 
-static const char *
-ngx_http_batch_param_type_name(const json_t *value)
-{
-    switch (json_typeof(value)) {
-
-    case JSON_OBJECT:
-        return "an object";
-
-    case JSON_ARRAY:
-        return "an array";
-
-    case JSON_STRING:
-        return "a string";
-
-    case JSON_INTEGER:
-        return "an integer";
-
-    case JSON_REAL:
-        return "a decimal";
-
-    case JSON_TRUE:
-    case JSON_FALSE:
-        return "a boolean";
-
-    default:
-        return "null";
-    }
-}
-
-
-void
+ngx_int_t
 ngx_http_batch_param_long(ngx_http_batch_op_t *op, const char *name,
     size_t max, size_t len)
 {
-    if (len == 0) {
-        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name,
-                                 "string_above_max_length",
-                                 "Invalid '%s': string too long. Expected a "
-                                 "string with maximum length %uz.", name, max);
-        return;
-    }
-
-    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name,
-                             "string_above_max_length",
-                             "Invalid '%s': string too long. Expected a "
-                             "string with maximum length %uz, but got a "
-                             "string with length %uz instead.", name, max,
-                             len);
+    return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name,
+                                    "string_above_max_length", len
+                                    ? "Invalid '%s': string too long. "
+                                      "Expected a string with maximum length "
+                                      "%uz, but got a string with length %uz "
+                                      "instead."
+                                    : "Invalid '%s': string too long. "
+                                      "Expected a string with maximum length "
+                                      "%uz.", name, max, len);
 }
 
 
@@ -168,21 +142,17 @@ ngx_http_batch_param_number(const u_char *p, size_t len, int64_t *n)
 
 ngx_int_t
 ngx_http_batch_param_int(ngx_http_batch_op_t *op, const char *name,
-    const u_char *p, size_t len, int64_t min, int64_t max, int64_t *n)
+    const ngx_str_t *text, int64_t min, int64_t max, int64_t *n)
 {
-    ngx_str_t  shown;
-
-    if (ngx_http_batch_param_number(p, len, n) != NGX_OK) {
-        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name,
-                                 "invalid_type",
-                                 "Invalid type for '%s': expected an integer, "
-                                 "but got a string instead.", name);
-        return NGX_DONE;
+    if (ngx_http_batch_param_number(text->data, text->len, n) != NGX_OK) {
+        return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name,
+                                        "invalid_type",
+                                        "Invalid type for '%s': expected an "
+                                        "integer, but got a string instead.",
+                                        name);
     }
 
-    shown = ngx_http_batch_send_shown(p, len);
-
-    return ngx_http_batch_param_range(op, name, *n, &shown, min, max);
+    return ngx_http_batch_param_range(op, name, *n, text, min, max);
 }
 
 
@@ -194,13 +164,11 @@ ngx_http_batch_param_json_int(ngx_http_batch_op_t *op, const char *name,
     ngx_str_t  shown;
 
     if (value == NULL) {
-        ngx_http_batch_param_missing(op, name);
-        return NGX_DONE;
+        return ngx_http_batch_param_missing(op, name);
     }
 
     if (!json_is_integer(value)) {
-        ngx_http_batch_param_type(op, name, "an integer", value);
-        return NGX_DONE;
+        return ngx_http_batch_param_type(op, name, "an integer", value);
     }
 
     *n = json_integer_value(value);
@@ -214,27 +182,24 @@ ngx_http_batch_param_json_int(ngx_http_batch_op_t *op, const char *name,
 
 static ngx_int_t
 ngx_http_batch_param_range(ngx_http_batch_op_t *op, const char *name,
-    int64_t n, const ngx_str_t *shown, int64_t min, int64_t max)
+    int64_t n, const ngx_str_t *text, int64_t min, int64_t max)
 {
-    if (n < min) {
-        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name,
-                                 "integer_below_min_value",
-                                 "Invalid '%s': integer below minimum value. "
-                                 "Expected a value >= %L, but got %V instead.",
-                                 name, min, shown);
-        return NGX_DONE;
+    if (n >= min && n <= max) {
+        return NGX_OK;
     }
 
-    if (n > max) {
-        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name,
-                                 "integer_above_max_value",
-                                 "Invalid '%s': integer above maximum value. "
-                                 "Expected a value <= %L, but got %V instead.",
-                                 name, max, shown);
-        return NGX_DONE;
-    }
-
-    return NGX_OK;
+    return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name,
+                                    n < min ? "integer_below_min_value"
+                                            : "integer_above_max_value",
+                                    "Invalid '%s': integer %s value. Expected "
+                                    "a value %s %L, but got %*s instead.",
+                                    name,
+                                    n < min ? "below minimum"
+                                            : "above maximum",
+                                    n < min ? ">=" : "<=",
+                                    n < min ? min : max,
+                                    ngx_http_batch_send_shown(text),
+                                    text->data);
 }
 
 
@@ -246,26 +211,47 @@ ngx_http_batch_param_string(ngx_http_batch_op_t *op, const char *name,
 
     v = json_object_get(op->root, name);
 
-    if (v == NULL || (json_is_null(v) && !required)) {
-
-        if (required) {
-            ngx_http_batch_param_missing(op, name);
-            return NGX_DONE;
-        }
-
+    if ((v == NULL || json_is_null(v)) && !required) {
         ngx_str_null(value);
         return NGX_OK;
     }
 
-    if (!json_is_string(v)) {
-        ngx_http_batch_param_type(op, name, "a string", v);
-        return NGX_DONE;
+    return ngx_http_batch_param_text(op, name, v, value);
+}
+
+
+static ngx_int_t
+ngx_http_batch_param_text(ngx_http_batch_op_t *op, const char *name,
+    const json_t *value, ngx_str_t *text)
+{
+    if (value == NULL) {
+        return ngx_http_batch_param_missing(op, name);
     }
 
-    value->data = (u_char *) json_string_value(v);
-    value->len = json_string_length(v);
+    if (!json_is_string(value)) {
+        return ngx_http_batch_param_type(op, name, "a string", value);
+    }
+
+    text->data = (u_char *) json_string_value(value);
+    text->len = json_string_length(value);
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_batch_param_ttl(ngx_http_batch_op_t *op, const char *name,
+    int64_t *seconds)
+{
+    json_t  *value;
+
+    value = json_object_get(op->root, name);
+
+    if (value == NULL || json_is_null(value)) {
+        return NGX_OK;
+    }
+
+    return ngx_http_batch_param_expires(op, name, value, seconds);
 }
 
 
@@ -273,32 +259,19 @@ ngx_int_t
 ngx_http_batch_param_expires(ngx_http_batch_op_t *op, const char *name,
     const json_t *value, int64_t *seconds)
 {
-    json_t  *v;
-    char     param[64];
+    char       param[64];
+    ngx_str_t  anchor;
 
     if (!json_is_object(value)) {
-        ngx_http_batch_param_type(op, name, "an object", value);
-        return NGX_DONE;
+        return ngx_http_batch_param_type(op, name, "an object", value);
     }
-
-    v = json_object_get(value, "anchor");
 
     ngx_http_batch_param_key(param, sizeof(param), name, "anchor");
 
-    if (v == NULL) {
-        ngx_http_batch_param_missing(op, param);
-        return NGX_DONE;
-    }
-
-    if (!json_is_string(v)) {
-        ngx_http_batch_param_type(op, param, "a string", v);
-        return NGX_DONE;
-    }
-
-    if (ngx_http_batch_param_anchor(op, param,
-                                    (u_char *) json_string_value(v),
-                                    json_string_length(v))
-        != NGX_OK)
+    if (ngx_http_batch_param_text(op, param, json_object_get(value, "anchor"),
+                                  &anchor)
+        != NGX_OK
+        || ngx_http_batch_param_anchor(op, param, &anchor) != NGX_OK)
     {
         return NGX_DONE;
     }
@@ -328,46 +301,47 @@ ngx_http_batch_param_key(char *param, size_t size, const char *name,
 
 ngx_int_t
 ngx_http_batch_param_anchor(ngx_http_batch_op_t *op, const char *name,
-    const u_char *p, size_t len)
+    const ngx_str_t *value)
 {
     static const ngx_str_t  anchor = ngx_string("created_at");
 
-    if (len == anchor.len && ngx_memcmp(p, anchor.data, len) == 0) {
+    if (value->len == anchor.len
+        && ngx_memcmp(value->data, anchor.data, anchor.len) == 0)
+    {
         return NGX_OK;
     }
 
-    ngx_http_batch_param_supported(op, name, p, len, &anchor, 1);
-
-    return NGX_DONE;
+    return ngx_http_batch_param_supported(op, name, value, &anchor, 1,
+                                          sizeof(ngx_str_t));
 }
 
 
 ngx_int_t
-ngx_http_batch_param_purpose(ngx_http_batch_op_t *op, const u_char *p,
-    size_t len, ngx_str_t *purpose)
+ngx_http_batch_param_purpose(ngx_http_batch_op_t *op, const ngx_str_t *value,
+    ngx_str_t *purpose)
 {
     u_char                           list[256], *end;
-    ngx_str_t                        shown;
     const ngx_http_batch_purpose_t  *known;
 
-    known = ngx_http_batch_purpose_find(p, len);
+    known = ngx_http_batch_purpose_find(value);
 
     if (known == NULL || !known->upload) {
-        shown = ngx_http_batch_send_shown(p, len);
         end = ngx_http_batch_purpose_names(list, list + sizeof(list));
 
-        ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "purpose", NULL,
-                                 "'%V' is not one of [%*s] - 'purpose'",
-                                 &shown, (size_t) (end - list), list);
-        return NGX_DONE;
+        return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "purpose",
+                                        NULL, "'%*s' is not one of [%*s] - "
+                                        "'purpose'",
+                                        ngx_http_batch_send_shown(value),
+                                        value->data, (size_t) (end - list),
+                                        list);
     }
 
     if (op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO
         && !ngx_http_batch_purpose_is_batch(&known->name))
     {
-        ngx_http_batch_param_supported(op, "purpose", p, len,
-                                       &ngx_http_batch_purpose_batch, 1);
-        return NGX_DONE;
+        return ngx_http_batch_param_supported(op, "purpose", value,
+                                              &ngx_http_batch_purpose_batch, 1,
+                                              sizeof(ngx_str_t));
     }
 
     *purpose = known->name;
@@ -390,10 +364,10 @@ ngx_http_batch_param_suffix(ngx_http_batch_op_t *op, const char *name,
         return NGX_OK;
     }
 
-    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name, "invalid_value",
-                             "Invalid '%s': expected a file name that ends "
-                             "with '.jsonl'.", name);
-    return NGX_DONE;
+    return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name,
+                                    "invalid_value",
+                                    "Invalid '%s': expected a file name that "
+                                    "ends with '.jsonl'.", name);
 }
 
 
@@ -444,10 +418,10 @@ ngx_http_batch_param_jsonl(u_char *p, size_t len)
 }
 
 
-void
+ngx_int_t
 ngx_http_batch_param_not_jsonl(ngx_http_batch_op_t *op)
 {
-    ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
-                             "Invalid file format for Batch API. Must be "
-                             ".jsonl");
+    return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
+                                    "Invalid file format for Batch API. Must "
+                                    "be .jsonl");
 }

@@ -2,8 +2,7 @@
  * Copyright (C) the ngx_http_batch_module authors
  *
  * Checks of parameters that several requests have, in the words of OpenAI's
- * service.  Those that return something: NGX_OK, or NGX_DONE if the op was
- * rejected; the others reject it.
+ * service: NGX_OK, or NGX_DONE if the op was rejected.
  */
 
 #ifndef _NGX_HTTP_BATCH_PARAM_H_INCLUDED_
@@ -19,21 +18,24 @@
 
 
 /* "Missing required parameter: '...'." */
-void ngx_http_batch_param_missing(ngx_http_batch_op_t *op, const char *name);
-/* "Invalid value: '...'. Supported values are: 'a', 'b', and 'c'." */
-void ngx_http_batch_param_supported(ngx_http_batch_op_t *op, const char *name,
-    const u_char *p, size_t len, const ngx_str_t *values, ngx_uint_t n);
+ngx_int_t ngx_http_batch_param_missing(ngx_http_batch_op_t *op,
+    const char *name);
+/* "Invalid value: '...'. Supported values are: 'a', 'b', and 'c'."  Those
+ * are n elements of size bytes, which begin with their name, an ngx_str_t. */
+ngx_int_t ngx_http_batch_param_supported(ngx_http_batch_op_t *op,
+    const char *name, const ngx_str_t *value, const void *values, ngx_uint_t n,
+    size_t size);
 /* "Invalid type for '...': expected <expected>, but got ... instead." */
-void ngx_http_batch_param_type(ngx_http_batch_op_t *op, const char *name,
+ngx_int_t ngx_http_batch_param_type(ngx_http_batch_op_t *op, const char *name,
     const char *expected, const json_t *value);
 /* "Invalid '...': string too long. Expected a string with maximum length ...";
  * len 0: how long it is is not known */
-void ngx_http_batch_param_long(ngx_http_batch_op_t *op, const char *name,
+ngx_int_t ngx_http_batch_param_long(ngx_http_batch_op_t *op, const char *name,
     size_t max, size_t len);
 
 /* a decimal integer between min and max, as text or as JSON (NULL: missing) */
 ngx_int_t ngx_http_batch_param_int(ngx_http_batch_op_t *op, const char *name,
-    const u_char *p, size_t len, int64_t min, int64_t max, int64_t *n);
+    const ngx_str_t *text, int64_t min, int64_t max, int64_t *n);
 ngx_int_t ngx_http_batch_param_json_int(ngx_http_batch_op_t *op,
     const char *name, const json_t *value, int64_t min, int64_t max,
     int64_t *n);
@@ -43,15 +45,18 @@ ngx_int_t ngx_http_batch_param_json_int(ngx_http_batch_op_t *op,
 ngx_int_t ngx_http_batch_param_string(ngx_http_batch_op_t *op,
     const char *name, ngx_uint_t required, ngx_str_t *value);
 
-/* {"anchor":"created_at","seconds":n} */
+/* {"anchor":"created_at","seconds":n}; ttl: of that name in op->root, if it is
+ * there */
+ngx_int_t ngx_http_batch_param_ttl(ngx_http_batch_op_t *op, const char *name,
+    int64_t *seconds);
 ngx_int_t ngx_http_batch_param_expires(ngx_http_batch_op_t *op,
     const char *name, const json_t *value, int64_t *seconds);
 ngx_int_t ngx_http_batch_param_anchor(ngx_http_batch_op_t *op,
-    const char *name, const u_char *p, size_t len);
+    const char *name, const ngx_str_t *value);
 
 /* one of the purposes a client may give; *purpose is static */
 ngx_int_t ngx_http_batch_param_purpose(ngx_http_batch_op_t *op,
-    const u_char *p, size_t len, ngx_str_t *purpose);
+    const ngx_str_t *value, ngx_str_t *purpose);
 
 /* dialect tensorzero: the name ends with .jsonl */
 ngx_int_t ngx_http_batch_param_suffix(ngx_http_batch_op_t *op,
@@ -61,7 +66,7 @@ ngx_int_t ngx_http_batch_param_suffix(ngx_http_batch_op_t *op,
  * or more than NGX_HTTP_BATCH_PARAM_HEAD, which is what is looked at. */
 ngx_uint_t ngx_http_batch_param_jsonl(u_char *p, size_t len);
 /* it is not: "Invalid file format for Batch API. Must be .jsonl" */
-void ngx_http_batch_param_not_jsonl(ngx_http_batch_op_t *op);
+ngx_int_t ngx_http_batch_param_not_jsonl(ngx_http_batch_op_t *op);
 
 
 #endif /* _NGX_HTTP_BATCH_PARAM_H_INCLUDED_ */

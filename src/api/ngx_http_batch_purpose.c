@@ -27,14 +27,14 @@ static const ngx_http_batch_purpose_t  ngx_http_batch_purposes[] = {
 
 
 const ngx_http_batch_purpose_t *
-ngx_http_batch_purpose_find(const u_char *p, size_t len)
+ngx_http_batch_purpose_find(const ngx_str_t *name)
 {
     const ngx_http_batch_purpose_t  *purpose;
 
     for (purpose = ngx_http_batch_purposes; purpose->name.len; purpose++) {
 
-        if (purpose->name.len == len
-            && ngx_memcmp(purpose->name.data, p, len) == 0)
+        if (purpose->name.len == name->len
+            && ngx_memcmp(purpose->name.data, name->data, name->len) == 0)
         {
             return purpose;
         }

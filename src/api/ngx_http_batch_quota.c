@@ -14,8 +14,6 @@ static ngx_uint_t ngx_http_batch_quota_limits(ngx_http_batch_op_t *op,
     ngx_http_batch_hold_t *h);
 static void ngx_http_batch_quota_step(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
-static void ngx_http_batch_quota_of_files(ngx_http_batch_op_t *op);
-static void ngx_http_batch_quota_of_batches(ngx_http_batch_op_t *op);
 
 
 static ngx_uint_t
@@ -98,8 +96,8 @@ ngx_http_batch_quota_take(ngx_http_batch_op_t *op, ngx_http_batch_use_e use,
 
     (void) ngx_cpystrn((u_char *) op->quota.id, (u_char *) id, BATCH_ID_LEN);
 
-    ngx_http_batch_op_wait(op, ngx_http_batch_quota_step);
-    ngx_http_batch_op_sent(op, ngx_http_batch_index_use_hold(&h,
+    ngx_http_batch_op_wait(op, ngx_http_batch_quota_step,
+                           ngx_http_batch_index_use_hold(&h,
                                                  ngx_http_batch_op_index, op));
 }
 
@@ -137,68 +135,41 @@ ngx_http_batch_quota_step(ngx_http_batch_op_t *op, ngx_int_t rc,
 void
 ngx_http_batch_quota_reject(ngx_http_batch_op_t *op)
 {
-    if (op->quota.use == NGX_HTTP_BATCH_USE_FILES) {
-        ngx_http_batch_quota_of_files(op);
+    uint64_t                      max;
+    ngx_uint_t                    number;
+    const char                   *fmt;
+    ngx_http_batch_quota_conf_t  *conf;
+
+    conf = op->conf->quota;
+    number = (op->quota.over == NGX_HTTP_BATCH_OVER_NUMBER);
+
+    if (op->quota.use == NGX_HTTP_BATCH_USE_BATCHES) {
+        max = number ? conf->batches : conf->lines;
+        fmt = number
+              ? "You have reached your quota of batches: %uL of %uL batches "
+                "are not finished. Wait until batches have finished, or "
+                "cancel them."
+              : "You have reached your quota of lines: %uL of %uL lines are "
+                "in batches that are not finished. Wait until batches have "
+                "finished, or cancel them.";
+
+    } else if (number) {
+        max = conf->files;
+        fmt = "You have reached your quota of files: %uL of %uL files are "
+              "stored. Delete files that you no longer need.";
 
     } else {
-        ngx_http_batch_quota_of_batches(op);
-    }
-}
-
-
-static void
-ngx_http_batch_quota_of_files(ngx_http_batch_op_t *op)
-{
-    ngx_http_batch_quota_conf_t *conf = op->conf->quota;
-
-    if (op->quota.over == NGX_HTTP_BATCH_OVER_NUMBER) {
-        ngx_http_batch_op_reject(op, NGX_HTTP_FORBIDDEN, NULL,
-                                 "quota_exceeded",
-                                 "You have reached your quota of files: %uL of "
-                                 "%ui files are stored. Delete files that you "
-                                 "no longer need.", op->quota.used,
-                                 conf->files);
-        return;
-    }
-
-    if (op->quota.id[0] == '\0') {
-        ngx_http_batch_op_reject(op, NGX_HTTP_FORBIDDEN, NULL,
-                                 "quota_exceeded",
-                                 "You have reached your quota of storage: %uL "
-                                 "of %uL bytes are used. Delete files that you "
-                                 "no longer need.", op->quota.used,
-                                 conf->bytes);
-        return;
+        max = conf->bytes;
+        fmt = op->quota.id[0]
+              ? "You have reached your quota of storage: %uL of %uL bytes are "
+                "used, and this file has %L bytes. Delete files that you no "
+                "longer need."
+              : "You have reached your quota of storage: %uL of %uL bytes are "
+                "used. Delete files that you no longer need.";
     }
 
     ngx_http_batch_op_reject(op, NGX_HTTP_FORBIDDEN, NULL, "quota_exceeded",
-                             "You have reached your quota of storage: %uL of "
-                             "%uL bytes are used, and this file has %L bytes. "
-                             "Delete files that you no longer need.",
-                             op->quota.used, conf->bytes, op->quota.amount);
-}
-
-
-static void
-ngx_http_batch_quota_of_batches(ngx_http_batch_op_t *op)
-{
-    ngx_http_batch_quota_conf_t *conf = op->conf->quota;
-
-    if (op->quota.over == NGX_HTTP_BATCH_OVER_NUMBER) {
-        ngx_http_batch_op_reject(op, NGX_HTTP_FORBIDDEN, NULL,
-                                 "quota_exceeded",
-                                 "You have reached your quota of batches: %uL "
-                                 "of %ui batches are not finished. Wait until "
-                                 "batches have finished, or cancel them.",
-                                 op->quota.used, conf->batches);
-        return;
-    }
-
-    ngx_http_batch_op_reject(op, NGX_HTTP_FORBIDDEN, NULL, "quota_exceeded",
-                             "You have reached your quota of lines: %uL of %ui "
-                             "lines are in batches that are not finished. Wait "
-                             "until batches have finished, or cancel them.",
-                             op->quota.used, conf->lines);
+                             fmt, op->quota.used, max, op->quota.amount);
 }
 
 

@@ -316,8 +316,10 @@ ngx_http_batch_render_model(batch_text_t *t, const ngx_http_batch_view_t *v,
 static void
 ngx_http_batch_render_errors(batch_text_t *t, json_t *final)
 {
-    size_t   i;
+    size_t   i, n;
     json_t  *errors, *e;
+
+    static const char  *keys[] = { "code", "line", "message", "param" };
 
     errors = json_object_get(final, "errors");
 
@@ -335,14 +337,11 @@ ngx_http_batch_render_errors(batch_text_t *t, json_t *final)
             batch_text_literal(t, ",");
         }
 
-        batch_text_literal(t, "{\"code\":");
-        ngx_http_batch_render_json(t, json_object_get(e, "code"));
-        ngx_http_batch_render_key(t, "line");
-        ngx_http_batch_render_json(t, json_object_get(e, "line"));
-        ngx_http_batch_render_key(t, "message");
-        ngx_http_batch_render_json(t, json_object_get(e, "message"));
-        ngx_http_batch_render_key(t, "param");
-        ngx_http_batch_render_json(t, json_object_get(e, "param"));
+        for (n = 0; n < 4; n++) {
+            batch_text_printf(t, "%s\"%s\":", n ? "," : "{", keys[n]);
+            ngx_http_batch_render_json(t, json_object_get(e, keys[n]));
+        }
+
         batch_text_literal(t, "}");
     }
 

@@ -14,7 +14,6 @@
 #define NGX_HTTP_BATCH_UNPROCESSABLE  422
 
 
-static void ngx_http_batch_send_free(void *data);
 static ngx_uint_t ngx_http_batch_send_status(ngx_http_request_t *r,
     ngx_uint_t status);
 static ngx_int_t ngx_http_batch_send_retry(ngx_http_request_t *r,
@@ -37,7 +36,7 @@ ngx_http_batch_send_text(ngx_http_request_t *r, ngx_uint_t status, char *text)
         return NGX_ERROR;
     }
 
-    cln->handler = ngx_http_batch_send_free;
+    cln->handler = free;
     cln->data = text;
 
     b = ngx_calloc_buf(r->pool);
@@ -72,13 +71,6 @@ ngx_http_batch_send_text(ngx_http_request_t *r, ngx_uint_t status, char *text)
     out.next = NULL;
 
     return ngx_http_output_filter(r, &out);
-}
-
-
-static void
-ngx_http_batch_send_free(void *data)
-{
-    free(data);
 }
 
 
@@ -236,28 +228,31 @@ ngx_http_batch_send_drop_body(ngx_http_request_t *r)
 ngx_int_t
 ngx_http_batch_send_not_found(ngx_http_request_t *r, batch_id_kind_e kind)
 {
-    ngx_str_t                  shown;
+    const char                *param, *fmt;
     ngx_http_batch_api_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
 
-    shown = ngx_http_batch_send_shown(ctx->id.data, ctx->id.len);
+    param = "id";
 
     switch (kind) {
 
     case BATCH_ID_FILE:
-        return ngx_http_batch_send_error(r, NGX_HTTP_NOT_FOUND, "id", NULL,
-                                         "No such File object: %V", &shown);
+        fmt = "No such File object: %*s";
+        break;
 
     case BATCH_ID_UPLOAD:
-        return ngx_http_batch_send_error(r, NGX_HTTP_NOT_FOUND, "id", NULL,
-                                         "No such Upload object: %V", &shown);
+        fmt = "No such Upload object: %*s";
+        break;
 
     default: /* BATCH_ID_BATCH */
-        return ngx_http_batch_send_error(r, NGX_HTTP_NOT_FOUND, NULL, NULL,
-                                         "No batch found with id '%V'.",
-                                         &shown);
+        param = NULL;
+        fmt = "No batch found with id '%*s'.";
     }
+
+    return ngx_http_batch_send_error(r, NGX_HTTP_NOT_FOUND, param, NULL, fmt,
+                                     ngx_http_batch_send_shown(&ctx->id),
+                                     ctx->id.data);
 }
 
 
@@ -271,23 +266,22 @@ ngx_http_batch_send_full(ngx_http_request_t *r)
 }
 
 
-ngx_str_t
-ngx_http_batch_send_shown(const u_char *p, size_t len)
+size_t
+ngx_http_batch_send_shown(const ngx_str_t *s)
 {
-    ngx_str_t  s;
+    size_t  len;
+
+    len = s->len;
 
     if (len > NGX_HTTP_BATCH_SEND_SHOWN) {
         len = NGX_HTTP_BATCH_SEND_SHOWN;
 
         while (len > NGX_HTTP_BATCH_SEND_SHOWN - 4
-               && (p[len] & 0xc0) == 0x80)
+               && (s->data[len] & 0xc0) == 0x80)
         {
             len--;
         }
     }
 
-    s.data = (u_char *) p;
-    s.len = len;
-
-    return s;
+    return len;
 }

@@ -35,8 +35,9 @@ ngx_int_t ngx_http_batch_send_not_found(ngx_http_request_t *r,
 /* 507 */
 ngx_int_t ngx_http_batch_send_full(ngx_http_request_t *r);
 
-/* at most NGX_HTTP_BATCH_SEND_SHOWN bytes of it, cut between characters */
-ngx_str_t ngx_http_batch_send_shown(const u_char *p, size_t len);
+/* how many bytes of it a message shows ("%*s"): NGX_HTTP_BATCH_SEND_SHOWN at
+ * most, cut between characters */
+size_t ngx_http_batch_send_shown(const ngx_str_t *s);
 
 
 #endif /* _NGX_HTTP_BATCH_SEND_H_INCLUDED_ */

@@ -13,21 +13,11 @@
 #define NGX_HTTP_BATCH_STATUS_ROUTES  ((size_t) -1)
 
 
+/* of all workers */
+
 typedef struct {
-    ngx_atomic_t    workers;
-    ngx_atomic_t    inflight[NGX_HTTP_BATCH_ROUTES];
-    ngx_atomic_t    chunks;
-    ngx_atomic_t    redis;
-    ngx_atomic_t    started;
-    ngx_atomic_t    retried;
-    ngx_atomic_t    completed;
-    ngx_atomic_t    failed;
-    ngx_atomic_t    claimed;
-    ngx_atomic_t    finalized;
-    ngx_atomic_t    hooks_pending;
-    ngx_atomic_t    hooks_delivered;
-    ngx_atomic_t    hooks_failed;
-    ngx_atomic_t    hooks_given_up;
+    ngx_atomic_t             workers;
+    ngx_http_batch_slot_t    sum;
 } ngx_http_batch_status_totals_t;
 
 
@@ -43,7 +33,7 @@ typedef struct {
 
 
 static size_t ngx_http_batch_status_size(void);
-static void ngx_http_batch_status_sum(ngx_http_batch_status_totals_t *t);
+static void ngx_http_batch_status_sum(ngx_http_batch_status_totals_t *totals);
 static u_char *ngx_http_batch_status_json(ngx_http_batch_status_totals_t *t,
     u_char *p, u_char *last);
 static u_char *ngx_http_batch_status_json_routes(
@@ -60,7 +50,7 @@ static u_char *ngx_http_batch_status_escape(u_char *p, u_char *last,
 
 
 #define ngx_http_batch_status_offset(field)                                   \
-    offsetof(ngx_http_batch_status_totals_t, field)
+    offsetof(ngx_http_batch_status_totals_t, sum.field)
 
 static const ngx_http_batch_status_metric_t  ngx_http_batch_status_metrics[] =
 {
@@ -87,7 +77,7 @@ static const ngx_http_batch_status_metric_t  ngx_http_batch_status_metrics[] =
       ngx_http_batch_status_offset(redis) },
 
     { "workers", "", "gauge", "Worker processes.",
-      ngx_http_batch_status_offset(workers) },
+      offsetof(ngx_http_batch_status_totals_t, workers) },
 
     { "inflight", "", "gauge", "Lines in flight, by route.",
       NGX_HTTP_BATCH_STATUS_ROUTES },
@@ -196,12 +186,14 @@ ngx_http_batch_status_size(void)
 
 
 static void
-ngx_http_batch_status_sum(ngx_http_batch_status_totals_t *t)
+ngx_http_batch_status_sum(ngx_http_batch_status_totals_t *totals)
 {
     ngx_uint_t              i, n;
-    ngx_http_batch_slot_t  *slot;
+    ngx_http_batch_slot_t  *slot, *t;
 
-    ngx_memzero(t, sizeof(ngx_http_batch_status_totals_t));
+    ngx_memzero(totals, sizeof(ngx_http_batch_status_totals_t));
+
+    t = &totals->sum;
 
     for (i = 0; (slot = ngx_http_batch_slots_next(&i)) != NULL; /* void */ ) {
 
@@ -209,7 +201,7 @@ ngx_http_batch_status_sum(ngx_http_batch_status_totals_t *t)
             t->inflight[n] += slot->inflight[n];
         }
 
-        t->workers++;
+        totals->workers++;
         t->chunks += slot->chunks;
         t->redis += slot->redis;
         t->started += slot->started;
@@ -234,24 +226,27 @@ ngx_http_batch_status_json(ngx_http_batch_status_totals_t *t, u_char *p,
     u_char *last)
 {
     ngx_uint_t              i, n, inflight;
-    ngx_http_batch_slot_t  *slot;
+    ngx_http_batch_slot_t  *slot, *sum;
+
+    sum = &t->sum;
 
     p = ngx_slprintf(p, last, "{\"workers\":%uA,\"redis\":\"%s\","
                      "\"chunks\":%uA,\"attempts\":%uA,\"retries\":%uA,"
                      "\"completed\":%uA,\"failed\":%uA,"
                      "\"chunks_claimed\":%uA,\"batches_finalized\":%uA,",
                      t->workers,
-                     t->redis == t->workers ? "ready"
-                                            : t->redis ? "partly" : "down",
-                     t->chunks, t->started, t->retried, t->completed,
-                     t->failed, t->claimed, t->finalized);
+                     sum->redis == t->workers ? "ready"
+                                              : sum->redis ? "partly" : "down",
+                     sum->chunks, sum->started, sum->retried, sum->completed,
+                     sum->failed, sum->claimed, sum->finalized);
 
     p = ngx_http_batch_status_json_store(p, last);
 
     p = ngx_slprintf(p, last, ",\"webhooks\":{\"pending\":%uA,"
                      "\"delivered\":%uA,\"failed_attempts\":%uA,"
-                     "\"given_up\":%uA}", t->hooks_pending,
-                     t->hooks_delivered, t->hooks_failed, t->hooks_given_up);
+                     "\"given_up\":%uA}", sum->hooks_pending,
+                     sum->hooks_delivered, sum->hooks_failed,
+                     sum->hooks_given_up);
 
     p = ngx_http_batch_status_json_routes(t, p, last);
 
@@ -290,7 +285,7 @@ ngx_http_batch_status_json_routes(ngx_http_batch_status_totals_t *t, u_char *p,
         p = ngx_slprintf(p, last, "%s{\"route\":\"", i ? "," : "");
         p = ngx_http_batch_status_escape(p, last, &routes[i]->route);
         p = ngx_slprintf(p, last, "\",\"inflight\":%uA,\"concurrency\":%ui}",
-                         t->inflight[i], routes[i]->concurrency);
+                         t->sum.inflight[i], routes[i]->concurrency);
     }
 
     return ngx_slprintf(p, last, "]");
@@ -365,7 +360,7 @@ ngx_http_batch_status_prometheus_routes(ngx_http_batch_status_totals_t *t,
     for (i = 0; i < ngx_http_batch_conf->routes.nelts; i++) {
         p = ngx_slprintf(p, last, "nginx_batch_%s{route=\"", name);
         p = ngx_http_batch_status_escape(p, last, &routes[i]->route);
-        p = ngx_slprintf(p, last, "\"} %uA\n", t->inflight[i]);
+        p = ngx_slprintf(p, last, "\"} %uA\n", t->sum.inflight[i]);
     }
 
     return p;

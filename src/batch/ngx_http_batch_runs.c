@@ -31,7 +31,7 @@ static ngx_http_batch_run_t *ngx_http_batch_runs_get(ngx_str_t *id);
 static void ngx_http_batch_runs_free(ngx_http_batch_run_t *run);
 
 
-ngx_queue_t  ngx_http_batch_runs;
+static ngx_queue_t  ngx_http_batch_runs;
 
 static const ngx_http_batch_runs_handlers_t  *ngx_http_batch_runs_handlers;
 
@@ -56,23 +56,32 @@ ngx_http_batch_runs_init(const ngx_http_batch_runs_handlers_t *handlers)
 }
 
 
+ngx_http_batch_run_t *
+ngx_http_batch_runs_next(ngx_http_batch_run_t *run)
+{
+    ngx_queue_t  *q;
+
+    q = run ? ngx_queue_next(&run->queue)
+            : ngx_queue_head(&ngx_http_batch_runs);
+
+    return q == ngx_queue_sentinel(&ngx_http_batch_runs)
+           ? NULL : ngx_queue_data(q, ngx_http_batch_run_t, queue);
+}
+
+
 void
 ngx_http_batch_runs_beat(void)
 {
     ngx_msec_t             since;
     ngx_uint_t             news;
-    ngx_queue_t           *q;
     ngx_http_batch_run_t  *run;
 
     news = (ngx_http_batch_runs_news != *ngx_http_batch_slots_news);
     ngx_http_batch_runs_news = *ngx_http_batch_slots_news;
 
-    for (q = ngx_queue_head(&ngx_http_batch_runs);
-         q != ngx_queue_sentinel(&ngx_http_batch_runs);
-         q = ngx_queue_next(q))
-    {
-        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
+    run = NULL;
 
+    while ((run = ngx_http_batch_runs_next(run)) != NULL) {
         run->pace = run->starts;
         run->starts = 0;
 
@@ -137,11 +146,9 @@ ngx_http_batch_runs_polled(void *data, ngx_int_t rc,
     ngx_http_batch_runs_more = (res->n >= NGX_HTTP_BATCH_ACTIVE);
     whole = !ngx_http_batch_runs_more;
 
-    for (q = ngx_queue_head(&ngx_http_batch_runs);
-         q != ngx_queue_sentinel(&ngx_http_batch_runs);
-         q = ngx_queue_next(q))
-    {
-        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
+    run = NULL;
+
+    while ((run = ngx_http_batch_runs_next(run)) != NULL) {
         run->seen = 0;
     }
 
@@ -178,15 +185,11 @@ ngx_http_batch_runs_polled(void *data, ngx_int_t rc,
 static ngx_http_batch_run_t *
 ngx_http_batch_runs_get(ngx_str_t *id)
 {
-    ngx_queue_t           *q;
     ngx_http_batch_run_t  *run;
 
-    for (q = ngx_queue_head(&ngx_http_batch_runs);
-         q != ngx_queue_sentinel(&ngx_http_batch_runs);
-         q = ngx_queue_next(q))
-    {
-        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
+    run = NULL;
 
+    while ((run = ngx_http_batch_runs_next(run)) != NULL) {
         if (ngx_strncmp(run->id, id->data, id->len) == 0
             && run->id[id->len] == '\0')
         {
@@ -268,15 +271,11 @@ void
 ngx_http_batch_runs_feed(ngx_uint_t n)
 {
     ngx_uint_t             unplanned;
-    ngx_queue_t           *q;
     ngx_http_batch_run_t  *run;
 
-    for (q = ngx_queue_head(&ngx_http_batch_runs);
-         q != ngx_queue_sentinel(&ngx_http_batch_runs) && n;
-         q = ngx_queue_next(q))
-    {
-        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
+    run = NULL;
 
+    while (n && (run = ngx_http_batch_runs_next(run)) != NULL) {
         if (run->starved) {
             unplanned = run->unplanned;
 
@@ -301,14 +300,11 @@ ngx_http_batch_runs_over(ngx_http_batch_run_t *run)
 ngx_uint_t
 ngx_http_batch_runs_hold(void)
 {
-    ngx_queue_t           *q;
     ngx_http_batch_run_t  *run;
 
-    for (q = ngx_queue_head(&ngx_http_batch_runs);
-         q != ngx_queue_sentinel(&ngx_http_batch_runs);
-         q = ngx_queue_next(q))
-    {
-        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
+    run = NULL;
+
+    while ((run = ngx_http_batch_runs_next(run)) != NULL) {
 
         /* a nonce is kept until there is an answer to its claim */
 

@@ -34,8 +34,8 @@ void ngx_http_batch_runs_over(ngx_http_batch_run_t *run);
 /* n jobs may start that had to wait */
 void ngx_http_batch_runs_feed(ngx_uint_t n);
 
-
-extern ngx_queue_t  ngx_http_batch_runs;
+/* the batch after it; NULL: the first one, and of the last one */
+ngx_http_batch_run_t *ngx_http_batch_runs_next(ngx_http_batch_run_t *run);
 
 
 #endif /* _NGX_HTTP_BATCH_RUNS_H_INCLUDED_ */

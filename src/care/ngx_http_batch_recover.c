@@ -82,8 +82,6 @@ typedef struct {
 
 
 static void ngx_http_batch_recover_unlock(void);
-static void ngx_http_batch_recover_unlocked(void *data, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_recover_ask(void);
 static ngx_int_t ngx_http_batch_recover_check(void *data);
 static int64_t ngx_http_batch_recover_since(ngx_atomic_uint_t era);
@@ -108,7 +106,8 @@ static void ngx_http_batch_recover_scanned(void *data, ngx_int_t rc,
 static void ngx_http_batch_recover_mark(ngx_http_batch_rebuild_t *b);
 static void ngx_http_batch_recover_filled(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
-static void ngx_http_batch_recover_idle(void);
+static void ngx_http_batch_recover_rest(ngx_http_batch_recover_e state,
+    ngx_msec_t ms);
 static void ngx_http_batch_recover_end(void);
 
 
@@ -133,23 +132,12 @@ static ngx_event_t        ngx_http_batch_recover_renew_ev;
 
 
 void
-ngx_http_batch_recover_start(ngx_log_t *log)
+ngx_http_batch_recover_start(void)
 {
-    ngx_event_t  *ev;
-
-    ev = &ngx_http_batch_recover_wait_ev;
-
-    ev->handler = ngx_http_batch_recover_waited;
-    ev->data = &ngx_http_batch_turn_dummy;
-    ev->log = log;
-    ev->cancelable = 1;
-
-    ev = &ngx_http_batch_recover_renew_ev;
-
-    ev->handler = ngx_http_batch_recover_renew;
-    ev->data = &ngx_http_batch_turn_dummy;
-    ev->log = log;
-    ev->cancelable = 1;
+    ngx_http_batch_turn_timer(&ngx_http_batch_recover_wait_ev,
+                              ngx_http_batch_recover_waited, 1);
+    ngx_http_batch_turn_timer(&ngx_http_batch_recover_renew_ev,
+                              ngx_http_batch_recover_renew, 1);
 
     /* one that leaves may have an older configuration: it moves no other */
 
@@ -204,17 +192,8 @@ ngx_http_batch_recover_leave(void)
 static void
 ngx_http_batch_recover_unlock(void)
 {
-    (void) ngx_http_batch_index_era_unlock(ngx_http_batch_worker_id,
-                                           ngx_http_batch_recover_unlocked,
+    (void) ngx_http_batch_index_era_unlock(ngx_http_batch_worker_id, NULL,
                                            NULL);
-}
-
-
-static void
-ngx_http_batch_recover_unlocked(void *data, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res)
-{
-    /* void */
 }
 
 
@@ -228,9 +207,7 @@ ngx_http_batch_recover_holds(void)
 void
 ngx_http_batch_recover_exit(void)
 {
-    if (ngx_http_batch_recover_wait_ev.timer_set) {
-        ngx_del_timer(&ngx_http_batch_recover_wait_ev);
-    }
+    ngx_http_batch_turn_cancel(&ngx_http_batch_recover_wait_ev);
 
     if (ngx_http_batch_recover_state == NGX_HTTP_BATCH_RECOVER_READING) {
 
@@ -248,9 +225,7 @@ ngx_http_batch_recover_exit(void)
 static void
 ngx_http_batch_recover_ask(void)
 {
-    if (ngx_http_batch_recover_wait_ev.timer_set) {
-        ngx_del_timer(&ngx_http_batch_recover_wait_ev);
-    }
+    ngx_http_batch_turn_cancel(&ngx_http_batch_recover_wait_ev);
 
     if (!ngx_http_batch_slots_era_is(ngx_http_batch_slots_era(),
                                      ngx_http_batch_index_era_name()))
@@ -361,14 +336,8 @@ ngx_http_batch_recover_verified(ngx_atomic_uint_t era)
 static void
 ngx_http_batch_recover_wait(void)
 {
-    ngx_http_batch_recover_end();
-
-    ngx_http_batch_recover_state = NGX_HTTP_BATCH_RECOVER_WAITING;
-
-    if (!ngx_exiting) {
-        ngx_add_timer(&ngx_http_batch_recover_wait_ev,
-                      NGX_HTTP_BATCH_RECOVER_WAIT);
-    }
+    ngx_http_batch_recover_rest(NGX_HTTP_BATCH_RECOVER_WAITING,
+                                NGX_HTTP_BATCH_RECOVER_WAIT);
 }
 
 
@@ -398,7 +367,8 @@ ngx_http_batch_recover_checked(void *data, ngx_int_t rc,
 
     if (rc == NGX_OK) {
         ngx_http_batch_recover_verified(ngx_http_batch_index_era);
-        ngx_http_batch_recover_idle();
+        ngx_http_batch_recover_rest(NGX_HTTP_BATCH_RECOVER_IDLE,
+                                    NGX_HTTP_BATCH_RECOVER_LOOK);
         return;
     }
 
@@ -664,9 +634,7 @@ ngx_http_batch_recover_mark(ngx_http_batch_rebuild_t *b)
 
     /* with the index opened the lock is gone, and renewing it would fail */
 
-    if (ngx_http_batch_recover_renew_ev.timer_set) {
-        ngx_del_timer(&ngx_http_batch_recover_renew_ev);
-    }
+    ngx_http_batch_turn_cancel(&ngx_http_batch_recover_renew_ev);
 
     /* what was told to another server meanwhile may not have been read */
 
@@ -734,20 +702,20 @@ ngx_http_batch_recover_filled(void *data, ngx_int_t rc,
 
     ngx_http_batch_recover_verified(ngx_http_batch_rebuild->era);
 
-    ngx_http_batch_recover_idle();
+    ngx_http_batch_recover_rest(NGX_HTTP_BATCH_RECOVER_IDLE,
+                                NGX_HTTP_BATCH_RECOVER_LOOK);
 }
 
 
 static void
-ngx_http_batch_recover_idle(void)
+ngx_http_batch_recover_rest(ngx_http_batch_recover_e state, ngx_msec_t ms)
 {
     ngx_http_batch_recover_end();
 
-    ngx_http_batch_recover_state = NGX_HTTP_BATCH_RECOVER_IDLE;
+    ngx_http_batch_recover_state = state;
 
     if (!ngx_exiting) {
-        ngx_add_timer(&ngx_http_batch_recover_wait_ev,
-                      NGX_HTTP_BATCH_RECOVER_LOOK);
+        ngx_add_timer(&ngx_http_batch_recover_wait_ev, ms);
     }
 }
 
@@ -759,9 +727,7 @@ ngx_http_batch_recover_end(void)
 {
     ngx_http_batch_rebuild_t  *b;
 
-    if (ngx_http_batch_recover_renew_ev.timer_set) {
-        ngx_del_timer(&ngx_http_batch_recover_renew_ev);
-    }
+    ngx_http_batch_turn_cancel(&ngx_http_batch_recover_renew_ev);
 
     b = ngx_http_batch_rebuild;
 

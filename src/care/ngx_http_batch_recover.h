@@ -16,7 +16,7 @@
  * looks at the index at once and from then on every 2 seconds, and rebuilds it
  * in tasks when it is not filled, trying again every second until it is.  What
  * is under way with another server is given up. */
-void ngx_http_batch_recover_start(ngx_log_t *log);
+void ngx_http_batch_recover_start(void);
 
 /* the link is down: from here on other workers may be with another server */
 void ngx_http_batch_recover_down(void);

@@ -361,12 +361,11 @@ ngx_http_batch_restore_work(void *ctx, uint32_t chunk, uint32_t epoch,
 
     c = &item->chunks[item->nchunks++];
 
+    ngx_memzero(c, sizeof(ngx_http_batch_item_chunk_t));
+
     c->chunk = chunk;
     c->epoch = epoch;
     c->done = seal;
-    c->ok = 0;
-    c->failed = 0;
-    c->sealed = 0;
 
     return NGX_OK;
 }

@@ -50,8 +50,6 @@ static void ngx_http_batch_sweep_finish(ngx_http_batch_sweep_t *s,
     const char *id, ngx_http_batch_upload_state_t *st, ngx_log_t *log);
 static void ngx_http_batch_sweep_run(void *ctx, ngx_log_t *log);
 static void ngx_http_batch_sweep_done(void *ctx, ngx_log_t *log);
-static void ngx_http_batch_sweep_told(void *data, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res);
 
 
 static ngx_event_t       ngx_http_batch_sweep_event;
@@ -62,19 +60,14 @@ static ngx_uint_t        ngx_http_batch_sweep_swept_uploads;
 void
 ngx_http_batch_sweep_init(ngx_cycle_t *cycle)
 {
-    ngx_event_t  *ev;
-
     if (ngx_process == NGX_PROCESS_WORKER && ngx_worker != 0) {
         return;
     }
 
-    ev = &ngx_http_batch_sweep_event;
-    ev->handler = ngx_http_batch_sweep_timer;
-    ev->data = &ngx_http_batch_turn_dummy;
-    ev->log = cycle->log;
-    ev->cancelable = 1;
+    ngx_http_batch_turn_timer(&ngx_http_batch_sweep_event,
+                              ngx_http_batch_sweep_timer, 1);
 
-    ngx_add_timer(ev, 1000);
+    ngx_add_timer(&ngx_http_batch_sweep_event, 1000);
 }
 
 
@@ -301,9 +294,9 @@ ngx_http_batch_sweep_done(void *ctx, ngx_log_t *log)
             ngx_log_error(NGX_LOG_INFO, log, 0, "batch: %s has expired",
                           s->ids[i]);
 
-            (void) ngx_http_batch_index_file_del(&f, 0, 1,
-                                                 ngx_http_batch_sweep_told,
-                                                 NULL);
+            /* if the index is not told, the next sweep deletes it again */
+
+            (void) ngx_http_batch_index_file_del(&f, 0, 1, NULL, NULL);
             json_decref(root);
         }
 
@@ -318,9 +311,7 @@ ngx_http_batch_sweep_done(void *ctx, ngx_log_t *log)
         {
             /* the upload's place in the quota becomes the file's */
 
-            (void) ngx_http_batch_index_file_put(&f, s->from[i],
-                                                 ngx_http_batch_sweep_told,
-                                                 NULL);
+            (void) ngx_http_batch_index_file_put(&f, s->from[i], NULL, NULL);
             json_decref(root);
         }
 
@@ -328,12 +319,4 @@ ngx_http_batch_sweep_done(void *ctx, ngx_log_t *log)
     }
 
     ngx_http_batch_task_free(ctx);
-}
-
-
-static void
-ngx_http_batch_sweep_told(void *data, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res)
-{
-    /* if the index was not told, the next sweep deletes it again */
 }

@@ -46,19 +46,14 @@ static ngx_http_batch_orphans_t  *ngx_http_batch_tidy_walk;
 void
 ngx_http_batch_tidy_init(ngx_cycle_t *cycle)
 {
-    ngx_event_t  *ev;
-
     if (ngx_process == NGX_PROCESS_WORKER && ngx_worker != 0) {
         return;
     }
 
-    ev = &ngx_http_batch_tidy_event;
-    ev->handler = ngx_http_batch_tidy_timer;
-    ev->data = &ngx_http_batch_turn_dummy;
-    ev->log = cycle->log;
-    ev->cancelable = 1;
+    ngx_http_batch_turn_timer(&ngx_http_batch_tidy_event,
+                              ngx_http_batch_tidy_timer, 1);
 
-    ngx_add_timer(ev, NGX_HTTP_BATCH_TIDY_PAUSE);
+    ngx_add_timer(&ngx_http_batch_tidy_event, NGX_HTTP_BATCH_TIDY_PAUSE);
 }
 
 

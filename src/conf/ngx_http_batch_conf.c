@@ -18,30 +18,31 @@
 static ngx_uid_t ngx_http_batch_conf_worker_uid(ngx_cycle_t *cycle);
 
 
-static ngx_str_t  ngx_http_batch_default_endpoints[] = {
+static ngx_str_t  ngx_http_batch_endpoints[] = {
     ngx_string("/v1/chat/completions"),
     ngx_string("/v1/completions"),
     ngx_string("/v1/embeddings"),
-    ngx_string("/v1/responses"),
-    ngx_null_string
+    ngx_string("/v1/responses")
 };
+
+static ngx_http_batch_window_t  ngx_http_batch_windows[] = {
+    { ngx_string("24h"), 86400 },
+    { ngx_string("unlimited"), 0 }
+};
+
+#define ngx_http_batch_default(elts, n)                                       \
+    { elts, n, sizeof((elts)[0]), n, NULL }
+
+static ngx_array_t  ngx_http_batch_default_endpoints =
+    ngx_http_batch_default(ngx_http_batch_endpoints, 4);
 
 
 /* by dialect */
 
-static ngx_http_batch_window_t  ngx_http_batch_default_windows[3][3] = {
-
-    { { ngx_string("24h"), 86400 },
-      { ngx_string("unlimited"), 0 },
-      { ngx_null_string, 0 } },
-
-    { { ngx_string("unlimited"), 0 },
-      { ngx_null_string, 0 },
-      { ngx_null_string, 0 } },
-
-    { { ngx_string("24h"), 86400 },
-      { ngx_null_string, 0 },
-      { ngx_null_string, 0 } }
+static ngx_array_t  ngx_http_batch_default_windows[] = {
+    ngx_http_batch_default(ngx_http_batch_windows, 2),
+    ngx_http_batch_default(&ngx_http_batch_windows[1], 1),
+    ngx_http_batch_default(ngx_http_batch_windows, 1)
 };
 
 static off_t  ngx_http_batch_default_sizes[] = {
@@ -139,11 +140,7 @@ ngx_http_batch_conf_set_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_OK;
     }
 
-    if (ngx_strncmp(value[2].data, "min_free=", 9) == 0) {
-        size = value[2];
-        size.data += 9;
-        size.len -= 9;
-
+    if (ngx_http_batch_conf_option(&value[2], "min_free=", &size)) {
         bmcf->min_free = size.len ? ngx_parse_offset(&size) : NGX_ERROR;
 
         if (bmcf->min_free != NGX_ERROR) {
@@ -156,6 +153,25 @@ ngx_http_batch_conf_set_store(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                        " expected is min_free=<size>", &value[2]);
 
     return NGX_CONF_ERROR;
+}
+
+
+ngx_uint_t
+ngx_http_batch_conf_option(const ngx_str_t *arg, const char *name,
+    ngx_str_t *value)
+{
+    size_t  len;
+
+    len = ngx_strlen(name);
+
+    if (arg->len < len || ngx_strncmp(arg->data, name, len) != 0) {
+        return 0;
+    }
+
+    value->data = arg->data + len;
+    value->len = arg->len - len;
+
+    return 1;
 }
 
 
@@ -395,26 +411,11 @@ ngx_http_batch_conf_window(ngx_str_t *value, ngx_http_batch_window_t *w)
 }
 
 
-char *
-ngx_http_batch_conf_defaults(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *conf)
+void
+ngx_http_batch_conf_defaults(ngx_http_batch_loc_conf_t *conf)
 {
-    ngx_str_t                *s, *endpoint;
-    ngx_http_batch_window_t  *w, *window;
-
     if (conf->endpoints == NULL) {
-        conf->endpoints = ngx_array_create(cf->pool, 4, sizeof(ngx_str_t));
-        if (conf->endpoints == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        for (s = ngx_http_batch_default_endpoints; s->len; s++) {
-            endpoint = ngx_array_push(conf->endpoints);
-            if (endpoint == NULL) {
-                return NGX_CONF_ERROR;
-            }
-
-            *endpoint = *s;
-        }
+        conf->endpoints = &ngx_http_batch_default_endpoints;
     }
 
     conf->max_file_size = conf->given.max_file_size;
@@ -426,26 +427,8 @@ ngx_http_batch_conf_defaults(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *conf)
     conf->windows = conf->given.windows;
 
     if (conf->windows == NGX_CONF_UNSET_PTR) {
-        conf->windows = ngx_array_create(cf->pool, 2,
-                                         sizeof(ngx_http_batch_window_t));
-        if (conf->windows == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        for (w = ngx_http_batch_default_windows[conf->dialect];
-             w->name.len;
-             w++)
-        {
-            window = ngx_array_push(conf->windows);
-            if (window == NULL) {
-                return NGX_CONF_ERROR;
-            }
-
-            *window = *w;
-        }
+        conf->windows = &ngx_http_batch_default_windows[conf->dialect];
     }
-
-    return NGX_CONF_OK;
 }
 
 

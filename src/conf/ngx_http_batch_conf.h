@@ -37,23 +37,21 @@ char *ngx_http_batch_conf_job(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_int_t ngx_http_batch_conf_window(ngx_str_t *value,
     ngx_http_batch_window_t *w);
 
+/* 1, with the value, if the argument begins with the name: "db=" */
+ngx_uint_t ngx_http_batch_conf_option(const ngx_str_t *arg, const char *name,
+    ngx_str_t *value);
+
 /* reads the only line of a file that an option names; directive and option are
  * for messages */
 char *ngx_http_batch_conf_file(ngx_conf_t *cf, const char *directive,
     const char *option, ngx_str_t *file, ngx_str_t *line);
 
 /* sets the defaults that depend on the dialect */
-char *ngx_http_batch_conf_defaults(ngx_conf_t *cf,
-    ngx_http_batch_loc_conf_t *conf);
+void ngx_http_batch_conf_defaults(ngx_http_batch_loc_conf_t *conf);
 
 /* gives the route its key, and checks that its batch_pass leads somewhere */
 ngx_int_t ngx_http_batch_conf_route_check(ngx_conf_t *cf,
     ngx_http_batch_main_conf_t *bmcf, ngx_uint_t n);
-
-/* checks that pass leads to a location for lines with every endpoint of the
- * route; directive is for messages */
-ngx_int_t ngx_http_batch_conf_route_pass(ngx_conf_t *cf,
-    ngx_http_batch_loc_conf_t *blcf, ngx_str_t *pass, const char *directive);
 
 /* after all merging: checks the whole, gives routes their keys */
 ngx_int_t ngx_http_batch_conf_check(ngx_conf_t *cf,

@@ -129,7 +129,6 @@ ngx_http_batch_conf_client_quota_option(ngx_http_batch_quota_conf_t *quota,
     const ngx_str_t *value)
 {
     off_t        bytes;
-    size_t       len;
     ngx_int_t    n;
     ngx_str_t    s;
     ngx_uint_t   i;
@@ -139,22 +138,11 @@ ngx_http_batch_conf_client_quota_option(ngx_http_batch_quota_conf_t *quota,
     ngx_uint_t  *numbers[] = { NULL, &quota->files, &quota->batches,
                                &quota->lines };
 
-    len = 0;
-
-    for (i = 0; i < 4; i++) {
-        len = ngx_strlen(names[i]);
-
-        if (value->len > len && ngx_strncmp(value->data, names[i], len) == 0) {
-            break;
+    for (i = 0; !ngx_http_batch_conf_option(value, names[i], &s); i++) {
+        if (i == 3) {
+            return NGX_ERROR;
         }
     }
-
-    if (i == 4) {
-        return NGX_ERROR;
-    }
-
-    s.data = value->data + len;
-    s.len = value->len - len;
 
     if (i == 0) {
         bytes = ngx_parse_offset(&s);
@@ -188,18 +176,12 @@ static ngx_int_t
 ngx_http_batch_conf_client_time(const ngx_str_t *value, const char *name,
     ngx_msec_t *ms)
 {
-    size_t     len;
     ngx_int_t  n;
     ngx_str_t  s;
 
-    len = ngx_strlen(name);
-
-    if (value->len <= len || ngx_strncmp(value->data, name, len) != 0) {
+    if (!ngx_http_batch_conf_option(value, name, &s)) {
         return NGX_DECLINED;
     }
-
-    s.data = value->data + len;
-    s.len = value->len - len;
 
     n = ngx_parse_time(&s, 0);
 

@@ -86,18 +86,12 @@ ngx_http_batch_conf_hook_secret(ngx_conf_t *cf, ngx_str_t *value,
 {
     ngx_str_t  file;
 
-    if (ngx_strncmp(value->data, "secret_file=", 12) == 0) {
-        file.data = value->data + 12;
-        file.len = value->len - 12;
-
+    if (ngx_http_batch_conf_option(value, "secret_file=", &file)) {
         return ngx_http_batch_conf_file(cf, "batch_webhook", "secret_file",
                                         &file, secret);
     }
 
-    if (ngx_strncmp(value->data, "secret=", 7) == 0) {
-        secret->data = value->data + 7;
-        secret->len = value->len - 7;
-
+    if (ngx_http_batch_conf_option(value, "secret=", secret)) {
         return NGX_CONF_OK;
     }
 

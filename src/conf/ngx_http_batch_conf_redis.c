@@ -124,8 +124,8 @@ ngx_http_batch_conf_redis_option(ngx_conf_t *cf,
     ngx_int_t  n;
     ngx_str_t  s;
 
-    if (ngx_strncmp(value->data, "db=", 3) == 0) {
-        n = ngx_atoi(value->data + 3, value->len - 3);
+    if (ngx_http_batch_conf_option(value, "db=", &s)) {
+        n = ngx_atoi(s.data, s.len);
         if (n == NGX_ERROR) {
             goto invalid;
         }
@@ -134,10 +134,7 @@ ngx_http_batch_conf_redis_option(ngx_conf_t *cf,
         return NGX_CONF_OK;
     }
 
-    if (ngx_strncmp(value->data, "user=", 5) == 0) {
-        rcf->user.len = value->len - 5;
-        rcf->user.data = value->data + 5;
-
+    if (ngx_http_batch_conf_option(value, "user=", &rcf->user)) {
         if (rcf->user.len == 0) {
             goto invalid;
         }
@@ -145,10 +142,7 @@ ngx_http_batch_conf_redis_option(ngx_conf_t *cf,
         return NGX_CONF_OK;
     }
 
-    if (ngx_strncmp(value->data, "prefix=", 7) == 0) {
-        rcf->prefix.len = value->len - 7;
-        rcf->prefix.data = value->data + 7;
-
+    if (ngx_http_batch_conf_option(value, "prefix=", &rcf->prefix)) {
         if (rcf->prefix.len == 0
             || ngx_strlchr(rcf->prefix.data, value->data + value->len, '{')
             || ngx_strlchr(rcf->prefix.data, value->data + value->len, '}'))
@@ -159,10 +153,7 @@ ngx_http_batch_conf_redis_option(ngx_conf_t *cf,
         return NGX_CONF_OK;
     }
 
-    if (ngx_strncmp(value->data, "timeout=", 8) == 0) {
-        s.len = value->len - 8;
-        s.data = value->data + 8;
-
+    if (ngx_http_batch_conf_option(value, "timeout=", &s)) {
         n = ngx_parse_time(&s, 0);
         if (n == NGX_ERROR || n == 0) {
             goto invalid;
@@ -172,9 +163,7 @@ ngx_http_batch_conf_redis_option(ngx_conf_t *cf,
         return NGX_CONF_OK;
     }
 
-    if (ngx_strncmp(value->data, "password_file=", 14) == 0) {
-        s.len = value->len - 14;
-        s.data = value->data + 14;
+    if (ngx_http_batch_conf_option(value, "password_file=", &s)) {
         return ngx_http_batch_conf_file(cf, "batch_redis", "password_file", &s,
                                         &rcf->password);
     }

@@ -8,6 +8,8 @@
 #include "ngx_http_batch_api.h"
 
 
+static ngx_int_t ngx_http_batch_conf_route_pass(ngx_conf_t *cf,
+    ngx_http_batch_loc_conf_t *blcf, ngx_str_t *pass, const char *directive);
 static ngx_int_t ngx_http_batch_conf_route_key(ngx_conf_t *cf,
     ngx_http_batch_main_conf_t *bmcf, ngx_uint_t n);
 static ngx_int_t ngx_http_batch_conf_route_endpoint(ngx_conf_t *cf,
@@ -81,7 +83,9 @@ ngx_http_batch_conf_route_check(ngx_conf_t *cf,
 }
 
 
-ngx_int_t
+/* pass leads to a location for lines with every endpoint of the route */
+
+static ngx_int_t
 ngx_http_batch_conf_route_pass(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
     ngx_str_t *pass, const char *directive)
 {
@@ -92,7 +96,7 @@ ngx_http_batch_conf_route_pass(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf,
 
     for (i = 0; i < blcf->endpoints->nelts; i++) {
         if (ngx_http_batch_conf_route_endpoint(cf, blcf, pass, directive,
-            &endpoint[i])
+                                               &endpoint[i])
             != NGX_OK)
         {
             return NGX_ERROR;

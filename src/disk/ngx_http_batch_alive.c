@@ -15,6 +15,7 @@
 #include "ngx_http_batch_disk.h"
 #include "ngx_http_batch_slots.h"
 #include "ngx_http_batch_task.h"
+#include "ngx_http_batch_turn.h"
 
 #include <sys/file.h>
 
@@ -70,8 +71,6 @@ static ngx_fd_t          ngx_http_batch_alive_fd = NGX_INVALID_FILE;
 static time_t            ngx_http_batch_alive_touched;
 
 static ngx_event_t       ngx_http_batch_alive_event;
-static ngx_connection_t  ngx_http_batch_alive_dumb =
-    { .fd = (ngx_socket_t) -1 };
 
 /* the first one is our own; "": it could not be found out */
 static char
@@ -83,19 +82,14 @@ static ngx_uint_t        ngx_http_batch_alive_nmachines = 1;
 void
 ngx_http_batch_alive_init(ngx_cycle_t *cycle)
 {
-    ngx_event_t  *ev;
-
     if (ngx_http_batch_alive_machine(cycle->log) == NGX_OK) {
         (void) ngx_http_batch_alive_make(cycle->log);
     }
 
-    ev = &ngx_http_batch_alive_event;
-    ev->handler = ngx_http_batch_alive_timer;
-    ev->data = &ngx_http_batch_alive_dumb;
-    ev->log = cycle->log;
-    ev->cancelable = 1;
+    ngx_http_batch_turn_timer(&ngx_http_batch_alive_event,
+                              ngx_http_batch_alive_timer, 1);
 
-    ngx_add_timer(ev, 1);
+    ngx_add_timer(&ngx_http_batch_alive_event, 1);
 }
 
 

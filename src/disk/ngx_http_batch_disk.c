@@ -100,6 +100,17 @@ ngx_http_batch_disk_close(ngx_fd_t fd)
 }
 
 
+void
+ngx_http_batch_disk_free(void *p)
+{
+    ngx_err_t  err;
+
+    err = ngx_errno;
+    ngx_free(p);
+    ngx_set_errno(err);
+}
+
+
 ngx_int_t
 ngx_http_batch_disk_sync_dir(ngx_fd_t dir, const char *id, const char *name,
     ngx_log_t *log)

@@ -36,6 +36,9 @@ ngx_fd_t ngx_http_batch_disk_open(ngx_fd_t dir, const char *id,
 /* keeps errno; NGX_INVALID_FILE is allowed */
 void ngx_http_batch_disk_close(ngx_fd_t fd);
 
+/* free(), keeps errno */
+void ngx_http_batch_disk_free(void *p);
+
 /* fsync(), for the name that was made or taken in the directory: NGX_OK or
  * NGX_ERROR; called once: a failed fsync is never repeated */
 ngx_int_t ngx_http_batch_disk_sync_dir(ngx_fd_t dir, const char *id,
@@ -80,6 +83,9 @@ void ngx_http_batch_disk_closedir(DIR *d);
 #define NGX_HTTP_BATCH_DIR_N        6
 
 extern const char  *ngx_http_batch_layout_names[NGX_HTTP_BATCH_DIR_N];
+
+/* by batch_id_kind_e, of those that have a room */
+extern const ngx_uint_t  ngx_http_batch_layout_rooms[];
 
 /* the open rooms; written in init_process, only read while threads run */
 extern ngx_fd_t  ngx_http_batch_layout_dirs[NGX_HTTP_BATCH_DIR_N];

@@ -169,7 +169,6 @@ ngx_http_batch_keys_publish(const char *key, int64_t now, const char *request,
     char       *text;
     json_t     *o;
     ngx_fd_t    fd;
-    ngx_err_t   err;
     ngx_int_t   rc;
 
     o = json_pack("{s:i,s:I,s:s,s:s%}", "v", NGX_HTTP_BATCH_FORMAT,
@@ -186,9 +185,7 @@ ngx_http_batch_keys_publish(const char *key, int64_t now, const char *request,
     fd = ngx_http_batch_store_tmp(tmp, log);
 
     if (fd == NGX_INVALID_FILE) {
-        err = ngx_errno;
-        free(text);
-        ngx_set_errno(err);
+        ngx_http_batch_disk_free(text);
         return NGX_ERROR;
     }
 
@@ -207,9 +204,7 @@ ngx_http_batch_keys_publish(const char *key, int64_t now, const char *request,
 
     ngx_http_batch_disk_close(fd);
 
-    err = ngx_errno;
-    free(text);
-    ngx_set_errno(err);
+    ngx_http_batch_disk_free(text);
 
     return rc;
 }

@@ -39,6 +39,12 @@ const char  *ngx_http_batch_layout_names[NGX_HTTP_BATCH_DIR_N] = {
     "tmp", "files", "batches", "uploads", "keys", "workers"
 };
 
+const ngx_uint_t  ngx_http_batch_layout_rooms[] = {
+    [BATCH_ID_FILE] = NGX_HTTP_BATCH_DIR_FILES,
+    [BATCH_ID_BATCH] = NGX_HTTP_BATCH_DIR_BATCHES,
+    [BATCH_ID_UPLOAD] = NGX_HTTP_BATCH_DIR_UPLOADS
+};
+
 ngx_fd_t  ngx_http_batch_layout_dirs[NGX_HTTP_BATCH_DIR_N] = {
     NGX_INVALID_FILE, NGX_INVALID_FILE, NGX_INVALID_FILE, NGX_INVALID_FILE,
     NGX_INVALID_FILE, NGX_INVALID_FILE
@@ -66,24 +72,25 @@ static u_char  ngx_http_batch_layout_shards[NGX_HTTP_BATCH_DIR_N][128][128];
 /* what the file is of an object of the kind */
 
 static const struct {
-    const char  *name;       /* %s: the object's id */
-    ngx_uint_t   json;
-    ngx_uint_t   named;      /* the checksum covers its name */
+    const char       *name;       /* %s: the object's id */
+    batch_id_kind_e   kind;       /* of that id */
+    ngx_uint_t        json;
+    ngx_uint_t        named;      /* the checksum covers its name */
 } ngx_http_batch_layout_files[] = {
-    /* NGX_HTTP_BATCH_BLOB       */ { "%s",          0, 0 },
-    /* NGX_HTTP_BATCH_FILE       */ { "%s.json",     1, 0 },
-    /* NGX_HTTP_BATCH_FILE_DEL   */ { "%s.del",      1, 0 },
-    /* NGX_HTTP_BATCH_META       */ { "batch.json",  1, 1 },
-    /* NGX_HTTP_BATCH_INPUT      */ { "input",       0, 0 },
-    /* NGX_HTTP_BATCH_PLAN       */ { "plan.json",   1, 1 },
+    /* NGX_HTTP_BATCH_BLOB       */ { "%s",          BATCH_ID_FILE,   0, 0 },
+    /* NGX_HTTP_BATCH_FILE       */ { "%s.json",     BATCH_ID_FILE,   1, 0 },
+    /* NGX_HTTP_BATCH_FILE_DEL   */ { "%s.del",      BATCH_ID_FILE,   1, 0 },
+    /* NGX_HTTP_BATCH_META       */ { "batch.json",  BATCH_ID_BATCH,  1, 1 },
+    /* NGX_HTTP_BATCH_INPUT      */ { "input",       BATCH_ID_BATCH,  0, 0 },
+    /* NGX_HTTP_BATCH_PLAN       */ { "plan.json",   BATCH_ID_BATCH,  1, 1 },
 
     /* one file may be final.json, cancel.json and manifests of results */
 
-    /* NGX_HTTP_BATCH_CANCEL     */ { "cancel.json", 1, 0 },
-    /* NGX_HTTP_BATCH_FINAL      */ { "final.json",  1, 0 },
-    /* NGX_HTTP_BATCH_HOOK       */ { "hook.json",   1, 0 },
-    /* NGX_HTTP_BATCH_UPLOAD     */ { "upload.json", 1, 1 },
-    /* NGX_HTTP_BATCH_UPLOAD_END */ { "end.json",    1, 1 }
+    /* NGX_HTTP_BATCH_CANCEL     */ { "cancel.json", BATCH_ID_BATCH,  1, 0 },
+    /* NGX_HTTP_BATCH_FINAL      */ { "final.json",  BATCH_ID_BATCH,  1, 0 },
+    /* NGX_HTTP_BATCH_HOOK       */ { "hook.json",   BATCH_ID_BATCH,  1, 0 },
+    /* NGX_HTTP_BATCH_UPLOAD     */ { "upload.json", BATCH_ID_UPLOAD, 1, 1 },
+    /* NGX_HTTP_BATCH_UPLOAD_END */ { "end.json",    BATCH_ID_UPLOAD, 1, 1 }
 };
 
 
@@ -226,27 +233,9 @@ ngx_http_batch_layout_room(ngx_http_batch_obj_e obj, const char *id,
     ngx_log_t *log)
 {
     size_t           len;
-    ngx_int_t        room;
     batch_id_kind_e  kind;
 
-    if (obj == NGX_HTTP_BATCH_BLOB
-        || obj == NGX_HTTP_BATCH_FILE
-        || obj == NGX_HTTP_BATCH_FILE_DEL)
-    {
-        room = NGX_HTTP_BATCH_DIR_FILES;
-        kind = BATCH_ID_FILE;
-
-    } else if (obj == NGX_HTTP_BATCH_UPLOAD
-               || obj == NGX_HTTP_BATCH_UPLOAD_END)
-    {
-        room = NGX_HTTP_BATCH_DIR_UPLOADS;
-        kind = BATCH_ID_UPLOAD;
-
-    } else {
-        room = NGX_HTTP_BATCH_DIR_BATCHES;
-        kind = BATCH_ID_BATCH;
-    }
-
+    kind = ngx_http_batch_layout_files[obj].kind;
     len = ngx_strlen(id);
 
     if (len >= BATCH_ID_LEN
@@ -258,7 +247,7 @@ ngx_http_batch_layout_room(ngx_http_batch_obj_e obj, const char *id,
         return NGX_ERROR;
     }
 
-    return room;
+    return ngx_http_batch_layout_rooms[kind];
 }
 
 

@@ -8,7 +8,7 @@
 
 #include "ngx_http_batch_object.h"
 #include "ngx_http_batch_object_int.h"
-#include "ngx_http_batch_store.h"
+#include "ngx_http_batch_disk.h"
 
 
 static ngx_int_t ngx_http_batch_meta_from_json(ngx_http_batch_meta_t *m,
@@ -112,7 +112,6 @@ ngx_int_t
 ngx_http_batch_meta_read(const char *id, ngx_http_batch_meta_t *meta,
     json_t **root, ngx_log_t *log)
 {
-    ngx_err_t  err;
     ngx_int_t  rc;
     ngx_str_t  text;
 
@@ -137,9 +136,7 @@ ngx_http_batch_meta_read(const char *id, ngx_http_batch_meta_t *meta,
         ngx_http_batch_object_damaged(id, "batch.json", log);
     }
 
-    err = ngx_errno;
-    ngx_free(text.data);
-    ngx_set_errno(err);
+    ngx_http_batch_disk_free(text.data);
 
     return rc;
 }

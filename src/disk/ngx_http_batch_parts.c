@@ -217,11 +217,7 @@ ngx_http_batch_parts_join(ngx_fd_t in, off_t size, ngx_fd_t out, off_t *off,
         break;
     }
 
-    if (buf) {
-        err = ngx_errno;
-        ngx_free(buf);
-        ngx_set_errno(err);
-    }
+    ngx_http_batch_disk_free(buf);
 
     return rc;
 }
@@ -285,16 +281,6 @@ ngx_http_batch_parts_join_some(ngx_http_batch_parts_how_e *how, ngx_fd_t in,
     }
 
     return done;
-}
-
-
-ngx_int_t
-ngx_http_batch_parts_publish_joined(const char *id, const char *file_id,
-    ngx_fd_t fd, const char *tmp, ngx_log_t *log)
-{
-    /* the same as a part: a name in the upload's directory */
-
-    return ngx_http_batch_parts_publish(id, file_id, fd, tmp, log);
 }
 
 

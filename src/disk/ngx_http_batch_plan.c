@@ -9,6 +9,7 @@
 #include "ngx_http_batch_plan.h"
 #include "ngx_http_batch_store.h"
 #include "ngx_http_batch_final.h"
+#include "ngx_http_batch_object_int.h"
 
 
 static ngx_int_t ngx_http_batch_plan_decode(ngx_http_batch_plan_t *plan,
@@ -46,12 +47,7 @@ ngx_http_batch_plan_read(const char *batch_id, ngx_http_batch_plan_t *plan,
     if (rc != NGX_OK) {
         ngx_http_batch_plan_free(plan);
         ngx_set_errno(err);
-
-        if (ngx_http_batch_store_damaged()) {
-            ngx_log_error(NGX_LOG_ALERT, log, 0,
-                          "batch: %s: plan.json is damaged", batch_id);
-            ngx_set_errno(EBADMSG);
-        }
+        ngx_http_batch_object_damaged(batch_id, "plan.json", log);
     }
 
     return rc;

@@ -9,6 +9,7 @@
 #include "ngx_http_batch_disk.h"
 #include "ngx_http_batch_space.h"
 #include "ngx_http_batch_task.h"
+#include "ngx_http_batch_turn.h"
 
 #include <sys/statvfs.h>
 
@@ -40,9 +41,6 @@ static void ngx_http_batch_space_take(ngx_http_batch_space_t *s,
 
 static ngx_http_batch_space_t  ngx_http_batch_space_now;
 static ngx_event_t             ngx_http_batch_space_event;
-static ngx_connection_t        ngx_http_batch_space_dumb = {
-    .fd = (ngx_socket_t) -1
-};
 
 static ngx_msec_t              ngx_http_batch_space_pause;
 static ngx_msec_t              ngx_http_batch_space_until;
@@ -51,7 +49,6 @@ static ngx_msec_t              ngx_http_batch_space_until;
 void
 ngx_http_batch_space_init(ngx_cycle_t *cycle)
 {
-    ngx_event_t             *ev;
     ngx_http_batch_space_t   s;
 
     /* before the event loop: nobody waits yet */
@@ -60,13 +57,10 @@ ngx_http_batch_space_init(ngx_cycle_t *cycle)
         ngx_http_batch_space_take(&s, cycle->log);
     }
 
-    ev = &ngx_http_batch_space_event;
-    ev->handler = ngx_http_batch_space_timer;
-    ev->data = &ngx_http_batch_space_dumb;
-    ev->log = cycle->log;
-    ev->cancelable = 1;
+    ngx_http_batch_turn_timer(&ngx_http_batch_space_event,
+                              ngx_http_batch_space_timer, 1);
 
-    ngx_add_timer(ev, NGX_HTTP_BATCH_SPACE_EVERY);
+    ngx_add_timer(&ngx_http_batch_space_event, NGX_HTTP_BATCH_SPACE_EVERY);
 }
 
 

@@ -178,7 +178,6 @@ ngx_http_batch_store_read(ngx_http_batch_obj_e obj, const char *id, size_t max,
 {
     char       name[NGX_HTTP_BATCH_NAME_LEN];
     ngx_fd_t   dir;
-    ngx_err_t  err;
     ngx_int_t  rc;
 
     ngx_str_null(data);
@@ -194,17 +193,10 @@ ngx_http_batch_store_read(ngx_http_batch_obj_e obj, const char *id, size_t max,
     if (obj == NGX_HTTP_BATCH_FILE) {
         ngx_http_batch_layout_name(NGX_HTTP_BATCH_FILE_DEL, id, name);
 
-        switch (ngx_http_batch_disk_stat(dir, id, name, NULL, log)) {
+        rc = ngx_http_batch_disk_stat(dir, id, name, NULL, log);
 
-        case 0:
-            break;
-
-        case 1:
-            rc = NGX_DECLINED;
-            break;
-
-        default:
-            rc = NGX_ERROR;
+        if (rc != 0) {
+            rc = (rc == 1) ? NGX_DECLINED : NGX_ERROR;
         }
     }
 
@@ -227,15 +219,32 @@ ngx_http_batch_store_read(ngx_http_batch_obj_e obj, const char *id, size_t max,
             || obj == NGX_HTTP_BATCH_UPLOAD_END)
         && ngx_http_batch_disk_sync_dir(dir, id, name, log) != NGX_OK)
     {
-        err = ngx_errno;
-        ngx_free(data->data);
+        ngx_http_batch_disk_free(data->data);
         ngx_str_null(data);
-        ngx_set_errno(err);
 
         rc = NGX_ERROR;
     }
 
     ngx_http_batch_disk_close(dir);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_batch_store_publish(ngx_http_batch_obj_e obj, const char *id,
+    ngx_str_t text, ngx_log_t *log)
+{
+    ngx_int_t  rc;
+
+    if (text.data == NULL) {
+        ngx_set_errno(NGX_ENOMEM);
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_batch_publish_object(obj, id, text.data, text.len, log);
+
+    ngx_http_batch_disk_free(text.data);
 
     return rc;
 }

@@ -100,6 +100,11 @@ ssize_t ngx_http_batch_store_pread(ngx_fd_t fd, void *buf, size_t n, off_t off,
 ngx_int_t ngx_http_batch_store_read(ngx_http_batch_obj_e obj, const char *id,
     size_t max, ngx_str_t *data, ngx_log_t *log);
 
+/* publish_object() of what an encode() has made, which is free()d; without a
+ * text NGX_ERROR with ENOMEM */
+ngx_int_t ngx_http_batch_store_publish(ngx_http_batch_obj_e obj,
+    const char *id, ngx_str_t text, ngx_log_t *log);
+
 /* O_RDONLY|O_NOFOLLOW; NGX_INVALID_FILE with ngx_errno NGX_ENOENT is not
  * logged */
 ngx_fd_t ngx_http_batch_store_open(ngx_http_batch_obj_e obj, const char *id,

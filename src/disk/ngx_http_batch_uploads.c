@@ -76,9 +76,7 @@ ngx_http_batch_uploads_decode(ngx_http_batch_upload_t *u, const u_char *data,
         || ngx_http_batch_object_string(o, "mime_type", &u->mime_type)
            != NGX_OK)
     {
-        json_decref(o);
-        *root = NULL;
-        return NGX_ERROR;
+        goto refused;
     }
 
     u->bytes = (off_t) ngx_http_batch_object_int(o, "bytes");
@@ -89,14 +87,19 @@ ngx_http_batch_uploads_decode(ngx_http_batch_upload_t *u, const u_char *data,
     if (u->bytes < 1 || u->created_us < 1 || u->expires_at < 1
         || u->file_expires_at < 0)
     {
-        json_decref(o);
-        *root = NULL;
-        return NGX_ERROR;
+        goto refused;
     }
 
     *root = o;
 
     return NGX_OK;
+
+refused:
+
+    json_decref(o);
+    *root = NULL;
+
+    return NGX_ERROR;
 }
 
 
@@ -215,17 +218,9 @@ ngx_http_batch_uploads_load(const char *id, int64_t now,
 
 malformed:
 
-    if (!ngx_http_batch_store_damaged()) {
-        ngx_http_batch_uploads_free(st);
-        ngx_set_errno(NGX_ENOMEM);
-        return NGX_ERROR;
-    }
-
-    ngx_log_error(NGX_LOG_ALERT, log, 0,
-                  "batch: %s: upload.json or end.json is damaged", id);
+    ngx_http_batch_object_damaged(id, "upload.json or end.json", log);
 
     ngx_http_batch_uploads_free(st);
-    ngx_set_errno(EBADMSG);
 
     return NGX_ERROR;
 }
@@ -253,24 +248,10 @@ ngx_http_batch_uploads_end(const char *id,
     ngx_http_batch_upload_status_e status, const char *parts,
     const ngx_http_batch_file_t *f, ngx_log_t *log)
 {
-    ngx_err_t  err;
-    ngx_int_t  rc;
-    ngx_str_t  text;
-
-    text = ngx_http_batch_uploads_end_encode(id, status, parts, f);
-
-    if (text.data == NULL) {
-        ngx_set_errno(NGX_ENOMEM);
-        return NGX_ERROR;
-    }
-
-    rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_UPLOAD_END, id, text.data,
-                                       text.len, log);
-    err = ngx_errno;
-    free(text.data);
-    ngx_set_errno(err);
-
-    return rc;
+    return ngx_http_batch_store_publish(NGX_HTTP_BATCH_UPLOAD_END, id,
+                                        ngx_http_batch_uploads_end_encode(id,
+                                                            status, parts, f),
+                                        log);
 }
 
 
@@ -278,9 +259,7 @@ ngx_int_t
 ngx_http_batch_uploads_finish(const char *id,
     const ngx_http_batch_file_t *f, ngx_uint_t *made, ngx_log_t *log)
 {
-    ngx_err_t  err;
     ngx_int_t  rc;
-    ngx_str_t  text;
 
     *made = 0;
 
@@ -311,18 +290,8 @@ ngx_http_batch_uploads_finish(const char *id,
         return NGX_DECLINED;
     }
 
-    text = ngx_http_batch_file_encode(f);
-
-    if (text.data == NULL) {
-        ngx_set_errno(NGX_ENOMEM);
-        return NGX_ERROR;
-    }
-
-    rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE, f->id, text.data,
-                                       text.len, log);
-    err = ngx_errno;
-    free(text.data);
-    ngx_set_errno(err);
+    rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_FILE, f->id,
+                                      ngx_http_batch_file_encode(f), log);
 
     if (rc == NGX_OK) {
         *made = 1;

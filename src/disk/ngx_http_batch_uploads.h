@@ -50,8 +50,8 @@ ngx_int_t ngx_http_batch_uploads_end(const char *id,
     ngx_http_batch_upload_status_e status, const char *parts,
     const ngx_http_batch_file_t *f, ngx_log_t *log);
 
-/* publishes the tmp file as a part; the tmp name is gone afterwards.
- * NGX_DECLINED: the upload is gone */
+/* publishes the tmp file as a part, or, with the id of a file, as the joined
+ * parts; the tmp name is gone afterwards.  NGX_DECLINED: the upload is gone */
 ngx_int_t ngx_http_batch_parts_publish(const char *id, const char *part,
     ngx_fd_t fd, const char *tmp, ngx_log_t *log);
 
@@ -72,10 +72,6 @@ ngx_int_t ngx_http_batch_parts_size(const char *id, const char *part,
 ngx_int_t ngx_http_batch_parts_append(const char *id, const char *part,
     ngx_fd_t fd, off_t *off, ngx_log_t *log);
 
-/* makes the joined tmp file durable as <file id> beside the parts; the tmp name
- * is gone afterwards */
-ngx_int_t ngx_http_batch_parts_publish_joined(const char *id,
-    const char *file_id, ngx_fd_t fd, const char *tmp, ngx_log_t *log);
 void ngx_http_batch_parts_delete_joined(const char *id, const char *file_id,
     ngx_log_t *log);
 

@@ -89,7 +89,6 @@ ngx_http_batch_walk_shards_close(ngx_http_batch_walk_shards_t *w)
 ngx_http_batch_walk_t *
 ngx_http_batch_walk_open(batch_id_kind_e kind, ngx_log_t *log)
 {
-    ngx_uint_t              room;
     ngx_http_batch_walk_t  *w;
 
     w = ngx_calloc(sizeof(ngx_http_batch_walk_t), log);
@@ -97,19 +96,12 @@ ngx_http_batch_walk_open(batch_id_kind_e kind, ngx_log_t *log)
         return NULL;
     }
 
-    if (kind == BATCH_ID_BATCH) {
-        room = NGX_HTTP_BATCH_DIR_BATCHES;
-
-    } else if (kind == BATCH_ID_UPLOAD) {
-        room = NGX_HTTP_BATCH_DIR_UPLOADS;
-
-    } else {
-        room = NGX_HTTP_BATCH_DIR_FILES;
-    }
-
     w->kind = kind;
 
-    if (ngx_http_batch_walk_shards_open(&w->shards, room, log) != NGX_OK) {
+    if (ngx_http_batch_walk_shards_open(&w->shards,
+                                        ngx_http_batch_layout_rooms[kind], log)
+        != NGX_OK)
+    {
         ngx_free(w);
         return NULL;
     }

@@ -443,9 +443,7 @@ ngx_http_batch_hook_verdict(ngx_http_batch_hook_t *h)
     int64_t     pause;
     ngx_uint_t  good;
 
-    if (h->timer.timer_set) {
-        ngx_del_timer(&h->timer);
-    }
+    ngx_http_batch_turn_cancel(&h->timer);
 
     good = (h->answer >= 200 && h->answer < 300);
 
@@ -493,18 +491,12 @@ ngx_http_batch_hook_verdict(ngx_http_batch_hook_t *h)
 static void
 ngx_http_batch_hook_mark(void *ctx, ngx_log_t *log)
 {
-    ngx_str_t                    text;
     ngx_http_batch_hook_task_t  *t = ctx;
 
-    t->rc = NGX_ERROR;
-
-    text = ngx_http_batch_object_hook(t->id, batch_clock_sec());
-
-    if (text.data) {
-        t->rc = ngx_http_batch_publish_object(NGX_HTTP_BATCH_HOOK, t->id,
-                                              text.data, text.len, log);
-        free(text.data);
-    }
+    t->rc = ngx_http_batch_store_publish(NGX_HTTP_BATCH_HOOK, t->id,
+                                         ngx_http_batch_object_hook(t->id,
+                                                         batch_clock_sec()),
+                                         log);
 }
 
 

@@ -60,9 +60,7 @@ ngx_http_batch_task_create(size_t size, ngx_http_batch_task_pt run,
     task->thread.event.handler = ngx_http_batch_task_done;
     task->thread.event.log = ngx_cycle->log;
 
-    task->guard.data = &ngx_http_batch_turn_dummy;
-    task->guard.handler = ngx_http_batch_task_guard;
-    task->guard.log = ngx_cycle->log;
+    ngx_http_batch_turn_timer(&task->guard, ngx_http_batch_task_guard, 0);
 
     return (u_char *) task + NGX_HTTP_BATCH_TASK_HEAD;
 }
@@ -119,9 +117,7 @@ ngx_http_batch_task_free(void *ctx)
 {
     ngx_http_batch_task_t  *task = ngx_http_batch_task_of(ctx);
 
-    if (task->guard.timer_set) {
-        ngx_del_timer(&task->guard);
-    }
+    ngx_http_batch_turn_cancel(&task->guard);
 
     ngx_free(task);
 }
@@ -162,9 +158,7 @@ ngx_http_batch_task_done(ngx_event_t *ev)
 
     void  *ctx = (u_char *) task + NGX_HTTP_BATCH_TASK_HEAD;
 
-    if (task->guard.timer_set) {
-        ngx_del_timer(&task->guard);
-    }
+    ngx_http_batch_turn_cancel(&task->guard);
 
     if (task->done == NULL) {
         ngx_http_batch_task_free(ctx);

@@ -44,35 +44,40 @@ static ngx_connection_t  *ngx_http_batch_turn_watching;
 ngx_int_t
 ngx_http_batch_turn_init(ngx_cycle_t *cycle, const ngx_http_batch_turn_t *turn)
 {
-    ngx_event_t  *ev;
-
     ngx_http_batch_turn = turn;
 
-    ev = &ngx_http_batch_turn_tick_event;
-    ev->handler = ngx_http_batch_turn_tick;
-    ev->data = &ngx_http_batch_turn_dummy;
-    ev->log = cycle->log;
-    ev->cancelable = 1;
-
-    ev = &ngx_http_batch_turn_pump_event;
-    ev->handler = ngx_http_batch_turn_pump;
-    ev->data = &ngx_http_batch_turn_dummy;
-    ev->log = cycle->log;
-
-    ev = &ngx_http_batch_turn_again_event;
-    ev->handler = ngx_http_batch_turn_pump;
-    ev->data = &ngx_http_batch_turn_dummy;
-    ev->log = cycle->log;
-    ev->cancelable = 1;
-
-    ev = &ngx_http_batch_turn_hold_event;
-    ev->handler = ngx_http_batch_turn_hold;
-    ev->data = &ngx_http_batch_turn_dummy;
-    ev->log = cycle->log;
+    ngx_http_batch_turn_timer(&ngx_http_batch_turn_tick_event,
+                              ngx_http_batch_turn_tick, 1);
+    ngx_http_batch_turn_timer(&ngx_http_batch_turn_pump_event,
+                              ngx_http_batch_turn_pump, 0);
+    ngx_http_batch_turn_timer(&ngx_http_batch_turn_again_event,
+                              ngx_http_batch_turn_pump, 1);
+    ngx_http_batch_turn_timer(&ngx_http_batch_turn_hold_event,
+                              ngx_http_batch_turn_hold, 0);
 
     ngx_add_timer(&ngx_http_batch_turn_tick_event, NGX_HTTP_BATCH_TURN_BEAT);
 
     return ngx_http_batch_turn_watch(cycle);
+}
+
+
+void
+ngx_http_batch_turn_timer(ngx_event_t *ev, ngx_event_handler_pt handler,
+    ngx_uint_t cancelable)
+{
+    ev->handler = handler;
+    ev->data = &ngx_http_batch_turn_dummy;
+    ev->log = ngx_cycle->log;
+    ev->cancelable = cancelable;
+}
+
+
+void
+ngx_http_batch_turn_cancel(ngx_event_t *ev)
+{
+    if (ev->timer_set) {
+        ngx_del_timer(ev);
+    }
 }
 
 

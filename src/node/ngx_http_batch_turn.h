@@ -50,5 +50,12 @@ void ngx_http_batch_turn_again(ngx_msec_t delay);
  */
 extern ngx_connection_t  ngx_http_batch_turn_dummy;
 
+/* such a timer, not set yet */
+void ngx_http_batch_turn_timer(ngx_event_t *ev, ngx_event_handler_pt handler,
+    ngx_uint_t cancelable);
+
+/* set or not */
+void ngx_http_batch_turn_cancel(ngx_event_t *ev);
+
 
 #endif /* _NGX_HTTP_BATCH_TURN_H_INCLUDED_ */

@@ -30,8 +30,6 @@ static void ngx_http_batch_dispatch_claim(void);
 static ngx_uint_t ngx_http_batch_dispatch_wants(ngx_http_batch_run_t *run);
 static void ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
-static void ngx_http_batch_dispatch_returned(void *data, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res);
 
 
 static const ngx_http_batch_pick_t  ngx_http_batch_dispatch_pick = {
@@ -99,15 +97,11 @@ ngx_http_batch_dispatch_claim(void)
 {
     ngx_str_t              nonce;
     ngx_uint_t             idle;
-    ngx_queue_t           *q;
     ngx_http_batch_run_t  *run;
 
-    for (q = ngx_queue_head(&ngx_http_batch_runs);
-         q != ngx_queue_sentinel(&ngx_http_batch_runs);
-         q = ngx_queue_next(q))
-    {
-        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
+    run = NULL;
 
+    while ((run = ngx_http_batch_runs_next(run)) != NULL) {
         idle = (run->nchunks == 0);
 
         if ((idle && ngx_http_batch_dispatch_nclaims >= NGX_HTTP_BATCH_CLAIMS)
@@ -241,11 +235,10 @@ ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
         started = ngx_http_batch_job_start(run, res->claim, res);
 
         if (started != NGX_OK) {
-            /* too many jobs: another worker may have it */
+            /* too many jobs: another worker may have it, if this fails after
+             * the lease */
             (void) ngx_http_batch_index_run_renew(run->id, res->claim,
-                                                  res->epoch, 0,
-                                              ngx_http_batch_dispatch_returned,
-                                                  NULL);
+                                                  res->epoch, 0, NULL, NULL);
             ngx_http_batch_run_pause(run);
         }
 
@@ -267,12 +260,4 @@ ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
             run->starved = 1;
         }
     }
-}
-
-
-static void
-ngx_http_batch_dispatch_returned(void *data, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res)
-{
-    /* if it failed, the lease runs out by itself */
 }

@@ -182,15 +182,11 @@ ngx_http_batch_evict_begin(ngx_http_batch_evict_t *e, ngx_uint_t rebuilding)
 static void
 ngx_http_batch_evict_owner(ngx_http_batch_evict_t *e)
 {
-    ngx_queue_t           *q;
     ngx_http_batch_run_t  *run;
 
-    for (q = ngx_queue_head(&ngx_http_batch_runs);
-         q != ngx_queue_sentinel(&ngx_http_batch_runs);
-         q = ngx_queue_next(q))
-    {
-        run = ngx_queue_data(q, ngx_http_batch_run_t, queue);
+    run = NULL;
 
+    while ((run = ngx_http_batch_runs_next(run)) != NULL) {
         if (ngx_http_batch_index_run_evict(run->id, e->owner,
                                            ngx_http_batch_evict_told, e)
             == NGX_OK)
