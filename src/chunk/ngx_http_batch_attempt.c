@@ -446,10 +446,18 @@ ngx_http_batch_attempt_event(ngx_event_t *ev)
         ev->timedout = 0;
     }
 
-    if (ev->write && ev->timedout && !ev->ready) {
-        /* send_timeout, but it is our own disk that is slow */
+    if (ev->write && ev->timedout) {
+
+        /*
+         * send_timeout, but it is our own disk that is slow.  It may expire
+         * just when the disk has caught up, and nobody has read on yet.
+         */
+
         ev->timedout = 0;
-        return;
+
+        if (!ev->ready) {
+            return;
+        }
     }
 
     if (ev->write) {
