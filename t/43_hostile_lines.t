@@ -643,7 +643,7 @@ is(join(' ', grep { !/$key/ } @{ redis('KEYS', '*') }), '',
 is(join(' ', grep { !m{^/(tmp|files|batches|uploads|keys)
                        (/[0-9A-Za-z]{2}(/(file-|batch_)[0-9A-Za-z.]+
                                          (/[a-z0-9.]+)?)?)?$
-                       |^/workers(/[0-9a-f]{32})?$}x }
+                       |^/workers(/[0-9a-f]{32})?$|^/version$}x }
              map { substr $_, length store_dir() }
              split /\n/, `find @{[ store_dir() ]} -mindepth 1`), '',
    'row 50: and so are paths');

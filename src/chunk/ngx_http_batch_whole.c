@@ -1,13 +1,13 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * WHAT: a small batch, of which all answers are in memory at once, ends without
+ * A small batch, of which all answers are in memory at once, ends without
  * a segment: a job makes its result of what is pending in the journal.
  *
- * WHY: nobody has heard of these answers, so that they need not be durable
+ * Nobody has heard of these answers, so that they need not be durable
  * before the result is.  It saves a segment, a seal, and three syncs.
  *
- * FAILURE: if the job fails nothing has changed, and what is pending is written
+ * If the job fails nothing has changed, and what is pending is written
  * to a segment after all (chunk->kept).
  */
 
