@@ -7,8 +7,8 @@
 # build/nginx-gcc); a callback that is handed down is no symbol, and right.
 # With -v the number of references between rooms is printed as well.
 #
-# A map that names files which are gone is no map: files of src that documents
-# name must exist.
+# A map that names what is gone is no map: files of src, and functions, types and
+# constants ngx_http_batch_... in backticks, that documents name must exist.
 
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -62,13 +62,25 @@ includes() {
 ' || die "includes go upward"
 
 
-gone=$(grep -noE '\bsrc/[a-z]+/[A-Za-z0-9_]+\.(c|h|lua)\b' ./*.md \
-            docs/*.md docs/internals/*.md spec/README.md t/README.md |
-    while IFS=: read -r doc line file; do
-        [ -e "$file" ] || echo "$doc:$line: $file does not exist"
-    done | sort -u)
+docs=(./*.md docs/*.md docs/internals/*.md spec/README.md t/README.md)
 
-[ -z "$gone" ] || { echo "$gone"; die "documents name files that are gone"; }
+# a full name in backticks: not a part of one ("ngx_http_batch_index_*.c")
+
+gone=$({
+    grep -ohE '\b(ngx_http_batch|NGX_HTTP_BATCH)_[A-Za-z0-9_]+' \
+        ngx_http_batch_module.c src/*.h src/*/*.[ch] | sort -u
+    basename -a ngx_http_batch_module.c src/*.h src/*/*.[ch] src/*/*.lua
+    ls src/*/*
+    grep -noE '\bsrc/[a-z]+/[A-Za-z0-9_]+\.(c|h|lua)\b' "${docs[@]}" |
+        sed -E 's/:([0-9]+):/:\1: /'
+    grep -noE '`(ngx_http_batch|NGX_HTTP_BATCH)_[A-Za-z0-9_]+(\.[ch])?[^a-z]' \
+        "${docs[@]}" | grep -vE '_?[*<]$|_[^A-Za-z0-9_]$' |
+        sed -E 's/:([0-9]+):`/:\1: /; s/[^A-Za-z0-9_]$//'
+} | awk '
+    NF == 1          { known[$1] = 1; next }
+    !($2 in known)   { print $1, $2, "does not exist" }')
+
+[ -z "$gone" ] || { echo "$gone"; die "documents name what is gone"; }
 
 
 # what an object defines and what it asks for

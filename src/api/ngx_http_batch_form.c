@@ -411,14 +411,8 @@ ngx_http_batch_form_swap(ngx_http_batch_op_t *op)
     form->cur ^= 1;
     form->len = 0;
 
-    if (ngx_http_batch_op_task(op, ngx_http_batch_form_write,
-                               ngx_http_batch_form_written)
-        != NGX_OK)
-    {
-        return NGX_DONE;
-    }
-
-    return NGX_OK;
+    return ngx_http_batch_op_task(op, ngx_http_batch_form_write,
+                                  ngx_http_batch_form_written);
 }
 
 

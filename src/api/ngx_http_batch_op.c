@@ -516,8 +516,7 @@ ngx_http_batch_op_task(ngx_http_batch_op_t *op, ngx_http_batch_op_run_pt run,
                                      ngx_http_batch_op_task_done);
 
     if (ctx == NULL) {
-        ngx_http_batch_op_unavailable(op, NGX_AGAIN);
-        return NGX_ERROR;
+        return ngx_http_batch_op_unavailable(op, NGX_AGAIN);
     }
 
     ctx->op = op;
@@ -528,8 +527,7 @@ ngx_http_batch_op_task(ngx_http_batch_op_t *op, ngx_http_batch_op_run_pt run,
 
     if (ngx_http_batch_task_start(ctx) != NGX_OK) {
         op->pending = 0;
-        ngx_http_batch_op_unavailable(op, NGX_AGAIN);
-        return NGX_ERROR;
+        return ngx_http_batch_op_unavailable(op, NGX_AGAIN);
     }
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_http_batch_op_log(op), 0,

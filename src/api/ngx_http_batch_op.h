@@ -141,7 +141,7 @@ void ngx_http_batch_op_index(void *data, ngx_int_t rc,
 void ngx_http_batch_op_ready(ngx_http_batch_op_t *op,
     ngx_http_batch_op_pt next);
 
-/* run() in a thread, then done().  NGX_ERROR: the op has ended with 503. */
+/* run() in a thread, then done().  NGX_DONE: the op has ended with 503. */
 ngx_int_t ngx_http_batch_op_task(ngx_http_batch_op_t *op,
     ngx_http_batch_op_run_pt run, ngx_http_batch_op_pt done);
 

@@ -43,7 +43,11 @@ ngx_msec_t ngx_http_batch_budget_pause(void);
 void ngx_http_batch_budget_enter(ngx_http_batch_run_t *run);
 void ngx_http_batch_budget_leave(ngx_http_batch_run_t *run);
 
-/* an attempt ended.  dead = 1: there was no answer from the upstream at all */
+/*
+ * An attempt ended.  dead = 1: with no connection, or 429, 502 or 503, from the
+ * upstream or from nginx in its place.  16 of these in a row, and the upstream
+ * of the lane is taken for dead until one ends otherwise.
+ */
 void ngx_http_batch_budget_outcome(ngx_http_batch_run_t *run, ngx_uint_t dead);
 
 /* 1 while the upstream of the run's lane is taken for dead */

@@ -1,12 +1,12 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * WHAT: the batches that are not over, as this worker knows them.
+ * The batches that are not over, as this worker knows them.
  *
- * DESIGN: the index is polled, since it is all that the workers of all nodes
- * share.  A batch that a client creates or cancels through this worker is known
- * at once.  A counter in shared memory tells the other workers of the node that
- * there is a plan in which they may share; every beat compares it.
+ * The index is polled, since it is all that the workers of all nodes share.  A
+ * batch that a client creates or cancels through this worker is known at once.
+ * A counter in shared memory tells the other workers of the node that there is
+ * a plan in which they may share; every beat compares it.
  *
  * If there are very many batches, a window is looked at: the oldest ones, and
  * as many others in turn, so that old ones that cannot run do not hide the

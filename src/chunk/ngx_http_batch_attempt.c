@@ -24,6 +24,8 @@
 static void ngx_http_batch_attempt_connection(ngx_http_batch_attempt_t *at);
 static u_char *ngx_http_batch_attempt_log(ngx_log_t *log, u_char *buf,
     size_t len);
+static void ngx_http_batch_attempt_debug(ngx_http_batch_attempt_t *at,
+    const char *event);
 static ngx_int_t ngx_http_batch_attempt_request(ngx_http_batch_attempt_t *at);
 static ngx_int_t ngx_http_batch_attempt_subrequest(
     ngx_http_batch_attempt_t *at);
@@ -68,8 +70,7 @@ ngx_http_batch_attempt_send(ngx_http_batch_attempt_t *at)
 
     ngx_http_batch_attempt_connection(at);
 
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, &at->log, 0,
-                   "batch: attempt to \"%V\"", &at->uri);
+    ngx_http_batch_attempt_debug(at, "attempt");
 
     if (ngx_http_batch_attempt_request(at) != NGX_OK
         || ngx_http_batch_attempt_subrequest(at) != NGX_OK)
@@ -95,7 +96,7 @@ ngx_http_batch_attempt_cut(ngx_http_batch_attempt_t *at)
         return NGX_AGAIN;
     }
 
-    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, &at->log, 0, "batch: attempt is cut");
+    ngx_http_batch_attempt_debug(at, "cut attempt");
 
     ngx_http_batch_attempt_teardown(at);
 
@@ -204,6 +205,24 @@ ngx_http_batch_attempt_log(ngx_log_t *log, u_char *buf, size_t len)
     r = ctx->request;
 
     return r ? r->log_handler(r, ctx->current_request, p, len) : p;
+}
+
+
+/* nginx calls no log handler for a debug line */
+
+static void
+ngx_http_batch_attempt_debug(ngx_http_batch_attempt_t *at, const char *event)
+{
+#if (NGX_DEBUG)
+    u_char  whose[160];
+
+    if (at->log.log_level & NGX_LOG_DEBUG_HTTP) {
+        *at->type->log(at, whose, sizeof(whose) - 1) = '\0';
+
+        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, &at->log, 0,
+                       "batch: %s to \"%V\"%s", event, &at->uri, whose);
+    }
+#endif
 }
 
 
@@ -427,10 +446,18 @@ ngx_http_batch_attempt_event(ngx_event_t *ev)
         ev->timedout = 0;
     }
 
-    if (ev->write && ev->timedout && !ev->ready) {
-        /* send_timeout, but it is our own disk that is slow */
+    if (ev->write && ev->timedout) {
+
+        /*
+         * send_timeout, but it is our own disk that is slow.  It may expire
+         * just when the disk has caught up, and nobody has read on yet.
+         */
+
         ev->timedout = 0;
-        return;
+
+        if (!ev->ready) {
+            return;
+        }
     }
 
     if (ev->write) {

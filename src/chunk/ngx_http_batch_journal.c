@@ -1,19 +1,19 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * WHAT: a chunk's records go to its own segment, in groups: one pwritev() and
- * one fdatasync() in a thread for all that came in meanwhile.
+ * A chunk's records go to its own segment, in groups: one pwritev() and one
+ * fdatasync() in a thread for all that came in meanwhile.
  *
- * DESIGN: one task at a time per chunk.  Entries wait in chunk->pending; a
- * group moves to the task and is freed when it is done.  A record counts, is
- * picked and is told to the index only when its sync has returned 0.
+ * One task at a time per chunk.  Entries wait in chunk->pending; a group moves
+ * to the task and is freed when it is done.  A record counts, is picked and is
+ * told to the index only when its sync has returned 0.
  *
- * ORDER: entries reach the segment in the order in which they were appended.
+ * Entries reach the segment in the order in which they were appended.
  *
- * FAILURE: the first error of a write or a sync poisons the segment.  fsync()
- * is never tried again (the kernel may have dropped the pages and then report
- * success): the segment is cut at the last good sync and the chunk is given
- * back.  The next owner reads what is there and runs the rest again.
+ * The first error of a write or a sync poisons the segment.  fsync() is never
+ * tried again (the kernel may have dropped the pages and then report success):
+ * the segment is cut at the last good sync and the chunk is given back.  The
+ * next owner reads what is there and runs the rest again.
  */
 
 #include "ngx_http_batch_chunk.h"
@@ -22,6 +22,7 @@
 #include "ngx_http_batch_space.h"
 #include "ngx_http_batch_store.h"
 #include "ngx_http_batch_task.h"
+#include "ngx_http_batch_turn.h"
 
 #include <sys/uio.h>
 
@@ -138,9 +139,7 @@ ngx_http_batch_journal_flush(ngx_http_batch_chunk_t *c, ngx_uint_t force)
                    "batch: %s, chunk %uD: group of %ui records posted, %uz"
                    " bytes", c->run->id, c->chunk, w->n, w->size);
 
-    if (c->flush.timer_set) {
-        ngx_del_timer(&c->flush);
-    }
+    ngx_http_batch_turn_cancel(&c->flush);
 
     c->npending = 0;
     c->writing = 1;
@@ -395,9 +394,7 @@ ngx_http_batch_journal_discard(ngx_http_batch_chunk_t *c)
         c->pending_size = 0;
     }
 
-    if (c->flush.timer_set) {
-        ngx_del_timer(&c->flush);
-    }
+    ngx_http_batch_turn_cancel(&c->flush);
 }
 
 

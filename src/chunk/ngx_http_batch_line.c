@@ -374,9 +374,7 @@ ngx_http_batch_line_verdict(ngx_http_batch_line_t *line)
     ngx_http_batch_entry_t   *entry;
     ngx_http_batch_answer_e   verdict;
 
-    if (line->timer.timer_set) {
-        ngx_del_timer(&line->timer);
-    }
+    ngx_http_batch_turn_cancel(&line->timer);
 
     if (line->aborted) {
         ngx_http_batch_line_end(line, NULL);

@@ -1,13 +1,13 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * WHAT: a small batch, of which all answers are in memory at once, ends without
+ * A small batch, of which all answers are in memory at once, ends without
  * a segment: a job makes its result of what is pending in the journal.
  *
- * WHY: nobody has heard of these answers, so that they need not be durable
+ * Nobody has heard of these answers, so that they need not be durable
  * before the result is.  It saves a segment, a seal, and three syncs.
  *
- * FAILURE: if the job fails nothing has changed, and what is pending is written
+ * If the job fails nothing has changed, and what is pending is written
  * to a segment after all (chunk->kept).
  */
 
@@ -63,9 +63,7 @@ ngx_http_batch_whole_end(ngx_http_batch_chunk_t *c)
                    "batch: %s, chunk %uD: whole batch of %ui lines to a job",
                    c->run->id, c->chunk, n);
 
-    if (c->flush.timer_set) {
-        ngx_del_timer(&c->flush);
-    }
+    ngx_http_batch_turn_cancel(&c->flush);
 
     c->whole = lines;
     c->busy = 1;

@@ -1,8 +1,8 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * The status machine of a batch (names and transitions as OpenAI's service
- * shows them).
+ * The status machine of a batch, as clients see it (names and transitions are
+ * those of OpenAI's service).
  *
  *   from          to            sets              when
  *   -             validating    created_at        POST /v1/batches
@@ -15,10 +15,16 @@
  *   finalizing    completed     completed_at
  *   finalizing    expired       expired_at        finalizing because of expiry
  *   finalizing    cancelling    cancelling_at     cancel, before publishing
- *   finalizing    in_progress   -                 never
  *   cancelling    cancelled     cancelled_at
  *
  * completed, failed, expired and cancelled are terminal: they never change.
+ *
+ * The index (src/index/prelude.lua) takes two steps that are not in the table.
+ * finish() goes from any status that is not terminal to the end that final.json
+ * names, since the index may be behind the disk.  So a batch that expired while
+ * it was being validated, and whose input is bad, goes from finalizing to
+ * failed.  reopen() goes from finalizing back to in_progress when a seal turns
+ * out to be void; clients go on seeing finalizing.
  */
 
 #ifndef _BATCH_STATUS_H_INCLUDED_

@@ -2,37 +2,9 @@
  * Copyright (C) the ngx_http_batch_module authors
  *
  * What Redis knows: an index that can be rebuilt from disk.  One function per
- * question; each script in its own .lua file beside this one.  There is a page
- * on it in docs/internals.
- *
- * Keys, all under one hash tag so that Cluster keeps them together
- * (p = "{<prefix>}"):
- *   p:gen:<server>      string   the index was filled from the store on this
- *                                server, in this life of its data (recover):
- *                                when that began (ms, Redis time)
- *   p:gen               string   the last such <server>
- *   p:rebuild:<server>  string   the worker that rebuilds, until when
- *   p:f:<file>          string   file manifest
- *   p:fd:<file>         string   for an hour: it was deleted
- *   p:fl:<tenant>       zset     file id by created_us
- *   p:fl:<tenant>:<purpose>      the same of one purpose
- *   p:fx                zset     file id by expires_at: what the sweeper reads
- *   p:b:<batch>         hash     meta, status, *_at, total, ok, failed, model,
- *                                chunks, next, final, v* (validate lease),
- *                                f* (finalize lease), expires_at
- *   p:bl:<tenant>       zset     batch id by created_us
- *   p:active            zset     not terminal, by created_us
- *   p:c:<batch>         hash     chunk -> "epoch:owner:nonce:ok:failed:state"
- *   p:l:<batch>         zset     leased chunk by deadline (ms, Redis time);
- *                                released: deadline 0
- *   p:uf:<tenant>       hash     what is used: file or pending upload -> bytes;
- *                                "sum"
- *   p:ub:<tenant>       hash     batch that is not terminal -> lines; "sum"
- *   p:ufh, ubh:<tenant> zset     of these, what is only held: id by deadline
- *                                (ms, Redis time)
- *   p:hd                zset     ended batch whose webhook is not known to be
- *                                delivered, by when it is due (ms, Redis time)
- * Leases are compared with Redis' own TIME, never with a client's.
+ * question; each script in its own .lua file beside this one.  The keys, and
+ * who asks what when, are in docs/internals/index.md.  Leases are compared with
+ * Redis' own TIME, never with a client's.
  *
  * Every function: NGX_OK: the callback will be called once, later.  NGX_ERROR:
  * not sent (Redis is away): it will not be called.  While the worker connects

@@ -1,9 +1,9 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * WHAT: when a worker acts: timers, the pump, a graceful quit.
+ * When a worker acts: timers, the pump, a graceful quit.
  *
- * DESIGN: nginx has no hook for "this worker is about to quit".  It closes idle
+ * nginx has no hook for "this worker is about to quit".  It closes idle
  * connections then, and worker_shutdown_timeout marks those that are left, so
  * one connection without a socket (the watcher) hears of both.
  *

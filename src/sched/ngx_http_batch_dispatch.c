@@ -1,10 +1,11 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * WHAT: the pump of a worker: it starts lines, then claims more work.
+ * The pump of a worker: it starts lines, then claims more work.
  *
- * DESIGN: only the pump starts lines, never a line that ends, and only a few
- * per turn of the event loop, so that the worker serves its clients in between.
+ * Only the pump starts lines; the end of one line never starts the next.  It
+ * starts a few per turn of the event loop, so that the worker serves its
+ * clients in between.
  * ngx_http_batch_pick.c decides which lines start, ngx_http_batch_budget.c
  * whether any may.
  */
