@@ -26,16 +26,23 @@
                                                         says how it ended */
 
 
+/* strings of the file point into root */
+
 typedef struct {
-    ngx_uint_t              uploads;   /* also look into uploads/ */
-    int64_t                 now;       /* s */
-    ngx_uint_t              nmade;     /* files made of completed uploads */
-    ngx_str_t               made[NGX_HTTP_BATCH_SWEEP_FILES];
-    char                    from[NGX_HTTP_BATCH_SWEEP_FILES][BATCH_ID_LEN];
-    ngx_uint_t              n;
-    char                    ids[NGX_HTTP_BATCH_SWEEP_FILES][BATCH_ID_LEN];
-    ngx_int_t               rc[NGX_HTTP_BATCH_SWEEP_FILES];
-    ngx_str_t               text[NGX_HTTP_BATCH_SWEEP_FILES];
+    ngx_http_batch_file_t       file;
+    json_t                     *root;
+    ngx_int_t                   rc;        /* of its deletion */
+    char                        from[BATCH_ID_LEN];     /* its upload */
+} ngx_http_batch_sweep_file_t;
+
+
+typedef struct {
+    ngx_uint_t                  uploads;   /* also look into uploads/ */
+    int64_t                     now;       /* s */
+    ngx_uint_t                  nmade;     /* files of completed uploads */
+    ngx_http_batch_sweep_file_t made[NGX_HTTP_BATCH_SWEEP_FILES];
+    ngx_uint_t                  n;         /* files that have expired */
+    ngx_http_batch_sweep_file_t old[NGX_HTTP_BATCH_SWEEP_FILES];
 } ngx_http_batch_sweep_t;
 
 
@@ -136,27 +143,17 @@ ngx_http_batch_sweep_expired(void *data, ngx_int_t rc,
 static void
 ngx_http_batch_sweep_add(ngx_http_batch_sweep_t *s, ngx_str_t *manifest)
 {
-    json_t                 *root;
-    ngx_http_batch_file_t   f;
+    ngx_http_batch_sweep_file_t  *old;
 
-    if (ngx_http_batch_file_decode(&f, manifest->data, manifest->len, &root)
-        != NGX_OK)
+    old = &s->old[s->n];
+
+    if (ngx_http_batch_file_decode(&old->file, manifest->data, manifest->len,
+                                   &old->root)
+        == NGX_OK)
     {
-        return;
-    }
-
-    s->text[s->n].data = ngx_alloc(manifest->len, ngx_cycle->log);
-
-    if (s->text[s->n].data) {
-        ngx_memcpy(s->text[s->n].data, manifest->data, manifest->len);
-        s->text[s->n].len = manifest->len;
-
-        ngx_memcpy(s->ids[s->n], f.id, BATCH_ID_LEN);
-        s->rc[s->n] = NGX_ERROR;
+        old->rc = NGX_ERROR;
         s->n++;
     }
-
-    json_decref(root);
 }
 
 
@@ -172,7 +169,7 @@ ngx_http_batch_sweep_run(void *ctx, ngx_log_t *log)
                    s->uploads ? ", uploads are looked at" : "");
 
     for (i = 0; i < s->n && !ngx_http_batch_task_quit(); i++) {
-        s->rc[i] = ngx_http_batch_delete_file(s->ids[i], log);
+        s->old[i].rc = ngx_http_batch_delete_file(s->old[i].file.id, log);
     }
 
     if (s->uploads) {
@@ -236,8 +233,8 @@ static void
 ngx_http_batch_sweep_finish(ngx_http_batch_sweep_t *s, const char *id,
     ngx_http_batch_upload_state_t *st, ngx_log_t *log)
 {
-    ngx_str_t   text;
-    ngx_uint_t  made;
+    ngx_uint_t                    made;
+    ngx_http_batch_sweep_file_t  *new;
 
     if (st->status == NGX_HTTP_BATCH_UPLOAD_COMPLETED) {
 
@@ -252,13 +249,11 @@ ngx_http_batch_sweep_finish(ngx_http_batch_sweep_t *s, const char *id,
             ngx_log_debug2(NGX_LOG_DEBUG_HTTP, log, 0,
                            "batch: %s: gets its file %s", id, st->file.id);
 
-            text = ngx_http_batch_file_encode(&st->file);
-
-            if (text.data) {
-                (void) ngx_cpystrn((u_char *) s->from[s->nmade],
-                                   (u_char *) id, BATCH_ID_LEN);
-                s->made[s->nmade++] = text;
-            }
+            new = &s->made[s->nmade++];
+            new->file = st->file;
+            new->root = json_incref(st->end);
+            (void) ngx_cpystrn((u_char *) new->from, (u_char *) id,
+                               BATCH_ID_LEN);
         }
     }
 
@@ -280,42 +275,32 @@ ngx_http_batch_sweep_done(void *ctx, ngx_log_t *log)
 {
     ngx_http_batch_sweep_t *s = ctx;
 
-    json_t                 *root;
-    ngx_uint_t              i;
-    ngx_http_batch_file_t   f;
+    ngx_uint_t                    i;
+    ngx_http_batch_sweep_file_t  *f;
 
     for (i = 0; i < s->n; i++) {
+        f = &s->old[i];
 
-        if (s->rc[i] != NGX_ERROR
-            && ngx_http_batch_file_decode(&f, s->text[i].data, s->text[i].len,
-                                          &root)
-               == NGX_OK)
-        {
+        if (f->rc != NGX_ERROR) {
             ngx_log_error(NGX_LOG_INFO, log, 0, "batch: %s has expired",
-                          s->ids[i]);
+                          f->file.id);
 
             /* if the index is not told, the next sweep deletes it again */
 
-            (void) ngx_http_batch_index_file_del(&f, 0, 1, NULL, NULL);
-            json_decref(root);
+            (void) ngx_http_batch_index_file_del(&f->file, 0, 1, NULL, NULL);
         }
 
-        ngx_free(s->text[i].data);
+        json_decref(f->root);
     }
 
     for (i = 0; i < s->nmade; i++) {
+        f = &s->made[i];
 
-        if (ngx_http_batch_file_decode(&f, s->made[i].data, s->made[i].len,
-                                       &root)
-            == NGX_OK)
-        {
-            /* the upload's place in the quota becomes the file's */
+        /* the upload's place in the quota becomes the file's */
 
-            (void) ngx_http_batch_index_file_put(&f, s->from[i], NULL, NULL);
-            json_decref(root);
-        }
+        (void) ngx_http_batch_index_file_put(&f->file, f->from, NULL, NULL);
 
-        free(s->made[i].data);
+        json_decref(f->root);
     }
 
     ngx_http_batch_task_free(ctx);

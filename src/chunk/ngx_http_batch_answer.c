@@ -22,8 +22,8 @@
 static ngx_int_t ngx_http_batch_answer_room(ngx_http_batch_line_t *line,
     size_t n);
 static void ngx_http_batch_answer_begin(ngx_http_batch_line_t *line);
-static size_t ngx_http_batch_answer_front(ngx_http_batch_line_t *line,
-    u_char *p);
+static u_char *ngx_http_batch_answer_front(ngx_http_batch_line_t *line,
+    size_t n);
 static ngx_http_batch_entry_t *ngx_http_batch_answer_response(
     ngx_http_batch_line_t *line, ngx_http_batch_answer_e verdict);
 static ngx_http_batch_entry_t *ngx_http_batch_answer_wrapped(
@@ -259,17 +259,12 @@ ngx_http_batch_answer_begin(ngx_http_batch_line_t *line)
 {
     u_char  *p;
 
-    if (ngx_http_batch_answer_room(line, NGX_HTTP_BATCH_FRAME_MAX
-                                   + batch_json_bound(
-                                                  line->parsed.custom_id.len))
-        != NGX_OK)
-    {
+    p = ngx_http_batch_answer_front(line, 0);
+
+    if (p == NULL) {
         line->no_memory = 1;
         return;
     }
-
-    p = line->entry->payload + ngx_http_batch_answer_front(line,
-                                                      line->entry->payload);
 
     p = ngx_sprintf(p, "{\"status_code\": %ui, \"request_id\": \"%*s\", "
                     "\"body\": ", line->status, line->request_id_len,
@@ -281,16 +276,24 @@ ngx_http_batch_answer_begin(ngx_http_batch_line_t *line)
 }
 
 
-/* {"id": .., "custom_id": .., "response":_ ; the token of custom_id is written
- * as the client wrote it, except for characters that break lines */
+/* {"id": .., "custom_id": .., "response":_ and room for n bytes and the frame's
+ * rest; NULL: no memory.  The token of custom_id is written as the client wrote
+ * it, except for characters that break lines. */
 
-static size_t
-ngx_http_batch_answer_front(ngx_http_batch_line_t *line, u_char *start)
+static u_char *
+ngx_http_batch_answer_front(ngx_http_batch_line_t *line, size_t n)
 {
     u_char        *p;
     batch_json_t   json;
 
-    p = ngx_cpymem(start, "{\"id\": \"batch_req_",
+    n += NGX_HTTP_BATCH_FRAME_MAX
+         + batch_json_bound(line->parsed.custom_id.len);
+
+    if (ngx_http_batch_answer_room(line, n) != NGX_OK) {
+        return NULL;
+    }
+
+    p = ngx_cpymem(line->entry->payload, "{\"id\": \"batch_req_",
                    sizeof("{\"id\": \"batch_req_") - 1);
 
     if (batch_id_random_hex((char *) p, 16) != BATCH_OK) {
@@ -304,9 +307,7 @@ ngx_http_batch_answer_front(ngx_http_batch_line_t *line, u_char *start)
     p = batch_json_feed(&json, line->parsed.custom_id.data,
                         line->parsed.custom_id.len, p);
 
-    p = ngx_cpymem(p, ", \"response\": ", sizeof(", \"response\": ") - 1);
-
-    return p - start;
+    return ngx_cpymem(p, ", \"response\": ", sizeof(", \"response\": ") - 1);
 }
 
 
@@ -575,7 +576,7 @@ ngx_http_batch_answer_trouble(ngx_http_batch_line_t *line, u_char *buf,
 
     last = buf + size - 1;
 
-    *code = "upstream_error";
+    *code = "upstream_invalid_response";
 
     if (line->timedout) {
         *code = "request_timeout";
@@ -589,23 +590,23 @@ ngx_http_batch_answer_trouble(ngx_http_batch_line_t *line, u_char *buf,
                          " (%ui attempts).", line->attempt);
 
     } else if (line->rc == NGX_HTTP_BAD_GATEWAY && line->garbled) {
-        *code = "upstream_invalid_response";
         p = ngx_slprintf(buf, last, "The upstream's answer was not an"
                          " HTTP response, or its header did not end (%ui"
                          " attempts).", line->attempt);
 
     } else if (line->rc == NGX_HTTP_BAD_GATEWAY) {
+        *code = "upstream_error";
         p = ngx_slprintf(buf, last, "No connection to the upstream, or it"
                          " closed it without an answer (%ui attempts).",
                          line->attempt);
 
     } else if (line->rc > 0) {
+        *code = "upstream_error";
         p = ngx_slprintf(buf, last, "The request was refused by nginx with"
                          " status %i (%ui attempts).", line->rc,
                          line->attempt);
 
     } else if (line->too_large) {
-        *code = "upstream_invalid_response";
         p = ngx_slprintf(buf, last, "The upstream's answer is larger than the"
                          " %uz bytes that are kept.",
                          (size_t) NGX_HTTP_BATCH_ANSWER_MAX);
@@ -615,28 +616,25 @@ ngx_http_batch_answer_trouble(ngx_http_batch_line_t *line, u_char *buf,
         p = ngx_slprintf(buf, last, "There was no memory for the answer.");
 
     } else if (!line->header || line->status < 200) {
-        *code = "upstream_invalid_response";
         p = ngx_slprintf(buf, last, "The upstream's answer was not an"
                          " HTTP response (%ui attempts).", line->attempt);
 
     } else if (!line->at.last) {
+        *code = "upstream_error";
         p = ngx_slprintf(buf, last, "The upstream closed the connection in the"
                          " middle of its answer, after %uL bytes"
                          " (%ui attempts).", line->received, line->attempt);
 
     } else if (line->encoded) {
-        *code = "upstream_invalid_response";
         p = ngx_slprintf(buf, last, "The upstream answered %ui with a"
                          " Content-Encoding that was not asked for.",
                          line->status);
 
     } else if (line->received == 0) {
-        *code = "upstream_invalid_response";
         p = ngx_slprintf(buf, last, "The upstream answered %ui with an empty"
                          " body.", line->status);
 
     } else {
-        *code = "upstream_invalid_response";
         p = ngx_slprintf(buf, last, "The upstream answered %ui with a body of"
                          " %uL bytes that is not JSON: ", line->status,
                          line->received);
@@ -671,17 +669,11 @@ ngx_http_batch_answer_error(ngx_http_batch_line_t *line, const char *code,
 
     ngx_http_batch_answer_drop(line);
 
-    if (ngx_http_batch_answer_room(line, NGX_HTTP_BATCH_FRAME_MAX
-                                   + batch_json_bound(
-                                                  line->parsed.custom_id.len)
-                                   + ngx_strlen(message))
-        != NGX_OK)
-    {
+    p = ngx_http_batch_answer_front(line, ngx_strlen(message));
+
+    if (p == NULL) {
         return NULL;
     }
-
-    p = line->entry->payload + ngx_http_batch_answer_front(line,
-                                                      line->entry->payload);
 
     p = ngx_sprintf(p, "null, \"error\": {\"code\": \"%s\", \"message\": \"",
                     code);

@@ -22,6 +22,7 @@
 #include "ngx_http_batch_space.h"
 #include "ngx_http_batch_store.h"
 #include "ngx_http_batch_task.h"
+#include "ngx_http_batch_turn.h"
 
 #include <sys/uio.h>
 
@@ -138,9 +139,7 @@ ngx_http_batch_journal_flush(ngx_http_batch_chunk_t *c, ngx_uint_t force)
                    "batch: %s, chunk %uD: group of %ui records posted, %uz"
                    " bytes", c->run->id, c->chunk, w->n, w->size);
 
-    if (c->flush.timer_set) {
-        ngx_del_timer(&c->flush);
-    }
+    ngx_http_batch_turn_cancel(&c->flush);
 
     c->npending = 0;
     c->writing = 1;
@@ -391,9 +390,7 @@ ngx_http_batch_journal_discard(ngx_http_batch_chunk_t *c)
         c->pending_size = 0;
     }
 
-    if (c->flush.timer_set) {
-        ngx_del_timer(&c->flush);
-    }
+    ngx_http_batch_turn_cancel(&c->flush);
 }
 
 

@@ -374,9 +374,7 @@ ngx_http_batch_line_verdict(ngx_http_batch_line_t *line)
     ngx_http_batch_entry_t   *entry;
     ngx_http_batch_answer_e   verdict;
 
-    if (line->timer.timer_set) {
-        ngx_del_timer(&line->timer);
-    }
+    ngx_http_batch_turn_cancel(&line->timer);
 
     if (line->aborted) {
         ngx_http_batch_line_end(line, NULL);
@@ -396,19 +394,17 @@ ngx_http_batch_line_verdict(ngx_http_batch_line_t *line)
                                       verdict == NGX_HTTP_BATCH_ANSWER_DEAD);
     }
 
-    if (verdict >= NGX_HTTP_BATCH_ANSWER_RETRY
-        && ngx_http_batch_line_again(line, verdict))
-    {
-        return;
-    }
+    if (verdict >= NGX_HTTP_BATCH_ANSWER_RETRY) {
 
-    if (verdict >= NGX_HTTP_BATCH_ANSWER_RETRY
-        && (run->stop || line->chunk->lost
-            || ngx_http_batch_turn_leaving()))
-    {
-        /* another attempt is due, but it is the next owner's, or nobody's */
-        ngx_http_batch_line_end(line, NULL);
-        return;
+        if (run->stop || line->chunk->lost || ngx_http_batch_turn_leaving()) {
+            /* another attempt is due, but the next owner's, or nobody's */
+            ngx_http_batch_line_end(line, NULL);
+            return;
+        }
+
+        if (ngx_http_batch_line_again(line, verdict)) {
+            return;
+        }
     }
 
     entry = ngx_http_batch_answer_finish(line, verdict);
@@ -440,10 +436,6 @@ ngx_http_batch_line_again(ngx_http_batch_line_t *line,
     ngx_http_batch_run_t  *run;
 
     run = line->chunk->run;
-
-    if (run->stop || line->chunk->lost || ngx_http_batch_turn_leaving()) {
-        return 0;
-    }
 
     if (verdict == NGX_HTTP_BATCH_ANSWER_DEAD
         && ngx_http_batch_budget_broken(run))

@@ -118,9 +118,7 @@ ngx_http_batch_open_start(ngx_http_batch_run_t *run, uint32_t chunk,
     ngx_queue_init(&c->pending);
     ngx_queue_init(&c->lines);
 
-    c->flush.handler = ngx_http_batch_chunk_flush;
-    c->flush.data = &ngx_http_batch_turn_dummy;
-    c->flush.log = ngx_cycle->log;
+    ngx_http_batch_turn_timer(&c->flush, ngx_http_batch_chunk_flush, 0);
 
     o->chunk = c;
     o->n = chunk;

@@ -12,46 +12,34 @@ static ngx_int_t ngx_http_batch_variable_get(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 
 
-static ngx_http_variable_t  ngx_http_batch_variables[] = {
+/* by ngx_http_batch_variable_e */
 
-    { ngx_string("batch_id"), NULL, ngx_http_batch_variable_get,
-      NGX_HTTP_BATCH_VARIABLE_ID, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("batch_custom_id"), NULL, ngx_http_batch_variable_get,
-      NGX_HTTP_BATCH_VARIABLE_CUSTOM_ID, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("batch_line"), NULL, ngx_http_batch_variable_get,
-      NGX_HTTP_BATCH_VARIABLE_LINE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("batch_attempt"), NULL, ngx_http_batch_variable_get,
-      NGX_HTTP_BATCH_VARIABLE_ATTEMPT, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("batch_tenant"), NULL, ngx_http_batch_variable_get,
-      NGX_HTTP_BATCH_VARIABLE_TENANT, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("batch_job"), NULL, ngx_http_batch_variable_get,
-      NGX_HTTP_BATCH_VARIABLE_JOB, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("batch_model"), NULL, ngx_http_batch_variable_get,
-      NGX_HTTP_BATCH_VARIABLE_MODEL, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-      ngx_http_null_variable
+static ngx_str_t  ngx_http_batch_variables[] = {
+    ngx_string("batch_id"),
+    ngx_string("batch_custom_id"),
+    ngx_string("batch_line"),
+    ngx_string("batch_attempt"),
+    ngx_string("batch_tenant"),
+    ngx_string("batch_job"),
+    ngx_string("batch_model"),
+    ngx_null_string
 };
 
 
 ngx_int_t
 ngx_http_batch_variable_add(ngx_conf_t *cf)
 {
-    ngx_http_variable_t  *var, *v;
+    ngx_str_t            *name;
+    ngx_http_variable_t  *var;
 
-    for (v = ngx_http_batch_variables; v->name.len; v++) {
-        var = ngx_http_add_variable(cf, &v->name, v->flags);
+    for (name = ngx_http_batch_variables; name->len; name++) {
+        var = ngx_http_add_variable(cf, name, NGX_HTTP_VAR_NOCACHEABLE);
         if (var == NULL) {
             return NGX_ERROR;
         }
 
-        var->get_handler = v->get_handler;
-        var->data = v->data;
+        var->get_handler = ngx_http_batch_variable_get;
+        var->data = name - ngx_http_batch_variables;
     }
 
     return NGX_OK;

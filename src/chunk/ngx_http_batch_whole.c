@@ -63,9 +63,7 @@ ngx_http_batch_whole_end(ngx_http_batch_chunk_t *c)
                    "batch: %s, chunk %uD: whole batch of %ui lines to a job",
                    c->run->id, c->chunk, n);
 
-    if (c->flush.timer_set) {
-        ngx_del_timer(&c->flush);
-    }
+    ngx_http_batch_turn_cancel(&c->flush);
 
     c->whole = lines;
     c->busy = 1;

@@ -9,6 +9,7 @@
 #include "batch_scan.h"
 #include "batch_token.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -57,6 +58,13 @@ static const batch_jsonl_name_t  batch_jsonl_names[BATCH_JSONL_NKEYS] = {
     { "messages", 8, "body.messages", "Duplicate key 'body.messages'" },
     { "input", 5, "body.input", "Duplicate key 'body.input'" }
 };
+
+
+static int batch_jsonl_walk(batch_jsonl_ctx_t *ctx, unsigned from, unsigned to,
+    int depth);
+static int batch_jsonl_fail(batch_jsonl_ctx_t *ctx, const char *code,
+    const char *param, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 
 
 /* the key that the raw token is, of those from..to - 1 */
@@ -168,8 +176,6 @@ batch_jsonl_input(batch_jsonl_ctx_t *ctx)
 static int
 batch_jsonl_body(batch_jsonl_ctx_t *ctx)
 {
-    int            rc, first;
-    unsigned       k;
     batch_scan_t  *s;
 
     s = &ctx->scan;
@@ -180,6 +186,21 @@ batch_jsonl_body(batch_jsonl_ctx_t *ctx)
 
     s->p++;
 
+    return batch_jsonl_walk(ctx, BATCH_JSONL_MODEL, BATCH_JSONL_NKEYS, 2);
+}
+
+
+/* the members of an object, of which the keys from..to - 1 are known */
+
+static int
+batch_jsonl_walk(batch_jsonl_ctx_t *ctx, unsigned from, unsigned to, int depth)
+{
+    int            rc, first;
+    unsigned       k;
+    batch_scan_t  *s;
+
+    s = &ctx->scan;
+
     for (first = 1; /* void */; first = 0) {
         rc = batch_scan_next(s, first, '}');
 
@@ -187,14 +208,13 @@ batch_jsonl_body(batch_jsonl_ctx_t *ctx)
             return (rc == BATCH_AGAIN) ? BATCH_OK : BATCH_ERROR;
         }
 
-        if (batch_jsonl_key(ctx, BATCH_JSONL_MODEL, BATCH_JSONL_NKEYS, &k)
-            != BATCH_OK)
-        {
+        if (batch_jsonl_key(ctx, from, to, &k) != BATCH_OK) {
             return BATCH_ERROR;
         }
 
-        rc = (k == BATCH_JSONL_INPUT) ? batch_jsonl_input(ctx)
-                                      : batch_scan_value(s, 2);
+        rc = (k == BATCH_JSONL_BODY) ? batch_jsonl_body(ctx)
+             : (k == BATCH_JSONL_INPUT) ? batch_jsonl_input(ctx)
+             : batch_scan_value(s, depth);
 
         if (rc != BATCH_OK) {
             return BATCH_ERROR;
@@ -210,8 +230,6 @@ batch_jsonl_body(batch_jsonl_ctx_t *ctx)
 static int
 batch_jsonl_members(batch_jsonl_ctx_t *ctx)
 {
-    int            rc, first;
-    unsigned       k;
     batch_scan_t  *s;
 
     s = &ctx->scan;
@@ -228,30 +246,7 @@ batch_jsonl_members(batch_jsonl_ctx_t *ctx)
 
     s->p++;
 
-    for (first = 1; /* void */; first = 0) {
-        rc = batch_scan_next(s, first, '}');
-
-        if (rc != BATCH_OK) {
-            break;
-        }
-
-        if (batch_jsonl_key(ctx, 0, BATCH_JSONL_MODEL, &k) != BATCH_OK) {
-            return BATCH_ERROR;
-        }
-
-        rc = (k == BATCH_JSONL_BODY) ? batch_jsonl_body(ctx)
-                                     : batch_scan_value(s, 1);
-
-        if (rc != BATCH_OK) {
-            return BATCH_ERROR;
-        }
-
-        if (k != BATCH_JSONL_OTHER) {
-            ctx->value[k].len = (size_t) (s->p - ctx->value[k].data);
-        }
-    }
-
-    if (rc == BATCH_ERROR) {
+    if (batch_jsonl_walk(ctx, 0, BATCH_JSONL_MODEL, 1) != BATCH_OK) {
         return BATCH_ERROR;
     }
 
@@ -318,47 +313,56 @@ batch_jsonl_type(const batch_str_t *token)
 }
 
 
+static int
+batch_jsonl_fail(batch_jsonl_ctx_t *ctx, const char *code, const char *param,
+    const char *fmt, ...)
+{
+    va_list  args;
+
+    ctx->err->code = code;
+    ctx->err->param = param;
+
+    va_start(args, fmt);
+    (void) vsnprintf(ctx->err->message, sizeof(ctx->err->message), fmt, args);
+    va_end(args);
+
+    return BATCH_ERROR;
+}
+
+
 /* requires a value of the type whose first byte is open */
 
 static int
 batch_jsonl_require(batch_jsonl_ctx_t *ctx, unsigned k, unsigned char open,
     const char *expected)
 {
-    batch_line_error_t       *err;
     const batch_jsonl_name_t  *name;
 
-    err = ctx->err;
     name = &batch_jsonl_names[k];
 
     if (ctx->value[k].len && ctx->value[k].data[0] == open) {
         return BATCH_OK;
     }
 
-    err->param = name->param;
-
     if (ctx->value[k].len == 0) {
-        err->code = "missing_required_parameter";
-        (void) snprintf(err->message, sizeof(err->message),
-                        "Missing required parameter: '%s'.", name->name);
-        return BATCH_ERROR;
+        return batch_jsonl_fail(ctx, "missing_required_parameter", name->param,
+                                "Missing required parameter: '%s'.",
+                                name->name);
     }
 
-    err->code = "invalid_type";
-    (void) snprintf(err->message, sizeof(err->message),
-                    "Invalid type for '%s': expected %s, "
-                    "but got %s instead.",
-                    name->name, expected, batch_jsonl_type(&ctx->value[k]));
-
-    return BATCH_ERROR;
+    return batch_jsonl_fail(ctx, "invalid_type", name->param,
+                            "Invalid type for '%s': expected %s, "
+                            "but got %s instead.",
+                            name->name, expected,
+                            batch_jsonl_type(&ctx->value[k]));
 }
 
 
 static int
 batch_jsonl_check_custom_id(batch_jsonl_ctx_t *ctx)
 {
-    size_t               len;
-    batch_str_t         *id;
-    batch_line_error_t  *err;
+    size_t        len;
+    batch_str_t  *id;
 
     if (batch_jsonl_require(ctx, BATCH_JSONL_CUSTOM_ID, '"', "a string")
         != BATCH_OK)
@@ -379,23 +383,17 @@ batch_jsonl_check_custom_id(batch_jsonl_ctx_t *ctx)
         return BATCH_OK;
     }
 
-    err = ctx->err;
-    err->code = "invalid_value";
-    err->param = "custom_id";
-
     if (len == 0) {
-        (void) snprintf(err->message, sizeof(err->message),
-                        "Invalid 'custom_id': empty string. Expected a "
-                        "string with minimum length 1.");
-        return BATCH_ERROR;
+        return batch_jsonl_fail(ctx, "invalid_value", "custom_id",
+                                "Invalid 'custom_id': empty string. Expected a "
+                                "string with minimum length 1.");
     }
 
-    (void) snprintf(err->message, sizeof(err->message),
-                    "Invalid 'custom_id': string too long. Expected a string "
-                    "with maximum length %d, but got a string with length "
-                    "%zu instead.", BATCH_CUSTOM_ID_MAX, len);
-
-    return BATCH_ERROR;
+    return batch_jsonl_fail(ctx, "invalid_value", "custom_id",
+                            "Invalid 'custom_id': string too long. Expected a "
+                            "string with maximum length %d, but got a string "
+                            "with length %zu instead.", BATCH_CUSTOM_ID_MAX,
+                            len);
 }
 
 
@@ -420,13 +418,9 @@ batch_jsonl_check_method(batch_jsonl_ctx_t *ctx)
 
     batch_jsonl_show(method, shown);
 
-    ctx->err->code = "invalid_method";
-    ctx->err->param = "method";
-    (void) snprintf(ctx->err->message, sizeof(ctx->err->message),
-                    "Invalid value: '%s'. Supported values are: 'POST'.",
-                    shown);
-
-    return BATCH_ERROR;
+    return batch_jsonl_fail(ctx, "invalid_method", "method",
+                            "Invalid value: '%s'. Supported values are: "
+                            "'POST'.", shown);
 }
 
 
@@ -462,15 +456,11 @@ batch_jsonl_check_url(batch_jsonl_ctx_t *ctx)
         return BATCH_OK;
     }
 
-    ctx->err->code = "invalid_url";
-    ctx->err->param = "url";
-    (void) snprintf(ctx->err->message, sizeof(ctx->err->message),
-                    "The URL provided for this request does not match the "
-                    "batch endpoint. Expected '%.*s'.",
-                    (int) (endpoint->len < 128 ? endpoint->len : 128),
-                    (const char *) endpoint->data);
-
-    return BATCH_ERROR;
+    return batch_jsonl_fail(ctx, "invalid_url", "url",
+                            "The URL provided for this request does not match "
+                            "the batch endpoint. Expected '%.*s'.",
+                            (int) (endpoint->len < 128 ? endpoint->len : 128),
+                            (const char *) endpoint->data);
 }
 
 
@@ -488,8 +478,7 @@ batch_jsonl_ends(const batch_str_t *s, const char *tail)
 static int
 batch_jsonl_check_stream(batch_jsonl_ctx_t *ctx, int chat)
 {
-    batch_str_t         *stream;
-    batch_line_error_t  *err;
+    batch_str_t  *stream;
 
     stream = &ctx->value[BATCH_JSONL_STREAM];
 
@@ -499,19 +488,13 @@ batch_jsonl_check_stream(batch_jsonl_ctx_t *ctx, int chat)
         return BATCH_OK;
     }
 
-    err = ctx->err;
-
     if (stream->data[0] != 't') {
         return batch_jsonl_require(ctx, BATCH_JSONL_STREAM, 't', "a boolean");
     }
 
-    err->code = "streaming_unsupported";
-    err->param = "body.stream";
-    (void) snprintf(err->message, sizeof(err->message),
-                    "%sStreaming is not supported in the Batch API.",
-                    chat ? "Chat Completions: " : "");
-
-    return BATCH_ERROR;
+    return batch_jsonl_fail(ctx, "streaming_unsupported", "body.stream",
+                            "%sStreaming is not supported in the Batch API.",
+                            chat ? "Chat Completions: " : "");
 }
 
 
@@ -581,12 +564,10 @@ batch_jsonl_parse(const unsigned char *p, size_t len,
 
     if (batch_jsonl_members(&ctx) != BATCH_OK) {
         memset(line, 0, sizeof(batch_line_t));
-        err->code = "invalid_json_line";
-        (void) snprintf(err->message, sizeof(err->message),
-                        "This line is not parseable as valid JSON. "
-                        "%s at byte %zu.", ctx.scan.error,
-                        (size_t) (ctx.scan.at - p) + 1);
-        return BATCH_ERROR;
+        return batch_jsonl_fail(&ctx, "invalid_json_line", NULL,
+                                "This line is not parseable as valid JSON. "
+                                "%s at byte %zu.", ctx.scan.error,
+                                (size_t) (ctx.scan.at - p) + 1);
     }
 
     line->custom_id = ctx.value[BATCH_JSONL_CUSTOM_ID];

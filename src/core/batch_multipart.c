@@ -52,7 +52,9 @@ batch_multipart_boundary_char(unsigned char c)
 }
 
 
-static int
+/* NULL, or what is wrong with it */
+
+static const char *
 batch_multipart_boundary(batch_multipart_t *mp, const batch_str_t *value,
     int quoted)
 {
@@ -60,8 +62,7 @@ batch_multipart_boundary(batch_multipart_t *mp, const batch_str_t *value,
     unsigned char  buf[2 * BATCH_MP_MAX_BOUNDARY];
 
     if (mp->delim_len) {
-        mp->error = "Content-Type has more than one boundary.";
-        return BATCH_ERROR;
+        return "Content-Type has more than one boundary.";
     }
 
     len = value->len;
@@ -75,29 +76,24 @@ batch_multipart_boundary(batch_multipart_t *mp, const batch_str_t *value,
     }
 
     if (len == 0 || len > BATCH_MP_MAX_BOUNDARY) {
-        mp->error = "The boundary in Content-Type must have 1 to 70 "
-                    "characters.";
-        return BATCH_ERROR;
+        return "The boundary in Content-Type must have 1 to 70 characters.";
     }
 
     for (i = 0; i < len; i++) {
         if (!batch_multipart_boundary_char(buf[i])) {
-            mp->error = "The boundary in Content-Type has an invalid "
-                        "character.";
-            return BATCH_ERROR;
+            return "The boundary in Content-Type has an invalid character.";
         }
     }
 
     if (buf[len - 1] == ' ') {
-        mp->error = "The boundary in Content-Type ends with a space.";
-        return BATCH_ERROR;
+        return "The boundary in Content-Type ends with a space.";
     }
 
     memcpy(mp->delim, "\r\n--", 4);
     memcpy(mp->delim + 4, buf, len);
     mp->delim_len = len + 4;
 
-    return BATCH_OK;
+    return NULL;
 }
 
 
@@ -131,9 +127,11 @@ batch_multipart_init(batch_multipart_t *mp, const unsigned char *type,
             return BATCH_ERROR;
         }
 
-        if (batch_params_is(&name, "boundary")
-            && batch_multipart_boundary(mp, &value, quoted) != BATCH_OK)
-        {
+        if (batch_params_is(&name, "boundary")) {
+            mp->error = batch_multipart_boundary(mp, &value, quoted);
+        }
+
+        if (mp->error) {
             return BATCH_ERROR;
         }
     }

@@ -76,8 +76,11 @@ batch_token_utf8(unsigned char *out, uint32_t c)
 static void
 batch_token_escape(batch_token_t *t)
 {
-    uint32_t       c, low;
-    unsigned char  e;
+    uint32_t            c, low;
+    const char         *s;
+    unsigned char       e;
+    static const char   from[] = "bfnrt";
+    static const char   to[] = "\b\f\n\r\t";
 
     t->i = 0;
     t->n = 1;
@@ -85,26 +88,9 @@ batch_token_escape(batch_token_t *t)
     e = t->p[1];
     t->p += 2;
 
-    switch (e) {
-    case 'b':
-        t->buf[0] = '\b';
-        return;
-    case 'f':
-        t->buf[0] = '\f';
-        return;
-    case 'n':
-        t->buf[0] = '\n';
-        return;
-    case 'r':
-        t->buf[0] = '\r';
-        return;
-    case 't':
-        t->buf[0] = '\t';
-        return;
-    case 'u':
-        break;
-    default:
-        t->buf[0] = e;
+    if (e != 'u') {
+        s = (e == '\0') ? NULL : strchr(from, e);
+        t->buf[0] = s ? (unsigned char) to[s - from] : e;
         return;
     }
 

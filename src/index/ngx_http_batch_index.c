@@ -29,8 +29,6 @@ static ngx_int_t ngx_http_batch_index_eval(ngx_http_batch_index_op_t *op,
 static ngx_int_t ngx_http_batch_index_wait(ngx_http_batch_index_op_t *op,
     ngx_http_batch_args_t *a);
 static void ngx_http_batch_index_waited(ngx_uint_t ready);
-static void ngx_http_batch_index_late(ngx_http_batch_index_op_t *op,
-    ngx_uint_t ready);
 static void ngx_http_batch_index_reply(void *data, struct redisReply *reply);
 static ngx_int_t ngx_http_batch_index_parse(ngx_http_batch_reply_e kind,
     struct redisReply *reply, ngx_http_batch_index_res_t *res, void **owned);
@@ -168,10 +166,14 @@ ngx_http_batch_index_wait(ngx_http_batch_index_op_t *op,
 }
 
 
+/* what has waited is sent, or called back */
+
 static void
 ngx_http_batch_index_waited(ngx_uint_t ready)
 {
+    ngx_int_t                   rc;
     ngx_queue_t                *q;
+    ngx_http_batch_args_t      *a;
     ngx_http_batch_index_op_t  *op;
 
     while (ngx_http_batch_index_nwaiting) {
@@ -181,29 +183,14 @@ ngx_http_batch_index_waited(ngx_uint_t ready)
         ngx_queue_remove(q);
         ngx_http_batch_index_nwaiting--;
 
-        ngx_http_batch_index_late(op, ready);
-    }
-}
+        a = op->args;
+        rc = ready ? ngx_http_batch_index_eval(op, a) : NGX_ERROR;
 
+        ngx_destroy_pool(a->pool);
 
-/* what has waited is sent, or called back */
-
-static void
-ngx_http_batch_index_late(ngx_http_batch_index_op_t *op, ngx_uint_t ready)
-{
-    ngx_int_t               rc;
-    ngx_http_batch_args_t  *a = op->args;
-
-    rc = NGX_ERROR;
-
-    if (ready) {
-        rc = ngx_http_batch_index_eval(op, a);
-    }
-
-    ngx_destroy_pool(a->pool);
-
-    if (rc != NGX_OK) {
-        ngx_http_batch_index_reply(op, NULL);
+        if (rc != NGX_OK) {
+            ngx_http_batch_index_reply(op, NULL);
+        }
     }
 }
 

@@ -53,16 +53,11 @@ ngx_http_batch_link_init(ngx_http_batch_redis_conf_t *conf,
     link->first = 1;
     ngx_queue_init(&link->ops);
 
-    link->timer.handler = ngx_http_batch_link_timer;
-    link->timer.data = &ngx_http_batch_turn_dummy;
-    link->timer.log = log;
-    link->timer.cancelable = 1;
+    ngx_http_batch_turn_timer(&link->timer, ngx_http_batch_link_timer, 1);
 
     /* not cancelable: the worker waits for the answers to what it has sent */
 
-    link->overdue.handler = ngx_http_batch_link_overdue;
-    link->overdue.data = &ngx_http_batch_turn_dummy;
-    link->overdue.log = log;
+    ngx_http_batch_turn_timer(&link->overdue, ngx_http_batch_link_overdue, 0);
 
     ngx_http_batch_link_connect();
 
@@ -84,9 +79,7 @@ ngx_http_batch_link_exit(void)
 
     ngx_http_batch_link_free("worker exits");
 
-    if (link->timer.timer_set) {
-        ngx_del_timer(&link->timer);
-    }
+    ngx_http_batch_turn_cancel(&link->timer);
 }
 
 
@@ -255,9 +248,7 @@ ngx_http_batch_link_ready(void)
 {
     ngx_http_batch_link_t  *link = &ngx_http_batch_link;
 
-    if (link->timer.timer_set) {
-        ngx_del_timer(&link->timer);
-    }
+    ngx_http_batch_turn_cancel(&link->timer);
 
     link->state = NGX_HTTP_BATCH_LINK_READY;
     link->ready_at = ngx_current_msec;
@@ -319,9 +310,7 @@ ngx_http_batch_link_down(void)
 
     link->why = NULL;
 
-    if (link->timer.timer_set) {
-        ngx_del_timer(&link->timer);
-    }
+    ngx_http_batch_turn_cancel(&link->timer);
 
     if (was == NGX_HTTP_BATCH_LINK_READY
         && ngx_current_msec - link->ready_at >= NGX_HTTP_BATCH_LINK_STABLE)

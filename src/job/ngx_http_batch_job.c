@@ -51,7 +51,7 @@ typedef enum {
 } ngx_http_batch_job_tell_e;
 
 
-/* allocated and freed here; task, index call and queue point to it */
+/* the context of its task, freed here; index call and queue point to it */
 
 typedef struct {
     ngx_queue_t                   queue;
@@ -61,12 +61,17 @@ typedef struct {
     ngx_http_batch_job_life_e     life;
     ngx_http_batch_job_tell_e     tell;
     ngx_msec_t                    renewed;
-    ngx_msec_t                    told_at;
     ngx_uint_t                    telling;
     ngx_uint_t                    renewing;
     ngx_http_batch_job_end_pt     handler;        /* of _end() */
     void                         *data;
     ngx_uint_t                    counted;        /* in njobs */
+
+    /* the task's, by kind */
+    ngx_http_batch_validate_t     v;
+    ngx_uint_t                    asked;          /* the index has answered
+                                                     whether v has room */
+    ngx_http_batch_finalize_t     f;
 
     /* what the task has found; the job's own */
     ngx_http_batch_meta_t         meta;           /* strings in root, or, if
@@ -74,38 +79,22 @@ typedef struct {
     json_t                       *root;
     ngx_http_batch_plan_t         plan;           /* to be told: PLANNED */
     ngx_http_batch_final_t        final;          /* ... FINAL */
-    uint32_t                      redo_chunk;     /* ... REDO */
 } ngx_http_batch_job_t;
-
-
-typedef struct {
-    ngx_http_batch_job_t         *job;
-    ngx_uint_t                    counted;      /* the index has answered */
-    ngx_http_batch_validate_t     v;
-} ngx_http_batch_validating_t;
-
-
-typedef struct {
-    ngx_http_batch_job_t         *job;
-    ngx_http_batch_finalize_t     f;
-} ngx_http_batch_finalizing_t;
 
 
 #if (NGX_DEBUG)
 static const char *ngx_http_batch_job_name(ngx_http_batch_job_t *job);
 #endif
 static void ngx_http_batch_job_insert(ngx_http_batch_job_t *job);
-static ngx_int_t ngx_http_batch_job_validate(ngx_http_batch_job_t *job);
-static void ngx_http_batch_job_validate_run(void *ctx, ngx_log_t *log);
-static void ngx_http_batch_job_validate_done(void *ctx, ngx_log_t *log);
-static void ngx_http_batch_job_validated(ngx_http_batch_validating_t *v);
-static ngx_int_t ngx_http_batch_job_count(ngx_http_batch_validating_t *v);
+static ngx_http_batch_job_t *ngx_http_batch_job_create(
+    ngx_http_batch_run_t *run, ngx_http_batch_claim_e kind);
+static void ngx_http_batch_job_run(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_job_done(void *ctx, ngx_log_t *log);
+static ngx_int_t ngx_http_batch_job_count(ngx_http_batch_job_t *job);
 static void ngx_http_batch_job_counted(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
-static ngx_int_t ngx_http_batch_job_finalize(ngx_http_batch_job_t *job,
-    ngx_http_batch_index_res_t *res);
-static void ngx_http_batch_job_finalize_run(void *ctx, ngx_log_t *log);
-static void ngx_http_batch_job_finalize_done(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_job_validated(ngx_http_batch_job_t *job);
+static void ngx_http_batch_job_finalized(ngx_http_batch_job_t *job);
 static void ngx_http_batch_job_tell(ngx_http_batch_job_t *job);
 static void ngx_http_batch_job_told(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
@@ -168,32 +157,28 @@ ngx_int_t
 ngx_http_batch_job_start(ngx_http_batch_run_t *run,
     ngx_http_batch_claim_e kind, ngx_http_batch_index_res_t *res)
 {
-    ngx_int_t              rc;
     ngx_http_batch_job_t  *job;
 
     if (run->job || ngx_http_batch_njobs >= NGX_HTTP_BATCH_JOBS) {
         return NGX_BUSY;
     }
 
-    job = ngx_calloc(sizeof(ngx_http_batch_job_t), ngx_cycle->log);
+    job = ngx_http_batch_job_create(run, kind);
     if (job == NULL) {
         return NGX_ERROR;
     }
 
-    job->run = run;
-    job->kind = kind;
-    job->epoch = res ? res->epoch : 0;
-    job->renewed = ngx_current_msec;
-
-    if (kind == NGX_HTTP_BATCH_CLAIM_VALIDATE) {
-        rc = ngx_http_batch_job_validate(job);
-
-    } else {
-        rc = ngx_http_batch_job_finalize(job, res);
+    if (run->loaded) {
+        job->f.known = &run->meta;
     }
 
-    if (rc != NGX_OK) {
-        ngx_free(job);
+    if (res) {
+        job->epoch = res->epoch;
+        job->f.expired = res->expired;
+        job->f.finalizing_at = res->finalizing_at;
+    }
+
+    if (ngx_http_batch_task_start(job) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -222,6 +207,30 @@ ngx_http_batch_job_name(ngx_http_batch_job_t *job)
 #endif
 
 
+static ngx_http_batch_job_t *
+ngx_http_batch_job_create(ngx_http_batch_run_t *run,
+    ngx_http_batch_claim_e kind)
+{
+    ngx_http_batch_job_t  *job;
+
+    job = ngx_http_batch_task_create(sizeof(ngx_http_batch_job_t),
+                                     ngx_http_batch_job_run,
+                                     ngx_http_batch_job_done);
+    if (job == NULL) {
+        return NULL;
+    }
+
+    job->run = run;
+    job->kind = kind;
+    job->renewed = ngx_current_msec;
+
+    ngx_memcpy(job->v.id, run->id, BATCH_ID_LEN);
+    ngx_memcpy(job->f.id, run->id, BATCH_ID_LEN);
+
+    return job;
+}
+
+
 static void
 ngx_http_batch_job_insert(ngx_http_batch_job_t *job)
 {
@@ -239,37 +248,21 @@ ngx_http_batch_job_end(ngx_http_batch_run_t *run,
     ngx_http_batch_finalize_line_t *lines, size_t n,
     ngx_http_batch_job_end_pt handler, void *data)
 {
-    ngx_http_batch_job_t         *job;
-    ngx_http_batch_finalizing_t  *f;
+    ngx_http_batch_job_t  *job;
 
-    job = ngx_calloc(sizeof(ngx_http_batch_job_t), ngx_cycle->log);
+    job = ngx_http_batch_job_create(run, NGX_HTTP_BATCH_CLAIM_FINALIZE);
     if (job == NULL) {
         return NGX_ERROR;
     }
 
-    f = ngx_http_batch_task_create(sizeof(ngx_http_batch_finalizing_t),
-                                   ngx_http_batch_job_finalize_run,
-                                   ngx_http_batch_job_finalize_done);
-    if (f == NULL) {
-        ngx_free(job);
-        return NGX_ERROR;
-    }
-
-    job->run = run;
-    job->kind = NGX_HTTP_BATCH_CLAIM_FINALIZE;
     job->handler = handler;
     job->data = data;
-    job->renewed = ngx_current_msec;
+    job->f.known = &run->meta;
+    job->f.plan = &run->plan;
+    job->f.lines = lines;
+    job->f.nlines = n;
 
-    f->job = job;
-    ngx_memcpy(f->f.id, run->id, BATCH_ID_LEN);
-    f->f.known = &run->meta;
-    f->f.plan = &run->plan;
-    f->f.lines = lines;
-    f->f.nlines = n;
-
-    if (ngx_http_batch_task_start(f) != NGX_OK) {
-        ngx_free(job);
+    if (ngx_http_batch_task_start(job) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -283,77 +276,66 @@ ngx_http_batch_job_end(ngx_http_batch_run_t *run,
 }
 
 
-static ngx_int_t
-ngx_http_batch_job_validate(ngx_http_batch_job_t *job)
+static void
+ngx_http_batch_job_run(void *ctx, ngx_log_t *log)
 {
-    ngx_http_batch_validating_t  *v;
+    ngx_http_batch_job_t *job = ctx;
 
-    v = ngx_http_batch_task_create(sizeof(ngx_http_batch_validating_t),
-                                   ngx_http_batch_job_validate_run,
-                                   ngx_http_batch_job_validate_done);
-    if (v == NULL) {
-        return NGX_ERROR;
+    if (job->kind == NGX_HTTP_BATCH_CLAIM_FINALIZE) {
+        ngx_http_batch_finalize(&job->f, log);
+
+    } else if (job->asked) {
+        ngx_http_batch_validate_decide(&job->v, log);
+
+    } else {
+        ngx_http_batch_validate(&job->v, log);
     }
-
-    v->job = job;
-    ngx_memcpy(v->v.id, job->run->id, BATCH_ID_LEN);
-
-    return ngx_http_batch_task_start(v);
 }
 
 
 static void
-ngx_http_batch_job_validate_run(void *ctx, ngx_log_t *log)
+ngx_http_batch_job_done(void *ctx, ngx_log_t *log)
 {
-    ngx_http_batch_validating_t *v = ctx;
+    ngx_http_batch_job_t *job = ctx;
 
-    if (v->counted) {
-        ngx_http_batch_validate_decide(&v->v, log);
+    if (job->kind == NGX_HTTP_BATCH_CLAIM_FINALIZE) {
+        ngx_http_batch_job_finalized(job);
         return;
     }
 
-    ngx_http_batch_validate(&v->v, log);
-}
+    if (job->v.rc == NGX_HTTP_BATCH_COUNTED) {
 
-
-static void
-ngx_http_batch_job_validate_done(void *ctx, ngx_log_t *log)
-{
-    ngx_http_batch_validating_t *v = ctx;
-
-    if (v->v.rc == NGX_HTTP_BATCH_COUNTED) {
-
-        if (ngx_http_batch_job_count(v) == NGX_OK) {
+        if (ngx_http_batch_job_count(job) == NGX_OK) {
             return;
         }
 
-        v->v.rc = NGX_HTTP_BATCH_TROUBLE;
+        job->v.rc = NGX_HTTP_BATCH_TROUBLE;
     }
 
-    ngx_http_batch_job_validated(v);
+    ngx_http_batch_job_validated(job);
 }
 
 
 /* the place that the batch has had since its creation grows to its lines */
 
 static ngx_int_t
-ngx_http_batch_job_count(ngx_http_batch_validating_t *v)
+ngx_http_batch_job_count(ngx_http_batch_job_t *job)
 {
     ngx_http_batch_hold_t  h;
 
     ngx_memzero(&h, sizeof(ngx_http_batch_hold_t));
 
     h.use = NGX_HTTP_BATCH_USE_BATCHES;
-    h.tenant = v->v.meta.tenant;
-    h.id = v->v.id;
-    h.amount = (int64_t) v->v.plan.total;
-    h.max_sum = v->v.max_lines;
+    h.tenant = job->v.meta.tenant;
+    h.id = job->v.id;
+    h.amount = (int64_t) job->v.plan.total;
+    h.max_sum = job->v.max_lines;
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
-                   "batch: %s: asks for %uL lines of a quota of %ui", v->v.id,
-                   v->v.plan.total, v->v.max_lines);
+                   "batch: %s: asks for %uL lines of a quota of %ui", job->v.id,
+                   job->v.plan.total, job->v.max_lines);
 
-    return ngx_http_batch_index_use_hold(&h, ngx_http_batch_job_counted, v);
+    return ngx_http_batch_index_use_hold(&h, ngx_http_batch_job_counted, job);
 }
 
 
@@ -361,44 +343,40 @@ static void
 ngx_http_batch_job_counted(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
-    ngx_http_batch_validating_t *v = data;
+    ngx_http_batch_job_t *job = data;
 
     if (rc == NGX_OK || rc == NGX_DECLINED) {
-        v->counted = 1;
-        v->v.over = (rc == NGX_DECLINED);
+        job->asked = 1;
+        job->v.over = (rc == NGX_DECLINED);
 
         /* its own place was one line */
 
-        v->v.used = res->used ? res->used - 1 : 0;
+        job->v.used = res->used ? res->used - 1 : 0;
 
-        if (ngx_http_batch_task_post(v) == NGX_OK) {
+        if (ngx_http_batch_task_post(job) == NGX_OK) {
             return;
         }
     }
 
-    v->v.rc = NGX_HTTP_BATCH_TROUBLE;
-    ngx_http_batch_job_validated(v);
+    job->v.rc = NGX_HTTP_BATCH_TROUBLE;
+    ngx_http_batch_job_validated(job);
 }
 
 
 static void
-ngx_http_batch_job_validated(ngx_http_batch_validating_t *v)
+ngx_http_batch_job_validated(ngx_http_batch_job_t *job)
 {
-    ngx_http_batch_job_t  *job;
-
-    job = v->job;
-
-    job->meta = v->v.meta;
-    job->root = v->v.root;
-    job->plan = v->v.plan;
-    job->final = v->v.final;
+    job->meta = job->v.meta;
+    job->root = job->v.root;
+    job->plan = job->v.plan;
+    job->final = job->v.final;
 
     ngx_log_debug4(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
                    "batch: %s: validated: %s, %uL lines in %uD chunks",
-                   job->run->id, ngx_http_batch_job_verdicts[v->v.rc],
+                   job->run->id, ngx_http_batch_job_verdicts[job->v.rc],
                    job->plan.total, job->plan.nchunks);
 
-    switch (v->v.rc) {
+    switch (job->v.rc) {
 
     case NGX_HTTP_BATCH_VALID:
         job->tell = NGX_HTTP_BATCH_TELL_PLANNED;
@@ -416,86 +394,40 @@ ngx_http_batch_job_validated(ngx_http_batch_validating_t *v)
 
     case NGX_HTTP_BATCH_TROUBLE:
         job->run->claim_after = ngx_current_msec + 2000;
-        job->tell = NGX_HTTP_BATCH_TELL_NOTHING;
         break;
 
     default: /* NGX_HTTP_BATCH_CANCELLED_EARLY, NGX_HTTP_BATCH_QUIT */
-        job->tell = NGX_HTTP_BATCH_TELL_NOTHING;
+        break;
     }
-
-    ngx_http_batch_task_free(v);
 
     job->life = NGX_HTTP_BATCH_JOB_TELLING;
     ngx_http_batch_job_tell(job);
 }
 
 
-static ngx_int_t
-ngx_http_batch_job_finalize(ngx_http_batch_job_t *job,
-    ngx_http_batch_index_res_t *res)
-{
-    ngx_http_batch_finalizing_t  *f;
-
-    f = ngx_http_batch_task_create(sizeof(ngx_http_batch_finalizing_t),
-                                   ngx_http_batch_job_finalize_run,
-                                   ngx_http_batch_job_finalize_done);
-    if (f == NULL) {
-        return NGX_ERROR;
-    }
-
-    f->job = job;
-    ngx_memcpy(f->f.id, job->run->id, BATCH_ID_LEN);
-
-    if (job->run->loaded) {
-        f->f.known = &job->run->meta;
-    }
-
-    if (res) {
-        f->f.expired = res->expired;
-        f->f.finalizing_at = res->finalizing_at;
-    }
-
-    return ngx_http_batch_task_start(f);
-}
-
-
 static void
-ngx_http_batch_job_finalize_run(void *ctx, ngx_log_t *log)
+ngx_http_batch_job_finalized(ngx_http_batch_job_t *job)
 {
-    ngx_http_batch_finalizing_t *f = ctx;
-
-    ngx_http_batch_finalize(&f->f, log);
-}
-
-
-static void
-ngx_http_batch_job_finalize_done(void *ctx, ngx_log_t *log)
-{
-    ngx_http_batch_finalizing_t *f = ctx;
-
     void                       *data;
-    ngx_http_batch_job_t       *job;
     ngx_http_batch_job_end_pt   handler;
 
-    job = f->job;
-    job->meta = f->f.meta;
-    job->root = f->f.root;
-    job->final = f->f.final;
+    job->meta = job->f.meta;
+    job->root = job->f.root;
+    job->final = job->f.final;
     handler = job->handler;
     data = job->data;
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
                    "batch: %s: finalized: %s, %uz bytes", job->run->id,
-                   ngx_http_batch_job_ends[f->f.rc], job->final.text.len);
+                   ngx_http_batch_job_ends[job->f.rc], job->final.text.len);
 
-    if (handler && f->f.rc != NGX_HTTP_BATCH_FINAL_OK) {
-        ngx_http_batch_task_free(ctx);
+    if (handler && job->f.rc != NGX_HTTP_BATCH_FINAL_OK) {
         ngx_http_batch_job_free(job);
         handler(data, 0);
         return;
     }
 
-    switch (f->f.rc) {
+    switch (job->f.rc) {
 
     case NGX_HTTP_BATCH_FINAL_OK:
         job->tell = NGX_HTTP_BATCH_TELL_FINAL;
@@ -504,23 +436,18 @@ ngx_http_batch_job_finalize_done(void *ctx, ngx_log_t *log)
 
     case NGX_HTTP_BATCH_FINAL_REDO:
         job->tell = NGX_HTTP_BATCH_TELL_REDO;
-        job->redo_chunk = f->f.redo_chunk;
-
         ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
                        "batch: %s, chunk %uD: runs again", job->run->id,
-                       job->redo_chunk);
+                       job->f.redo_chunk);
         break;
 
     case NGX_HTTP_BATCH_FINAL_TROUBLE:
         job->run->claim_after = ngx_current_msec + 2000;
-        job->tell = NGX_HTTP_BATCH_TELL_NOTHING;
         break;
 
     default: /* NGX_HTTP_BATCH_FINAL_QUIT */
-        job->tell = NGX_HTTP_BATCH_TELL_NOTHING;
+        break;
     }
-
-    ngx_http_batch_task_free(ctx);
 
     job->life = NGX_HTTP_BATCH_JOB_TELLING;
     ngx_http_batch_job_tell(job);
@@ -561,7 +488,7 @@ ngx_http_batch_job_tell(ngx_http_batch_job_t *job)
         break;
 
     case NGX_HTTP_BATCH_TELL_REDO:
-        rc = ngx_http_batch_index_run_chunk_redo(id, job->redo_chunk,
+        rc = ngx_http_batch_index_run_chunk_redo(id, job->f.redo_chunk,
                                                  ngx_http_batch_job_told, job);
         break;
 
@@ -700,7 +627,7 @@ ngx_http_batch_job_free(ngx_http_batch_job_t *job)
     json_decref(job->root);
     ngx_http_batch_plan_free(&job->plan);
     ngx_http_batch_final_free(&job->final);
-    ngx_free(job);
+    ngx_http_batch_task_free(job);
 
     ngx_http_batch_runs_feed(1);
     ngx_http_batch_turn_wake();

@@ -21,8 +21,8 @@ static ngx_http_batch_validate_e ngx_http_batch_validate_input(
     ngx_http_batch_validate_t *v, ngx_log_t *log);
 static ngx_int_t ngx_http_batch_validate_link(ngx_http_batch_validate_t *v,
     ngx_log_t *log);
-static ngx_int_t ngx_http_batch_validate_file(const ngx_str_t *id,
-    const ngx_str_t *tenant, ngx_log_t *log);
+static ngx_int_t ngx_http_batch_validate_file(ngx_http_batch_validate_t *v,
+    char name[BATCH_ID_LEN], ngx_log_t *log);
 static ngx_http_batch_validate_e ngx_http_batch_validate_verdict(
     ngx_http_batch_validate_t *v, ngx_http_batch_check_t *c, ngx_log_t *log);
 static ngx_http_batch_validate_e ngx_http_batch_validate_plan(
@@ -220,19 +220,8 @@ ngx_http_batch_validate_input(ngx_http_batch_validate_t *v, ngx_log_t *log)
         rc = NGX_OK;
     }
 
-    switch (rc) {
-
-    case NGX_OK:
-        e = ngx_http_batch_validate_verdict(v, &c, log);
-        break;
-
-    case NGX_ABORT:
-        e = NGX_HTTP_BATCH_QUIT;
-        break;
-
-    default:
-        e = NGX_HTTP_BATCH_TROUBLE;
-    }
+    e = (rc == NGX_OK) ? ngx_http_batch_validate_verdict(v, &c, log)
+        : (rc == NGX_ABORT) ? NGX_HTTP_BATCH_QUIT : NGX_HTTP_BATCH_TROUBLE;
 
     if (c.input != NGX_INVALID_FILE) {
         (void) ngx_close_file(c.input);
@@ -263,28 +252,29 @@ ngx_http_batch_validate_link(ngx_http_batch_validate_t *v, ngx_log_t *log)
         return rc == 1 ? NGX_OK : NGX_ERROR;
     }
 
-    rc = ngx_http_batch_validate_file(&v->meta.input_file_id, &v->meta.tenant,
-                                      log);
+    rc = ngx_http_batch_validate_file(v, id, log);
+
     if (rc != NGX_OK) {
         return rc;
     }
-
-    ngx_memcpy(id, v->meta.input_file_id.data, v->meta.input_file_id.len);
-    id[v->meta.input_file_id.len] = '\0';
 
     return ngx_http_batch_publish_input(v->id, id, log);
 }
 
 
+/* is it the client's, and for batches?  name gets its id */
+
 static ngx_int_t
-ngx_http_batch_validate_file(const ngx_str_t *id, const ngx_str_t *tenant,
-    ngx_log_t *log)
+ngx_http_batch_validate_file(ngx_http_batch_validate_t *v,
+    char name[BATCH_ID_LEN], ngx_log_t *log)
 {
-    char                    name[BATCH_ID_LEN];
     json_t                 *root;
     ngx_int_t               rc;
-    ngx_str_t               text;
+    ngx_str_t               text, *id, *tenant;
     ngx_http_batch_file_t   f;
+
+    id = &v->meta.input_file_id;
+    tenant = &v->meta.tenant;
 
     if (id->len >= BATCH_ID_LEN
         || !batch_id_check(BATCH_ID_FILE, id->data, id->len))
@@ -378,6 +368,7 @@ ngx_http_batch_validate_failed(ngx_http_batch_validate_t *v,
     ngx_http_batch_check_t *c, ngx_log_t *log)
 {
     int64_t                     at;
+    ngx_int_t                   rc;
     batch_text_t                errors;
     ngx_http_batch_validate_e   e;
 
@@ -393,18 +384,13 @@ ngx_http_batch_validate_failed(ngx_http_batch_validate_t *v,
     if (ngx_http_batch_defects_text(&c->defects, c->input, &errors, log)
         == NGX_OK)
     {
-        switch (ngx_http_batch_cancel_close(v->id, &at, log)) {
+        rc = ngx_http_batch_cancel_close(v->id, &at, log);
 
-        case NGX_OK:
+        if (rc == NGX_OK) {
             e = ngx_http_batch_validate_end(v, &errors, log);
-            break;
 
-        case NGX_DECLINED:
+        } else if (rc == NGX_DECLINED) {
             e = NGX_HTTP_BATCH_CANCELLED_EARLY;
-            break;
-
-        default:
-            break;
         }
     }
 

@@ -121,15 +121,13 @@ ngx_http_batch_slots_init_zone(ngx_shm_zone_t *zone, void *data)
 
     shpool = (ngx_slab_pool_t *) zone->shm.addr;
 
-    if (data || zone->shm.exists) {
-        /* a reload: workers of both cycles share the slots */
-        zone->data = shpool->data;
-        return NGX_OK;
-    }
+    /* after a reload workers of both cycles share the slots */
 
-    shpool->data = ngx_slab_calloc(shpool, sizeof(ngx_http_batch_slots_t));
-    if (shpool->data == NULL) {
-        return NGX_ERROR;
+    if (data == NULL && !zone->shm.exists) {
+        shpool->data = ngx_slab_calloc(shpool, sizeof(ngx_http_batch_slots_t));
+        if (shpool->data == NULL) {
+            return NGX_ERROR;
+        }
     }
 
     zone->data = shpool->data;
