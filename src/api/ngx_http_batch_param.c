@@ -160,7 +160,7 @@ ngx_int_t
 ngx_http_batch_param_json_int(ngx_http_batch_op_t *op, const char *name,
     const json_t *value, int64_t min, int64_t max, int64_t *n)
 {
-    u_char     text[NGX_INT64_LEN];
+    char       text[NGX_INT64_LEN + 1];
     ngx_str_t  shown;
 
     if (value == NULL) {
@@ -173,8 +173,10 @@ ngx_http_batch_param_json_int(ngx_http_batch_op_t *op, const char *name,
 
     *n = json_integer_value(value);
 
-    shown.data = text;
-    shown.len = ngx_slprintf(text, text + NGX_INT64_LEN, "%L", *n) - text;
+    /* not nginx's "%L", which negates the least integer */
+
+    shown.data = (u_char *) text;
+    shown.len = snprintf(text, sizeof(text), "%" PRId64, *n);
 
     return ngx_http_batch_param_range(op, name, *n, &shown, min, max);
 }
