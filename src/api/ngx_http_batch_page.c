@@ -81,9 +81,9 @@ ngx_http_batch_page_header(ngx_http_request_t *r)
     blcf = ngx_http_get_module_loc_conf(r, ngx_http_batch_module);
 
     /*
-     * In a server that has the API, a request may be refused before its location
-     * is looked for (its first line or its headers are malformed or too large):
-     * the phases begin with setting this handler.
+     * In a server that has the API, a request may be refused before its
+     * location is looked for (its first line or its headers are malformed or
+     * too large): the phases begin with setting this handler.
      */
 
     early = blcf->server && r->write_event_handler == NULL;

@@ -1,4 +1,3 @@
-
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *

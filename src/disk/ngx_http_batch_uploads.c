@@ -284,8 +284,8 @@ ngx_http_batch_uploads_finish(const char *id,
     if (rc == NGX_DECLINED
         && ngx_http_batch_store_exists(NGX_HTTP_BATCH_BLOB, f->id, log) != 1)
     {
-        /* another process has just finished it, and the file was deleted then; a
-         * manifest without a blob must not come back */
+        /* another process has just finished it, and the file was deleted then:
+         * a manifest without a blob must not come back */
 
         return NGX_DECLINED;
     }

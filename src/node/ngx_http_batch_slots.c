@@ -392,7 +392,7 @@ ngx_http_batch_slots_buried(const char *owner)
 
         if (ngx_http_batch_slots_lies(grave, owner, &state)) {
 
-            /* fails if another worker was faster: the grave is another's then */
+            /* fails if another worker was faster: the grave is another's */
 
             (void) ngx_atomic_cmp_set(&grave->state, state,
                                       state - NGX_HTTP_BATCH_GRAVE_FULL
