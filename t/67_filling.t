@@ -45,13 +45,17 @@ sub world {
     my @files = map { upload(jsonl(1))->{json}{id} } 1 .. 3;
     run_batch(jsonl(2, mock => sub { $_[0] == 2 ? 'status=400' : '' }));
 
-    my $b = create_batch(upload(jsonl(300, mock => sub { $_[0] > 100 ? 'slow=60000'
+    # 60 lines that hang have places beside those that answer: were all 64 taken
+    # by them, others would have to wait until some have failed
+
+    my $b = create_batch(upload(jsonl(300, mock => sub { $_[0] > 240 ? 'slow=60000'
                                                                      : '' }))
                          ->{json}{id})->{json};
+
     # those that answer at all: what the disk knows is then in the index, too
 
     Test::More::ok(wait_until(sub {
-        (get_batch($b->{id}) // {})->{request_counts}{completed} == 100
+        (get_batch($b->{id}) // {})->{request_counts}{completed} == 240
     }, 60), 'a batch is in the midst of its lines');
 
     $proxy->fault(on => 'claim', reply => "-ERR not now\r\n");
