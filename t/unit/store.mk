@@ -36,7 +36,7 @@ SOURCES := $(wildcard $(SRC)/core/batch_*.c) \
            ngx_shim.c store_help.c
 HEADERS := $(wildcard $(SRC)/*.h $(SRC)/*/*.h) $(wildcard *.h)
 OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(notdir $(SOURCES)))
-TESTS    = store_bytes store_disk job_validate job_finalize
+TESTS    = store_bytes store_version store_disk job_validate job_finalize
 
 vpath %.c $(ROOMS) .
 
