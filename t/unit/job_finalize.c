@@ -135,7 +135,8 @@ finalize(void)
     ngx_http_batch_finalize(&f, log_);
 
     if (f.final.text.data) {
-        final = json_loadb((char *) f.final.text.data, f.final.text.len, 0, NULL);
+        final = json_loadb((char *) f.final.text.data, f.final.text.len, 0,
+                           NULL);
     }
 
     return f.rc;
@@ -258,7 +259,8 @@ test_completed(void)
     ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_INPUT, id, log_) == 1,
        "work files stay until the index was told");
 
-    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.final.status == BATCH_COMPLETED,
+    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK
+       && f.final.status == BATCH_COMPLETED,
        "again");
     ok(shim_log_text()[0] == '\0', "%s", shim_log_text());
 }
@@ -418,7 +420,8 @@ test_cancelled(int order)
 
     ngx_http_batch_publish_object(NGX_HTTP_BATCH_CANCEL, id, CANCEL,
                                  sizeof(CANCEL) - 1, log_);
-    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.final.status == BATCH_CANCELLED,
+    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK
+       && f.final.status == BATCH_CANCELLED,
        "%s", shim_log_text());
     filled("batch_cancelled", order);
     /* by a clock that is ahead of ours: what comes later is not told earlier */
@@ -432,7 +435,8 @@ test_cancelled(int order)
     work(0, 1, plan.chunks[0].count, 1);
     work(1, 4, 5, 0);
 
-    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.final.status == BATCH_EXPIRED,
+    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK
+       && f.final.status == BATCH_EXPIRED,
        "%s", shim_log_text());
     filled("batch_expired", order);
     ok(num("expired_at") == help_now / 1000000
@@ -449,7 +453,8 @@ test_cancelled(int order)
     damage("c1.1.seal", 40);
     ngx_http_batch_publish_object(NGX_HTTP_BATCH_CANCEL, id, CANCEL,
                                  sizeof(CANCEL) - 1, log_);
-    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.final.status == BATCH_CANCELLED
+    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK
+       && f.final.status == BATCH_CANCELLED
        && num("completed") == N - N / 10, "%s", shim_log_text());
     help_route.output_order = 0;
 }
@@ -466,14 +471,16 @@ test_early(void)
 
     ngx_http_batch_publish_object(NGX_HTTP_BATCH_CANCEL, id, CANCEL,
                                  sizeof(CANCEL) - 1, log_);
-    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.final.status == BATCH_CANCELLED
+    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK
+       && f.final.status == BATCH_CANCELLED
        && num("total") == 0 && json_is_null(json_object_get(final, "output"))
        && json_is_null(json_object_get(final, "error"))
        && json_is_null(json_object_get(final, "in_progress_at")), "cancelled");
 
     help_batch(id, "t", "x", "/v1/embeddings", "");
     f.expired = 1;
-    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.final.status == BATCH_EXPIRED
+    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK
+       && f.final.status == BATCH_EXPIRED
        && num("finalizing_at") && num("expired_at"), "expired");
     f.expired = 0;
 
@@ -528,7 +535,8 @@ test_race(void)
         for (i = 0; i < 3; i++) {
             ok(r[i].rc == NGX_HTTP_BATCH_FINAL_OK, "racer %u: %d", i, r[i].rc);
             ok(r[i].final.text.len == r[0].final.text.len
-               && memcmp(r[i].final.text.data, r[0].final.text.data, r[0].final.text.len)
+               && memcmp(r[i].final.text.data, r[0].final.text.data,
+                         r[0].final.text.len)
                   == 0, "one result");
         }
 
@@ -649,7 +657,8 @@ test_decision(void)
         work(i, 1, plan.chunks[i].count, 1);
     }
 
-    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.final.status == BATCH_COMPLETED,
+    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK
+       && f.final.status == BATCH_COMPLETED,
        "completed");
 
     at = 1700000009;
@@ -668,7 +677,8 @@ test_decision(void)
        && at == 1700000009, "twice: the first one's time");
     ok(ngx_http_batch_cancel_close(id, &at, log_) == NGX_DECLINED
        && at == 1700000009, "no other end then");
-    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK && f.final.status == BATCH_CANCELLED,
+    ok(finalize() == NGX_HTTP_BATCH_FINAL_OK
+       && f.final.status == BATCH_CANCELLED,
        "cancelled it ends");
 }
 

@@ -43,7 +43,8 @@ validate(const char *id)
     ngx_http_batch_validate(&v, log_);
 
     if (v.final.text.data) {
-        final = json_loadb((char *) v.final.text.data, v.final.text.len, 0, NULL);
+        final = json_loadb((char *) v.final.text.data, v.final.text.len, 0,
+                           NULL);
         ok(final != NULL, "final.json is no JSON");
     }
 
@@ -398,7 +399,8 @@ test_long_lines(void)
     p += sprintf(p, "\n%sx\n", text);
     ok(check(URL, t, p - t) == NGX_HTTP_BATCH_INVALID && errs() == 2
        && is(0, "invalid_json_line", 1, NULL) && strstr(message(0), "too long")
-       && is(1, "invalid_json_line", 3, NULL), "%s", (char *) v.final.text.data);
+       && is(1, "invalid_json_line", 3, NULL), "%s",
+       (char *) v.final.text.data);
 
     /* the longest one that is not */
     memcpy(t, text, len - 1);

@@ -179,12 +179,11 @@ test_publish(void)
 static void
 test_sum(void)
 {
-    int                    fd;
-    char                   id[BATCH_ID_LEN], other[BATCH_ID_LEN];
-    char                   path[4096], was[256], now[256], json[200];
-    size_t                 i, n;
-    ngx_str_t              text;
-    ngx_http_batch_obj_e   obj;
+    int         fd;
+    char        id[BATCH_ID_LEN], path[4096], was[256], now[256];
+    size_t      i, n;
+    ngx_str_t   text;
+
     static const char  empty[] = "{}", one[] = "{\"v\":1,\"s\":\"}\"}";
 
     help_file(id, "t", "batch", 0, "x", 1);
@@ -240,12 +239,24 @@ test_sum(void)
                                        log_)
           == NGX_OK
        && text.len == sizeof(one) - 1
-       && strcmp((char *) text.data, one) == 0, "white space behind it");
+       && strcmp((char *) text.data, one) == 0, "white space after it");
     free(text.data);
 
     close(fd);
+}
 
-    /* of another batch; final.json has several names, and its id within */
+
+/* a whole object of another batch; final.json has several names, and its id
+ * within */
+
+static void
+test_sum_names(void)
+{
+    char                   id[BATCH_ID_LEN], other[BATCH_ID_LEN];
+    char                   path[4096], json[200];
+    size_t                 i, n;
+    ngx_str_t              text;
+    ngx_http_batch_obj_e   obj;
 
     for (i = 0; i < 2; i++) {
         obj = i ? NGX_HTTP_BATCH_FINAL : NGX_HTTP_BATCH_PLAN;
@@ -716,6 +727,7 @@ main(int argc, char **argv)
 
     test_publish();
     test_sum();
+    test_sum_names();
     test_reread();
     test_reread_rest();
     test_integers();
