@@ -192,8 +192,8 @@ ngx_http_batch_tidy_done(void *ctx, ngx_log_t *log)
 
 /*
  * Hundreds of unlink() take longer than the commit does, and no client waits
- * for them: the index is told of the end first.  The walk finds what is not
- * deleted here.
+ * for them, so the job tells the index of the end first.  The walk deletes what
+ * this task leaves.
  */
 
 void

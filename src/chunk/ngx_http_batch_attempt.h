@@ -54,7 +54,7 @@ typedef struct {
     /* a piece of its body, in memory */
     ngx_int_t                   (*body)(ngx_http_batch_attempt_t *at,
                                      const u_char *p, size_t len);
-    /* 1: there is no room for more of it now; attempt_resume() follows */
+    /* 1: no more of it fits now; attempt_resume() follows */
     ngx_uint_t                  (*full)(ngx_http_batch_attempt_t *at);
     /* The subrequest has ended with rc, maybe for the second time.  cut: nginx
      * has given it up, there may be no answer. */

@@ -109,8 +109,8 @@ ngx_http_batch_capture_body(ngx_http_request_t *r, ngx_chain_t *in)
 
 /*
  * Without buffers (proxy_buffering off) nginx reads on as long as what it
- * passes on is taken.  So what there is no room for is left where it is: nginx
- * comes again when the attempt is resumed.
+ * passes on is taken.  So the filter leaves in place what has no room, and
+ * nginx calls it again when the attempt is resumed.
  */
 
 static ngx_int_t

@@ -8,9 +8,8 @@
  *   RUNNING   a task validates or finalizes; or the   TELLING, gone
  *             index is asked whether the tenant may
  *             have so many lines
- *   TELLING   the disk has the result, and the index  gone
- *             is told of it, with every tick again
- *             until it has answered
+ *   TELLING   the disk has the result; every beat     gone
+ *             tells the index until it answers
  *
  *   what a job tells, by what its task has come to:
  *   VALID                       PLANNED   the run gets what was read

@@ -154,9 +154,9 @@ ngx_http_batch_validate_known(ngx_http_batch_validate_t *v, ngx_log_t *log)
 
 
 /*
- * NGX_OK: there is a plan, and it is as durable as its input; NGX_DECLINED:
- * there is none.  Both names are synced at once.  The index was never told of a
- * plan that has come through a power cut without its input.
+ * NGX_OK: a plan exists and is as durable as its input; NGX_DECLINED: no plan
+ * exists.  One sync covers both names.  If a power cut took the input and left
+ * the plan, no worker had told the index of that plan yet.
  */
 
 static ngx_int_t

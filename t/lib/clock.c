@@ -2,10 +2,10 @@
  * Copyright (C) the ngx_http_batch_module authors
  *
  * LD_PRELOAD for tests of what happens in an hour or a month.  The file
- * BATCH_CLOCK has two signed integers of 8 bytes, in the host's order, which may
- * change at any time: by so many seconds the process' wall clock is off, and by
- * so many milliseconds its monotonic clock, and with it each of nginx's timers,
- * is ahead.  A timer that is due by that is seen when the process wakes up the
+ * BATCH_CLOCK has two signed integers of 8 bytes, in the host's order, which
+ * may change at any time: by so many seconds the process' wall clock is off, and
+ * by so many milliseconds its monotonic clock, and with it each of nginx's
+ * timers, is ahead.  A timer that is due by that is seen when the process wakes up the
  * next time.
  *
  *     cc -shared -fPIC -o clock.so clock.c

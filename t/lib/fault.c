@@ -13,8 +13,8 @@
  * deleting there, and flock() are a class of their own and of no other: they
  * go by the clock, and other calls shall have the same numbers each time.
  *
- * The file FAULT_FILE is mapped by all processes; a test writes orders to it while
- * they run (see t/lib/BatchFault.pm).  It is made of 64-bit words:
+ * The file FAULT_FILE is mapped by all processes; a test writes orders to it
+ * while they run (see t/lib/BatchFault.pm).  It is made of 64-bit words:
  *
  *      0  classes of calls that count; 0: nothing happens.  To be set last
  *      1  n: which one, from 1; 0: only count
@@ -34,8 +34,8 @@
  *     16  which calls count: 0 all, 1 those of the thread pool, 2 the others
  *     17  only calls of this name count, 32 bytes; "": all
  *
- * With FAULT_SPEED=<k> in the environment the process' monotonic clock, and with
- * it each of its timers, is k times as fast.
+ * With FAULT_SPEED=<k> in the environment the process' monotonic clock, and
+ * with it each of its timers, is k times as fast.
  */
 
 #define _GNU_SOURCE

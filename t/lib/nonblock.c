@@ -1,7 +1,7 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * LD_PRELOAD for the test that a worker never blocks on the store: says into the
+ * LD_PRELOAD for the test that a worker never blocks on the store: writes to the
  * file NONBLOCK_LOG when a call that waits for the disk is made on the thread
  * that runs the event loop.  That thread is known by its calls of epoll_wait().
  *
