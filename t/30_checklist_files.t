@@ -195,7 +195,14 @@ for my $first (0, 1) {
          ["[1]\n", 'The file begins with a JSON array. Write one object per '
           . 'line, without brackets around them and commas between them.'],
          ['"text"', 'Line 1: Expected an object at byte 1.'],
-         ["{]\n$data", 'Line 1: Expected a key at byte 2.'])
+         ["{]\n$data", 'Line 1: Expected a key at byte 2.'],
+         ["\n{\"a\":NaN}\n$data", 'Line 2: Unexpected byte at byte 6.'],
+         ["{\"a\":\"caf\xe9\"}\n", 'Line 1: Invalid UTF-8 at byte 10.'],
+         ["{\n  \"a\": 1\n}\n", 'The first object does not end on its line. '
+          . 'Write each object on one line.'],
+         ["\xff\xfe{\0}\0", 'The file is in UTF-16. Save it in UTF-8.'],
+         ["\x1f\x8b\x08\0", 'The file is compressed (gzip). Upload it '
+          . 'uncompressed.'])
     {
         my ($text, $why) = @$_;
 
