@@ -168,19 +168,18 @@ static ngx_int_t
 ngx_http_batch_api_batch_params_pair(ngx_http_batch_op_t *op, const char *key,
     json_t *value)
 {
-    size_t      n;
-    u_char     *p;
-    ngx_str_t   name;
-    char        param[sizeof("metadata.") + NGX_HTTP_BATCH_SEND_SHOWN];
+    size_t          n;
+    u_char         *p;
+    batch_shown_t   shown;
+    char            param[sizeof("metadata.") + sizeof(batch_shown_t)];
 
-    name.len = ngx_strlen(key);
-    name.data = (u_char *) key;
+    n = ngx_strlen(key);
 
-    p = ngx_snprintf((u_char *) param, sizeof(param) - 1, "metadata.%*s",
-                     ngx_http_batch_send_shown(&name), name.data);
+    p = ngx_snprintf((u_char *) param, sizeof(param) - 1, "metadata.%s",
+                     batch_shown(&shown, key, n));
     *p = '\0';
 
-    n = ngx_http_batch_api_batch_params_chars(key, name.len);
+    n = ngx_http_batch_api_batch_params_chars(key, n);
 
     if (n > NGX_HTTP_BATCH_METADATA_KEY) {
         return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "metadata",
@@ -235,6 +234,7 @@ static ngx_int_t
 ngx_http_batch_api_batch_params_job(ngx_http_batch_op_t *op)
 {
     ngx_uint_t                  n, required;
+    batch_shown_t               shown;
     ngx_http_batch_meta_t      *m;
     ngx_http_batch_job_conf_t  *job;
 
@@ -261,9 +261,9 @@ ngx_http_batch_api_batch_params_job(ngx_http_batch_op_t *op)
 
     } else if (required) {
         return ngx_http_batch_op_reject(op, NGX_HTTP_NOT_FOUND, "job_id", NULL,
-                                        "No such Job: %*s",
-                                        ngx_http_batch_send_shown(&m->job_id),
-                                        m->job_id.data);
+                                        "No such Job: %s",
+                                        batch_shown(&shown, m->job_id.data,
+                                                    m->job_id.len));
     }
 
     return NGX_OK;
@@ -345,7 +345,9 @@ ngx_http_batch_api_batch_params_no_input(ngx_http_batch_op_t *op)
 {
     ngx_str_t *id = &op->meta.input_file_id;
 
+    batch_shown_t  shown;
+
     ngx_http_batch_op_reject(op, NGX_HTTP_NOT_FOUND, "input_file_id", NULL,
-                             "No such File object: %*s",
-                             ngx_http_batch_send_shown(id), id->data);
+                             "No such File object: %s",
+                             batch_shown(&shown, id->data, id->len));
 }
