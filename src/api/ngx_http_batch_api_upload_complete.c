@@ -251,7 +251,7 @@ ngx_http_batch_api_upload_complete_md5(ngx_http_batch_op_t *op)
 
     c = op->data;
 
-    if (ngx_http_batch_param_string(op, "md5", 0, &c->md5) != NGX_OK) {
+    if (ngx_http_batch_param_string(op, "md5", 0, 0, &c->md5) != NGX_OK) {
         return NGX_DONE;
     }
 

@@ -17,6 +17,8 @@ static ngx_int_t ngx_http_batch_param_range(ngx_http_batch_op_t *op,
     int64_t max);
 static ngx_int_t ngx_http_batch_param_text(ngx_http_batch_op_t *op,
     const char *name, const json_t *value, ngx_str_t *text);
+static ngx_int_t ngx_http_batch_param_length(ngx_http_batch_op_t *op,
+    const char *name, size_t max, const ngx_str_t *text);
 static void ngx_http_batch_param_key(char *param, size_t size,
     const char *name, const char *key);
 
@@ -211,7 +213,7 @@ ngx_http_batch_param_range(ngx_http_batch_op_t *op, const char *name,
 
 ngx_int_t
 ngx_http_batch_param_string(ngx_http_batch_op_t *op, const char *name,
-    ngx_uint_t required, ngx_str_t *value)
+    ngx_uint_t required, size_t max, ngx_str_t *value)
 {
     json_t  *v;
 
@@ -222,7 +224,42 @@ ngx_http_batch_param_string(ngx_http_batch_op_t *op, const char *name,
         return NGX_OK;
     }
 
-    return ngx_http_batch_param_text(op, name, v, value);
+    if (ngx_http_batch_param_text(op, name, v, value) != NGX_OK) {
+        return NGX_DONE;
+    }
+
+    return max ? ngx_http_batch_param_length(op, name, max, value) : NGX_OK;
+}
+
+
+/* in characters */
+
+static ngx_int_t
+ngx_http_batch_param_length(ngx_http_batch_op_t *op, const char *name,
+    size_t max, const ngx_str_t *text)
+{
+    size_t  n;
+
+    n = ngx_http_batch_param_chars((char *) text->data, text->len);
+
+    return n > max ? ngx_http_batch_param_long(op, name, max, n) : NGX_OK;
+}
+
+
+size_t
+ngx_http_batch_param_chars(const char *p, size_t len)
+{
+    size_t  i, n;
+
+    n = 0;
+
+    for (i = 0; i < len; i++) {
+        if (((u_char) p[i] & 0xc0) != 0x80) {
+            n++;
+        }
+    }
+
+    return n;
 }
 
 
