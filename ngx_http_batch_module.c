@@ -17,6 +17,7 @@
 #include "ngx_http_batch_job.h"
 #include "ngx_http_batch_line.h"
 #include "ngx_http_batch_page.h"
+#include "ngx_http_batch_reap.h"
 #include "ngx_http_batch_recover.h"
 #include "ngx_http_batch_redis.h"
 #include "ngx_http_batch_runs.h"
@@ -522,6 +523,7 @@ ngx_http_batch_init(ngx_cycle_t *cycle)
     ngx_http_batch_line_init();
     ngx_http_batch_dispatch_init();
     ngx_http_batch_sweep_init(cycle);
+    ngx_http_batch_reap_init(cycle);
     ngx_http_batch_tidy_init(cycle);
 
     if (ngx_http_batch_hook_init() != NGX_OK

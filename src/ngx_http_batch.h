@@ -17,6 +17,7 @@
 #include "batch_id.h"
 #include "batch_status.h"
 #include "batch_utf8.h"
+#include "batch_shown.h"
 #include "batch_text.h"
 #include "batch_token.h"
 #include "batch_escape.h"

@@ -172,6 +172,7 @@ ngx_http_batch_api_route(ngx_http_request_t *r)
 {
     ngx_int_t                  rc;
     ngx_str_t                  path;
+    batch_shown_t              method, shown;
     ngx_http_batch_api_ctx_t  *ctx;
 
     if (r != r->main) {
@@ -203,10 +204,12 @@ ngx_http_batch_api_route(ngx_http_request_t *r)
 
     if (ngx_http_batch_api_find_route(&path, ctx) != NGX_OK) {
         return ngx_http_batch_send_error(r, NGX_HTTP_NOT_FOUND, NULL, NULL,
-                                         "Invalid URL (%V %*s)",
-                                         &r->method_name,
-                                         ngx_http_batch_send_shown(&path),
-                                         path.data);
+                                         "Invalid URL (%s %s)",
+                                         batch_shown(&method,
+                                                     r->method_name.data,
+                                                     r->method_name.len),
+                                         batch_shown(&shown, path.data,
+                                                     path.len));
     }
 
     return ngx_http_batch_api_dispatch(r, ctx, &path);
@@ -377,6 +380,7 @@ ngx_http_batch_api_dispatch(ngx_http_request_t *r,
     ngx_http_batch_api_ctx_t *ctx, ngx_str_t *path)
 {
     ngx_int_t                    rc;
+    batch_shown_t                method, shown;
     ngx_http_handler_pt          handler;
     ngx_http_batch_api_route_t  *route;
 
@@ -414,10 +418,12 @@ ngx_http_batch_api_dispatch(ngx_http_request_t *r,
     if (handler == NULL) {
         return ngx_http_batch_send_error(r, NGX_HTTP_NOT_ALLOWED, NULL,
                                          "method_not_supported",
-                                         "Not allowed to %V on %*s.",
-                                         &r->method_name,
-                                         ngx_http_batch_send_shown(path),
-                                         path->data);
+                                         "Not allowed to %s on %s.",
+                                         batch_shown(&method,
+                                                     r->method_name.data,
+                                                     r->method_name.len),
+                                         batch_shown(&shown, path->data,
+                                                     path->len));
     }
 
     ngx_log_debug4(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,

@@ -233,16 +233,13 @@ static ngx_int_t
 ngx_http_batch_api_upload_complete_no_part(ngx_http_batch_op_t *op,
     const char *id, size_t len)
 {
-    ngx_str_t  s;
-
-    s.len = len;
-    s.data = (u_char *) id;
+    batch_shown_t  shown;
 
     return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "part_ids",
                                     "invalid_value",
                                     "Invalid 'part_ids': the upload has no "
-                                    "part '%*s'.",
-                                    ngx_http_batch_send_shown(&s), s.data);
+                                    "part '%s'.",
+                                    batch_shown(&shown, id, len));
 }
 
 
@@ -255,7 +252,7 @@ ngx_http_batch_api_upload_complete_md5(ngx_http_batch_op_t *op)
 
     c = op->data;
 
-    if (ngx_http_batch_param_string(op, "md5", 0, &c->md5) != NGX_OK) {
+    if (ngx_http_batch_param_string(op, "md5", 0, 0, &c->md5) != NGX_OK) {
         return NGX_DONE;
     }
 

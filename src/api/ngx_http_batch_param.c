@@ -21,6 +21,8 @@ static ngx_int_t ngx_http_batch_param_range(ngx_http_batch_op_t *op,
     int64_t max);
 static ngx_int_t ngx_http_batch_param_text(ngx_http_batch_op_t *op,
     const char *name, const json_t *value, ngx_str_t *text);
+static ngx_int_t ngx_http_batch_param_length(ngx_http_batch_op_t *op,
+    const char *name, size_t max, const ngx_str_t *text);
 static void ngx_http_batch_param_key(char *param, size_t size,
     const char *name, const char *key);
 
@@ -39,9 +41,10 @@ ngx_http_batch_param_supported(ngx_http_batch_op_t *op, const char *name,
     const ngx_str_t *value, const void *values, ngx_uint_t n, size_t size)
 {
     u_char      *p, *last;
-    ngx_uint_t   i;
-    const char  *sep;
-    u_char       list[1024];
+    ngx_uint_t      i;
+    const char     *sep;
+    batch_shown_t   shown;
+    u_char          list[1024];
 
     p = list;
     last = list + sizeof(list);
@@ -64,10 +67,11 @@ ngx_http_batch_param_supported(ngx_http_batch_op_t *op, const char *name,
 
     return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name,
                                     "invalid_value",
-                                    "Invalid value: '%*s'. Supported values "
+                                    "Invalid value: '%s'. Supported values "
                                     "are: %*s.",
-                                    ngx_http_batch_send_shown(value),
-                                    value->data, (size_t) (p - list), list);
+                                    batch_shown(&shown, value->data,
+                                                value->len),
+                                    (size_t) (p - list), list);
 }
 
 
@@ -190,6 +194,8 @@ static ngx_int_t
 ngx_http_batch_param_range(ngx_http_batch_op_t *op, const char *name,
     int64_t n, const ngx_str_t *text, int64_t min, int64_t max)
 {
+    batch_shown_t  shown;
+
     if (n >= min && n <= max) {
         return NGX_OK;
     }
@@ -198,20 +204,20 @@ ngx_http_batch_param_range(ngx_http_batch_op_t *op, const char *name,
                                     n < min ? "integer_below_min_value"
                                             : "integer_above_max_value",
                                     "Invalid '%s': integer %s value. Expected "
-                                    "a value %s %L, but got %*s instead.",
+                                    "a value %s %L, but got %s instead.",
                                     name,
                                     n < min ? "below minimum"
                                             : "above maximum",
                                     n < min ? ">=" : "<=",
                                     n < min ? min : max,
-                                    ngx_http_batch_send_shown(text),
-                                    text->data);
+                                    batch_shown(&shown, text->data,
+                                                text->len));
 }
 
 
 ngx_int_t
 ngx_http_batch_param_string(ngx_http_batch_op_t *op, const char *name,
-    ngx_uint_t required, ngx_str_t *value)
+    ngx_uint_t required, size_t max, ngx_str_t *value)
 {
     json_t  *v;
 
@@ -222,7 +228,42 @@ ngx_http_batch_param_string(ngx_http_batch_op_t *op, const char *name,
         return NGX_OK;
     }
 
-    return ngx_http_batch_param_text(op, name, v, value);
+    if (ngx_http_batch_param_text(op, name, v, value) != NGX_OK) {
+        return NGX_DONE;
+    }
+
+    return max ? ngx_http_batch_param_length(op, name, max, value) : NGX_OK;
+}
+
+
+/* in characters */
+
+static ngx_int_t
+ngx_http_batch_param_length(ngx_http_batch_op_t *op, const char *name,
+    size_t max, const ngx_str_t *text)
+{
+    size_t  n;
+
+    n = ngx_http_batch_param_chars((char *) text->data, text->len);
+
+    return n > max ? ngx_http_batch_param_long(op, name, max, n) : NGX_OK;
+}
+
+
+size_t
+ngx_http_batch_param_chars(const char *p, size_t len)
+{
+    size_t  i, n;
+
+    n = 0;
+
+    for (i = 0; i < len; i++) {
+        if (((u_char) p[i] & 0xc0) != 0x80) {
+            n++;
+        }
+    }
+
+    return n;
 }
 
 
@@ -327,6 +368,7 @@ ngx_http_batch_param_purpose(ngx_http_batch_op_t *op, const ngx_str_t *value,
     ngx_str_t *purpose)
 {
     u_char                           list[256], *end;
+    batch_shown_t                    shown;
     const ngx_http_batch_purpose_t  *known;
 
     known = ngx_http_batch_purpose_find(value);
@@ -335,11 +377,11 @@ ngx_http_batch_param_purpose(ngx_http_batch_op_t *op, const ngx_str_t *value,
         end = ngx_http_batch_purpose_names(list, list + sizeof(list));
 
         return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "purpose",
-                                        NULL, "'%*s' is not one of [%*s] - "
+                                        NULL, "'%s' is not one of [%*s] - "
                                         "'purpose'",
-                                        ngx_http_batch_send_shown(value),
-                                        value->data, (size_t) (end - list),
-                                        list);
+                                        batch_shown(&shown, value->data,
+                                                    value->len),
+                                        (size_t) (end - list), list);
     }
 
     if (op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO

@@ -40,9 +40,13 @@ ngx_int_t ngx_http_batch_param_json_int(ngx_http_batch_op_t *op,
     int64_t *n);
 
 /* the string of that name in op->root; *value of an optional one that is
- * missing or null has len 0 */
+ * missing or null has len 0.  max: of characters; 0 is for those that are not
+ * kept, but compared. */
 ngx_int_t ngx_http_batch_param_string(ngx_http_batch_op_t *op,
-    const char *name, ngx_uint_t required, ngx_str_t *value);
+    const char *name, ngx_uint_t required, size_t max, ngx_str_t *value);
+
+/* characters of valid UTF-8 */
+size_t ngx_http_batch_param_chars(const char *p, size_t len);
 
 /* {"anchor":"created_at","seconds":n}; ttl: of that name in op->root, if it is
  * there */

@@ -7,14 +7,12 @@
 
 #include "batch_jsonl.h"
 #include "batch_scan.h"
+#include "batch_shown.h"
 #include "batch_token.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-
-#define BATCH_JSONL_SHOWN  64        /* bytes of a client's value in messages */
 
 
 typedef enum {
@@ -260,38 +258,6 @@ batch_jsonl_members(batch_jsonl_ctx_t *ctx)
 }
 
 
-/*
- * Copies a client's value into a message: printable ASCII as it is, '?' for any
- * other character, cut after BATCH_JSONL_SHOWN bytes.
- */
-
-static void
-batch_jsonl_show(const batch_str_t *token, char *buf)
-{
-    size_t  i, n;
-
-    n = 0;
-
-    for (i = 1; i + 1 < token->len; i++) {
-
-        if (n == BATCH_JSONL_SHOWN) {
-            memcpy(&buf[n], "...", 3);
-            n += 3;
-            break;
-        }
-
-        if (token->data[i] >= 0x20 && token->data[i] < 0x7f) {
-            buf[n++] = (char) token->data[i];
-
-        } else if ((token->data[i] & 0xc0) != 0x80) {
-            buf[n++] = '?';
-        }
-    }
-
-    buf[n] = '\0';
-}
-
-
 static const char *
 batch_jsonl_type(const batch_str_t *token)
 {
@@ -400,8 +366,8 @@ batch_jsonl_check_custom_id(batch_jsonl_ctx_t *ctx)
 static int
 batch_jsonl_check_method(batch_jsonl_ctx_t *ctx)
 {
-    char                      shown[BATCH_JSONL_SHOWN + 4];
     batch_str_t              *method;
+    batch_shown_t             shown;
     static const batch_str_t  post = batch_string("\"POST\"");
 
     if (batch_jsonl_require(ctx, BATCH_JSONL_METHOD, '"', "a string")
@@ -416,11 +382,13 @@ batch_jsonl_check_method(batch_jsonl_ctx_t *ctx)
         return BATCH_OK;
     }
 
-    batch_jsonl_show(method, shown);
+    /* as the client wrote it, escapes included */
 
     return batch_jsonl_fail(ctx, "invalid_method", "method",
                             "Invalid value: '%s'. Supported values are: "
-                            "'POST'.", shown);
+                            "'POST'.",
+                            batch_shown(&shown, method->data + 1,
+                                        method->len - 2));
 }
 
 

@@ -234,9 +234,10 @@ static ngx_int_t
 ngx_http_batch_check_model(ngx_http_batch_pass_t *p, const batch_str_t *model,
     ngx_uint_t *bad)
 {
-    size_t       len;
-    u_char       buf[NGX_HTTP_BATCH_MODEL_LEN];
-    batch_str_t  first;
+    size_t         len;
+    u_char         buf[NGX_HTTP_BATCH_MODEL_LEN];
+    batch_str_t    first;
+    batch_shown_t  shown;
 
     first.data = p->token;
     first.len = p->token_len;
@@ -269,10 +270,10 @@ ngx_http_batch_check_model(ngx_http_batch_pass_t *p, const batch_str_t *model,
         *bad = 1;
         ngx_http_batch_defects_line(&p->c->defects, p->lines.number,
                                     "mismatched_model", "body.model",
-                                    "The model '%*s' for this request does "
+                                    "The model '%s' for this request does "
                                     "not match the rest of the batch. Each "
                                     "batch must contain requests for a single "
-                                    "model.", len, buf);
+                                    "model.", batch_shown(&shown, buf, len));
         return NGX_OK;
     }
 

@@ -190,6 +190,7 @@ static ngx_http_batch_validate_e
 ngx_http_batch_validate_input(ngx_http_batch_validate_t *v, ngx_log_t *log)
 {
     ngx_int_t                   rc;
+    batch_shown_t               shown;
     ngx_http_batch_check_t      c;
     ngx_http_batch_validate_e   e;
 
@@ -213,10 +214,11 @@ ngx_http_batch_validate_input(ngx_http_batch_validate_t *v, ngx_log_t *log)
     } else if (rc == NGX_DECLINED) {
 
         ngx_http_batch_defects_whole(&c.defects, "invalid_request", "file_id",
-                                     "Cannot find file %*s, or organization "
+                                     "Cannot find file %s, or organization "
                                      "default does not have access to it.",
-                                     ngx_min(v->meta.input_file_id.len, 256),
-                                     v->meta.input_file_id.data);
+                                     batch_shown(&shown,
+                                                 v->meta.input_file_id.data,
+                                                 v->meta.input_file_id.len));
         rc = NGX_OK;
     }
 

@@ -17,6 +17,8 @@
 
 /* a line that is good up to here, of which a test changes one thing */
 #define ID    "\"custom_id\":\"a\","
+#define TEXT64                                                                \
+    "0123456789012345678901234567890123456789012345678901234567890123"
 #define POST  "\"method\":\"POST\","
 #define URL   "\"url\":\"/v1/chat/completions\","
 #define HEAD  ID POST URL
@@ -250,10 +252,12 @@ static const line_row_t  rows[] = {
       "invalid_method", "method", "Invalid value: 'POST\\u0000'.", 0 },
     { CHAT, "{" ID "\"method\":\"G\xe2\x80\xae\x7f\"," URL BODY "}",
       "invalid_method", "method", "Invalid value: 'G?" "?'.", 0 },
-    { CHAT, "{" ID "\"method\":\"0123456789012345678901234567890123456789"
-      "01234567890123456789012345\"," URL BODY "}", "invalid_method", "method",
-      "Invalid value: '0123456789012345678901234567890123456789"
-      "012345678901234567890123...'. Supported", 0 },
+    { CHAT, "{" ID "\"method\":\"" TEXT64 TEXT64 "\"," URL BODY "}",
+      "invalid_method", "method",
+      "Invalid value: '" TEXT64 TEXT64 "'. Supported", 0 },
+    { CHAT, "{" ID "\"method\":\"" TEXT64 TEXT64 "x\"," URL BODY "}",
+      "invalid_method", "method",
+      "Invalid value: '" TEXT64 TEXT64 "...'. Supported", 0 },
     { CHAT, "{" ID "\"method\":\"\"," URL BODY "}", "invalid_method", "method",
       "Invalid value: ''.", 0 },
     { CHAT, "{" HEAD "\"body\":{\"model\":\"m\",\"stream\":true}}",
