@@ -57,9 +57,16 @@
 /* batch_redis */
 
 typedef struct {
-    ngx_str_t                     address;     /* as written, for messages */
+    ngx_str_t                     name;        /* for messages */
     ngx_str_t                     host;        /* NUL-terminated IP address */
     ngx_uint_t                    port;        /* 0: host is a unix path */
+} ngx_http_batch_redis_addr_t;
+
+typedef struct {
+    ngx_str_t                     address;     /* as written, for messages */
+    ngx_http_batch_redis_addr_t  *addrs;       /* of one server, in the order
+                                                  in which they are tried */
+    ngx_uint_t                    naddrs;      /* 0: no batch_redis */
     ngx_str_t                     prefix;      /* default "batch" */
     ngx_str_t                     user;
     ngx_str_t                     password;    /* content of password_file */

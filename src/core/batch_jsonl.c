@@ -571,39 +571,3 @@ batch_jsonl_blank(const unsigned char *p, size_t len)
 
     return s.p == s.last;
 }
-
-
-int
-batch_jsonl_object(const unsigned char *p, size_t len, int whole)
-{
-    size_t                      n;
-    batch_scan_t                s;
-    static const unsigned char  bom[] = { 0xef, 0xbb, 0xbf };
-
-    s.p = p;
-    s.last = p + len;
-
-    n = len < sizeof(bom) ? len : sizeof(bom);
-
-    if (n && memcmp(p, bom, n) == 0) {
-        s.p += n;
-    }
-
-    batch_scan_space(&s);
-
-    if (s.p == s.last) {
-        return !whole;
-    }
-
-    if (*s.p != '{') {
-        return 0;
-    }
-
-    if (batch_scan_value(&s, 0) != BATCH_OK) {
-        return !whole && s.cut;
-    }
-
-    batch_scan_space(&s);
-
-    return s.p == s.last;
-}

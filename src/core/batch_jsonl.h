@@ -67,9 +67,4 @@ int batch_jsonl_parse(const unsigned char *p, size_t len,
 /* 1 if the line holds nothing but JSON's white space (not \v, \f) */
 int batch_jsonl_blank(const unsigned char *p, size_t len);
 
-/* 1 if p[0..len) is a JSON object, after a byte-order mark and white space: the
- * check of an upload's first line.  whole = 0: the line was cut at len, and a
- * valid beginning of an object passes, even an empty one. */
-int batch_jsonl_object(const unsigned char *p, size_t len, int whole);
-
 #endif /* _BATCH_JSONL_H_INCLUDED_ */

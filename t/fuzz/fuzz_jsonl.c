@@ -6,6 +6,7 @@
  * model_optional.
  */
 
+#include "batch_head.h"
 #include "batch_jsonl.h"
 #include "batch_token.h"
 #include "batch_json.h"
@@ -106,14 +107,22 @@ good(const batch_line_t *line, const batch_str_t *endpoint, int optional)
 static void
 object(const unsigned char *p, size_t len)
 {
-    size_t  cut;
+    size_t        cut;
+    batch_head_t  head;
 
     /* any beginning of an object passes as a cut one */
 
-    if (batch_jsonl_object(p, len, 1)) {
+    if (batch_head_object(p, len, 1, &head) == BATCH_OK) {
         must(second(p, len));
         cut = (size_t) (fuzz_seed(p, len) % (len + 1));
-        must(batch_jsonl_object(p, cut, 0));
+        must(batch_head_object(p, cut, 0, &head) == BATCH_OK);
+        return;
+    }
+
+    must(head.at <= len + 1);
+
+    if (batch_head_look(p, len, &head) == BATCH_OK) {
+        must(len > BATCH_HEAD_SIZE || memchr(p, '{', len) != NULL);
     }
 }
 

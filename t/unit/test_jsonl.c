@@ -503,57 +503,6 @@ depth(void)
 }
 
 
-/* the tables, as a member of an upload's first line */
-
-static void
-objects(void)
-{
-    char            text[256];
-    size_t          i, cut, len;
-    unsigned char  *copy;
-
-    for (i = 0; i < JSON_GOOD; i++) {
-        len = (size_t) sprintf(text, "\xef\xbb\xbf {\"k\":");
-        memcpy(text + len, json_good[i].text, json_good[i].len);
-        len += json_good[i].len;
-        text[len++] = '}';
-
-        for (cut = 0; cut <= len; cut++) {
-            copy = test_copy(text, cut);
-            ok(batch_jsonl_object(copy, cut, 0) == 1, "%s cut at %zu", text,
-               cut);
-            ok(batch_jsonl_object(copy, cut, 1) == (cut == len),
-               "%s whole at %zu", text, cut);
-            free(copy);
-        }
-    }
-
-    for (i = 0; i < JSON_BAD; i++) {
-        len = (size_t) sprintf(text, "{\"k\":");
-        memcpy(text + len, json_bad[i].text, json_bad[i].len);
-        len += json_bad[i].len;
-        text[len++] = '}';
-
-        copy = test_copy(text, len);
-        ok(batch_jsonl_object(copy, len, 1) == 0, "refuse %s", text);
-        free(copy);
-    }
-
-#define object(s, whole)                                                      \
-    batch_jsonl_object((const unsigned char *) (s), sizeof(s) - 1, whole)
-
-    ok(object("", 1) == 0 && object("", 0) == 1, "nothing");
-    ok(object(" \n", 1) == 0, "white space");
-    ok(object("[]", 1) == 0 && object("[]", 0) == 0, "array");
-    ok(object("1", 0) == 0 && object("\"", 0) == 0, "scalars");
-    ok(object("{} x", 0) == 0 && object("{} {", 0) == 0, "more after it");
-    ok(object("\xef\xbb\xbf\xef\xbb\xbf{}", 1) == 0, "two marks");
-    ok(object(" \xef\xbb\xbf{}", 1) == 0, "a mark after white space");
-    ok(object("{\"a\":\"\x01", 0) == 0, "a bad beginning");
-    ok(object("{}\r", 1) == 1, "trailing CR");
-}
-
-
 typedef struct {
     const char  *token;
     size_t       len;
@@ -648,7 +597,6 @@ main(void)
     spans();
     custom_ids();
     depth();
-    objects();
     decode();
 
     ok(token_eq("\"a\"", "\"\\u0061\""), "a, escaped");
