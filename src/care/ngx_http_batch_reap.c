@@ -8,9 +8,9 @@
  * that follow each other until all of it was seen.  One worker of a node does
  * this; two nodes at once do no harm.
  *
- * A walk knows when the next object of the room is due, since what it has not
- * seen is younger: so another one begins when there is something to do, and now
- * and then for what crashes leave.  A room so large that a walk takes long is
+ * A walk knows before when nothing of the room is due, since what it has not
+ * seen is younger than it is itself: so another one begins when there may be
+ * something to do, and now and then for what crashes leave.  A room so large that a walk takes long is
  * walked through more rarely: the walks never take more than a small part of a
  * thread's time.
  */
@@ -54,8 +54,7 @@ typedef struct ngx_http_batch_reap_room_s  ngx_http_batch_reap_room_t;
 typedef struct {
     ngx_http_batch_reap_room_t  *room;
     int64_t                      now;      /* s, of this portion */
-    int64_t                      due;      /* s, of what was seen and stays; 0:
-                                              there is none */
+    int64_t                      due;      /* s: nothing is earlier */
     ngx_msec_t                   begun;
     ngx_int_t                    rc;       /* NGX_AGAIN: there is more */
     ngx_http_batch_walk_t       *uploads;
@@ -70,11 +69,12 @@ struct ngx_http_batch_reap_room_s {
     ngx_int_t                  (*portion)(ngx_http_batch_reap_t *w,
                                           ngx_log_t *log);
     ngx_msec_t                   every;    /* ms, at least so often */
+    int64_t                      young;    /* s: what is younger is not due */
     ngx_uint_t                   walking;
     ngx_msec_t                   pause;    /* ms, from one walk's begin to the
                                               next; 0: the first one */
     ngx_msec_t                   begun;
-    int64_t                      due;      /* s; 0: nothing is known to be */
+    int64_t                      due;      /* s: nothing is earlier */
 };
 
 
@@ -98,8 +98,10 @@ static void ngx_http_batch_reap_end(ngx_http_batch_reap_t *w);
 
 
 static ngx_http_batch_reap_room_t  ngx_http_batch_reap_rooms[] = {
-    { "uploads", ngx_http_batch_reap_uploads, 300000, 0, 0, 0, 0 },
-    { "keys", ngx_http_batch_reap_keys, 3600000, 0, 0, 0, 0 }
+    { "uploads", ngx_http_batch_reap_uploads, 300000,
+      NGX_HTTP_BATCH_UPLOADS_GRACE, 0, 0, 0, 0 },
+    { "keys", ngx_http_batch_reap_keys, 3600000,
+      NGX_HTTP_BATCH_KEY_TTL, 0, 0, 0, 0 }
 };
 
 static ngx_event_t  ngx_http_batch_reap_event;
@@ -150,8 +152,7 @@ ngx_http_batch_reap_is_due(ngx_http_batch_reap_room_t *room)
 
     return room->pause == 0
            || since >= ngx_max(room->every, room->pause)
-           || (room->due && room->due <= batch_clock_sec()
-               && since >= room->pause);
+           || (room->due <= batch_clock_sec() && since >= room->pause);
 }
 
 
@@ -169,6 +170,7 @@ ngx_http_batch_reap_begin(ngx_http_batch_reap_room_t *room)
 
     w->room = room;
     w->now = batch_clock_sec();
+    w->due = w->now + room->young;
     w->begun = ngx_current_msec;
 
     if (ngx_http_batch_task_start(w) == NGX_OK) {
@@ -210,7 +212,9 @@ ngx_http_batch_reap_keys(ngx_http_batch_reap_t *w, ngx_log_t *log)
 
     rc = ngx_http_batch_keys_sweep(&w->keys, NGX_HTTP_BATCH_REAP_NAMES, log);
 
-    w->due = w->keys.next;
+    if (w->keys.next) {
+        ngx_http_batch_reap_due(w, w->keys.next);
+    }
 
     return rc;
 }
@@ -350,9 +354,7 @@ ngx_http_batch_reap_ended(ngx_http_batch_reap_t *w, const char *id,
 static void
 ngx_http_batch_reap_due(ngx_http_batch_reap_t *w, int64_t due)
 {
-    if (w->due == 0 || due < w->due) {
-        w->due = due;
-    }
+    w->due = ngx_min(w->due, due);
 }
 
 
