@@ -40,6 +40,9 @@
 #define NGX_HTTP_BATCH_IMPALA            1
 #define NGX_HTTP_BATCH_TENSORZERO        2
 
+#define NGX_HTTP_BATCH_LINES_STRICT      0
+#define NGX_HTTP_BATCH_LINES_LENIENT     1
+
 #define NGX_HTTP_BATCH_JOBS_MAX              64      /* batch_job, at most */
 #define NGX_HTTP_BATCH_PRIORITY_MAX      9
 
@@ -170,6 +173,7 @@ struct ngx_http_batch_loc_conf_s {
     ngx_array_t                  *windows;         /* ..._window_t */
     ngx_http_complex_value_t     *tenant;
     ngx_uint_t                    dialect;
+    ngx_uint_t                    lines;           /* of batches created here */
     ngx_array_t                  *cors;            /* of ngx_str_t, origins;
                                                       NULL: off */
     ngx_http_batch_pace_conf_t   *pace;            /* NULL: off */
