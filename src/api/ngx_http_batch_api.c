@@ -28,7 +28,7 @@ static ngx_int_t ngx_http_batch_api_route(ngx_http_request_t *r);
 static ngx_int_t ngx_http_batch_api_tenant(ngx_http_request_t *r,
     ngx_http_batch_api_ctx_t *ctx);
 static ngx_int_t ngx_http_batch_api_dispatch(ngx_http_request_t *r,
-    ngx_http_batch_api_ctx_t *ctx, ngx_str_t *shown);
+    ngx_http_batch_api_ctx_t *ctx, ngx_str_t *written);
 static ngx_int_t ngx_http_batch_api_options(ngx_http_request_t *r);
 
 
@@ -113,8 +113,9 @@ static ngx_int_t
 ngx_http_batch_api_route(ngx_http_request_t *r)
 {
     ngx_int_t                  rc;
-    ngx_str_t                  shown;
+    ngx_str_t                  written;
     batch_path_t               path;
+    batch_shown_t              method, shown;
     ngx_http_batch_api_ctx_t  *ctx;
 
     if (r != r->main) {
@@ -142,21 +143,23 @@ ngx_http_batch_api_route(ngx_http_request_t *r)
                                          NGX_HTTP_BATCH_API_TENANT);
     }
 
-    shown = ngx_http_batch_path_shown(r);
+    written = ngx_http_batch_path_written(r);
 
     if (ngx_http_batch_path_of(r, ctx->conf->api, &path) != NGX_OK) {
         return ngx_http_batch_send_error(r, NGX_HTTP_NOT_FOUND, NULL, NULL,
-                                         "Invalid URL (%V %*s)",
-                                         &r->method_name,
-                                         ngx_http_batch_send_shown(&shown),
-                                         shown.data);
+                                         "Invalid URL (%s %s)",
+                                         batch_shown(&method,
+                                                     r->method_name.data,
+                                                     r->method_name.len),
+                                         batch_shown(&shown, written.data,
+                                                     written.len));
     }
 
     ctx->call = path.call;
     ctx->id.len = path.id.len;
     ctx->id.data = (u_char *) path.id.data;
 
-    return ngx_http_batch_api_dispatch(r, ctx, &shown);
+    return ngx_http_batch_api_dispatch(r, ctx, &written);
 }
 
 
@@ -214,9 +217,10 @@ ngx_http_batch_api_tenant(ngx_http_request_t *r, ngx_http_batch_api_ctx_t *ctx)
 
 static ngx_int_t
 ngx_http_batch_api_dispatch(ngx_http_request_t *r,
-    ngx_http_batch_api_ctx_t *ctx, ngx_str_t *shown)
+    ngx_http_batch_api_ctx_t *ctx, ngx_str_t *written)
 {
     ngx_int_t                    rc;
+    batch_shown_t                method, shown;
     ngx_http_handler_pt          handler;
     ngx_http_batch_api_route_t  *route;
 
@@ -254,10 +258,12 @@ ngx_http_batch_api_dispatch(ngx_http_request_t *r,
     if (handler == NULL) {
         return ngx_http_batch_send_error(r, NGX_HTTP_NOT_ALLOWED, NULL,
                                          "method_not_supported",
-                                         "Not allowed to %V on %*s.",
-                                         &r->method_name,
-                                         ngx_http_batch_send_shown(shown),
-                                         shown->data);
+                                         "Not allowed to %s on %s.",
+                                         batch_shown(&method,
+                                                     r->method_name.data,
+                                                     r->method_name.len),
+                                         batch_shown(&shown, written->data,
+                                                     written->len));
     }
 
     ngx_log_debug4(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,

@@ -175,7 +175,7 @@ ngx_http_batch_api_file_content_step(ngx_http_batch_op_t *op, ngx_int_t rc,
         return;
     }
 
-    purpose = ngx_http_batch_purpose_find(&op->file.purpose);
+    purpose = ngx_http_batch_purpose_find(&op->file.purpose, 0);
 
     if (purpose && !purpose->download) {
         ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,

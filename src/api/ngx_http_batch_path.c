@@ -23,7 +23,7 @@ static ngx_int_t ngx_http_batch_path_regex(ngx_regex_t *re, ngx_str_t *uri,
 
 
 ngx_str_t
-ngx_http_batch_path_shown(ngx_http_request_t *r)
+ngx_http_batch_path_written(ngx_http_request_t *r)
 {
     u_char     *p;
     ngx_str_t   path;
@@ -47,7 +47,7 @@ ngx_http_batch_path_of(ngx_http_request_t *r, ngx_http_batch_loc_conf_t *route,
 {
     ngx_str_t  written;
 
-    written = ngx_http_batch_path_shown(r);
+    written = ngx_http_batch_path_written(r);
 
     return ngx_http_batch_path_find(route, &r->uri,
                                     r->valid_unparsed_uri ? &written : NULL,

@@ -13,7 +13,7 @@
 
 
 /* the path as the client wrote it, without the query */
-ngx_str_t ngx_http_batch_path_shown(ngx_http_request_t *r);
+ngx_str_t ngx_http_batch_path_written(ngx_http_request_t *r);
 
 /*
  * The call in this route of a path that nginx has decoded.  written is what the

@@ -8,6 +8,8 @@
 #include "ngx_http_batch_api.h"
 
 
+static void ngx_http_batch_conf_route_body(ngx_conf_t *cf,
+    ngx_http_batch_loc_conf_t *blcf);
 static ngx_int_t ngx_http_batch_conf_route_pass(ngx_conf_t *cf,
     ngx_http_batch_loc_conf_t *blcf, ngx_str_t *pass, const char *directive);
 static ngx_int_t ngx_http_batch_conf_route_key(ngx_conf_t *cf,
@@ -55,6 +57,8 @@ ngx_http_batch_conf_route_check(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
+    ngx_http_batch_conf_route_body(cf, blcf);
+
     if (ngx_http_batch_conf_route_pass(cf, blcf, &blcf->pass, "batch_pass ")
         != NGX_OK)
     {
@@ -84,6 +88,29 @@ ngx_http_batch_conf_route_check(ngx_conf_t *cf,
     }
 
     return NGX_OK;
+}
+
+
+/* nginx refuses a body by this limit before the API sees it */
+
+static void
+ngx_http_batch_conf_route_body(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf)
+{
+    off_t                      most;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(blcf->ctx, ngx_http_core_module);
+    most = clcf->client_max_body_size;
+
+    if (most == 0 || (blcf->max_file_size && most >= blcf->max_file_size)) {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                  "\"client_max_body_size\" allows only %O bytes in location"
+                  " \"%V\" with \"batch_api\": add"
+                  " \"client_max_body_size 0;\" to it, the limit of uploads is"
+                  " \"batch_max_file_size\"", most, &clcf->name);
 }
 
 
