@@ -187,6 +187,10 @@ struct ngx_http_batch_loc_conf_s {
     } given;
 
     ngx_str_t                     route;           /* "server location" */
+    ngx_str_t                     prefix;          /* of the API's paths, with
+                                                      the slash at its end; of
+                                                      no use if the location
+                                                      has an expression */
     ngx_http_conf_ctx_t          *ctx;             /* of the location */
 };
 
