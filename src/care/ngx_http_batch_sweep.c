@@ -22,6 +22,8 @@
 #define NGX_HTTP_BATCH_UPLOADS_GRACE  600            /* s: a complete call that
                                                         came in time may still
                                                         be at work */
+#define NGX_HTTP_BATCH_SWEEP_ENDED    4200000        /* ms: for how long a part
+                                                        may still come */
 #define NGX_HTTP_BATCH_UPLOADS_KEEP   (24 * 3600)    /* s: how long an upload
                                                         says how it ended */
 
@@ -299,6 +301,9 @@ ngx_http_batch_sweep_done(void *ctx, ngx_log_t *log)
         /* the upload's place in the quota becomes the file's */
 
         (void) ngx_http_batch_index_file_put(&f->file, f->from, NULL, NULL);
+        (void) ngx_http_batch_index_use_end(&f->file.tenant, f->from,
+                                            NGX_HTTP_BATCH_SWEEP_ENDED, NULL,
+                                            NULL);
 
         json_decref(f->root);
     }
