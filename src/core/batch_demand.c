@@ -70,15 +70,15 @@ batch_demand_require(batch_jsonl_ctx_t *ctx, unsigned k, unsigned char open,
 
     if (ctx->value[k].len == 0) {
         return batch_demand_fail(ctx, "missing_required_parameter", name->param,
-                                "Missing required parameter: '%s'.",
-                                name->name);
+                                 "Missing required parameter: '%s'.",
+                                 name->name);
     }
 
     return batch_demand_fail(ctx, "invalid_type", name->param,
-                            "Invalid type for '%s': expected %s, "
-                            "but got %s instead.",
-                            name->name, expected,
-                            batch_demand_type(&ctx->value[k]));
+                             "Invalid type for '%s': expected %s, "
+                             "but got %s instead.",
+                             name->name, expected,
+                             batch_demand_type(&ctx->value[k]));
 }
 
 
@@ -109,15 +109,15 @@ batch_demand_custom_id(batch_jsonl_ctx_t *ctx)
 
     if (len == 0) {
         return batch_demand_fail(ctx, "invalid_value", "custom_id",
-                                "Invalid 'custom_id': empty string. Expected a "
-                                "string with minimum length 1.");
+                                 "Invalid 'custom_id': empty string. Expected "
+                                 "a string with minimum length 1.");
     }
 
     return batch_demand_fail(ctx, "invalid_value", "custom_id",
-                            "Invalid 'custom_id': string too long. Expected a "
-                            "string with maximum length %d, but got a string "
-                            "with length %zu instead.", BATCH_CUSTOM_ID_MAX,
-                            len);
+                             "Invalid 'custom_id': string too long. Expected a "
+                             "string with maximum length %d, but got a string "
+                             "with length %zu instead.", BATCH_CUSTOM_ID_MAX,
+                             len);
 }
 
 
@@ -147,8 +147,8 @@ batch_demand_method(batch_jsonl_ctx_t *ctx)
     /* as the client wrote it, escapes included */
 
     return batch_demand_fail(ctx, "invalid_method", "method",
-                            "Invalid value: '%s'. Supported values are: "
-                            "'POST'.",
+                             "Invalid value: '%s'. Supported values are: "
+                             "'POST'.",
                              batch_shown(&shown, method->data + 1,
                                          method->len - 2));
 }
@@ -226,10 +226,10 @@ batch_demand_no_url(batch_jsonl_ctx_t *ctx)
 
     if (!ctx->rules->lenient) {
         return batch_demand_fail(ctx, "invalid_url", "url",
-                                "The URL provided for this request does not "
-                                "match the batch endpoint. Expected '%.*s'.",
-                                (int) (url->len < 128 ? url->len : 128),
-                                (const char *) url->data);
+                                 "The URL provided for this request does not "
+                                 "match the batch endpoint. Expected '%.*s'.",
+                                 (int) (url->len < 128 ? url->len : 128),
+                                 (const char *) url->data);
     }
 
     n = 0;
@@ -248,9 +248,9 @@ batch_demand_no_url(batch_jsonl_ctx_t *ctx)
     }
 
     return batch_demand_fail(ctx, "invalid_url", "url",
-                            "The URL provided for this request is not one of "
-                            "those that batches may name here: %.*s.", (int) n,
-                            list);
+                             "The URL provided for this request is not one of "
+                             "those that batches may name here: %.*s.", (int) n,
+                             list);
 }
 
 
@@ -289,8 +289,8 @@ batch_demand_stream(batch_jsonl_ctx_t *ctx,
 
     if (rc == BATCH_AGAIN && !ctx->rules->lenient) {
         return batch_demand_fail(ctx, "streaming_unsupported", "body.stream",
-                                "%sStreaming is not supported in the Batch "
-                                "API.", endpoint->prefix);
+                                 "%sStreaming is not supported in the Batch "
+                                 "API.", endpoint->prefix);
     }
 
     if (rc == BATCH_ERROR) {
@@ -305,12 +305,12 @@ batch_demand_stream(batch_jsonl_ctx_t *ctx,
 
     if (rc == BATCH_AGAIN) {
         return batch_demand_fail(ctx, "background_unsupported",
-                                "body.background",
-                                "Background responses are not supported in "
-                                "the Batch API: the inference server would "
-                                "answer 'queued' at once, and that would be "
-                                "the result of this request. Leave "
-                                "'background' out.");
+                                 "body.background",
+                                 "Background responses are not supported in "
+                                 "the Batch API: the inference server would "
+                                 "answer 'queued' at once, and that would be "
+                                 "the result of this request. Leave "
+                                 "'background' out.");
     }
 
     return rc;
@@ -361,8 +361,8 @@ batch_demand_need(batch_jsonl_ctx_t *ctx, unsigned any, unsigned first)
     }
 
     return batch_demand_require(ctx, bad == BATCH_KEY_N ? first : bad, '[',
-                               bad == BATCH_KEY_INPUT ? "a string or an array"
-                                                      : "an array");
+                                bad == BATCH_KEY_INPUT ? "a string or an array"
+                                                       : "an array");
 }
 
 

@@ -5,30 +5,28 @@
  * line that an inference server would accept is not refused, so only what every
  * one of them demands is demanded:
  *
- *   ends with            model     demanded                  by
- *   /chat/completions    yes       messages                  OpenAI, all engines
- *   /embeddings          yes       input, messages or        OpenAI; vLLM (images
- *                                  content                   come by messages);
- *                                                            llama.cpp
- *   /completions         yes       prompt or prompt_embeds   OpenAI; vLLM
- *   /responses           no        -                         OpenAI: a stored
- *                                                            prompt has both
- *   /moderations         no        input                     OpenAI: the model
- *                                                            has a default
- *   /images/generations  no        prompt                    OpenAI: the same
- *   /images/edits        no        prompt                    OpenAI: the same
- *   /rerank              no        query; documents or       Cohere, Jina, vLLM,
- *                                  texts                     SGLang; TEI and
- *                                                            llama.cpp.  SGLang
- *                                                            has no model
- *   /score               no        -                         vLLM has had three
- *                                                            pairs of names,
- *                                                            SGLang has a fourth
- *   /messages            yes       messages                  Anthropic, which
- *                                                            demands max_tokens,
- *                                                            too; llama.cpp has
- *                                                            a default for it
- *   any other            no        -
+ *   ends with            model  demanded                by
+ *   /chat/completions    yes    messages                OpenAI, all engines
+ *   /embeddings          yes    input, messages or      OpenAI; vLLM (images by
+ *                               content                 messages); llama.cpp
+ *   /completions         yes    prompt, prompt_embeds   OpenAI; vLLM
+ *   /responses           no     -                       OpenAI: a stored prompt
+ *                                                       has both
+ *   /moderations         no     input                   OpenAI: the model has a
+ *                                                       default
+ *   /images/generations  no     prompt                  OpenAI: the same
+ *   /images/edits        no     prompt                  OpenAI: the same
+ *   /rerank              no     query; documents        Cohere, Jina, vLLM; TEI
+ *                               or texts                and llama.cpp (texts);
+ *                                                       SGLang has no model
+ *   /score               no     -                       vLLM has had three
+ *                                                       pairs of names, SGLang
+ *                                                       has a fourth
+ *   /messages            yes    messages                Anthropic.  It demands
+ *                                                       max_tokens, too, for
+ *                                                       which llama.cpp has a
+ *                                                       default
+ *   any other            no     -
  *
  * "stream": true is refused everywhere, "background": true in /responses: an
  * engine answers "queued" at once, and nobody would fetch what comes later.

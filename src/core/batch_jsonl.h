@@ -35,8 +35,8 @@ typedef struct {
                                            a strict batch the only one */
     unsigned                 ntargets;
     unsigned                 keys;      /* of all targets */
-    batch_str_t              model;     /* lenient: the token that bodies without
-                                           a model get; len 0: none */
+    batch_str_t              model;     /* lenient: the token that bodies
+                                           without one get; len 0: none */
     unsigned                 lenient:1;
     unsigned                 model_optional:1;
     unsigned                 checked:1; /* the lines were valid, maybe to an
