@@ -249,8 +249,9 @@ for (@cases) {
     is(api('GET', "/v1/uploads/$id")->{json}{status}, 'pending', 'pending');
 }
 
-is(complete_upload($id, [$b, $a])->{json}{error}{message},
-   'Invalid file format for Batch API. Must be .jsonl', 'no JSONL');
+like(complete_upload($id, [$b, $a])->{json}{error}{message},
+     qr/^Invalid file format for Batch API\. Must be \.jsonl\. Line 1: /,
+     'no JSONL');
 is(scalar(glob(store_dir() . '/files/*/*')), undef, 'no file');
 is(scalar(glob(store_dir() . '/tmp/*')), undef, 'no tmp file');
 is(scalar(() = glob(upload_dir($id) . '/*')), 4, 'nor a joined one');

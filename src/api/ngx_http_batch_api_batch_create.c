@@ -289,7 +289,8 @@ ngx_http_batch_api_batch_create_replay(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
     if (rc == NGX_OK) {
-        ngx_http_batch_op_batch(op, res->view);
+        ngx_memcpy(op->id, op->meta.id, BATCH_ID_LEN);
+        ngx_http_batch_api_batch_answer(op, res->view);
         return;
     }
 

@@ -29,10 +29,11 @@ typedef enum {
 
 typedef struct {
     ngx_http_batch_form_t  form;
-    batch_check_t          check;            /* if each line is */
+    batch_head_t           head;             /* why it is not JSONL */
+    batch_check_t          check;            /* if each line is JSON */
     int64_t                seconds;          /* expires_after, 0: none */
     unsigned               checked:1;        /* the file's head was seen */
-    unsigned               jsonl:1;          /* and is a batch's */
+    unsigned               jsonl:1;          /* and is JSONL */
 } ngx_http_batch_api_file_create_t;
 
 
@@ -308,12 +309,13 @@ ngx_http_batch_api_file_create_check(ngx_http_batch_op_t *op)
         }
 
         up->checked = 1;
-        up->jsonl = ngx_http_batch_param_jsonl(up->form.buf[up->form.cur],
-                                               up->form.len);
+        up->jsonl = batch_head_look(up->form.buf[up->form.cur], up->form.len,
+                                    &up->head)
+                    == BATCH_OK;
     }
 
     if (!up->jsonl && ngx_http_batch_purpose_is_batch(&op->file.purpose)) {
-        return ngx_http_batch_param_not_jsonl(op);
+        return ngx_http_batch_param_not_jsonl(op, &up->head);
     }
 
     return NGX_OK;

@@ -229,6 +229,7 @@ ngx_int_t
 ngx_http_batch_send_not_found(ngx_http_request_t *r, batch_id_kind_e kind)
 {
     const char                *param, *fmt;
+    batch_shown_t              shown;
     ngx_http_batch_api_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
@@ -238,21 +239,21 @@ ngx_http_batch_send_not_found(ngx_http_request_t *r, batch_id_kind_e kind)
     switch (kind) {
 
     case BATCH_ID_FILE:
-        fmt = "No such File object: %*s";
+        fmt = "No such File object: %s";
         break;
 
     case BATCH_ID_UPLOAD:
-        fmt = "No such Upload object: %*s";
+        fmt = "No such Upload object: %s";
         break;
 
     default: /* BATCH_ID_BATCH */
         param = NULL;
-        fmt = "No batch found with id '%*s'.";
+        fmt = "No batch found with id '%s'.";
     }
 
     return ngx_http_batch_send_error(r, NGX_HTTP_NOT_FOUND, param, NULL, fmt,
-                                     ngx_http_batch_send_shown(&ctx->id),
-                                     ctx->id.data);
+                                     batch_shown(&shown, ctx->id.data,
+                                                 ctx->id.len));
 }
 
 
@@ -263,25 +264,4 @@ ngx_http_batch_send_full(ngx_http_request_t *r)
                                      "storage_full",
                                      "The server has no space left to store "
                                      "this.");
-}
-
-
-size_t
-ngx_http_batch_send_shown(const ngx_str_t *s)
-{
-    size_t  len;
-
-    len = s->len;
-
-    if (len > NGX_HTTP_BATCH_SEND_SHOWN) {
-        len = NGX_HTTP_BATCH_SEND_SHOWN;
-
-        while (len > NGX_HTTP_BATCH_SEND_SHOWN - 4
-               && (s->data[len] & 0xc0) == 0x80)
-        {
-            len--;
-        }
-    }
-
-    return len;
 }

@@ -12,9 +12,6 @@
 #include "ngx_http_batch.h"
 
 
-#define NGX_HTTP_BATCH_SEND_SHOWN  100         /* of a client's value, bytes */
-
-
 /* JSON text from malloc(), which is freed with the request */
 ngx_int_t ngx_http_batch_send_text(ngx_http_request_t *r, ngx_uint_t status,
     char *text);
@@ -34,10 +31,6 @@ ngx_int_t ngx_http_batch_send_not_found(ngx_http_request_t *r,
     batch_id_kind_e kind);
 /* 507 */
 ngx_int_t ngx_http_batch_send_full(ngx_http_request_t *r);
-
-/* how many bytes of it a message shows ("%*s"): NGX_HTTP_BATCH_SEND_SHOWN at
- * most, cut between characters */
-size_t ngx_http_batch_send_shown(const ngx_str_t *s);
 
 
 #endif /* _NGX_HTTP_BATCH_SEND_H_INCLUDED_ */

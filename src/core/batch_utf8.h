@@ -9,6 +9,7 @@
  * - What is only shown is kept and made valid: batch_escape_string() does it
  *   where bytes become the inside of a JSON string, batch_utf8_repair() in
  *   place where a decoded text is kept.
+ * - In messages (batch_shown()) '?' stands for broken bytes, and for controls.
  * - In names of files and parts '_' stands for each broken byte, as for each
  *   control character (batch_part.c).
  */

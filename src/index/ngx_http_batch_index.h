@@ -63,9 +63,10 @@ ngx_int_t ngx_http_batch_index_file_del(const ngx_http_batch_file_t *f,
 ngx_int_t ngx_http_batch_index_file_list(const ngx_str_t *tenant,
     const ngx_str_t *purpose, const ngx_str_t *after, ngx_uint_t limit,
     ngx_uint_t asc, ngx_http_batch_index_pt cb, void *data);
-/* items = manifests of up to limit files with expires_at <= now (seconds) */
-ngx_int_t ngx_http_batch_index_file_expired(int64_t now, ngx_uint_t limit,
-    ngx_http_batch_index_pt cb, void *data);
+/* items = manifests of up to limit files with expires_at <= now (seconds), the
+ * first skip of them left out; has_more: there may be more */
+ngx_int_t ngx_http_batch_index_file_expired(int64_t now, ngx_uint_t skip,
+    ngx_uint_t limit, ngx_http_batch_index_pt cb, void *data);
 
 /* batches, for clients */
 ngx_int_t ngx_http_batch_index_batch_put(const ngx_http_batch_meta_t *m,

@@ -240,7 +240,7 @@ ngx_http_batch_index_batch_final_args(ngx_http_batch_args_t *a,
 {
     ngx_http_batch_args_text(a, m->id);
     ngx_http_batch_args_text(a, batch_status_name(final->status));
-    ngx_http_batch_args_str(a, &final->text);
+    ngx_http_batch_args_str(a, &final->brief);
     ngx_http_batch_args_str(a, meta);
     ngx_http_batch_args_int(a, m->created_us);
     ngx_http_batch_args_int(a, m->expires_at);

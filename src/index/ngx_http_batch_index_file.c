@@ -141,8 +141,8 @@ ngx_http_batch_index_file_list(const ngx_str_t *tenant,
 
 
 ngx_int_t
-ngx_http_batch_index_file_expired(int64_t now, ngx_uint_t limit,
-    ngx_http_batch_index_pt cb, void *data)
+ngx_http_batch_index_file_expired(int64_t now, ngx_uint_t skip,
+    ngx_uint_t limit, ngx_http_batch_index_pt cb, void *data)
 {
     ngx_http_batch_args_t  a;
 
@@ -150,6 +150,7 @@ ngx_http_batch_index_file_expired(int64_t now, ngx_uint_t limit,
     ngx_http_batch_args_key(&a, "fx", NULL, NULL);
     ngx_http_batch_args_prefix(&a, "f");
     ngx_http_batch_args_int(&a, now);
+    ngx_http_batch_args_int(&a, (int64_t) skip);
     ngx_http_batch_args_int(&a, (int64_t) limit);
 
     return ngx_http_batch_index_send(&a, cb, data);

@@ -369,7 +369,7 @@ is_deeply run('batch_list', ['gen:s', 'bl:0'], '{t}:b:', '', 9), [2],
 is_deeply file('early', 1), [2], 'file_put: busy';
 is_deeply run('file_get', ['gen:s', 'f:early']), [2], 'file_get: busy';
 is_deeply files('', 9), [2], 'file_list: busy';
-is_deeply run('file_expired', ['gen:s', 'fx'], '{t}:f:', 9, 9), [2],
+is_deeply run('file_expired', ['gen:s', 'fx'], '{t}:f:', 9, 0, 9), [2],
     'file_expired: busy';
 is_deeply run('active', ['gen:s', 'active'], 9, 0), [2], 'active: busy';
 is_deeply claim('early', 'w', 'n'), [2], 'claim: busy';
@@ -846,12 +846,18 @@ redis('DEL', '{t}:f:f5', '{t}:f:f6');
 is files('', 3), '1 u f7 f4', 'what is gone is left out';
 is files('f6', 9), '0 f4 f3 f2 f1', 'and still is a place in the list';
 
-my $r = run('file_expired', ['gen:s', 'fx'], '{t}:f:', 2, 9);
+sub overdue { return run('file_expired', ['gen:s', 'fx'], '{t}:f:', @_) }
+
+my $r = overdue(2, 0, 9);
 is_deeply $r, [0, 0, ['manifest-f1', 'manifest-f2']], 'overdue files';
-is scalar @{run('file_expired', ['gen:s', 'fx'], '{t}:f:', 9, 1)->[2]}, 1,
-    'up to limit';
+is_deeply overdue(9, 0, 1), [0, 1, ['manifest-f1']],
+    'up to limit, and there may be more';
+is_deeply overdue(2, 1, 9), [0, 0, ['manifest-f2']],
+    'but those to pass over';
 redis('DEL', '{t}:f:f1');
-$r = run('file_expired', ['gen:s', 'fx'], '{t}:f:', 9, 9);
+is_deeply overdue(9, 0, 1), [0, 1, []], 'a dead entry alone is not the end';
+redis('ZADD', '{t}:fx', 1, 'f1');
+$r = overdue(9, 0, 9);
 is_deeply $r->[2], ['manifest-f2', 'manifest-f3'], 'a dead entry is skipped';
 is redis('ZSCORE', '{t}:fx', 'f1'), undef, 'and dropped';
 
