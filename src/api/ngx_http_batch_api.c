@@ -8,9 +8,7 @@
 #include "ngx_http_batch_header.h"
 #include "ngx_http_batch_send.h"
 #include "ngx_http_batch_space.h"
-
-
-#define NGX_HTTP_BATCH_API_TENANT  256             /* of batch_tenant, bytes */
+#include "ngx_http_batch_tenant.h"
 
 
 typedef struct {
@@ -25,8 +23,6 @@ typedef struct {
 
 
 static ngx_int_t ngx_http_batch_api_route(ngx_http_request_t *r);
-static ngx_int_t ngx_http_batch_api_tenant(ngx_http_request_t *r,
-    ngx_http_batch_api_ctx_t *ctx);
 static ngx_int_t ngx_http_batch_api_dispatch(ngx_http_request_t *r,
     ngx_http_batch_api_ctx_t *ctx, ngx_str_t *written);
 static ngx_int_t ngx_http_batch_api_options(ngx_http_request_t *r);
@@ -114,6 +110,7 @@ ngx_http_batch_api_route(ngx_http_request_t *r)
 {
     ngx_int_t                  rc;
     ngx_str_t                  written;
+    const char                *why;
     batch_path_t               path;
     batch_shown_t              method, shown;
     ngx_http_batch_api_ctx_t  *ctx;
@@ -128,7 +125,7 @@ ngx_http_batch_api_route(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    rc = ngx_http_batch_api_tenant(r, ctx);
+    rc = ngx_http_batch_tenant_find(r, ctx, &why);
 
     if (rc == NGX_ERROR) {
         return NGX_ERROR;
@@ -136,11 +133,7 @@ ngx_http_batch_api_route(ngx_http_request_t *r)
 
     if (rc == NGX_DECLINED) {
         return ngx_http_batch_send_error(r, NGX_HTTP_BAD_REQUEST, NULL,
-                                         "invalid_tenant",
-                                         "The tenant of this request is not "
-                                         "valid. Expected UTF-8 text of at "
-                                         "most %d bytes.",
-                                         NGX_HTTP_BATCH_API_TENANT);
+                                         "invalid_tenant", "%s", why);
     }
 
     written = ngx_http_batch_path_written(r);
@@ -190,28 +183,6 @@ ngx_http_batch_api_create_ctx(ngx_http_request_t *r)
     ngx_http_set_ctx(r, ctx, ngx_http_batch_module);
 
     return ctx;
-}
-
-
-/*
- * The tenant goes into manifests, which are JSON.  Mending a value that is not
- * text could make two tenants one, so it is refused: NGX_DECLINED.
- */
-
-static ngx_int_t
-ngx_http_batch_api_tenant(ngx_http_request_t *r, ngx_http_batch_api_ctx_t *ctx)
-{
-    if (ctx->conf->tenant == NULL) {
-        return NGX_OK;
-    }
-
-    if (ngx_http_complex_value(r, ctx->conf->tenant, &ctx->tenant) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return ctx->tenant.len <= NGX_HTTP_BATCH_API_TENANT
-           && batch_utf8_valid(ctx->tenant.data, ctx->tenant.len)
-           ? NGX_OK : NGX_DECLINED;
 }
 
 

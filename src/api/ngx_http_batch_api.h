@@ -32,6 +32,7 @@ typedef struct {
     ngx_str_t                   request_id;    /* 32 hex digits */
     ngx_http_batch_loc_conf_t  *conf;
     ngx_http_batch_op_t        *op;            /* that reads the body */
+    ngx_table_elt_t            *cache;         /* Cache-Control of the answer */
     ngx_buf_t                  *page;          /* replaces nginx's own */
     unsigned                    headers:1;     /* of every answer: set */
     unsigned                    paged:1;       /* page was sent */

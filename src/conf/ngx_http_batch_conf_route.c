@@ -40,7 +40,8 @@ ngx_http_batch_conf_route_check(ngx_conf_t *cf,
     blcf = routes[n];
 
     if (ngx_http_batch_conf_route_key(cf, bmcf, n) != NGX_OK
-        || ngx_http_batch_conf_route_prefix(cf, blcf) != NGX_OK)
+        || ngx_http_batch_conf_route_prefix(cf, blcf) != NGX_OK
+        || ngx_http_batch_conf_tenant(cf, blcf) != NGX_OK)
     {
         return NGX_ERROR;
     }
