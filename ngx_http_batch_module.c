@@ -68,6 +68,13 @@ static ngx_conf_enum_t  ngx_http_batch_orders[] = {
 };
 
 
+static ngx_conf_enum_t  ngx_http_batch_lines[] = {
+    { ngx_string("strict"), NGX_HTTP_BATCH_LINES_STRICT },
+    { ngx_string("lenient"), NGX_HTTP_BATCH_LINES_LENIENT },
+    { ngx_null_string, 0 }
+};
+
+
 static ngx_conf_enum_t  ngx_http_batch_dialects[] = {
     { ngx_string("openai"), NGX_HTTP_BATCH_OPENAI },
     { ngx_string("impala"), NGX_HTTP_BATCH_IMPALA },
@@ -137,6 +144,13 @@ static ngx_command_t  ngx_http_batch_commands[] = {
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
+
+    { ngx_string("batch_lines"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_batch_loc_conf_t, lines),
+      &ngx_http_batch_lines },
 
     { ngx_string("batch_dialect"),
       NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_TAKE1,
@@ -399,6 +413,7 @@ ngx_http_batch_create_loc_conf(ngx_conf_t *cf)
     blcf->file_ttl = NGX_CONF_UNSET;
     blcf->endpoints = NGX_CONF_UNSET_PTR;
     blcf->dialect = NGX_CONF_UNSET_UINT;
+    blcf->lines = NGX_CONF_UNSET_UINT;
     blcf->cors = NGX_CONF_UNSET_PTR;
     blcf->pace = NGX_CONF_UNSET_PTR;
     blcf->quota = NGX_CONF_UNSET_PTR;
@@ -434,6 +449,8 @@ ngx_http_batch_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_sec_value(conf->file_ttl, prev->file_ttl,
                              NGX_HTTP_BATCH_FILE_TTL);
     ngx_conf_merge_ptr_value(conf->endpoints, prev->endpoints, NULL);
+    ngx_conf_merge_uint_value(conf->lines, prev->lines,
+                              NGX_HTTP_BATCH_LINES_STRICT);
     ngx_conf_merge_uint_value(conf->dialect, prev->dialect,
                               NGX_HTTP_BATCH_OPENAI);
     ngx_conf_merge_ptr_value(conf->cors, prev->cors, NULL);

@@ -40,8 +40,13 @@
 #define NGX_HTTP_BATCH_IMPALA            1
 #define NGX_HTTP_BATCH_TENSORZERO        2
 
+#define NGX_HTTP_BATCH_LINES_STRICT      0
+#define NGX_HTTP_BATCH_LINES_LENIENT     1
+
 #define NGX_HTTP_BATCH_JOBS_MAX              64      /* batch_job, at most */
 #define NGX_HTTP_BATCH_PRIORITY_MAX      9
+
+#define NGX_HTTP_BATCH_TENANT_MAX        256     /* bytes; batch_tenant */
 
 
 /*
@@ -115,6 +120,16 @@ typedef struct {
 } ngx_http_batch_job_conf_t;
 
 
+/* batch_tenant: the headers of a request that decide about it, as far as its
+ * text tells */
+
+typedef struct {
+    ngx_array_t                   headers;     /* of ngx_str_t, "x_team": only
+                                                  one of them in a request */
+    ngx_str_t                     vary;        /* "X-Team, Cookie", or empty */
+} ngx_http_batch_tenant_conf_t;
+
+
 /* batch_quota: what a tenant may have at once; 0: no limit */
 
 typedef struct {
@@ -170,6 +185,7 @@ struct ngx_http_batch_loc_conf_s {
     ngx_array_t                  *windows;         /* ..._window_t */
     ngx_http_complex_value_t     *tenant;
     ngx_uint_t                    dialect;
+    ngx_uint_t                    lines;           /* of batches created here */
     ngx_array_t                  *cors;            /* of ngx_str_t, origins;
                                                       NULL: off */
     ngx_http_batch_pace_conf_t   *pace;            /* NULL: off */
@@ -183,6 +199,11 @@ struct ngx_http_batch_loc_conf_s {
     } given;
 
     ngx_str_t                     route;           /* "server location" */
+    ngx_http_batch_tenant_conf_t *from;            /* of a route with tenant */
+    ngx_str_t                     prefix;          /* of the API's paths, with
+                                                      the slash at its end; of
+                                                      no use if the location
+                                                      has an expression */
     ngx_http_conf_ctx_t          *ctx;             /* of the location */
 };
 

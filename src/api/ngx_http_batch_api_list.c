@@ -76,6 +76,7 @@ typedef struct {
 
 static ngx_int_t ngx_http_batch_api_list_create(ngx_http_request_t *r,
     batch_id_kind_e kind);
+static ngx_uint_t ngx_http_batch_api_list_purpose(ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_api_list_args(ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_api_list_arg(ngx_http_batch_op_t *op,
     const char *name, ngx_str_t *value);
@@ -159,8 +160,7 @@ ngx_http_batch_api_list_create(ngx_http_request_t *r, batch_id_kind_e kind)
     if (list->limit == 0
         || (list->after.len
             && !batch_id_check(kind, list->after.data, list->after.len))
-        || (list->purpose.len
-            && !ngx_http_batch_purpose_find(&list->purpose)))
+        || !ngx_http_batch_api_list_purpose(op))
     {
         ngx_http_batch_api_list_run(op, ngx_cycle->log);
         ngx_http_batch_op_answer(op);
@@ -172,6 +172,30 @@ ngx_http_batch_api_list_create(ngx_http_request_t *r, batch_id_kind_e kind)
     ngx_http_batch_api_list_wait(op);
 
     return NGX_DONE;
+}
+
+
+/* 1: there may be files of it, or any purpose is asked for */
+
+static ngx_uint_t
+ngx_http_batch_api_list_purpose(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_api_list_t       *list;
+    const ngx_http_batch_purpose_t  *purpose;
+
+    list = op->data;
+
+    if (list->purpose.len == 0) {
+        return 1;
+    }
+
+    purpose = ngx_http_batch_purpose_find(&list->purpose, op->conf->lines);
+
+    if (purpose) {
+        list->purpose = purpose->name;
+    }
+
+    return purpose != NULL;
 }
 
 

@@ -371,7 +371,7 @@ ngx_http_batch_param_purpose(ngx_http_batch_op_t *op, const ngx_str_t *value,
     batch_shown_t                    shown;
     const ngx_http_batch_purpose_t  *known;
 
-    known = ngx_http_batch_purpose_find(value);
+    known = ngx_http_batch_purpose_find(value, op->conf->lines);
 
     if (known == NULL || !known->upload) {
         end = ngx_http_batch_purpose_names(list, list + sizeof(list));

@@ -14,6 +14,8 @@ static ngx_int_t ngx_http_batch_conf_route_pass(ngx_conf_t *cf,
     ngx_http_batch_loc_conf_t *blcf, ngx_str_t *pass, const char *directive);
 static ngx_int_t ngx_http_batch_conf_route_key(ngx_conf_t *cf,
     ngx_http_batch_main_conf_t *bmcf, ngx_uint_t n);
+static ngx_int_t ngx_http_batch_conf_route_prefix(ngx_conf_t *cf,
+    ngx_http_batch_loc_conf_t *blcf);
 static ngx_int_t ngx_http_batch_conf_route_endpoint(ngx_conf_t *cf,
     ngx_http_batch_loc_conf_t *blcf, ngx_str_t *pass, const char *directive,
     ngx_str_t *endpoint);
@@ -40,7 +42,10 @@ ngx_http_batch_conf_route_check(ngx_conf_t *cf,
     routes = bmcf->routes.elts;
     blcf = routes[n];
 
-    if (ngx_http_batch_conf_route_key(cf, bmcf, n) != NGX_OK) {
+    if (ngx_http_batch_conf_route_key(cf, bmcf, n) != NGX_OK
+        || ngx_http_batch_conf_route_prefix(cf, blcf) != NGX_OK
+        || ngx_http_batch_conf_tenant(cf, blcf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -182,6 +187,63 @@ ngx_http_batch_conf_route_key(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
     }
 
     routes[n]->route = key;
+
+    return NGX_OK;
+}
+
+
+/* what the API's paths begin with, if the location says that */
+
+static ngx_int_t
+ngx_http_batch_conf_route_prefix(ngx_conf_t *cf,
+    ngx_http_batch_loc_conf_t *blcf)
+{
+    u_char                    *p;
+    ngx_str_t                 *name;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(blcf->ctx, ngx_http_core_module);
+    name = &clcf->name;
+
+    if (clcf->named) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"batch_api\" in location \"%V\": the paths of the API"
+                      " begin with the prefix of its location, and a named"
+                      " location has none; use a prefix, for example:"
+                      " location /v1/", name);
+        return NGX_ERROR;
+    }
+
+#if (NGX_PCRE)
+    if (clcf->regex) {
+
+        if (name->len == 0 || name->data[0] != '^') {
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                          "\"batch_api\" in location \"%V\": the expression"
+                          " does not begin with \"^\", so that the API answers"
+                          " below any prefix, also below one that the rules"
+                          " of other locations do not name", name);
+        }
+
+        return NGX_OK;
+    }
+#endif
+
+    p = ngx_pnalloc(cf->pool, name->len + 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    blcf->prefix.data = p;
+    blcf->prefix.len = batch_path_prefix(name->data, name->len,
+                                         clcf->exact_match);
+
+    p = ngx_cpymem(p, name->data, blcf->prefix.len);
+
+    if (p == blcf->prefix.data || p[-1] != '/') {
+        *p = '/';
+        blcf->prefix.len++;
+    }
 
     return NGX_OK;
 }
