@@ -23,7 +23,7 @@ typedef enum {
                                                of lists both have {..., id,
                                                score} */
     NGX_HTTP_BATCH_REPLY_CLAIM,
-    NGX_HTTP_BATCH_REPLY_USE                /* {code, over, used} */
+    NGX_HTTP_BATCH_REPLY_USE                /* {code, over, used, granted} */
 } ngx_http_batch_reply_e;
 
 
