@@ -336,7 +336,8 @@ ngx_http_batch_postconfiguration(ngx_conf_t *cf)
     }
 
     if (ngx_http_batch_page_filter_init(cf) != NGX_OK
-        || ngx_http_batch_cors_init(cf) != NGX_OK)
+        || ngx_http_batch_cors_init(cf) != NGX_OK
+        || ngx_http_batch_accel_add(cf) != NGX_OK)
     {
         return NGX_ERROR;
     }

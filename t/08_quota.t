@@ -115,7 +115,7 @@ my $left = 10000 - 2 * $f[0]{bytes};
 for (undef, 500) {
     refused(upload(lines($left + 1), chunked => $_),
             'You have reached your quota of storage: # of 10000 bytes are'
-        . ' used, and this file has # bytes. Delete files',
+        . ' used, and this file has at least # bytes. Delete files',
             'a byte too many' . ($_ ? ', chunked' : ''));
     nothing_left('a byte too many');
 }
@@ -263,8 +263,10 @@ $u = begin(8000)->{json}{id};
 my $p = part($u, lines(8000));
 my $q = part($u, lines(100));
 is(complete($u, $p, $q)->{status}, 400, 'more than it declared');
-is(upload(lines(2000))->{status}, 200, 'the rest');
+refused(upload(lines(2000)), 'storage: 8100 of 10000',
+        'what its parts have more than that counts');
 is(complete($u, $p)->{status}, 200, 'complete');
+is(upload(lines(2000))->{status}, 200, 'and goes with them');
 is(complete($u, $p)->{status}, 200, 'again');
 is(used('uf'), '2 10000', 'used');
 

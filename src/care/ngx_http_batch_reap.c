@@ -28,6 +28,8 @@
 #define NGX_HTTP_BATCH_REAP_LOOK      5000           /* ms: is anything due? */
 #define NGX_HTTP_BATCH_REAP_SHARE     30             /* of a thread's time */
 #define NGX_HTTP_BATCH_REAP_NAMES     1000           /* a portion of keys */
+#define NGX_HTTP_BATCH_REAP_ENDED     4200000        /* ms: for how long a part
+                                                        may still come */
 #define NGX_HTTP_BATCH_REAP_UPLOADS   64             /* a portion of uploads */
 
 #define NGX_HTTP_BATCH_UPLOADS_GRACE  600            /* s: a complete call that
@@ -391,6 +393,9 @@ ngx_http_batch_reap_tell(ngx_http_batch_reap_t *w)
         f = &w->made[i];
 
         (void) ngx_http_batch_index_file_put(&f->file, f->from, NULL, NULL);
+        (void) ngx_http_batch_index_use_end(&f->file.tenant, f->from,
+                                            NGX_HTTP_BATCH_REAP_ENDED, NULL,
+                                            NULL);
 
         json_decref(f->root);
     }

@@ -264,6 +264,8 @@ ngx_http_batch_index_parse(ngx_http_batch_reply_e kind,
         res->over = (ngx_http_batch_over_e) ngx_http_batch_reply_int(r);
         res->used = (uint64_t) ngx_http_batch_reply_int(
                                          ngx_http_batch_reply_at(reply, 2));
+        res->granted = ngx_http_batch_reply_int(
+                                         ngx_http_batch_reply_at(reply, 3));
     }
 
     if (code != 0) {

@@ -28,10 +28,19 @@
 /*
  * Takes a place for what is about to be published: file_put and batch_put fill
  * it, otherwise it is free again after hold ms.  DECLINED: the tenant would be
- * over a limit; see res->over and used.
+ * over a limit; see res->over, used, granted.
  */
 ngx_int_t ngx_http_batch_index_use_hold(const ngx_http_batch_hold_t *h,
     ngx_http_batch_index_pt cb, void *data);
+/* The same for a part of an upload: the upload's place grows with its parts,
+ * where they are more than its bytes. */
+ngx_int_t ngx_http_batch_index_use_part(const ngx_http_batch_hold_part_t *h,
+    ngx_http_batch_index_pt cb, void *data);
+/* an upload has ended, and is filled by nothing: no part that is still coming
+ * takes its place again, within keep ms */
+ngx_int_t ngx_http_batch_index_use_end(const ngx_str_t *tenant,
+    const char *upload, ngx_msec_t keep, ngx_http_batch_index_pt cb,
+    void *data);
 /* gives a place back that was not filled; DECLINED: there is nothing to give */
 ngx_int_t ngx_http_batch_index_use_drop(ngx_http_batch_use_e use,
     const ngx_str_t *tenant, const char *id, ngx_http_batch_index_pt cb,

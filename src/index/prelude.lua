@@ -185,3 +185,40 @@ local function unuse(u, id)
 
     return tonumber(n)
 end
+
+
+--#part late
+-- Needs int.  Frees the held places whose time is over; the sum that is left.
+
+local function late(u, h, now)
+    local old = redis.call('ZRANGEBYSCORE', h, '-inf', int(now))
+    local sum = tonumber(redis.call('HGET', u, 'sum') or '0')
+
+    for _, id in ipairs(old) do
+        sum = sum - tonumber(redis.call('HGET', u, id) or '0')
+        redis.call('HDEL', u, id)
+        redis.call('ZREM', h, id)
+    end
+
+    if #old > 0 then
+        redis.call('HSET', u, 'sum', int(sum))
+    end
+
+    return sum
+end
+
+
+--#part place
+-- Needs int.  An id's place, held for so many ms, or longer if it was; one that
+-- is filled is not held any more.
+
+local function place(u, h, id, amount, sum, ends)
+    local was = redis.call('HEXISTS', u, id) == 1
+    local till = redis.call('ZSCORE', h, id)
+
+    redis.call('HSET', u, id, int(amount), 'sum', int(sum))
+
+    if ends and (till or not was) then
+        redis.call('ZADD', h, int(math.max(ends, tonumber(till or '0'))), id)
+    end
+end

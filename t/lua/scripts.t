@@ -999,10 +999,25 @@ sub hold {
     my ($id, $n, %o) = @_;
     my $key = $o{of} // 'f';
 
-    return join ' ', @{run('hold', ['gen:s', "u$key:0", "u${key}h:0"], $id, $n,
-                           $o{sum} // 0, $o{number} // 0,
-                           $o{hold} // 60000)};
+    my $r = run('hold', ['gen:s', "u$key:0", "u${key}h:0"], $id, $n,
+                $o{sum} // 0, $o{number} // 0, $o{hold} // 60000,
+                $o{most} // 0);
+
+    pop @$r if @$r == 4 && !$o{most};         # the same as $n then
+
+    return join ' ', @$r;
 }
+
+sub of_upload {
+    my ($part, $what, $n, %o) = @_;
+    my $r = run('part', ['gen:s', 'uf:0', 'ufh:0', 'up:u'], 'u', $part, $what,
+                $n, $o{most} // 0, $o{bytes} // 100, $o{max} // 200,
+                $o{sum} // 0, $o{hold} // 60000, $o{stored} // 0);
+
+    return ref $r ? join ' ', @$r : $r;
+}
+
+sub record { return redis('GET', '{t}:up:u') }
 
 sub drop { run('drop', ["uf:0", "ufh:0"], @_) }
 
@@ -1072,6 +1087,70 @@ sleep 0.01 until hold('', 100, sum => 100) eq '0 0 0' || time > $end;
 is used('uf:0'), '0 0 0', 'hold: its time is over';
 file('late', 1, bytes => 70);
 is used('uf:0'), '1 70 70', 'file_put: too late is counted all the same';
+
+# a place that grows
+
+redis('DEL', map { "{t}:$_" } 'uf:0', 'ufh:0');
+is hold('g1', 10, sum => 100, most => 40), '0 0 40 40', 'most: all of it';
+is hold('g2', 10, sum => 100, most => 90), '0 0 100 60', 'most: what is left';
+is hold('g1', 20, sum => 100, most => 20), '0 0 100 40', 'most: never less';
+is hold('g1', 41, sum => 100, most => 90), '1 1 100', 'most: not the amount';
+is hold('g3', 1, number => 2, most => 90), '1 2 2', 'most: the number';
+is hold('g1', 5, sum => 100), '0 0 65', 'but exactly, at the end';
+is hold('g2', 1, most => 90), '0 0 95 90', 'most: no limit';
+is used('uf:0'), '2 95 95', 'used';
+is_deeply [drop('g1'), drop('g2')], [[0], [0]], 'drop';
+is used('uf:0'), '0 0 0', 'nothing is used';
+
+# parts of an upload
+
+hold('u', 100);
+is of_upload('a', 'take', 10, most => 50), '0 0 100 50', 'part: within its upload';
+is of_upload('b', 'take', 50, most => 60), '0 0 110 60', 'part: more than it';
+is of_upload('c', 'take', 91), '1 3 110', 'part: more than parts may have';
+is of_upload('c', 'take', 90, sum => 199), '1 1 0 200', 'part: than the tenant may';
+is of_upload('c', 'take', 1, most => 500, sum => 130), '0 0 130 20',
+   'part: what is left to the tenant';
+is of_upload('c', 'take', 1, most => 500), '0 0 200 90', 'part: to the upload';
+is of_upload('c', 'take', 5), '0 0 115 5', 'part: exactly';
+is record(), '0 a=50 b=60 c=5', 'part: record';
+is of_upload('a', 'stored', 0), '0 0 115 50', 'part: stored';
+is of_upload('b', 'drop', 0), '0 0 100 0', 'part: gone';
+is of_upload('a', 'drop', 0), '0 0 100 0', 'part: one that it does not know';
+is record(), '50 c=5', 'part: record';
+is used('uf:0'), '1 100 100', 'part: used';
+cmp_ok redis('PTTL', '{t}:up:u'), '>', 30000, 'it goes by itself';
+
+redis('DEL', '{t}:up:u', '{t}:uf:0', '{t}:ufh:0');
+is of_upload('d', 'take', 10, stored => 120, sum => 129), '1 1 0 130',
+   'part: what the disk has counts';
+is of_upload('d', 'take', 10, stored => 120, sum => 130), '0 0 130 10', 'or fits';
+is redis('ZCARD', '{t}:ufh:0'), 1, 'part: a lost place is held again';
+is of_upload('d', 'drop', 0), '0 0 120 0', 'gone';
+
+is_deeply run('upload_end', ['uf:0', 'ufh:0', 'up:u'], 'u', 60000), [0], 'end'
+    for 1 .. 2;
+is used('uf:0'), '0 0 0', 'upload_end: nothing is used';
+is redis('ZCARD', '{t}:ufh:0'), 0, 'nor held';
+is of_upload('d', 'take', 10), '1 4 0', 'part: of an upload that has ended';
+is of_upload('d', 'drop', 0), '1 4 0', 'nor this';
+is used('uf:0'), '0 0 0', 'nothing is used';
+cmp_ok redis('PTTL', '{t}:up:u'), '>', 30000, 'that goes by itself, too';
+
+redis('SET', '{t}:up:u', 'x');
+like of_upload('d', 'take', 10), qr/damaged/, 'part: a damaged record';
+redis('DEL', '{t}:up:u');
+
+# an upload that became a file keeps that place
+
+hold('u', 100);
+file('q8', 1, bytes => 100, upload => 'u');
+run('upload_end', ['uf:0', 'ufh:0', 'up:u'], 'u', 60000);
+is used('uf:0'), '1 100 100', 'upload_end: of a completed one';
+erase('q8');
+redis('DEL', '{t}:up:u');
+is used('uf:0'), '0 0 0', 'none';
+file('late', 1, bytes => 70);
 
 is hold('u1', 1, of => 'b', sum => 10, number => 2), '0 0 1', 'a batch';
 put('u1') for 1 .. 2;
