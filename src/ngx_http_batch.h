@@ -191,6 +191,8 @@ struct ngx_http_batch_loc_conf_s {
     ngx_http_batch_pace_conf_t   *pace;            /* NULL: off */
     ngx_http_batch_quota_conf_t  *quota;           /* NULL: off */
     ngx_http_batch_hook_conf_t   *hook;            /* NULL: off */
+    ngx_uint_t                    target;          /* 1: lines or webhooks lead
+                                                      here, known at start */
 
     /* as written; the default depends on the dialect */
     struct {

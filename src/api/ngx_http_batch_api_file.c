@@ -408,8 +408,8 @@ ngx_http_batch_api_file_content_name(ngx_http_request_t *r,
     ngx_str_t   name, value;
     ngx_uint_t  plain;
 
-    static u_char  hex[] = "0123456789ABCDEF";
-    static u_char  attr[] = "!#$&+-.^_`|~";
+    /* RFC 5987 */
+    static const char  attr[] = "!#$&+-.^_`|~";
 
     name = f->filename;
 
@@ -447,21 +447,7 @@ ngx_http_batch_api_file_content_name(ngx_http_request_t *r,
         p = ngx_cpymem(p, "; filename*=UTF-8''",
                        sizeof("; filename*=UTF-8''") - 1);
 
-        for (i = 0; i < name.len; i++) {
-            ch = name.data[i];
-
-            if ((ch >= '0' && ch <= '9') || (ch >= 'A' && ch <= 'Z')
-                || (ch >= 'a' && ch <= 'z')
-                || (ch && ngx_strchr(attr, ch)))
-            {
-                *p++ = ch;
-                continue;
-            }
-
-            *p++ = '%';
-            *p++ = hex[ch >> 4];
-            *p++ = hex[ch & 0xf];
-        }
+        p = batch_escape_percent(p, name.data, name.len, attr);
     }
 
     value.len = p - value.data;

@@ -585,16 +585,13 @@ ngx_http_batch_line_variable(ngx_http_batch_attempt_t *at,
                                                  value);
         }
 
-        *value = run->meta.model;
-        return NGX_OK;
+        return ngx_http_batch_variable_text(r->pool, &run->meta.model, value);
 
     case NGX_HTTP_BATCH_VARIABLE_TENANT:
-        *value = run->meta.tenant;
-        return NGX_OK;
+        return ngx_http_batch_variable_text(r->pool, &run->meta.tenant, value);
 
     case NGX_HTTP_BATCH_VARIABLE_JOB:
-        *value = run->meta.job_id;
-        return NGX_OK;
+        return ngx_http_batch_variable_text(r->pool, &run->meta.job_id, value);
 
     default: /* NGX_HTTP_BATCH_VARIABLE_LINE, NGX_HTTP_BATCH_VARIABLE_ATTEMPT */
 
