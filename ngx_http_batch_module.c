@@ -438,6 +438,7 @@ ngx_http_batch_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     if (clcf->noname || clcf->lmt_excpt) {
         conf->api = prev->api;
+        conf->status = prev->status;
     }
 
     ngx_conf_merge_str_value(conf->pass, prev->pass, "");

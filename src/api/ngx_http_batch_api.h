@@ -47,6 +47,10 @@ ngx_int_t ngx_http_batch_api_handler(ngx_http_request_t *r);
 ngx_http_batch_api_ctx_t *ngx_http_batch_api_create_ctx(
     ngx_http_request_t *r);
 
+/* what Allow says of the request's path in its server, which need not have
+ * found its location; NULL: the path is none of the API */
+const ngx_str_t *ngx_http_batch_api_allow(ngx_http_request_t *r);
+
 
 /* what the table of routes leads to */
 

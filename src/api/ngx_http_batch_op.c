@@ -282,6 +282,10 @@ ngx_http_batch_op_reject(ngx_http_batch_op_t *op, ngx_uint_t status,
 
     rc = NGX_OK;
 
+    if (op->stream) {
+        return ngx_http_batch_stream_cut(op);
+    }
+
     if (op->r) {
         va_start(args, fmt);
         rc = ngx_http_batch_send_verror(op->r, status, NULL, param, code, fmt,

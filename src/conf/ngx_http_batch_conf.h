@@ -57,6 +57,10 @@ ngx_int_t ngx_http_batch_conf_tenant(ngx_conf_t *cf,
 ngx_int_t ngx_http_batch_conf_route_check(ngx_conf_t *cf,
     ngx_http_batch_main_conf_t *bmcf, ngx_uint_t n);
 
+/* after that of all routes: warns of what leads from one into the API */
+void ngx_http_batch_conf_error_pages(ngx_conf_t *cf,
+    ngx_http_batch_main_conf_t *bmcf, ngx_uint_t n);
+
 /* after all merging: checks the whole, gives routes their keys */
 ngx_int_t ngx_http_batch_conf_check(ngx_conf_t *cf,
     ngx_http_batch_main_conf_t *bmcf);

@@ -224,9 +224,9 @@ sub erase {
 }
 
 sub files {
-    my ($after, $limit, $order, $list) = @_;
+    my ($after, $limit, $order, $list, $score, $enough) = @_;
     my $r = run('file_list', ['gen:s', $list // 'fl:0'], '{t}:f:', $after,
-                $limit, $order // 'desc');
+                $score // '', $limit, $enough // 9999, $order // 'desc');
     return $r unless ref $r && @$r > 1;
     return join ' ', $r->[1], map { s/^manifest-//r } @{$r->[2]};
 }
@@ -364,7 +364,7 @@ is_deeply check(), [2], 'check: not filled';
 is_deeply put('early'), [2], 'batch_put: busy';
 is_deeply get('early'), [2], 'batch_get: busy';
 is_deeply cancel('early', 5), [2], 'batch_cancel: busy';
-is_deeply run('batch_list', ['gen:s', 'bl:0'], '{t}:b:', '', 9), [2],
+is_deeply run('batch_list', ['gen:s', 'bl:0'], '{t}:b:', '', '', 9, 99), [2],
     'batch_list: busy';
 is_deeply file('early', 1), [2], 'file_put: busy';
 is_deeply run('file_get', ['gen:s', 'f:early']), [2], 'file_get: busy';
@@ -834,7 +834,7 @@ is files('', 3), '1 u f7 f6', 'newest first';
 is files('f6', 3), '1 f5 f4 f3', 'after f6';
 is files('f3', 3), '0 f2 f1', 'the end';
 is files('f1', 3), '0', 'after the last';
-is files('f3', 2), '0 f2 f1', 'a page that fits';
+is files('f3', 2), '1 f2 f1', 'that fits: there may be more';
 is files('unknown', 3), '0', 'after an unknown id: nothing';
 is files('', 3, 'asc'), '1 f1 f2 f3', 'oldest first';
 is files('f5', 9, 'asc'), '0 f6 f7 u', 'after f5';
@@ -843,8 +843,34 @@ is files('', 9, 'desc', 'fl:1'), '0', 'of another tenant';
 is files('', 2, 'desc', 'fl:0:batch'), '1 f7 f6', 'of batch';
 
 redis('DEL', '{t}:f:f5', '{t}:f:f6');
-is files('', 3), '1 u f7 f4', 'what is gone is left out';
+is files('', 3), '1 u f7', 'what is gone is left out';
 is files('f6', 9), '0 f4 f3 f2 f1', 'and still is a place in the list';
+
+# a piece goes on behind what is gone from the list, too
+
+sub place {
+    my $r = run('file_list', ['gen:s', 'fl:0'], '{t}:f:', $_[0] // '',
+                $_[1] // '', 2, 9999, $_[2] // 'desc');
+    return join ' ', @$r[3, 4], $r->[1], map { s/^manifest-//r } @{$r->[2]};
+}
+
+is place(), 'f7 1763645912345677 1 u f7', 'where it goes on';
+is place('unknown'), '  0', 'nowhere';
+redis('ZREM', '{t}:fl:0', 'f3', 'f4');
+is place('f4', '1763645912345674'), 'f1 1763645912345671 1 f2 f1',
+    'behind one that is gone';
+is place('f3', '1763645912345673', 'asc'), 'f6 1763645912345676 1',
+    'the other way';
+redis('ZADD', '{t}:fl:0', 1763645912345674, $_) for qw(ta tc td);
+is place('tb', '1763645912345674'), 'f2 1763645912345672 1 f2',
+    'also of several at the same time';
+is place('tb', '1763645912345674', 'asc'), 'td 1763645912345674 1',
+    'the other way';
+redis('ZREM', '{t}:fl:0', qw(ta tc td));
+redis('ZADD', '{t}:fl:0', 1763645912345673, 'f3', 1763645912345674, 'f4');
+is files('', 9, 'desc', undef, '', 12), '1 u f7',
+    'it ends when it has enough bytes';
+is files('f4', 9, 'desc', undef, '', 1), '1 f3', 'but not before one';
 
 sub overdue { return run('file_expired', ['gen:s', 'fx'], '{t}:f:', @_) }
 
@@ -871,7 +897,9 @@ redis('DEL', '{t}:bl:0');
 put("b$_", us => 1763645912345670 + $_) for 1 .. 5;
 
 sub batches {
-    my $r = run('batch_list', ['gen:s', 'bl:0'], '{t}:b:', @_);
+    my ($after, $limit, $score, $enough) = @_;
+    my $r = run('batch_list', ['gen:s', 'bl:0'], '{t}:b:', $after,
+                $score // '', $limit, $enough // 9999);
     return join ' ', $r->[1], map { $_->[0] =~ s/^meta-//r } @{$r->[2]};
 }
 
@@ -880,8 +908,9 @@ is batches('b4', 2), '1 b3 b2', 'the next';
 is batches('b2', 2), '0 b1', 'the last';
 is batches('unknown', 2), '0', 'after an unknown id';
 redis('DEL', '{t}:b:b3');
-is batches('b4', 2), '0 b2 b1', 'what is gone is left out';
-is scalar @{run('batch_list', ['gen:s', 'bl:0'], '{t}:b:', '', 1)->[2][0]},
+is batches('b4', 2), '1 b2', 'what is gone is left out';
+is scalar @{run('batch_list', ['gen:s', 'bl:0'], '{t}:b:', '', '',
+                 1, 99)->[2][0]},
     scalar @view,
     'a view is whole';
 is_deeply get('b3'), [1], 'batch_get: no such batch';
