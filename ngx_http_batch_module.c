@@ -336,7 +336,8 @@ ngx_http_batch_postconfiguration(ngx_conf_t *cf)
     }
 
     if (ngx_http_batch_page_filter_init(cf) != NGX_OK
-        || ngx_http_batch_cors_init(cf) != NGX_OK)
+        || ngx_http_batch_cors_init(cf) != NGX_OK
+        || ngx_http_batch_accel_add(cf) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -437,6 +438,7 @@ ngx_http_batch_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     if (clcf->noname || clcf->lmt_excpt) {
         conf->api = prev->api;
+        conf->status = prev->status;
     }
 
     ngx_conf_merge_str_value(conf->pass, prev->pass, "");
