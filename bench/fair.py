@@ -27,7 +27,7 @@ from rig import Rig, free_port
 
 PLACES = '''
             batch_concurrency {concurrency};
-            batch_tenant $http_x_tenant;
+            batch_tenant t-$http_x_tenant;
 '''
 
 HOOKS = '''
@@ -83,7 +83,7 @@ class Server:
                     h = dict(x.lower().split(': ', 1)
                              for x in head.split('\r\n')[1:] if ': ' in x)
                     text = await r.readexactly(int(h['content-length']))
-                    e = [h.get('x-tenant'), '', time.time(), None]
+                    e = [h['x-tenant'][2:], '', time.time(), None]
                     if 'webhook-id' in h:
                         e[1] = json.loads(text)['data']['id']
                     log.append(e)
@@ -202,7 +202,7 @@ def hooks(workers, hanging=10, due=100, living=60):
             batch_webhook /hook secret=a;
 ''').replace('    server {{\n        listen', '''\
     map $batch_tenant $receiver {{
-''' + '\n'.join(f'{n} {p};' for n, p in ports.items()) + '''
+''' + '\n'.join(f't-{n} {p};' for n, p in ports.items()) + '''
     }}
 
     server {{

@@ -6,7 +6,8 @@
 --           then per file: file, list, list of the purpose
 --      ARGV id, status, final, meta, created_us, expires_at, total, ok, failed,
 --           model, in_progress_at, finalizing_at, cancelling_at (0: null),
---           1: its webhook is due, if it is not known to be later,
+--           receiver of its webhook, which is due if it is not known to be
+--           later (0: it is not),
 --           then per file: id, manifest, created_us, expires_at (0: never),
 --           bytes
 -- out: {0, status}
@@ -37,8 +38,9 @@ redis.call('ZREM', KEYS[9], ARGV[1])
 
 unuse(KEYS[8], ARGV[1])
 
-if ARGV[14] == '1' then
+if ARGV[14] ~= '0' then
     redis.call('ZADD', KEYS[10], 'NX', int(clock()), ARGV[1])
+    redis.call('HSET', b, 'hook', ARGV[14])
 end
 
 if terminal(status) then

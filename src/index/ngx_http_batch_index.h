@@ -145,15 +145,19 @@ ngx_int_t ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
     const ngx_http_batch_final_t *final, ngx_uint_t hook,
     ngx_http_batch_index_pt cb, void *data);
 
-/* Webhooks: items = ids of up to limit batches whose webhook is due.  For other
- * workers, and after a lost answer, they are due again after lease ms.  What is
- * further away than longest ms is due, too: the clock was set back. */
+/* Webhooks: items = "1" if there are more, else "0"; then, of up to limit
+ * batches whose webhook is due, the id and its receiver, 16 hex digits or "0":
+ * not known.  For other workers, and after a lost answer, they are due again
+ * after lease ms.  What is further away than longest ms is due, too: the clock
+ * was set back.  Of no receiver more are taken than it has places: as many as
+ * places says, which is borrowed until the call is sent, or others. */
 ngx_int_t ngx_http_batch_index_hook_claim(ngx_uint_t limit, ngx_msec_t lease,
-    ngx_msec_t longest, ngx_http_batch_index_pt cb, void *data);
-/* It is due again after pause ms; -1: not any more.  DECLINED: it was not due
- * at all, which remains so. */
-ngx_int_t ngx_http_batch_index_hook_set(const char *id, int64_t pause,
+    ngx_msec_t longest, ngx_uint_t others, const ngx_str_t *places,
     ngx_http_batch_index_pt cb, void *data);
+/* It is due again after pause ms; -1: not any more.  receiver "": as it was.
+ * DECLINED: it was not due at all, which remains so. */
+ngx_int_t ngx_http_batch_index_hook_set(const char *id, int64_t pause,
+    const char *receiver, ngx_http_batch_index_pt cb, void *data);
 
 /* The era (slots.h) whose index this worker has asked for.  In every other one
  * the calls that want a filled index are answered BUSY: a worker of this node

@@ -5,6 +5,7 @@
  */
 
 #include "ngx_http_batch_index_int.h"
+#include "batch_hook.h"
 
 
 static ngx_int_t ngx_http_batch_index_batch_store(
@@ -16,7 +17,7 @@ static void ngx_http_batch_index_batch_final_keys(ngx_http_batch_args_t *a,
     const ngx_http_batch_meta_t *m, const ngx_http_batch_final_t *final);
 static void ngx_http_batch_index_batch_final_args(ngx_http_batch_args_t *a,
     const ngx_http_batch_meta_t *m, const ngx_http_batch_final_t *final,
-    const ngx_str_t *meta, ngx_uint_t hook);
+    const ngx_str_t *meta, const char *hook);
 
 
 NGX_HTTP_BATCH_SCRIPT(batch_put, BATCH_PUT, STATUS, GEN);
@@ -152,14 +153,22 @@ ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
     const ngx_http_batch_final_t *final, ngx_uint_t hook,
     ngx_http_batch_index_pt cb, void *data)
 {
+    char                          receiver[BATCH_HOOK_RECEIVER];
     ngx_int_t                     rc;
     ngx_str_t                     meta, text[2];
     ngx_uint_t                    i;
+    batch_str_t                   route, tenant;
     ngx_http_batch_args_t         a;
     const ngx_http_batch_file_t  *f;
 
     meta = ngx_http_batch_meta_encode(m);
     rc = (meta.data == NULL) ? NGX_ERROR : NGX_OK;
+
+    route.data = m->route.data;
+    route.len = m->route.len;
+    tenant.data = m->tenant.data;
+    tenant.len = m->tenant.len;
+    batch_hook_receiver(&route, &tenant, receiver);
 
     for (i = 0; i < 2; i++) {
         ngx_str_null(&text[i]);
@@ -176,7 +185,8 @@ ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
     if (rc == NGX_OK) {
         ngx_http_batch_args_init(&a, &ngx_http_batch_script_final, m->id);
         ngx_http_batch_index_batch_final_keys(&a, m, final);
-        ngx_http_batch_index_batch_final_args(&a, m, final, &meta, hook);
+        ngx_http_batch_index_batch_final_args(&a, m, final, &meta,
+                                              hook ? receiver : "0");
 
         for (i = 0; i < 2; i++) {
             f = &final->files[i];
@@ -238,7 +248,7 @@ ngx_http_batch_index_batch_final_keys(ngx_http_batch_args_t *a,
 static void
 ngx_http_batch_index_batch_final_args(ngx_http_batch_args_t *a,
     const ngx_http_batch_meta_t *m, const ngx_http_batch_final_t *final,
-    const ngx_str_t *meta, ngx_uint_t hook)
+    const ngx_str_t *meta, const char *hook)
 {
     ngx_http_batch_args_text(a, m->id);
     ngx_http_batch_args_text(a, batch_status_name(final->status));
@@ -253,5 +263,5 @@ ngx_http_batch_index_batch_final_args(ngx_http_batch_args_t *a,
     ngx_http_batch_args_int(a, final->in_progress_at);
     ngx_http_batch_args_int(a, final->finalizing_at);
     ngx_http_batch_args_int(a, final->cancelling_at);
-    ngx_http_batch_args_int(a, hook ? 1 : 0);
+    ngx_http_batch_args_text(a, hook);
 }

@@ -205,7 +205,7 @@ sub final {
                          'uf:0', 'ub:0', 'ubh:0', 'hd', @keys],
                $b, $status, '{"v":1}', "meta-$b", 1763645912345678, 0,
                $o{total} // 4, $o{ok} // 3, $o{failed} // 1, 'model',
-               1763645913, 1763645914, 0, $o{hook} // 0, @args);
+               1763645913, 1763645914, 0, $o{hook} || 0, @args);
 }
 
 sub file {
@@ -231,12 +231,26 @@ sub files {
     return join ' ', $r->[1], map { s/^manifest-//r } @{$r->[2]};
 }
 
+# the ids; with "full" all of the answer
+
 sub hooks {
-    my ($n, $lease) = @_;
-    return run('hook_claim', ['gen:s', 'hd'], $n, $lease // $LEASE, 7200000);
+    my ($n, $lease, %o) = @_;
+    my $r = run('hook_claim', ['gen:s', 'hd', 'hw'], $n, $lease // $LEASE,
+                7200000, '{t}:b:', '{t}:hq:', $o{others} // 9,
+                $o{places} // '');
+
+    return $r if $o{full} || @$r < 3;
+
+    my ($more, @pairs) = @{ $r->[2] };
+
+    return [@$r[0, 1], [@pairs[grep { $_ % 2 == 0 } 0 .. $#pairs]]];
 }
 
-sub hook_set { return run('hook_set', ['hd'], @_) }
+sub hook_set {
+    my ($id, $pause, $receiver) = @_;
+
+    return run('hook_set', ['hd'], $id, $pause, '{t}:b:', $receiver // '');
+}
 
 sub check {
     my ($since, $server) = @_;
@@ -1015,6 +1029,50 @@ is_deeply hooks(9), [0, 3, ['h2']], 'webhooks: the clock was set back';
 is_deeply hooks(9), [0, 3, []], 'webhooks: taken then';
 hook_set($_, -1) for qw(h2 h3 h4);
 is_deeply hooks(9), [0, 0, []], 'webhooks: none is left';
+
+# receivers: a has 400 that are due, b one that came after them, c none yet
+
+redis('ZADD', '{t}:hd', map { ($_, "a$_") } 1 .. 400);
+redis('HSET', "{t}:b:a$_", 'hook', 'aa') for 1 .. 400;
+redis('ZADD', '{t}:hd', 1000, 'b1');
+redis('HSET', '{t}:b:b1', 'hook', 'bb');
+
+is_deeply hooks(9, undef, places => 'aa=0 ', others => 1), [0, 401, []],
+    'receivers: one without a place is passed by';
+is redis('ZCARD', '{t}:hq:aa'), 256, 'receivers: so many at a time';
+is_deeply hooks(9, undef, places => 'aa=0 ', others => 1, full => 1),
+    [0, 401, [1, 'b1', 'bb']], 'receivers: what came later is found';
+is redis('ZCARD', '{t}:hq:aa'), 400, 'receivers: the others are in its queue';
+is_deeply redis('ZRANGE', '{t}:hw', 0, -1), ['aa'], 'receivers: which is known';
+is_deeply hooks(9, undef, places => 'aa=0 '), [0, 401, []],
+    'receivers: nothing is due';
+is_deeply hooks(9, undef, others => 3), [0, 401, [qw(a1 a10 a100)]],
+    'receivers: three places, three webhooks';
+is_deeply hooks(2, undef, others => 3)->[2], [qw(a101 a102)],
+    'receivers: no more than are asked for';
+
+redis('ZADD', '{t}:hd', 'XX', 0, 'a400');
+is_deeply hooks(1, undef, places => 'aa=0 ')->[2], [],
+    'receivers: one that is due once more';
+redis('ZREM', '{t}:hd', map { "a$_" } 1 .. 399);
+is_deeply hooks(9, undef, places => 'aa=9 ')->[2], [],
+    'receivers: what is not due at all any more';
+hooks(99, undef, places => 'aa=99 ') for 1 .. 5;
+is redis('EXISTS', '{t}:hw') + redis('EXISTS', '{t}:hq:aa'), 0,
+    'receivers: queues end';
+is redis('ZCARD', '{t}:hd'), 2, 'receivers: two are left';
+
+hook_set('b1', 0, 'cc');
+is_deeply hooks(9, undef, full => 1)->[2], [0, 'b1', 'cc'],
+    'receivers: it is another one';
+hook_set('b1', 0);
+redis('SET', '{t}:b:odd', 'x');
+redis('ZADD', '{t}:hd', 1, 'odd');
+is_deeply hooks(9, undef, full => 1, others => 0, places => 'cc=1')->[2],
+    [0, 'odd', '0', 'b1', 'cc'], 'receivers: one that is not known is looked at';
+hook_set($_, -1) for qw(b1 a400 odd);
+is redis('HGET', '{t}:b:b1', 'hook'), undef, 'receivers: forgotten at the end';
+redis('DEL', '{t}:b:odd', '{t}:b:b1', map { "{t}:b:a$_" } 1 .. 400);
 
 # --- what a tenant uses
 
