@@ -117,6 +117,12 @@ ngx_uint_t ngx_http_batch_layout_named(ngx_http_batch_obj_e obj);
 void ngx_http_batch_layout_sweep(ngx_uint_t room, time_t age, ngx_log_t *log);
 
 
+/* ngx_http_batch_delete.c */
+
+/* all of a deleted batch but its tombstone.  NGX_OK, NGX_ERROR. */
+ngx_int_t ngx_http_batch_delete_rest(const char *batch_id, ngx_log_t *log);
+
+
 /* ngx_http_batch_publish.c */
 
 /* fdatasync, link, fsync(dir), unlink; what publish_tmp() promises.  keep = 1:
