@@ -17,6 +17,7 @@
 #include "ngx_http_batch_job.h"
 #include "ngx_http_batch_line.h"
 #include "ngx_http_batch_page.h"
+#include "ngx_http_batch_reap.h"
 #include "ngx_http_batch_recover.h"
 #include "ngx_http_batch_redis.h"
 #include "ngx_http_batch_runs.h"
@@ -65,6 +66,13 @@ static ngx_http_batch_main_conf_t  *ngx_http_batch_new_conf;
 static ngx_conf_enum_t  ngx_http_batch_orders[] = {
     { ngx_string("input"), NGX_HTTP_BATCH_ORDER_INPUT },
     { ngx_string("completion"), NGX_HTTP_BATCH_ORDER_COMPLETION },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_enum_t  ngx_http_batch_lines[] = {
+    { ngx_string("strict"), NGX_HTTP_BATCH_LINES_STRICT },
+    { ngx_string("lenient"), NGX_HTTP_BATCH_LINES_LENIENT },
     { ngx_null_string, 0 }
 };
 
@@ -145,6 +153,13 @@ static ngx_command_t  ngx_http_batch_commands[] = {
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
+
+    { ngx_string("batch_lines"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_batch_loc_conf_t, lines),
+      &ngx_http_batch_lines },
 
     { ngx_string("batch_dialect"),
       NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_TAKE1,
@@ -330,7 +345,8 @@ ngx_http_batch_postconfiguration(ngx_conf_t *cf)
     }
 
     if (ngx_http_batch_page_filter_init(cf) != NGX_OK
-        || ngx_http_batch_cors_init(cf) != NGX_OK)
+        || ngx_http_batch_cors_init(cf) != NGX_OK
+        || ngx_http_batch_accel_add(cf) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -419,6 +435,7 @@ ngx_http_batch_create_loc_conf(ngx_conf_t *cf)
     blcf->file_ttl = NGX_CONF_UNSET;
     blcf->endpoints = NGX_CONF_UNSET_PTR;
     blcf->dialect = NGX_CONF_UNSET_UINT;
+    blcf->lines = NGX_CONF_UNSET_UINT;
     blcf->cors = NGX_CONF_UNSET_PTR;
     blcf->pace = NGX_CONF_UNSET_PTR;
     blcf->quota = NGX_CONF_UNSET_PTR;
@@ -442,6 +459,7 @@ ngx_http_batch_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     if (clcf->noname || clcf->lmt_excpt) {
         conf->api = prev->api;
+        conf->status = prev->status;
     }
 
     ngx_conf_merge_str_value(conf->pass, prev->pass, "");
@@ -454,6 +472,8 @@ ngx_http_batch_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_sec_value(conf->file_ttl, prev->file_ttl,
                              NGX_HTTP_BATCH_FILE_TTL);
     ngx_conf_merge_ptr_value(conf->endpoints, prev->endpoints, NULL);
+    ngx_conf_merge_uint_value(conf->lines, prev->lines,
+                              NGX_HTTP_BATCH_LINES_STRICT);
     ngx_conf_merge_uint_value(conf->dialect, prev->dialect,
                               NGX_HTTP_BATCH_OPENAI);
     ngx_conf_merge_ptr_value(conf->cors, prev->cors, NULL);
@@ -543,6 +563,7 @@ ngx_http_batch_init(ngx_cycle_t *cycle)
     ngx_http_batch_line_init();
     ngx_http_batch_dispatch_init();
     ngx_http_batch_sweep_init(cycle);
+    ngx_http_batch_reap_init(cycle);
     ngx_http_batch_retire_init(cycle);
     ngx_http_batch_tidy_init(cycle);
 

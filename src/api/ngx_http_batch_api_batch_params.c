@@ -20,9 +20,14 @@
 /* characters; what is kept as the client wrote it */
 #define NGX_HTTP_BATCH_INPUT_ID  256
 #define NGX_HTTP_BATCH_JOB_ID    256
+#define NGX_HTTP_BATCH_MODEL     256
 
 
 static ngx_int_t ngx_http_batch_api_batch_params_endpoint(
+    ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_batch_params_lenient(
+    ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_batch_params_urls(
     ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_api_batch_params_window(
     ngx_http_batch_op_t *op);
@@ -48,6 +53,7 @@ ngx_http_batch_api_batch_params(ngx_http_batch_op_t *op)
                                     &m->input_file_id)
         != NGX_OK
         || ngx_http_batch_api_batch_params_endpoint(op) != NGX_OK
+        || ngx_http_batch_api_batch_params_lenient(op) != NGX_OK
         || ngx_http_batch_api_batch_params_window(op) != NGX_OK
         || ngx_http_batch_api_batch_params_metadata(op) != NGX_OK
         || ngx_http_batch_param_ttl(op, "output_expires_after", &m->output_ttl)
@@ -96,14 +102,84 @@ ngx_http_batch_api_batch_params_endpoint(ngx_http_batch_op_t *op)
 }
 
 
+/*
+ * batch_lines lenient: lines without a model get the batch's.  Whether lines
+ * are lenient, and which urls they may name, is kept with the batch, so that a
+ * reload, or another node's configuration, does not judge them in another way.
+ */
+
+static ngx_int_t
+ngx_http_batch_api_batch_params_lenient(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_meta_t *m = &op->meta;
+
+    if (op->conf->lines == NGX_HTTP_BATCH_LINES_STRICT) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_batch_param_string(op, "model", 0, NGX_HTTP_BATCH_MODEL,
+                                    &m->model)
+        != NGX_OK)
+    {
+        return NGX_DONE;
+    }
+
+    if (ngx_http_batch_api_batch_params_urls(op) != NGX_OK) {
+        ngx_http_batch_op_failed(op);
+        return NGX_DONE;
+    }
+
+    return NGX_OK;
+}
+
+
+/* the batch's own first; the array is op->root's, and freed with it */
+
+static ngx_int_t
+ngx_http_batch_api_batch_params_urls(ngx_http_batch_op_t *op)
+{
+    json_t      *urls;
+    ngx_int_t    rc;
+    ngx_str_t   *list, *own;
+    ngx_uint_t   i;
+
+    urls = json_array();
+    if (urls == NULL) {
+        return NGX_ERROR;
+    }
+
+    own = &op->meta.endpoint;
+    list = op->conf->endpoints->elts;
+
+    rc = json_array_append_new(urls, json_stringn((char *) own->data,
+                                                  own->len));
+
+    for (i = 0; i < op->conf->endpoints->nelts; i++) {
+        if (list[i].data != own->data) {
+            rc |= json_array_append_new(urls,
+                                        json_stringn((char *) list[i].data,
+                                                     list[i].len));
+        }
+    }
+
+    op->meta.endpoints = urls;
+
+    rc |= json_object_set_new(op->root, "endpoints", urls);
+
+    return rc == 0 ? NGX_OK : NGX_ERROR;
+}
+
+
 static ngx_int_t
 ngx_http_batch_api_batch_params_window(ngx_http_batch_op_t *op)
 {
     ngx_str_t                 value;
-    ngx_uint_t                i, n;
+    ngx_uint_t                i, n, optional;
     ngx_http_batch_window_t  *list;
 
-    if (ngx_http_batch_param_string(op, "completion_window", 1, 0,
+    optional = (op->conf->lines == NGX_HTTP_BATCH_LINES_LENIENT);
+
+    if (ngx_http_batch_param_string(op, "completion_window", !optional, 0,
                                     &value)
         != NGX_OK)
     {
@@ -112,6 +188,10 @@ ngx_http_batch_api_batch_params_window(ngx_http_batch_op_t *op)
 
     list = op->conf->windows->elts;
     n = op->conf->windows->nelts;
+
+    if (value.len == 0 && optional) {
+        value = list[0].name;
+    }
 
     for (i = 0; i < n; i++) {
         if (list[i].name.len == value.len
@@ -234,12 +314,22 @@ ngx_http_batch_api_batch_params_job(ngx_http_batch_op_t *op)
         return NGX_DONE;
     }
 
+    if (batch_utf8_control(m->job_id.data, m->job_id.len)) {
+        return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "job_id",
+                                        "invalid_value",
+                                        "Invalid 'job_id': expected a string "
+                                        "without control characters.");
+    }
+
     job = ngx_http_batch_lookup_job(&ngx_http_batch_conf->jobs, &m->job_id,
                                     &n);
 
     if (job) {
         m->price = job->price;
-        m->model = job->model;
+
+        if (job->model.len) {
+            m->model = job->model;
+        }
 
         if (job->window.name.len) {
             m->window = job->window.name;

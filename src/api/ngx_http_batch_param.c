@@ -10,6 +10,10 @@
 #include "ngx_http_batch_send.h"
 
 
+#define NGX_HTTP_BATCH_PARAM_JSONL                                            \
+    "Invalid file format for Batch API. Must be .jsonl"
+
+
 static ngx_int_t ngx_http_batch_param_number(const u_char *p, size_t len,
     int64_t *n);
 static ngx_int_t ngx_http_batch_param_range(ngx_http_batch_op_t *op,
@@ -367,7 +371,7 @@ ngx_http_batch_param_purpose(ngx_http_batch_op_t *op, const ngx_str_t *value,
     batch_shown_t                    shown;
     const ngx_http_batch_purpose_t  *known;
 
-    known = ngx_http_batch_purpose_find(value);
+    known = ngx_http_batch_purpose_find(value, op->conf->lines);
 
     if (known == NULL || !known->upload) {
         end = ngx_http_batch_purpose_names(list, list + sizeof(list));
@@ -415,57 +419,23 @@ ngx_http_batch_param_suffix(ngx_http_batch_op_t *op, const char *name,
 }
 
 
-ngx_uint_t
-ngx_http_batch_param_jsonl(u_char *p, size_t len)
-{
-    u_char      *last, *nl;
-    size_t       mark;
-    ngx_uint_t   cut;
-
-    if (len == 0) {
-        return 0;
-    }
-
-    last = p + len;
-    cut = 0;
-
-    /* a byte-order mark; what follows it in its line may be blank */
-
-    mark = (len >= 3 && ngx_memcmp(p, "\xef\xbb\xbf", 3) == 0) ? 3 : 0;
-
-    if (len > NGX_HTTP_BATCH_PARAM_HEAD) {
-        last = p + NGX_HTTP_BATCH_PARAM_HEAD;
-        cut = 1;
-    }
-
-    for ( ;; ) {
-        nl = ngx_strlchr(p, last, '\n');
-
-        if (nl == NULL) {
-            break;
-        }
-
-        if (!batch_jsonl_blank(p + mark, nl - p - mark)) {
-            return batch_jsonl_object(p, nl - p, 1);
-        }
-
-        p = nl + 1;
-        mark = 0;
-    }
-
-    if (batch_jsonl_blank(p + mark, last - p - mark)) {
-        /* only white space so far: validation will tell */
-        return cut;
-    }
-
-    return batch_jsonl_object(p, last - p, !cut);
-}
-
-
 ngx_int_t
-ngx_http_batch_param_not_jsonl(ngx_http_batch_op_t *op)
+ngx_http_batch_param_not_jsonl(ngx_http_batch_op_t *op,
+    const batch_head_t *head)
 {
+    if (head->error == NULL) {
+        return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
+                                        NGX_HTTP_BATCH_PARAM_JSONL);
+    }
+
+    if (head->at == 0) {
+        return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
+                                        NGX_HTTP_BATCH_PARAM_JSONL ". %s",
+                                        head->error);
+    }
+
     return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
-                                    "Invalid file format for Batch API. Must "
-                                    "be .jsonl");
+                                    NGX_HTTP_BATCH_PARAM_JSONL
+                                    ". Line %uL: %s at byte %uL.", head->line,
+                                    head->error, head->at);
 }

@@ -11,6 +11,8 @@
 
 
 #define NGX_HTTP_BATCH_SPARE          16       /* connections left to clients */
+#define NGX_HTTP_BATCH_REMIND         60000    /* ms: lack of connections is
+                                                  not logged again */
 #define NGX_HTTP_BATCH_DEAD           16       /* failures in a row */
 #define NGX_HTTP_BATCH_PAUSE_FLYING   20       /* ms; own lines are in flight */
 #define NGX_HTTP_BATCH_PAUSE_IDLE     2        /* ms; none is */
@@ -27,6 +29,7 @@ typedef struct {
 static ngx_uint_t ngx_http_batch_budget_look(ngx_http_batch_run_t *run,
     ngx_uint_t *lane);
 static ngx_uint_t ngx_http_batch_budget_connections(void);
+static void ngx_http_batch_budget_starved(ngx_uint_t left);
 static ngx_uint_t ngx_http_batch_budget_place(ngx_uint_t lane,
     ngx_uint_t limit);
 static void ngx_http_batch_budget_unreserve(ngx_uint_t lane);
@@ -164,7 +167,38 @@ ngx_http_batch_budget_connections(void)
         return 1;
     }
 
-    return n < peak && left >= NGX_HTTP_BATCH_SPARE / 4;
+    if (n < peak && left >= NGX_HTTP_BATCH_SPARE / 4) {
+        return 1;
+    }
+
+    if (n == 0) {
+        ngx_http_batch_budget_starved(left);
+    }
+
+    return 0;
+}
+
+
+/* not even one line may start: without a word that looks like a hang */
+
+static void
+ngx_http_batch_budget_starved(ngx_uint_t left)
+{
+    static ngx_msec_t  logged;
+    static ngx_uint_t  any;
+
+    if (any && ngx_current_msec - logged < NGX_HTTP_BATCH_REMIND) {
+        return;
+    }
+
+    any = 1;
+    logged = ngx_current_msec;
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "batch: no line can start, %ui of %ui worker_connections "
+                  "are free and %d are kept for clients, increase "
+                  "worker_connections", left, ngx_cycle->connection_n,
+                  NGX_HTTP_BATCH_SPARE);
 }
 
 

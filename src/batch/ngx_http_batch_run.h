@@ -19,10 +19,18 @@
 typedef struct ngx_http_batch_run_s  ngx_http_batch_run_t;
 
 
+/* where lines of an endpoint go */
+
+typedef struct {
+    ngx_str_t                     uri;            /* pass + endpoint */
+    ngx_str_t                     request_line;   /* for logs */
+} ngx_http_batch_run_uri_t;
+
+
 /*
  * A batch as this worker knows it.  ngx_http_batch_runs.c allocates it, and
  * frees it when it is no longer active and refs is 0.  Chunks and jobs point to
- * it and count in refs.  meta, plan and uri belong to it.
+ * it and count in refs.  meta, plan, rules and uris belong to it.
  */
 
 struct ngx_http_batch_run_s {
@@ -45,8 +53,9 @@ struct ngx_http_batch_run_s {
     ngx_uint_t                    lane;           /* whose upstream: the job's
                                                      if it has its own pass */
     ngx_uint_t                    priority;       /* 0..9 */
-    ngx_str_t                     uri;            /* pass + endpoint */
-    ngx_str_t                     request_line;   /* for logs; same block */
+    batch_rules_t                 rules;          /* of its lines; a block */
+    ngx_http_batch_run_uri_t     *uris;           /* of the rules' targets; a
+                                                     block with their text */
 
     ngx_uint_t                    stop;           /* cancelling or ended */
     ngx_msec_t                    stop_at;

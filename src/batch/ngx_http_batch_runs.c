@@ -232,7 +232,8 @@ ngx_http_batch_runs_free(ngx_http_batch_run_t *run)
     }
 
     ngx_http_batch_plan_free(&run->plan);
-    ngx_free(run->uri.data);
+    ngx_http_batch_meta_rules_free(&run->rules);
+    ngx_free(run->uris);
     ngx_free(run);
 }
 

@@ -83,7 +83,8 @@ struct ngx_http_batch_line_s {
                                                      count: breaker open */
     ngx_msec_t                    deadline;       /* ms, as ngx_current_msec */
 
-    u_char                       *data;           /* a copy of the line */
+    u_char                       *data;           /* what of the line is sent
+                                                     and kept */
     batch_line_t                  parsed;         /* spans of data */
 
     ngx_event_t                   timer;          /* deadline or next attempt */

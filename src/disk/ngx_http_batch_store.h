@@ -79,9 +79,22 @@ ngx_fd_t ngx_http_batch_store_tmp(char name[NGX_HTTP_BATCH_TMP_LEN],
     ngx_log_t *log);
 void ngx_http_batch_store_tmp_delete(const char *name, ngx_log_t *log);
 
+/*
+ * A directory that is swept, n names by each call: NGX_AGAIN: go on; NGX_OK,
+ * NGX_ERROR (logged): that was all.  It is zeroed before the first call, and
+ * given to sweep_end() if there will be no other.
+ */
+typedef struct {
+    DIR     *dir;
+    time_t   next;      /* when the oldest that stays is to go; 0: none stays */
+} ngx_http_batch_sweep_dir_t;
+
+void ngx_http_batch_layout_sweep_end(ngx_http_batch_sweep_dir_t *s);
+
 /* deletes files in tmp/ not touched for age seconds, unless the process that
  * made one has it open still */
-void ngx_http_batch_store_sweep_tmp(time_t age, ngx_log_t *log);
+ngx_int_t ngx_http_batch_store_sweep_tmp(ngx_http_batch_sweep_dir_t *s,
+    time_t age, ngx_uint_t n, ngx_log_t *log);
 
 /* pwrite() all of it.  NGX_OK or NGX_ERROR */
 ngx_int_t ngx_http_batch_store_write(ngx_fd_t fd, const void *data, size_t len,
@@ -244,16 +257,9 @@ ngx_int_t ngx_http_batch_seal_delete(const char *batch_id, uint32_t chunk,
 
 /* ngx_http_batch_walk.c */
 
-/* Calls cb for every id of the kind on disk (tombstoned files left out; uploads
- * with whatever is left of them), until it returns other than NGX_OK; returns
- * that, or NGX_ERROR. */
-typedef ngx_int_t (*ngx_http_batch_walk_pt)(void *ctx, const char *id,
-    ngx_log_t *log);
-ngx_int_t ngx_http_batch_walk(batch_id_kind_e kind,
-    ngx_http_batch_walk_pt cb, void *ctx, ngx_log_t *log);
-
 /*
- * The same in portions: walk_next() fills id: NGX_OK, NGX_DONE (no more),
+ * All ids of the kind on disk (tombstoned files left out; uploads with whatever
+ * is left of them).  walk_next() fills id: NGX_OK, NGX_DONE (no more),
  * NGX_ERROR.  One thread at a time; the walk may go on in another task.
  */
 typedef struct ngx_http_batch_walk_s  ngx_http_batch_walk_t;

@@ -19,9 +19,11 @@ typedef enum {
     NGX_HTTP_BATCH_REPLY_ITEMS,             /* {code, has_more or cursor,
                                                 {string...}} */
     NGX_HTTP_BATCH_REPLY_VIEW,              /* {code, view} */
-    NGX_HTTP_BATCH_REPLY_VIEWS,             /* {code, has_more, {view...}} */
+    NGX_HTTP_BATCH_REPLY_VIEWS,             /* {code, has_more, {view...}};
+                                               of lists both have {..., id,
+                                               score} */
     NGX_HTTP_BATCH_REPLY_CLAIM,
-    NGX_HTTP_BATCH_REPLY_USE                /* {code, over, used} */
+    NGX_HTTP_BATCH_REPLY_USE                /* {code, over, used, granted} */
 } ngx_http_batch_reply_e;
 
 

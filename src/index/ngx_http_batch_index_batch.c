@@ -98,8 +98,8 @@ ngx_http_batch_index_batch_get(const char *id, ngx_http_batch_index_pt cb,
 
 ngx_int_t
 ngx_http_batch_index_batch_list(const ngx_str_t *tenant,
-    const ngx_str_t *after, ngx_uint_t limit, ngx_http_batch_index_pt cb,
-    void *data)
+    const ngx_http_batch_place_t *after, ngx_uint_t limit,
+    ngx_http_batch_index_pt cb, void *data)
 {
     char                   key[41];
     ngx_http_batch_args_t  a;
@@ -109,8 +109,10 @@ ngx_http_batch_index_batch_list(const ngx_str_t *tenant,
     ngx_http_batch_args_init(&a, &ngx_http_batch_script_batch_list, NULL);
     ngx_http_batch_args_key(&a, "bl", key, NULL);
     ngx_http_batch_args_prefix(&a, "b");
-    ngx_http_batch_args_str(&a, after);
+    ngx_http_batch_args_str(&a, &after->id);
+    ngx_http_batch_args_str(&a, &after->score);
     ngx_http_batch_args_int(&a, (int64_t) limit);
+    ngx_http_batch_args_int(&a, NGX_HTTP_BATCH_INDEX_PIECE);
 
     return ngx_http_batch_index_send(&a, cb, data);
 }

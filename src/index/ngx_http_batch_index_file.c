@@ -120,8 +120,8 @@ ngx_http_batch_index_file_del(const ngx_http_batch_file_t *f, ngx_uint_t check,
 
 ngx_int_t
 ngx_http_batch_index_file_list(const ngx_str_t *tenant,
-    const ngx_str_t *purpose, const ngx_str_t *after, ngx_uint_t limit,
-    ngx_uint_t asc, ngx_http_batch_index_pt cb, void *data)
+    const ngx_str_t *purpose, const ngx_http_batch_place_t *after,
+    ngx_uint_t limit, ngx_uint_t asc, ngx_http_batch_index_pt cb, void *data)
 {
     char                   key[41];
     ngx_http_batch_args_t  a;
@@ -132,8 +132,10 @@ ngx_http_batch_index_file_list(const ngx_str_t *tenant,
     ngx_http_batch_args_key(&a, "fl", key,
                             purpose && purpose->len ? purpose : NULL);
     ngx_http_batch_args_prefix(&a, "f");
-    ngx_http_batch_args_str(&a, after);
+    ngx_http_batch_args_str(&a, &after->id);
+    ngx_http_batch_args_str(&a, &after->score);
     ngx_http_batch_args_int(&a, (int64_t) limit);
+    ngx_http_batch_args_int(&a, NGX_HTTP_BATCH_INDEX_PIECE);
     ngx_http_batch_args_text(&a, asc ? "asc" : "desc");
 
     return ngx_http_batch_index_send(&a, cb, data);
@@ -141,8 +143,8 @@ ngx_http_batch_index_file_list(const ngx_str_t *tenant,
 
 
 ngx_int_t
-ngx_http_batch_index_file_expired(int64_t now, ngx_uint_t limit,
-    ngx_http_batch_index_pt cb, void *data)
+ngx_http_batch_index_file_expired(int64_t now, ngx_uint_t skip,
+    ngx_uint_t limit, ngx_http_batch_index_pt cb, void *data)
 {
     ngx_http_batch_args_t  a;
 
@@ -150,6 +152,7 @@ ngx_http_batch_index_file_expired(int64_t now, ngx_uint_t limit,
     ngx_http_batch_args_key(&a, "fx", NULL, NULL);
     ngx_http_batch_args_prefix(&a, "f");
     ngx_http_batch_args_int(&a, now);
+    ngx_http_batch_args_int(&a, (int64_t) skip);
     ngx_http_batch_args_int(&a, (int64_t) limit);
 
     return ngx_http_batch_index_send(&a, cb, data);

@@ -15,6 +15,10 @@
 #include "ngx_http_batch_lua.h"
 
 
+/* a piece of a list ends early when it has so many bytes */
+#define NGX_HTTP_BATCH_INDEX_PIECE  32768
+
+
 /*
  * Sends, and gives the arguments' memory back in any case; a new worker's call
  * waits for its link first.

@@ -196,10 +196,11 @@ ngx_http_batch_validate_input(ngx_http_batch_validate_t *v, ngx_log_t *log)
 
     ngx_memzero(&c, sizeof(ngx_http_batch_check_t));
 
+    if (ngx_http_batch_meta_rules(&v->meta, 0, &c.rules, log) != NGX_OK) {
+        return NGX_HTTP_BATCH_TROUBLE;
+    }
+
     c.input = NGX_INVALID_FILE;
-    c.endpoint.data = v->meta.endpoint.data;
-    c.endpoint.len = v->meta.endpoint.len;
-    c.model_optional = (v->meta.model.len != 0);
     c.max_requests = v->max_requests;
     c.max_file_size = v->max_file_size;
 
@@ -231,6 +232,7 @@ ngx_http_batch_validate_input(ngx_http_batch_validate_t *v, ngx_log_t *log)
 
     ngx_http_batch_defects_free(&c.defects);
     ngx_http_batch_plan_free(&c.plan);
+    ngx_http_batch_meta_rules_free(&c.rules);
 
     return e;
 }

@@ -125,6 +125,12 @@ ngx_uint_t ngx_http_batch_slots_era_is(ngx_atomic_uint_t era, uint32_t name);
 int64_t ngx_http_batch_slots_era_age(ngx_atomic_uint_t era);
 
 /*
+ * 1: the advice (a hash of what it is about) is to be logged: it was not the
+ * last one of this node, since its master started.
+ */
+ngx_uint_t ngx_http_batch_slots_advise(uint32_t what);
+
+/*
  * All live slots in turn: NULL ends.  *i starts at 0.  Which are live costs a
  * system call each; recent() asks again only after 200 ms, or if a process was
  * born since.
