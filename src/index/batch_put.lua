@@ -33,6 +33,9 @@ if not terminal(status) then
     redis.call('ZADD', KEYS[4], ARGV[4], ARGV[2])
     redis.call('ZREM', KEYS[6], ARGV[2])
 
+    -- as its list is named
+    redis.call('HSET', KEYS[2], 'tenant', string.match(KEYS[3], '[^:]*$'))
+
     -- one line until its lines are counted
     if redis.call('HSETNX', KEYS[5], ARGV[2], '1') == 1 then
         redis.call('HINCRBY', KEYS[5], 'sum', '1')

@@ -78,7 +78,8 @@ if terminal(status) then
 end
 
 redis.call('HDEL', b, 'vepoch', 'vowner', 'vnonce', 'vuntil', 'fepoch',
-           'fowner', 'fnonce', 'funtil', 'next', 'done', 'chunks', 'sealed')
+           'fowner', 'fnonce', 'funtil', 'next', 'done', 'chunks', 'sealed',
+           'tenant')
 
 for i = 0, (#KEYS - 14) / 3 - 1 do
     local k, a = 15 + i * 3, 17 + i * 5

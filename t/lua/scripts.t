@@ -387,7 +387,7 @@ is_deeply run('file_get', ['gen:s', 'f:early']), [2], 'file_get: busy';
 is_deeply files('', 9), [2], 'file_list: busy';
 is_deeply run('file_expired', ['gen:s', 'fx'], '{t}:f:', 9, 0, 9), [2],
     'file_expired: busy';
-is_deeply run('active', ['gen:s', 'active'], 9, 0), [2], 'active: busy';
+is_deeply run('active', ['gen:s', 'active'], 9, 0, '{t}:b:'), [2], 'active: busy';
 is_deeply claim('early', 'w', 'n'), [2], 'claim: busy';
 is_deeply chunk('early', 0, 1, 'run'), [2], 'chunk: busy, not lost';
 is_deeply renew('early', 'v', 1, 9), [2], 'renew: busy, not lost';
@@ -631,15 +631,22 @@ is_deeply put('a', us => 1763645912345679), [0, 'validating'], 'put again';
 is view('a')->{meta}, 'meta-a', 'its meta';
 is counts('a'), '0/0', 'its counts';
 is redis('ZSCORE', '{t}:bl:0', 'a'), '1763645912345679', 'all digits';
-ok +(grep { $_ eq 'a' } @{run('active', ['gen:s', 'active'], 99, 0)->[2]}),
-    'it is active';
-is scalar @{run('active', ['gen:s', 'active'], 2, 0)->[2]}, 2, 'active: limit';
+sub active { return run('active', ['gen:s', $_[0]], $_[1], $_[2], '{t}:b:')->[2] }
+
+ok +(grep { $_ eq 'a 0' } @{active('active', 99, 0)}),
+    'it is active, and whose it is';
+is scalar @{active('active', 2, 0)}, 2, 'active: limit';
+redis('ZADD', '{t}:active3', 1, 'a', 2, 'none', 3, 'odd');
+redis('SET', '{t}:b:odd', 'x');
+is_deeply active('active3', 9, 0), ['a 0', 'none', 'odd'],
+          'active: of a batch that is damaged the id alone';
+redis('DEL', '{t}:active3', '{t}:b:odd');
 
 redis('ZADD', '{t}:many', $_, "i$_") for 1 .. 11;
 my %turns;
 
 for my $turn (0 .. 4) {
-    my $ids = run('active', ['gen:s', 'many'], 4, $turn)->[2];
+    my $ids = active('many', 4, $turn);
     is "@$ids[0, 1]", 'i1 i2', "turn $turn: the oldest";
     $turns{$_} = 1 for @$ids;
 }
