@@ -73,8 +73,8 @@ typedef struct {
  * leaves); the caller frees its items in any case. */
 ngx_int_t ngx_http_batch_restore_read(ngx_http_batch_portion_t *p,
     ngx_log_t *log);
-/* Takes manifests, of files or of batches, that the index has as items.  NGX_OK,
- * NGX_ERROR (memory). */
+/* Takes manifests, of files or of batches, that the index has as items.
+ * NGX_OK, NGX_ERROR (memory). */
 ngx_int_t ngx_http_batch_restore_suspect(ngx_http_batch_portion_t *p,
     const ngx_str_t *manifests, size_t n, ngx_uint_t batch, ngx_log_t *log);
 /* In a thread: of these only those stay whose object the store has not, or not

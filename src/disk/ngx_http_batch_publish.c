@@ -391,7 +391,8 @@ ngx_http_batch_publish_alive(ngx_fd_t dir, const char *id, const char *name,
         (void) ngx_http_batch_disk_unlink(dir, id, name, log);
 
         ngx_log_debug2(NGX_LOG_DEBUG_HTTP, log, 0,
-                       "batch: %s: was deleted, \"%s\" is taken back", id, name);
+                       "batch: %s: was deleted, \"%s\" is taken back", id,
+                       name);
 
         return NGX_DECLINED;
     }

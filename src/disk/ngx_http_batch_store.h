@@ -192,20 +192,16 @@ ngx_int_t ngx_http_batch_publish_input(const char *batch_id,
  * NGX_DECLINED (no such file, or deleted before), NGX_ERROR. */
 ngx_int_t ngx_http_batch_delete_file(const char *file_id, ngx_log_t *log);
 
-/*
- * An ended batch: the manifests of its results, which are files of their own
- * and stay, are made durable; then the tombstone, then all names in its
- * directory are unlinked.  NGX_OK, NGX_DECLINED (no such batch, or deleted
- * before), NGX_ERROR (also if it has not ended, which is an alert).
- */
+/* An ended batch: manifests of its results, which stay, durable; tombstone;
+ * then its names are unlinked.  As above; NGX_ERROR, and an alert, if it has
+ * not ended. */
 ngx_int_t ngx_http_batch_delete_batch(const char *batch_id, ngx_log_t *log);
 
 /* of a plan that has lost its input: NGX_DECLINED (there is none now),
  * NGX_ERROR */
 ngx_int_t ngx_http_batch_delete_plan(const char *batch_id, ngx_log_t *log);
 
-/* unlinks the blob of a file that was never published; NGX_OK also if it is
- * gone */
+/* the blob of a file that was never published; NGX_OK also if it is gone */
 ngx_int_t ngx_http_batch_delete_blob(const char *file_id, ngx_log_t *log);
 
 /* a batch's segments, seals and input link, after final.json is durable */
@@ -282,8 +278,8 @@ void ngx_http_batch_walk_close(ngx_http_batch_walk_t *w);
  *   NGX_DONE      that was all
  *   NGX_ERROR     the walk cannot go on
  * By itself it deletes, when not touched for NGX_HTTP_BATCH_ORPHAN_AGE seconds:
- * directories of batches that were never created, or were deleted, blobs without a manifest,
- * tombstones of what is gone; and it finishes deletions that were cut short.
+ * directories of batches that were never created, or were deleted, blobs
+ * without a manifest, tombstones of what is gone; and it finishes deletions that were cut short.
  * A blob that a final.json names has its manifest by the time the walk comes to
  * the files, if all batches were settled before.
  */

@@ -2,7 +2,8 @@
 -- deleted).  For an hour a mark tells a final or batch_put that is still under
 -- way of a deletion.
 -- in:  KEYS batch, list, active, chunks, leases, use, holds, webhooks due,
---           ended batches, those beyond the quota, the tenant's ended ones, mark
+--           ended batches, those beyond the quota, the tenant's ended ones,
+--           mark
 --      ARGV id, deleted (1 or 0)
 -- out: {0}; {1}: it was not there
 

@@ -3,7 +3,8 @@
 -- which the caller deletes them: what cannot be deleted, or has a webhook that
 -- is not delivered yet, is not in the way of others.
 -- in:  KEYS gen, ended batches, those beyond the quota, webhooks due
---      ARGV prefix of the batches' keys, until (seconds), limit, pause (seconds)
+--      ARGV prefix of the batches' keys, until (seconds), limit, pause
+--           (seconds)
 -- out: {0, 1 if there may be more, {batch.json, ...}}; {2}: being rebuilt
 
 --#include gen int clock
