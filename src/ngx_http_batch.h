@@ -46,6 +46,8 @@
 #define NGX_HTTP_BATCH_JOBS_MAX              64      /* batch_job, at most */
 #define NGX_HTTP_BATCH_PRIORITY_MAX      9
 
+#define NGX_HTTP_BATCH_TENANT_MAX        256     /* bytes; batch_tenant */
+
 
 /*
  * A request's context of this module begins with an ngx_uint_t that says what
@@ -84,6 +86,7 @@ typedef struct {
                                                   end, NUL-terminated */
     off_t                         min_free;    /* bytes kept free; 0: none,
                                                   NGX_CONF_UNSET: by size */
+    time_t                        retention;   /* s; 0: ended batches stay */
     ngx_str_t                     thread_pool;
     ngx_thread_pool_t            *tp;          /* set in init_process */
     ngx_array_t                   routes;      /* of
@@ -118,6 +121,16 @@ typedef struct {
 } ngx_http_batch_job_conf_t;
 
 
+/* batch_tenant: the headers of a request that decide about it, as far as its
+ * text tells */
+
+typedef struct {
+    ngx_array_t                   headers;     /* of ngx_str_t, "x_team": only
+                                                  one of them in a request */
+    ngx_str_t                     vary;        /* "X-Team, Cookie", or empty */
+} ngx_http_batch_tenant_conf_t;
+
+
 /* batch_quota: what a tenant may have at once; 0: no limit */
 
 typedef struct {
@@ -125,6 +138,7 @@ typedef struct {
     ngx_uint_t                    files;
     ngx_uint_t                    batches;     /* not finished */
     ngx_uint_t                    lines;       /* of those */
+    ngx_uint_t                    ended;       /* batches that are kept */
 } ngx_http_batch_quota_conf_t;
 
 
@@ -179,6 +193,8 @@ struct ngx_http_batch_loc_conf_s {
     ngx_http_batch_pace_conf_t   *pace;            /* NULL: off */
     ngx_http_batch_quota_conf_t  *quota;           /* NULL: off */
     ngx_http_batch_hook_conf_t   *hook;            /* NULL: off */
+    ngx_uint_t                    target;          /* 1: lines or webhooks lead
+                                                      here, known at start */
 
     /* as written; the default depends on the dialect */
     struct {
@@ -187,6 +203,7 @@ struct ngx_http_batch_loc_conf_s {
     } given;
 
     ngx_str_t                     route;           /* "server location" */
+    ngx_http_batch_tenant_conf_t *from;            /* of a route with tenant */
     ngx_str_t                     prefix;          /* of the API's paths, with
                                                       the slash at its end; of
                                                       no use if the location

@@ -375,7 +375,7 @@ for my $id ('*', '{x}', 'file-abc', 'a%2e%2e', 'x' x 3000,
     $r = $c->request('GET', "/v1/files/$id");
     is($r->{status}, 404, 'malformed or unknown id');
     is($r->{json}{error}{param}, 'id', 'param');
-    like($r->{json}{error}{message}, qr/^No such File object: .{1,100}$/,
+    like($r->{json}{error}{message}, qr/^No such File object: .{1,131}$/,
          'wording');
 }
 

@@ -56,8 +56,8 @@ main::listens(1);
 ok(wait_until(sub { wait_ready() }, 20), 'connected');
 is(run_batch(jsonl(3))->{status}, 'completed', 'a batch');
 
-ok(nginx_stop('QUIT') && nginx_start(), 'started anew');
 my $log = length(error_log_text());
+ok(nginx_stop('QUIT') && nginx_start(), 'started anew');
 ok(wait_until(sub { wait_ready() }, 20), 'connected again');
 is(run_batch(jsonl(3))->{status}, 'completed', 'a batch');
 my $text = substr(error_log_text(), $log);

@@ -8,9 +8,7 @@
 #include "ngx_http_batch_header.h"
 #include "ngx_http_batch_send.h"
 #include "ngx_http_batch_space.h"
-
-
-#define NGX_HTTP_BATCH_API_TENANT  256             /* of batch_tenant, bytes */
+#include "ngx_http_batch_tenant.h"
 
 
 typedef struct {
@@ -25,8 +23,7 @@ typedef struct {
 
 
 static ngx_int_t ngx_http_batch_api_route(ngx_http_request_t *r);
-static ngx_int_t ngx_http_batch_api_tenant(ngx_http_request_t *r,
-    ngx_http_batch_api_ctx_t *ctx);
+static ngx_int_t ngx_http_batch_api_error(ngx_http_request_t *r);
 static ngx_int_t ngx_http_batch_api_dispatch(ngx_http_request_t *r,
     ngx_http_batch_api_ctx_t *ctx, ngx_str_t *written);
 static ngx_int_t ngx_http_batch_api_options(ngx_http_request_t *r);
@@ -114,21 +111,30 @@ ngx_http_batch_api_route(ngx_http_request_t *r)
 {
     ngx_int_t                  rc;
     ngx_str_t                  written;
+    const char                *why;
     batch_path_t               path;
     batch_shown_t              method, shown;
     ngx_http_batch_api_ctx_t  *ctx;
-
-    if (r != r->main) {
-        /* a subrequest has no body of its own, and a line must not get here */
-        return NGX_HTTP_NOT_FOUND;
-    }
 
     ctx = ngx_http_batch_api_create_ctx(r);
     if (ctx == NULL) {
         return NGX_ERROR;
     }
 
-    rc = ngx_http_batch_api_tenant(r, ctx);
+    if (r != r->main) {
+
+        /* it has no body of its own, and a line must not get here */
+
+        return ngx_http_batch_send_error(r, NGX_HTTP_NOT_FOUND, NULL, NULL,
+                                         "The API does not answer"
+                                         " subrequests.");
+    }
+
+    if (r->error_page || r->err_status) {
+        return ngx_http_batch_api_error(r);
+    }
+
+    rc = ngx_http_batch_tenant_find(r, ctx, &why);
 
     if (rc == NGX_ERROR) {
         return NGX_ERROR;
@@ -136,11 +142,7 @@ ngx_http_batch_api_route(ngx_http_request_t *r)
 
     if (rc == NGX_DECLINED) {
         return ngx_http_batch_send_error(r, NGX_HTTP_BAD_REQUEST, NULL,
-                                         "invalid_tenant",
-                                         "The tenant of this request is not "
-                                         "valid. Expected UTF-8 text of at "
-                                         "most %d bytes.",
-                                         NGX_HTTP_BATCH_API_TENANT);
+                                         "invalid_tenant", "%s", why);
     }
 
     written = ngx_http_batch_path_written(r);
@@ -194,24 +196,68 @@ ngx_http_batch_api_create_ctx(ngx_http_request_t *r)
 
 
 /*
- * The tenant goes into manifests, which are JSON.  Mending a value that is not
- * text could make two tenants one, so it is refused: NGX_DECLINED.
+ * An error_page has led here.  The client has asked for something else, which
+ * was refused: that is what it is told, never what a call would answer.
  */
 
 static ngx_int_t
-ngx_http_batch_api_tenant(ngx_http_request_t *r, ngx_http_batch_api_ctx_t *ctx)
+ngx_http_batch_api_error(ngx_http_request_t *r)
 {
-    if (ctx->conf->tenant == NULL) {
-        return NGX_OK;
+    ngx_uint_t   status;
+    const char  *code;
+
+    status = r->err_status;
+    code = NULL;
+
+    if (status < NGX_HTTP_BAD_REQUEST) {
+
+        /* "error_page 413 = /v1/files": nginx has not kept it */
+
+        status = NGX_HTTP_NOT_FOUND;
+
+    } else if (status >= NGX_HTTP_NGINX_CODES
+               && status < NGX_HTTP_INTERNAL_SERVER_ERROR)
+    {
+        status = NGX_HTTP_BAD_REQUEST;
+
+    } else if (status == NGX_HTTP_TOO_MANY_REQUESTS) {
+        code = "rate_limit_exceeded";
     }
 
-    if (ngx_http_complex_value(r, ctx->conf->tenant, &ctx->tenant) != NGX_OK) {
-        return NGX_ERROR;
+    /* it would take the place of what is sent */
+
+    r->err_status = 0;
+
+    return ngx_http_batch_send_error(r, status, NULL, code, "%s",
+                                     ngx_http_batch_send_message(status));
+}
+
+
+const ngx_str_t *
+ngx_http_batch_api_allow(ngx_http_request_t *r)
+{
+    ngx_uint_t                   i;
+    batch_path_t                 path;
+    ngx_http_core_srv_conf_t    *cscf, *own;
+    ngx_http_batch_loc_conf_t  **routes;
+    ngx_http_batch_main_conf_t  *bmcf;
+
+    bmcf = ngx_http_get_module_main_conf(r, ngx_http_batch_module);
+    own = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
+    routes = bmcf->routes.elts;
+
+    for (i = 0; i < bmcf->routes.nelts; i++) {
+        cscf = ngx_http_get_module_srv_conf(routes[i]->ctx,
+                                            ngx_http_core_module);
+
+        if (cscf == own
+            && ngx_http_batch_path_of(r, routes[i], &path) == NGX_OK)
+        {
+            return &ngx_http_batch_api_routes[path.call].allow;
+        }
     }
 
-    return ctx->tenant.len <= NGX_HTTP_BATCH_API_TENANT
-           && batch_utf8_valid(ctx->tenant.data, ctx->tenant.len)
-           ? NGX_OK : NGX_DECLINED;
+    return NULL;
 }
 
 

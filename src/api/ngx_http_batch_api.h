@@ -32,6 +32,7 @@ typedef struct {
     ngx_str_t                   request_id;    /* 32 hex digits */
     ngx_http_batch_loc_conf_t  *conf;
     ngx_http_batch_op_t        *op;            /* that reads the body */
+    ngx_table_elt_t            *cache;         /* Cache-Control of the answer */
     ngx_buf_t                  *page;          /* replaces nginx's own */
     unsigned                    headers:1;     /* of every answer: set */
     unsigned                    paged:1;       /* page was sent */
@@ -45,6 +46,10 @@ ngx_int_t ngx_http_batch_api_handler(ngx_http_request_t *r);
 /* gives the request a ctx with an id; NULL: there is no memory */
 ngx_http_batch_api_ctx_t *ngx_http_batch_api_create_ctx(
     ngx_http_request_t *r);
+
+/* what Allow says of the request's path in its server, which need not have
+ * found its location; NULL: the path is none of the API */
+const ngx_str_t *ngx_http_batch_api_allow(ngx_http_request_t *r);
 
 
 /* what the table of routes leads to */

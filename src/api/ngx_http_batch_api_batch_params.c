@@ -314,6 +314,13 @@ ngx_http_batch_api_batch_params_job(ngx_http_batch_op_t *op)
         return NGX_DONE;
     }
 
+    if (batch_utf8_control(m->job_id.data, m->job_id.len)) {
+        return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "job_id",
+                                        "invalid_value",
+                                        "Invalid 'job_id': expected a string "
+                                        "without control characters.");
+    }
+
     job = ngx_http_batch_lookup_job(&ngx_http_batch_conf->jobs, &m->job_id,
                                     &n);
 

@@ -477,7 +477,7 @@ ngx_http_batch_api_upload_complete_make(ngx_http_batch_op_t *op,
      */
 
     if (op->rc == NGX_DECLINED) {
-        ngx_http_batch_parts_delete_joined(op->id, f->id, log);
+        ngx_http_batch_parts_delete(op->id, f->id, log);
     }
 }
 
@@ -718,6 +718,8 @@ ngx_http_batch_api_upload_complete_answer(ngx_http_batch_op_t *op,
         ngx_http_batch_op_unavailable(op, NGX_ERROR);
         return;
     }
+
+    ngx_http_batch_quota_end(op);
 
     ngx_http_batch_api_upload_answer(op, &c->st.upload, c->st.status,
                                      &c->st.file);

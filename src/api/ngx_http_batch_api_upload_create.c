@@ -209,8 +209,7 @@ ngx_http_batch_api_upload_create_parsed(ngx_http_batch_op_t *op)
     }
 
     ngx_http_batch_quota_take(op, NGX_HTTP_BATCH_USE_FILES, u->id, u->bytes,
-                              NGX_HTTP_BATCH_UPLOAD_TTL * 1000
-                              + NGX_HTTP_BATCH_QUOTA_HOLD,
+                              NGX_HTTP_BATCH_QUOTA_UPLOAD,
                               ngx_http_batch_api_upload_create_post);
 }
 

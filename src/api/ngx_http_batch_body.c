@@ -174,7 +174,7 @@ ngx_http_batch_body_bufs(ngx_http_batch_op_t *op, ngx_http_request_body_t *rb)
             rc = ngx_http_batch_body_take(op, &b->pos, b->last);
 
             if (rc != NGX_DONE) {
-                op->pace.bytes += b->pos - pos;
+                ngx_http_batch_pace_took(op, b->pos - pos);
             }
 
         } else if (b->in_file) {

@@ -282,6 +282,10 @@ ngx_http_batch_op_reject(ngx_http_batch_op_t *op, ngx_uint_t status,
 
     rc = NGX_OK;
 
+    if (op->stream) {
+        return ngx_http_batch_stream_cut(op);
+    }
+
     if (op->r) {
         va_start(args, fmt);
         rc = ngx_http_batch_send_verror(op->r, status, NULL, param, code, fmt,
@@ -409,13 +413,12 @@ ngx_http_batch_op_new_id(ngx_http_batch_op_t *op, batch_id_kind_e kind,
 }
 
 
-void
+ngx_int_t
 ngx_http_batch_op_wait(ngx_http_batch_op_t *op, ngx_http_batch_op_step_pt step,
     ngx_int_t rc)
 {
     if (rc != NGX_OK) {
-        ngx_http_batch_op_unavailable(op, rc);
-        return;
+        return ngx_http_batch_op_unavailable(op, rc);
     }
 
     op->step = step;
@@ -423,6 +426,8 @@ ngx_http_batch_op_wait(ngx_http_batch_op_t *op, ngx_http_batch_op_step_pt step,
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_http_batch_op_log(op), 0,
                    "batch: request %V: index is asked", &op->request_id);
+
+    return NGX_OK;
 }
 
 

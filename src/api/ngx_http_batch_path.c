@@ -15,6 +15,8 @@
 
 static ngx_int_t ngx_http_batch_path_prefix(ngx_http_batch_loc_conf_t *route,
     ngx_str_t *uri, ngx_str_t *prefix);
+static ngx_uint_t ngx_http_batch_path_begins(const ngx_str_t *uri,
+    const ngx_str_t *with);
 
 #if (NGX_PCRE)
 static ngx_int_t ngx_http_batch_path_regex(ngx_regex_t *re, ngx_str_t *uri,
@@ -84,17 +86,17 @@ ngx_http_batch_path_find(ngx_http_batch_loc_conf_t *route, ngx_str_t *uri,
 }
 
 
-/* ends with a slash, and uri begins with it */
+/* ends with a slash; uri is one of the location, and begins with it */
 
 static ngx_int_t
 ngx_http_batch_path_prefix(ngx_http_batch_loc_conf_t *route, ngx_str_t *uri,
     ngx_str_t *prefix)
 {
-#if (NGX_PCRE)
     ngx_http_core_loc_conf_t  *clcf;
 
     clcf = ngx_http_get_module_loc_conf(route->ctx, ngx_http_core_module);
 
+#if (NGX_PCRE)
     if (clcf->regex) {
         return ngx_http_batch_path_regex(clcf->regex->regex, uri, prefix);
     }
@@ -102,9 +104,18 @@ ngx_http_batch_path_prefix(ngx_http_batch_loc_conf_t *route, ngx_str_t *uri,
 
     *prefix = route->prefix;
 
-    return uri->len >= prefix->len
-           && ngx_memcmp(uri->data, prefix->data, prefix->len) == 0
+    return (clcf->exact_match ? uri->len == clcf->name.len : 1)
+           && ngx_http_batch_path_begins(uri, &clcf->name)
+           && ngx_http_batch_path_begins(uri, prefix)
            ? NGX_OK : NGX_DECLINED;
+}
+
+
+static ngx_uint_t
+ngx_http_batch_path_begins(const ngx_str_t *uri, const ngx_str_t *with)
+{
+    return uri->len >= with->len
+           && ngx_memcmp(uri->data, with->data, with->len) == 0;
 }
 
 

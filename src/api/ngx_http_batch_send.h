@@ -17,14 +17,17 @@ ngx_int_t ngx_http_batch_send_text(ngx_http_request_t *r, ngx_uint_t status,
     char *text);
 
 /*
- * {"error":...}.  type NULL: by status, invalid_request_error or, from 500 on,
- * server_error.  param and code may be NULL; fmt is that of ngx_sprintf().
+ * {"error":...}.  type NULL: by status, invalid_request_error,
+ * rate_limit_exceeded (429) or, from 500 on, server_error.  param and code may be NULL; fmt is that of ngx_sprintf().
  */
 ngx_int_t ngx_http_batch_send_error(ngx_http_request_t *r, ngx_uint_t status,
     const char *param, const char *code, const char *fmt, ...);
 ngx_int_t ngx_http_batch_send_verror(ngx_http_request_t *r, ngx_uint_t status,
     const char *type, const char *param, const char *code, const char *fmt,
     va_list args);
+
+/* what an error says that nginx has found */
+const char *ngx_http_batch_send_message(ngx_uint_t status);
 
 /* the 404 of unknown, foreign and malformed ids: that in the path */
 ngx_int_t ngx_http_batch_send_not_found(ngx_http_request_t *r,

@@ -457,6 +457,10 @@ ngx_http_batch_conf_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf)
         }
     }
 
+    for (i = 0; i < bmcf->routes.nelts; i++) {
+        ngx_http_batch_conf_error_pages(cf, bmcf, i);
+    }
+
     return NGX_OK;
 }
 

@@ -26,9 +26,6 @@ static ngx_http_core_loc_conf_t *ngx_http_batch_conf_route_find(
     ngx_http_core_loc_conf_t *pclcf, u_char *uri, size_t len);
 
 
-extern ngx_module_t  ngx_http_proxy_module;
-
-
 ngx_int_t
 ngx_http_batch_conf_route_check(ngx_conf_t *cf,
     ngx_http_batch_main_conf_t *bmcf,
@@ -43,7 +40,8 @@ ngx_http_batch_conf_route_check(ngx_conf_t *cf,
     blcf = routes[n];
 
     if (ngx_http_batch_conf_route_key(cf, bmcf, n) != NGX_OK
-        || ngx_http_batch_conf_route_prefix(cf, blcf) != NGX_OK)
+        || ngx_http_batch_conf_route_prefix(cf, blcf) != NGX_OK
+        || ngx_http_batch_conf_tenant(cf, blcf) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -275,11 +273,6 @@ ngx_http_batch_conf_route_endpoint(ngx_conf_t *cf,
 
         /* one of them may match, which only a request can tell */
 
-        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "\"%s%V\" seems to lead to a location given by"
-                      " a regular expression: add \"proxy_ignore_headers"
-                      " X-Accel-Redirect;\" to it, or use a prefix",
-                      directive, pass);
         return NGX_OK;
     }
 #endif
@@ -297,8 +290,7 @@ static ngx_int_t
 ngx_http_batch_conf_route_target(ngx_conf_t *cf, ngx_str_t *pass,
     const char *directive, ngx_http_core_loc_conf_t *clcf)
 {
-    ngx_uint_t                 bits;
-    ngx_http_upstream_conf_t  *ucf;
+    ngx_http_batch_loc_conf_t  *blcf;
 
     if (clcf->handler == ngx_http_batch_api_handler) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
@@ -309,27 +301,14 @@ ngx_http_batch_conf_route_target(ngx_conf_t *cf, ngx_str_t *pass,
         return NGX_ERROR;
     }
 
-    /*
-     * Neither an inference server nor a webhook's receiver may steer nginx:
-     * with X-Accel-Redirect it could make any internal location answer in its
-     * place.  The settings of the upstream are the first member of the proxy
-     * module's configuration in all versions of nginx.
-     */
+    blcf = clcf->loc_conf[ngx_http_batch_module.ctx_index];
 
-    bits = NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT
-           |NGX_HTTP_UPSTREAM_IGN_XA_EXPIRES
-           |NGX_HTTP_UPSTREAM_IGN_XA_LIMIT_RATE
-           |NGX_HTTP_UPSTREAM_IGN_XA_BUFFERING
-           |NGX_HTTP_UPSTREAM_IGN_XA_CHARSET;
-
-    ucf = clcf->loc_conf[ngx_http_proxy_module.ctx_index];
-
-    if ((ucf->ignore_headers & bits) == bits) {
+    if (blcf->target) {
         /* another endpoint has led here already */
         return NGX_OK;
     }
 
-    ucf->ignore_headers |= bits;
+    blcf->target = 1;
 
     if (!clcf->internal) {
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
