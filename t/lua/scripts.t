@@ -136,7 +136,7 @@ my @view;        # the fields of a view
 sub put {
     my ($b, %o) = @_;
     return run('batch_put', ['gen:s', "b:$b", 'bl:0', 'active', 'ub:0',
-                             'ubh:0'],
+                             'ubh:0', "bd:$b"],
                $o{check} // 1, $b, "meta-$b", $o{us} // 1763645912345678,
                $o{expires} // 0);
 }
@@ -202,10 +202,26 @@ sub final {
     }
 
     return run('final', ["b:$b", 'bl:0', 'active', "c:$b", "l:$b", 'fx',
-                         'uf:0', 'ub:0', 'ubh:0', 'hd', @keys],
+                         'uf:0', 'ub:0', 'ubh:0', 'hd', 'be', 'bo', 'be:0',
+                         "bd:$b", @keys],
                $b, $status, '{"v":1}', "meta-$b", 1763645912345678, 0,
                $o{total} // 4, $o{ok} // 3, $o{failed} // 1, 'model',
-               1763645913, 1763645914, 0, $o{hook} // 0, @args);
+               1763645913, 1763645914, 0, $o{hook} // 0,
+               $o{ended} // 1763645915, $o{keep} // 0, @args);
+}
+
+sub batch_del {
+    my ($b, $deleted) = @_;
+    return run('batch_del', ["b:$b", 'bl:0', 'active', "c:$b", "l:$b", 'ub:0',
+                             'ubh:0', 'hd', 'be', 'bo', 'be:0', "bd:$b"], $b,
+               $deleted);
+}
+
+sub batch_old {
+    my ($until, $n) = @_;
+    my $r = run('batch_old', ['gen:s', 'be', 'bo', 'hd'], '{t}:b:', $until,
+                $n // 9, 60);
+    return $r->[0] ? $r : "$r->[1] " . join ' ', @{$r->[2]};
 }
 
 sub file {
@@ -371,7 +387,7 @@ is_deeply run('file_get', ['gen:s', 'f:early']), [2], 'file_get: busy';
 is_deeply files('', 9), [2], 'file_list: busy';
 is_deeply run('file_expired', ['gen:s', 'fx'], '{t}:f:', 9, 0, 9), [2],
     'file_expired: busy';
-is_deeply run('active', ['gen:s', 'active'], 9, 0), [2], 'active: busy';
+is_deeply run('active', ['gen:s', 'active'], 9, 0, '{t}:b:'), [2], 'active: busy';
 is_deeply claim('early', 'w', 'n'), [2], 'claim: busy';
 is_deeply chunk('early', 0, 1, 'run'), [2], 'chunk: busy, not lost';
 is_deeply renew('early', 'v', 1, 9), [2], 'renew: busy, not lost';
@@ -615,15 +631,22 @@ is_deeply put('a', us => 1763645912345679), [0, 'validating'], 'put again';
 is view('a')->{meta}, 'meta-a', 'its meta';
 is counts('a'), '0/0', 'its counts';
 is redis('ZSCORE', '{t}:bl:0', 'a'), '1763645912345679', 'all digits';
-ok +(grep { $_ eq 'a' } @{run('active', ['gen:s', 'active'], 99, 0)->[2]}),
-    'it is active';
-is scalar @{run('active', ['gen:s', 'active'], 2, 0)->[2]}, 2, 'active: limit';
+sub active { return run('active', ['gen:s', $_[0]], $_[1], $_[2], '{t}:b:')->[2] }
+
+ok +(grep { $_ eq 'a 0' } @{active('active', 99, 0)}),
+    'it is active, and whose it is';
+is scalar @{active('active', 2, 0)}, 2, 'active: limit';
+redis('ZADD', '{t}:active3', 1, 'a', 2, 'none', 3, 'odd');
+redis('SET', '{t}:b:odd', 'x');
+is_deeply active('active3', 9, 0), ['a 0', 'none', 'odd'],
+          'active: of a batch that is damaged the id alone';
+redis('DEL', '{t}:active3', '{t}:b:odd');
 
 redis('ZADD', '{t}:many', $_, "i$_") for 1 .. 11;
 my %turns;
 
 for my $turn (0 .. 4) {
-    my $ids = run('active', ['gen:s', 'many'], 4, $turn)->[2];
+    my $ids = active('many', 4, $turn);
     is "@$ids[0, 1]", 'i1 i2', "turn $turn: the oldest";
     $turns{$_} = 1 for @$ids;
 }
@@ -962,14 +985,75 @@ is brief('deadv', 'w3', 'y2'), '0 0 0 validating', 'evict: it does';
 evict('deadv', 'w1');
 is brief('deadv', 'w3', 'y3'), '1 0 2 validating', 'evict: now w3 does';
 
+# --- ended batches that are to go
+
+redis('DEL', '{t}:be', '{t}:be:0', '{t}:bo');
+
+for my $n (1 .. 4) {
+    put("old$n");
+    final("old$n", 'failed', ended => $n < 4 ? 100 * $n : 4000, hook => $n == 2);
+}
+
+is batch_old(99), '0 ', 'old: none yet';
+is batch_old(300, 2), '1 meta-old1', 'old: the oldest, not one with a webhook';
+is batch_old(300, 2), '0 meta-old3', 'old: they are put off';
+is batch_old(360, 9), '0 meta-old1 meta-old3',
+    'old: for a minute, by the time of their end';
+redis('ZREM', '{t}:hd', 'old2');
+is batch_old(420, 9), '0 meta-old1 meta-old2 meta-old3',
+    'old: its webhook is delivered';
+is redis('ZSCORE', '{t}:be', 'old1'), 480, 'old: put off stays put off';
+final('old1', 'failed', ended => 100);
+is redis('ZSCORE', '{t}:be', 'old1'), 480, 'old: said again, too';
+
+is_deeply batch_del('old1', 1), [0], 'del';
+is_deeply batch_del('old1', 1), [1], 'del: it was not there';
+is redis('EXISTS', '{t}:b:old1'), 0, 'del: nothing is left';
+is redis('ZSCORE', "{t}:$_", 'old1'), undef, "del: in $_"
+    for 'be', 'be:0', 'bo', 'bl:0', 'hd', 'active';
+is_deeply final('old1', 'failed'), [1], 'del: a late final';
+is_deeply put('old1'), [1], 'del: a late put';
+is redis('EXISTS', '{t}:b:old1'), 0, 'del: do not bring it back';
+batch_del('old3', 0);
+is_deeply final('old3', 'failed', ended => 300), [0, 'failed'],
+    'del: a batch that the store has lost may come back';
+
+put('more');
+final('more', 'failed', ended => 5000, keep => 2);
+is join(' ', @{redis('ZRANGE', '{t}:be:0', 0, -1)}), 'old4 more',
+    'keep: two are left';
+is batch_old(0), '0 meta-old2 meta-old3', 'keep: the others go';
+is batch_old(0), '0 ', 'keep: once a minute';
+
+{
+    redis('HSET', '{t}:b:more', 'final', 'x' x 99);
+    final('more', 'failed');
+    is redis('HGET', '{t}:b:more', 'final'), '{"v":1}',
+        'a text of an older module is replaced by a shorter one';
+}
+
+my %seen;
+my $cursor_ = 0;
+
+do {
+    my $r = run('batch_scan', ['gen:s'], $cursor_, '{t}:b:*', 3);
+    $seen{$_}++ for @{$r->[2]};
+    $cursor_ = $r->[1];
+} while ($cursor_);
+
+ok $seen{'meta-old4'} && $seen{'meta-more'} && !$seen{'meta-old1'},
+    'scan: all batches';
+
 redis('SET', '{t}:active2', 'x');
-like run('batch_put', ['gen:s', 'b:w', 'bl:0', 'active2', 'ub:0', 'ubh:0'], 1,
+like run('batch_put', ['gen:s', 'b:w', 'bl:0', 'active2', 'ub:0', 'ubh:0',
+                       'bd:w'], 1,
          'w', 'm', 1, 0),
     qr/^-.*WRONGTYPE/, 'a key of another type';
 is redis('EXISTS', '{t}:b:w'), 0, 'fails before anything is written';
 redis('SET', '{t}:fl:x', 'x');
 like run('final', ['b:w', 'bl:0', 'active', 'c:w', 'l:w', 'fx', 'uf:0', 'ub:0',
-                   'ubh:0', 'hd', 'f:w', 'fl:x', 'fl:y'], ('w') x 19),
+                   'ubh:0', 'hd', 'be', 'bo', 'be:0', 'bd:w', 'f:w', 'fl:x', 'fl:y'],
+         ('w') x 21),
      qr/^-.*WRONGTYPE/, 'in final too';
 is redis('EXISTS', '{t}:b:w'), 0, 'the same';
 
