@@ -37,6 +37,11 @@ ngx_http_batch_run_adopt(ngx_http_batch_run_t *run, json_t *root,
     run->plan = *plan;
     run->planned = plan->nchunks;
 
+    /* without memory it stays with those that it was taken for */
+
+    (void) ngx_http_batch_owner_set(run,
+                                ngx_http_batch_owner_tenant(&meta->tenant));
+
     blcf = ngx_http_batch_lookup_route(&run->meta.route, &run->route);
 
     if (blcf == NULL) {

@@ -10,6 +10,7 @@
 #include "ngx_http_batch.h"
 #include "ngx_http_batch_index.h"
 #include "ngx_http_batch_object.h"
+#include "ngx_http_batch_owner.h"
 #include "ngx_http_batch_plan.h"
 
 
@@ -35,7 +36,9 @@ typedef struct {
 
 struct ngx_http_batch_run_s {
     ngx_queue_t                   queue;          /* ngx_http_batch_runs */
-    ngx_queue_t                   turn;           /* pick's, while nchunks */
+    ngx_http_batch_owner_t       *owner;          /* never NULL */
+    ngx_queue_t                   mate;           /* owner->runs */
+    ngx_queue_t                   turn;           /* owner->picks, if picked */
     ngx_queue_t                   chunks;         /* held by this worker */
     ngx_uint_t                    refs;
     char                          id[BATCH_ID_LEN];
@@ -71,6 +74,7 @@ struct ngx_http_batch_run_s {
                                                      job can do anything */
     ngx_uint_t                    claiming;
     ngx_uint_t                    idle;           /* ... with no chunk here */
+    ngx_uint_t                    picked;         /* pick has it */
     ngx_uint_t                    unrouted;       /* that its location is gone
                                                      was logged */
     ngx_uint_t                    jobs;           /* ... with room for a job */

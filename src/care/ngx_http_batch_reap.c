@@ -10,9 +10,9 @@
  *
  * A walk knows before when nothing of the room is due, since what it has not
  * seen is younger than it is itself: so another one begins when there may be
- * something to do, and now and then for what crashes leave.  A room so large that a walk takes long is
- * walked through more rarely: the walks never take more than a small part of a
- * thread's time.
+ * something to do, and now and then for what crashes leave.  The more names a
+ * room has, the longer it rests, so that walks never take more than a small part
+ * of a thread's time.
  */
 
 #include "ngx_http_batch_reap.h"
@@ -26,7 +26,6 @@
 
 
 #define NGX_HTTP_BATCH_REAP_LOOK      5000           /* ms: is anything due? */
-#define NGX_HTTP_BATCH_REAP_SHARE     30             /* of a thread's time */
 #define NGX_HTTP_BATCH_REAP_NAMES     1000           /* a portion of keys */
 #define NGX_HTTP_BATCH_REAP_ENDED     4200000        /* ms: for how long a part
                                                         may still come */
@@ -57,7 +56,7 @@ typedef struct {
     ngx_http_batch_reap_room_t  *room;
     int64_t                      now;      /* s, of this portion */
     int64_t                      due;      /* s: nothing is earlier */
-    ngx_msec_t                   begun;
+    ngx_uint_t                   names;    /* seen */
     ngx_int_t                    rc;       /* NGX_AGAIN: there is more */
     ngx_http_batch_walk_t       *uploads;
     ngx_http_batch_sweep_dir_t   keys;
@@ -72,9 +71,10 @@ struct ngx_http_batch_reap_room_s {
                                           ngx_log_t *log);
     ngx_msec_t                   every;    /* ms, at least so often */
     int64_t                      young;    /* s: what is younger is not due */
+    ngx_uint_t                   rest;     /* us, for each name of a walk, before
+                                              the next one */
     ngx_uint_t                   walking;
-    ngx_msec_t                   pause;    /* ms, from one walk's begin to the
-                                              next; 0: the first one */
+    ngx_msec_t                   pause;    /* ms, of these; 0: no walk yet */
     ngx_msec_t                   begun;
     int64_t                      due;      /* s: nothing is earlier */
 };
@@ -101,9 +101,9 @@ static void ngx_http_batch_reap_end(ngx_http_batch_reap_t *w);
 
 static ngx_http_batch_reap_room_t  ngx_http_batch_reap_rooms[] = {
     { "uploads", ngx_http_batch_reap_uploads, 300000,
-      NGX_HTTP_BATCH_UPLOADS_GRACE, 0, 0, 0, 0 },
+      NGX_HTTP_BATCH_UPLOADS_GRACE, 2000, 0, 0, 0, 0 },
     { "keys", ngx_http_batch_reap_keys, 3600000,
-      NGX_HTTP_BATCH_KEY_TTL, 0, 0, 0, 0 }
+      NGX_HTTP_BATCH_KEY_TTL, 200, 0, 0, 0, 0 }
 };
 
 static ngx_event_t  ngx_http_batch_reap_event;
@@ -173,11 +173,10 @@ ngx_http_batch_reap_begin(ngx_http_batch_reap_room_t *room)
     w->room = room;
     w->now = batch_clock_sec();
     w->due = w->now + room->young;
-    w->begun = ngx_current_msec;
 
     if (ngx_http_batch_task_start(w) == NGX_OK) {
         room->walking = 1;
-        room->begun = w->begun;
+        room->begun = ngx_current_msec;
     }
 }
 
@@ -213,6 +212,8 @@ ngx_http_batch_reap_keys(ngx_http_batch_reap_t *w, ngx_log_t *log)
     ngx_int_t  rc;
 
     rc = ngx_http_batch_keys_sweep(&w->keys, NGX_HTTP_BATCH_REAP_NAMES, log);
+
+    w->names += NGX_HTTP_BATCH_REAP_NAMES;
 
     if (w->keys.next) {
         ngx_http_batch_reap_due(w, w->keys.next);
@@ -252,6 +253,7 @@ ngx_http_batch_reap_uploads(ngx_http_batch_reap_t *w, ngx_log_t *log)
             return rc;
         }
 
+        w->names++;
         ngx_http_batch_reap_upload(w, id, log);
     }
 
@@ -414,8 +416,7 @@ ngx_http_batch_reap_end(ngx_http_batch_reap_t *w)
     ngx_http_batch_reap_close(w);
 
     room->walking = 0;
-    room->pause = ngx_max((ngx_current_msec - w->begun)
-                          * NGX_HTTP_BATCH_REAP_SHARE, 1);
+    room->pause = w->names * room->rest / 1000 + 1;
     room->due = w->due;
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,

@@ -250,6 +250,14 @@ ngx_http_batch_line_header(ngx_http_batch_attempt_t *at)
 
     line = (ngx_http_batch_line_t *) at;
 
+    u = at->sr->upstream;
+
+    /* an upstream that has ended has no cleanup; what follows is nginx's */
+
+    line->own = (u == NULL || u->cleanup == NULL);
+    line->unframed = (!line->own && u->headers_in.content_length_n == -1
+                      && !u->headers_in.chunked);
+
     if (ngx_http_batch_answer_header(line, at->sr) != NGX_OK) {
         return NGX_ERROR;
     }
@@ -257,8 +265,6 @@ ngx_http_batch_line_header(ngx_http_batch_attempt_t *at)
     if (line->made == 0) {
         return NGX_OK;
     }
-
-    u = at->sr->upstream;
 
     if (line->status == (ngx_uint_t) line->made
         && (u == NULL || u->headers_in.status_n != (ngx_uint_t) line->made))
@@ -312,6 +318,10 @@ ngx_http_batch_line_post(ngx_http_batch_attempt_t *at, ngx_int_t rc,
     } else if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
         line->made = rc;
         line->rc = rc;
+
+    } else if (line->header && line->own) {
+        /* not every content handler marks the end of its body */
+        at->last = 1;
     }
 }
 

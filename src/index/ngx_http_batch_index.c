@@ -272,6 +272,13 @@ ngx_http_batch_index_parse(ngx_http_batch_reply_e kind,
         return code == 1 ? NGX_DECLINED : code == 2 ? NGX_BUSY : NGX_ERROR;
     }
 
+    /* only lists have these */
+
+    (void) ngx_http_batch_reply_str(ngx_http_batch_reply_at(reply, 3),
+                                    &res->place.id);
+    (void) ngx_http_batch_reply_str(ngx_http_batch_reply_at(reply, 4),
+                                    &res->place.score);
+
     switch (kind) {
 
     case NGX_HTTP_BATCH_REPLY_STATUS:

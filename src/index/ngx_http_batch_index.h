@@ -58,11 +58,13 @@ ngx_int_t ngx_http_batch_index_file_get(const char *id,
 ngx_int_t ngx_http_batch_index_file_del(const ngx_http_batch_file_t *f,
     ngx_uint_t check, ngx_uint_t deleted, ngx_http_batch_index_pt cb,
     void *data);
-/* after, purpose: len 0 = none.  Unknown after: an empty page.  items =
- * manifests, has_more. */
+/* A piece of a list, of limit objects at most, fewer if they are large, or if
+ * the index has no manifest of some.  purpose: len 0 = any.  Unknown after: an
+ * empty one, and no more.  items = manifests, has_more: there may be more behind
+ * place. */
 ngx_int_t ngx_http_batch_index_file_list(const ngx_str_t *tenant,
-    const ngx_str_t *purpose, const ngx_str_t *after, ngx_uint_t limit,
-    ngx_uint_t asc, ngx_http_batch_index_pt cb, void *data);
+    const ngx_str_t *purpose, const ngx_http_batch_place_t *after,
+    ngx_uint_t limit, ngx_uint_t asc, ngx_http_batch_index_pt cb, void *data);
 /* items = manifests of up to limit files with expires_at <= now (seconds), the
  * first skip of them left out; has_more: there may be more */
 ngx_int_t ngx_http_batch_index_file_expired(int64_t now, ngx_uint_t skip,
@@ -73,12 +75,24 @@ ngx_int_t ngx_http_batch_index_batch_put(const ngx_http_batch_meta_t *m,
     ngx_http_batch_index_pt cb, void *data);
 ngx_int_t ngx_http_batch_index_batch_get(const char *id,
     ngx_http_batch_index_pt cb, void *data);
+/* a piece, as file_list; views */
 ngx_int_t ngx_http_batch_index_batch_list(const ngx_str_t *tenant,
-    const ngx_str_t *after, ngx_uint_t limit, ngx_http_batch_index_pt cb,
-    void *data);
+    const ngx_http_batch_place_t *after, ngx_uint_t limit,
+    ngx_http_batch_index_pt cb, void *data);
 /* status cancelling unless terminal (then unchanged); view = afterwards */
 ngx_int_t ngx_http_batch_index_batch_cancel(const char *id, int64_t at,
     ngx_http_batch_index_pt cb, void *data);
+
+/* items = batch.json of up to limit batches that are to be deleted: they ended
+ * by until (seconds), or are beyond the quota; has_more: there may be others.
+ * They come again after the pause (seconds). */
+ngx_int_t ngx_http_batch_index_batch_old(int64_t until, ngx_uint_t limit,
+    int64_t pause, ngx_http_batch_index_pt cb, void *data);
+/* DECLINED: it was not in the index.  deleted: there is a tombstone, else the
+ * store has lost it. */
+ngx_int_t ngx_http_batch_index_batch_del(const char *id,
+    const ngx_str_t *tenant, ngx_uint_t deleted, ngx_http_batch_index_pt cb,
+    void *data);
 
 /* batches, for the run */
 /* items = ids of up to limit active batches, oldest first; if there are more,
@@ -137,9 +151,11 @@ ngx_int_t ngx_http_batch_index_run_renew(const char *id,
  * step.  Of the files those count that have an id here: one that was deleted
  * since has none.  A batch that is terminal already stays as it is, its files
  * too; an unknown one (recovery) is made from the meta.  hook: its webhook is
- * due.  Asks for no p:gen. */
+ * due.  keep: how many ended batches its tenant keeps, 0: all; beyond them the
+ * oldest become old.  DECLINED: it has been deleted since.  Asks for no p:gen.
+ */
 ngx_int_t ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
-    const ngx_http_batch_final_t *final, ngx_uint_t hook,
+    const ngx_http_batch_final_t *final, ngx_uint_t hook, ngx_uint_t keep,
     ngx_http_batch_index_pt cb, void *data);
 
 /* Webhooks: items = ids of up to limit batches whose webhook is due.  For other
@@ -171,6 +187,9 @@ ngx_int_t ngx_http_batch_index_era_filled(int64_t begun,
 /* Some of the manifests that the index has; cursor 0 to begin with, then that
  * of the last answer, until it is 0.  A manifest may come twice. */
 ngx_int_t ngx_http_batch_index_file_scan(int64_t cursor,
+    ngx_http_batch_index_pt cb, void *data);
+/* the same of batches: items = batch.json */
+ngx_int_t ngx_http_batch_index_batch_scan(int64_t cursor,
     ngx_http_batch_index_pt cb, void *data);
 /* a lock for the worker that rebuilds: OK (got it, for lease ms) or DECLINED */
 ngx_int_t ngx_http_batch_index_era_lock(ngx_msec_t lease,

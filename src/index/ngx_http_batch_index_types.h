@@ -67,6 +67,14 @@ typedef struct {
     ngx_msec_t               hold;     /* 0: only what is there changes */
 } ngx_http_batch_hold_t;
 
+/* where a list goes on: behind that id.  Without a score, the id must be in
+ * the list. */
+
+typedef struct {
+    ngx_str_t                id;       /* len 0: from its start */
+    ngx_str_t                score;
+} ngx_http_batch_place_t;
+
 /* of a part of an upload, beside what is in its hold: id is the upload's */
 
 typedef struct {
@@ -86,6 +94,8 @@ typedef struct {
     ngx_str_t               *items;
     ngx_http_batch_view_t   *views;
     ngx_uint_t               has_more;
+    ngx_http_batch_place_t   place;    /* file_list, batch_list: of the last
+                                          object that was seen */
     int64_t                  cursor;   /* file_scan: 0: that was all;
                                           hook_claim: how many there are */
 

@@ -104,6 +104,42 @@ local function view(b)
 end
 
 
+--#part piece
+-- The next ids of a list, each followed by its score: behind the id after, ''
+-- for the first ones.  It may be gone meanwhile: then its score says where it
+-- was, or without one there is nothing.
+
+local function piece(list, after, score, n, asc)
+    local rank = 0
+
+    if after ~= '' then
+        rank = redis.call(asc and 'ZRANK' or 'ZREVRANK', list, after)
+
+        if rank then
+            rank = rank + 1
+
+        elseif score == '' then
+            return {}
+
+        else
+            rank = redis.call('ZCOUNT', list, asc and '-inf' or '(' .. score,
+                              asc and '(' .. score or '+inf')
+
+            for _, id in ipairs(redis.call('ZRANGEBYSCORE', list, score,
+                                           score))
+            do
+                if asc and id < after or not asc and id > after then
+                    rank = rank + 1
+                end
+            end
+        end
+    end
+
+    return redis.call(asc and 'ZRANGE' or 'ZREVRANGE', list, rank,
+                      rank + n - 1, 'WITHSCORES')
+end
+
+
 --#part record
 -- A chunk: epoch, owner, nonce, ok, failed, state: r running, f free, d done.
 

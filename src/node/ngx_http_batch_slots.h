@@ -26,8 +26,9 @@
 
 typedef struct {
     ngx_atomic_t   inflight[NGX_HTTP_BATCH_LANES];
-    ngx_atomic_t   want[NGX_HTTP_BATCH_LANES];    /* has lines that may not
-                                                     start */
+    ngx_atomic_t   want[NGX_HTTP_BATCH_LANES];    /* since when it has lines
+                                                     that may not start, ms;
+                                                     0: it has none */
     ngx_atomic_t   reserved[NGX_HTTP_BATCH_LANES];   /* is about to start one */
     ngx_atomic_t   pid;
     ngx_atomic_t   beat;             /* ngx_current_msec of its last beat */
