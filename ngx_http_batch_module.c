@@ -25,6 +25,7 @@
 #include "ngx_http_batch_space.h"
 #include "ngx_http_batch_status.h"
 #include "ngx_http_batch_store.h"
+#include "ngx_http_batch_retire.h"
 #include "ngx_http_batch_sweep.h"
 #include "ngx_http_batch_task.h"
 #include "ngx_http_batch_tidy.h"
@@ -35,6 +36,7 @@ static ngx_int_t ngx_http_batch_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_batch_postconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_batch_configured(void);
 static void *ngx_http_batch_create_main_conf(ngx_conf_t *cf);
+static char *ngx_http_batch_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_http_batch_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_batch_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
@@ -129,6 +131,13 @@ static ngx_command_t  ngx_http_batch_commands[] = {
       ngx_http_batch_conf_redis,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
+      NULL },
+
+    { ngx_string("batch_retention"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_sec_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_batch_main_conf_t, retention),
       NULL },
 
     { ngx_string("batch_thread_pool"),
@@ -244,7 +253,7 @@ static ngx_command_t  ngx_http_batch_commands[] = {
       NULL },
 
     { ngx_string("batch_quota"),
-      NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_TAKE1234,
+      NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_1MORE,
       ngx_http_batch_conf_client_quota,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
@@ -273,7 +282,7 @@ static ngx_http_module_t  ngx_http_batch_module_ctx = {
     ngx_http_batch_postconfiguration,      /* postconfiguration */
 
     ngx_http_batch_create_main_conf,       /* create main configuration */
-    NULL,                                  /* init main configuration */
+    ngx_http_batch_init_main_conf,         /* init main configuration */
 
     NULL,                                  /* create server configuration */
     NULL,                                  /* merge server configuration */
@@ -365,6 +374,7 @@ ngx_http_batch_create_main_conf(ngx_conf_t *cf)
     }
 
     bmcf->min_free = NGX_CONF_UNSET;
+    bmcf->retention = NGX_CONF_UNSET;
 
     if (ngx_array_init(&bmcf->routes, cf->pool, 4,
                        sizeof(ngx_http_batch_loc_conf_t *))
@@ -381,6 +391,17 @@ ngx_http_batch_create_main_conf(ngx_conf_t *cf)
     }
 
     return bmcf;
+}
+
+
+static char *
+ngx_http_batch_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_batch_main_conf_t *bmcf = conf;
+
+    ngx_conf_init_value(bmcf->retention, 90 * 24 * 3600);
+
+    return NGX_CONF_OK;
 }
 
 
@@ -543,6 +564,7 @@ ngx_http_batch_init(ngx_cycle_t *cycle)
     ngx_http_batch_dispatch_init();
     ngx_http_batch_sweep_init(cycle);
     ngx_http_batch_reap_init(cycle);
+    ngx_http_batch_retire_init(cycle);
     ngx_http_batch_tidy_init(cycle);
 
     if (ngx_http_batch_hook_init() != NGX_OK

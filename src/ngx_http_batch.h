@@ -86,6 +86,7 @@ typedef struct {
                                                   end, NUL-terminated */
     off_t                         min_free;    /* bytes kept free; 0: none,
                                                   NGX_CONF_UNSET: by size */
+    time_t                        retention;   /* s; 0: ended batches stay */
     ngx_str_t                     thread_pool;
     ngx_thread_pool_t            *tp;          /* set in init_process */
     ngx_array_t                   routes;      /* of
@@ -137,6 +138,7 @@ typedef struct {
     ngx_uint_t                    files;
     ngx_uint_t                    batches;     /* not finished */
     ngx_uint_t                    lines;       /* of those */
+    ngx_uint_t                    ended;       /* batches that are kept */
 } ngx_http_batch_quota_conf_t;
 
 

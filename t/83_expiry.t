@@ -7,6 +7,7 @@ use warnings;
 use lib 't/lib';
 use BatchTest;
 use BatchClock;
+use Time::HiRes ();
 use Test::Nginx::Socket 'no_plan';
 
 # names of the store's area that fit
@@ -40,6 +41,20 @@ sub part {
                 headers => ['Content-Type' => $type]);
 
     Test::More::fail("$id: no part") if $r->{status} != 200;
+}
+
+# commands whose answers nobody waits for, until the pipe is closed
+
+sub redis_pipe {
+    open my $out, '|-', 'redis-cli -s ' . test_dir() . '/redis.sock --pipe'
+                        . ' >/dev/null 2>&1' or die "redis-cli: $!";
+    return $out;
+}
+
+sub redis_send {
+    my ($out, @args) = @_;
+    print $out '*' . @args . "\r\n",
+               map { '$' . length($_) . "\r\n$_\r\n" } @args;
 }
 
 # the worker has been through the store since its start
@@ -131,3 +146,41 @@ for (@b) {
 }
 pass('all have expired');
 is(redis('ZCARD', '{batch}:active'), 0, 'none is left');
+
+
+=== TEST 5: more than anybody has, 100,000 with BATCH_SOAK=1
+--- flow
+my $f = upload(jsonl(1), fields => ['expires_after[anchor]' => 'created_at',
+                                    'expires_after[seconds]' => 3600])->{json};
+my $text = redis('GET', "{batch}:f:$f->{id}");
+my $n = $ENV{BATCH_SOAK} ? 100_000 : 2000;
+my $pipe = main::redis_pipe();
+
+# a blob is enough to be deleted
+
+for (1 .. $n) {
+    my $id = sprintf 'file-%02x%020d', $_ % 256, $_;
+    my $dir = sprintf '%s/files/%02x', store_dir(), $_ % 256;
+
+    mkdir $dir, 0700;
+    chown((stat store_dir())[4, 5], $dir);
+    open my $b, '>', "$dir/$id" or die "$dir/$id: $!";
+    main::redis_send($pipe, 'SET', "{batch}:f:$id",
+                     $text =~ s/\Q$f->{id}\E/$id/r);
+    main::redis_send($pipe, 'ZADD', '{batch}:fx', $f->{expires_at} - 1, $id);
+}
+ok(close $pipe, 'they are there');
+is(redis('ZCARD', '{batch}:fx'), $n + 1, 'in the index');
+main::later(3601);
+my $t = Time::HiRes::time();
+my $most = 0;
+ok(wait_until(sub {
+    my $begun = Time::HiRes::time();
+    http('GET', '/batch-status');
+    my $took = Time::HiRes::time() - $begun;
+    $most = $took if $took > $most;
+    redis('ZCARD', '{batch}:fx') == 0;
+}, 300), 'all are gone');
+diag(sprintf '%d files in %.1f s, others waited for %d ms at most', $n,
+     Time::HiRes::time() - $t, $most * 1000) if $ENV{BATCH_SOAK};
+is(main::names('files', 'file-\w+'), 0, 'with their bytes');

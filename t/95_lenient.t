@@ -170,8 +170,9 @@ for ([7, 'invalid_type'], ['x' x 257, 'string_above_max_length']) {
     is($r->{json}{error}{param}, 'model', 'param');
 }
 
-is(create_batch($f, model => undef)->{status}, 200, 'model: null');
-is(mock_stats()->{requests}, mock_stats()->{answered}, 'nothing hangs');
+$b = create_batch($f, model => undef);
+is($b->{status}, 200, 'model: null');
+is(wait_batch($b->{json}{id})->{status}, 'completed', 'it is as none');
 
 
 === TEST 3: strict is the default, and ignores a model

@@ -190,9 +190,17 @@ ngx_http_batch_api_batch_create_publish(ngx_http_batch_op_t *op,
 
         if (op->rc == NGX_DECLINED && op->idem) {
 
-            /* two of the same at once: both publish, one is declined */
+            /* two of the same at once: both publish, one is declined; or it
+             * has ended and was deleted since */
 
-            op->rc = NGX_OK;
+            op->rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_DELETED,
+                                                 op->meta.id, log);
+            op->err = ngx_errno;
+
+            if (op->rc != NGX_ERROR) {
+                op->idem->gone = op->rc;
+                op->rc = NGX_OK;
+            }
         }
     }
 
@@ -263,6 +271,14 @@ ngx_http_batch_api_batch_create_published(ngx_http_batch_op_t *op)
 
     if (op->rc != NGX_OK) {
         ngx_http_batch_op_disk_error(op);
+        return;
+    }
+
+    if (op->idem && op->idem->gone) {
+
+        /* the answer is the same; other calls tell that it was deleted */
+
+        ngx_http_batch_api_batch_create_answer(op, NGX_OK, NULL);
         return;
     }
 

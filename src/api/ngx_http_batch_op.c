@@ -13,6 +13,10 @@
 #include "ngx_http_batch_task.h"
 
 
+/* bytes of a final.json that is not rendered by a thread */
+#define NGX_HTTP_BATCH_OP_INLINE  32768
+
+
 typedef struct {
     ngx_http_batch_op_t  *op;
 } ngx_http_batch_op_task_t;
@@ -21,6 +25,8 @@ typedef struct {
 static void ngx_http_batch_op_gone(void *data);
 static void ngx_http_batch_op_filled(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_op_batch_run(ngx_http_batch_op_t *op,
+    ngx_log_t *log);
 static ngx_connection_t *ngx_http_batch_op_enter(ngx_http_batch_op_t *op);
 static void ngx_http_batch_op_task_run(void *ctx, ngx_log_t *log);
 static void ngx_http_batch_op_task_done(void *ctx, ngx_log_t *log);
@@ -251,16 +257,43 @@ void
 ngx_http_batch_op_batch(ngx_http_batch_op_t *op,
     const ngx_http_batch_view_t *v)
 {
-    char  id[BATCH_ID_LEN];
+    op->view = *v;
 
-    if (ngx_http_batch_render_batch(&op->text, v, op->conf->dialect, id)
-        != NGX_OK)
+    if (v->final.len <= NGX_HTTP_BATCH_OP_INLINE) {
+        ngx_http_batch_op_batch_run(op, ngx_cycle->log);
+        ngx_http_batch_op_answer(op);
+        return;
+    }
+
+    /* hundreds of errors; the view is valid during the index's callback only */
+
+    op->view.meta.data = ngx_pstrdup(op->pool, (ngx_str_t *) &v->meta);
+    op->view.final.data = ngx_pstrdup(op->pool, (ngx_str_t *) &v->final);
+    op->view.model.data = ngx_pstrdup(op->pool, (ngx_str_t *) &v->model);
+
+    if (op->view.meta.data == NULL || op->view.final.data == NULL
+        || op->view.model.data == NULL)
     {
         ngx_http_batch_op_failed(op);
         return;
     }
 
-    ngx_http_batch_op_answer(op);
+    (void) ngx_http_batch_op_task(op, ngx_http_batch_op_batch_run,
+                                  ngx_http_batch_op_answer);
+}
+
+
+static void
+ngx_http_batch_op_batch_run(ngx_http_batch_op_t *op, ngx_log_t *log)
+{
+    char  id[BATCH_ID_LEN];
+
+    if (ngx_http_batch_render_batch(&op->text, &op->view, op->conf->dialect,
+                                    id)
+        != NGX_OK)
+    {
+        op->text.failed = 1;
+    }
 }
 
 

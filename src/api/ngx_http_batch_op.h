@@ -67,6 +67,7 @@ struct ngx_http_batch_op_s {
     ngx_http_batch_file_t         file;
     ngx_http_batch_meta_t         meta;
     json_t                       *root;        /* file or meta point into it */
+    ngx_http_batch_view_t         view;        /* see ..._op_batch() */
     batch_text_t                  text;        /* the answer */
     ngx_http_batch_stream_t      *stream;      /* NULL: it is sent at once */
     void                         *data;

@@ -54,19 +54,14 @@ batch_demand_fail(batch_jsonl_ctx_t *ctx, const char *code, const char *param,
 }
 
 
-/* requires a value of the type whose first byte is open */
+/* the value is missing, or not what is expected */
 
 static int
-batch_demand_require(batch_jsonl_ctx_t *ctx, unsigned k, unsigned char open,
-    const char *expected)
+batch_demand_other(batch_jsonl_ctx_t *ctx, unsigned k, const char *expected)
 {
     const batch_jsonl_name_t  *name;
 
     name = &batch_jsonl_names[k];
-
-    if (ctx->value[k].len && ctx->value[k].data[0] == open) {
-        return BATCH_OK;
-    }
 
     if (ctx->value[k].len == 0) {
         return batch_demand_fail(ctx, "missing_required_parameter", name->param,
@@ -79,6 +74,20 @@ batch_demand_require(batch_jsonl_ctx_t *ctx, unsigned k, unsigned char open,
                              "but got %s instead.",
                              name->name, expected,
                              batch_demand_type(&ctx->value[k]));
+}
+
+
+/* requires a value of the type whose first byte is open */
+
+static inline int
+batch_demand_require(batch_jsonl_ctx_t *ctx, unsigned k, unsigned char open,
+    const char *expected)
+{
+    if (ctx->value[k].len && ctx->value[k].data[0] == open) {
+        return BATCH_OK;
+    }
+
+    return batch_demand_other(ctx, k, expected);
 }
 
 
@@ -134,6 +143,12 @@ batch_demand_method(batch_jsonl_ctx_t *ctx)
         return BATCH_OK;
     }
 
+    if (method->len == post.len
+        && memcmp(method->data, post.data, post.len) == 0)
+    {
+        return BATCH_OK;
+    }
+
     if (batch_demand_require(ctx, BATCH_JSONL_METHOD, '"', "a string")
         != BATCH_OK)
     {
@@ -154,29 +169,40 @@ batch_demand_method(batch_jsonl_ctx_t *ctx)
 }
 
 
-/* is it the url, given as the bytes p[0..len)? */
+/* the target that is named by p[0..len); lenient: without its slash, too */
 
 static int
-batch_demand_same(const batch_str_t *url, const unsigned char *p, size_t len)
+batch_demand_target(batch_jsonl_ctx_t *ctx, const unsigned char *p, size_t len)
 {
-    return len == url->len && memcmp(p, url->data, len) == 0;
+    size_t               skip;
+    unsigned             i;
+    const batch_str_t   *url;
+
+    skip = (ctx->rules->lenient && len && *p != '/') ? 1 : 0;
+
+    for (i = 0; i < ctx->rules->ntargets; i++) {
+        url = &ctx->rules->targets[i].url;
+
+        if (len == url->len - skip && memcmp(p, url->data + skip, len) == 0) {
+            ctx->target = i;
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
 static int
 batch_demand_url(batch_jsonl_ctx_t *ctx)
 {
-    size_t                 len, skip;
-    unsigned               i;
-    batch_str_t           *url, want;
-    unsigned char          buf[256];
-    const unsigned char   *p;
-    const batch_rules_t   *rules;
+    size_t          len;
+    batch_str_t    *url;
+    unsigned char   buf[256];
 
-    rules = ctx->rules;
     url = &ctx->value[BATCH_JSONL_URL];
 
-    if (url->len == 0 && rules->lenient) {
+    if (url->len == 0 && ctx->rules->lenient) {
         return BATCH_OK;
     }
 
@@ -186,28 +212,16 @@ batch_demand_url(batch_jsonl_ctx_t *ctx)
         return BATCH_ERROR;
     }
 
-    p = url->data + 1;
-    len = url->len - 2;
+    /* no target has a backslash, so a url with escapes is none as it is */
 
-    if (memchr(p, '\\', len)) {
-        p = buf;
-        len = batch_token_decode(url, buf, sizeof(buf));
-
-        if (len > sizeof(buf)) {
-            return batch_demand_no_url(ctx);
-        }
+    if (batch_demand_target(ctx, url->data + 1, url->len - 2)) {
+        return BATCH_OK;
     }
 
-    skip = (rules->lenient && len && *p != '/') ? 1 : 0;
+    len = batch_token_decode(url, buf, sizeof(buf));
 
-    for (i = 0; i < rules->ntargets; i++) {
-        want.data = rules->targets[i].url.data + skip;
-        want.len = rules->targets[i].url.len - skip;
-
-        if (batch_demand_same(&want, p, len)) {
-            ctx->target = i;
-            return BATCH_OK;
-        }
+    if (len <= sizeof(buf) && batch_demand_target(ctx, buf, len)) {
+        return BATCH_OK;
     }
 
     return batch_demand_no_url(ctx);
@@ -346,8 +360,10 @@ batch_demand_need(batch_jsonl_ctx_t *ctx, unsigned any, unsigned first)
 
     bad = BATCH_KEY_N;
 
-    for (k = 0; k < BATCH_KEY_N; k++) {
-        if (!(any & batch_key(k)) || ctx->value[k].len == 0) {
+    for ( /* void */ ; any; any &= any - 1) {
+        k = (unsigned) __builtin_ctz(any);
+
+        if (ctx->value[k].len == 0) {
             continue;
         }
 

@@ -43,7 +43,7 @@
 
 #include "batch_core.h"
 
-/* the keys that are looked for in a body; the order is that of their lengths */
+/* the keys that are looked for in a body */
 
 typedef enum {
     BATCH_KEY_MODEL = 0,

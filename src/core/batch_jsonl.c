@@ -12,7 +12,7 @@
 
 
 #define batch_jsonl_name(path, name)                                          \
-    { name, sizeof(name) - 1, path name, "Duplicate key '" path name "'" }
+    { name, path name, "Duplicate key '" path name "'" }
 
 const batch_jsonl_name_t  batch_jsonl_names[BATCH_JSONL_NKEYS] = {
     batch_jsonl_name("body.", "model"),
@@ -34,6 +34,26 @@ const batch_jsonl_name_t  batch_jsonl_names[BATCH_JSONL_NKEYS] = {
 };
 
 
+/* the keys of each length */
+
+#define BATCH_JSONL_LENGTHS  16
+
+static const unsigned  batch_jsonl_lengths[BATCH_JSONL_LENGTHS] = {
+    [3] = batch_key(BATCH_JSONL_URL),
+    [4] = batch_key(BATCH_JSONL_BODY),
+    [5] = batch_key(BATCH_KEY_MODEL) | batch_key(BATCH_KEY_INPUT)
+          | batch_key(BATCH_KEY_QUERY) | batch_key(BATCH_KEY_TEXTS),
+    [6] = batch_key(BATCH_JSONL_METHOD) | batch_key(BATCH_KEY_STREAM)
+          | batch_key(BATCH_KEY_PROMPT),
+    [7] = batch_key(BATCH_KEY_CONTENT),
+    [8] = batch_key(BATCH_KEY_MESSAGES),
+    [9] = batch_key(BATCH_JSONL_CUSTOM_ID) | batch_key(BATCH_KEY_DOCUMENTS),
+    [10] = batch_key(BATCH_KEY_BACKGROUND),
+    [13] = batch_key(BATCH_KEY_PROMPT_EMBEDS),
+    [14] = batch_key(BATCH_KEY_STREAM_OPTIONS)
+};
+
+
 /* those that settled endpoints need, and those looked for in every body */
 #define BATCH_JSONL_SETTLED  (batch_key(BATCH_KEY_MODEL)                      \
                               | batch_key(BATCH_KEY_INPUT)                    \
@@ -42,19 +62,17 @@ const batch_jsonl_name_t  batch_jsonl_names[BATCH_JSONL_NKEYS] = {
                               | batch_key(BATCH_KEY_MESSAGES))
 
 
-static int batch_jsonl_walk(batch_jsonl_ctx_t *ctx, unsigned from, unsigned to,
-    int depth);
+static int batch_jsonl_walk(batch_jsonl_ctx_t *ctx, unsigned set, int depth);
 
 
-/* the key that the raw token is, of those from..to - 1 */
+/* the key of the set that the raw token is */
 
 static unsigned
-batch_jsonl_known(batch_jsonl_ctx_t *ctx, const batch_str_t *token,
-    unsigned from, unsigned to)
+batch_jsonl_known(const batch_str_t *token, unsigned set)
 {
     size_t                len;
-    unsigned              i;
-    unsigned char         buf[20];
+    unsigned              k;
+    unsigned char         buf[BATCH_JSONL_LENGTHS];
     const unsigned char  *p;
 
     p = token->data + 1;
@@ -65,11 +83,15 @@ batch_jsonl_known(batch_jsonl_ctx_t *ctx, const batch_str_t *token,
         len = batch_token_decode(token, buf, sizeof(buf));
     }
 
-    for (i = from; i < to && batch_jsonl_names[i].len <= len; i++) {
-        if (batch_jsonl_names[i].len == len
-            && memcmp(batch_jsonl_names[i].name, p, len) == 0)
+    set &= (len < BATCH_JSONL_LENGTHS) ? batch_jsonl_lengths[len] : 0;
+
+    for ( /* void */ ; set; set &= set - 1) {
+        k = (unsigned) __builtin_ctz(set);
+
+        if (batch_jsonl_names[k].name[0] == (char) *p
+            && memcmp(batch_jsonl_names[k].name, p, len) == 0)
         {
-            return (ctx->keys & batch_key(i)) ? i : BATCH_JSONL_OTHER;
+            return k;
         }
     }
 
@@ -83,7 +105,7 @@ batch_jsonl_known(batch_jsonl_ctx_t *ctx, const batch_str_t *token,
  */
 
 static int
-batch_jsonl_key(batch_jsonl_ctx_t *ctx, unsigned from, unsigned to, unsigned *k)
+batch_jsonl_key(batch_jsonl_ctx_t *ctx, unsigned set, unsigned *k)
 {
     batch_str_t    key;
     batch_scan_t  *s;
@@ -96,7 +118,7 @@ batch_jsonl_key(batch_jsonl_ctx_t *ctx, unsigned from, unsigned to, unsigned *k)
 
     batch_scan_space(s);
 
-    *k = batch_jsonl_known(ctx, &key, from, to);
+    *k = batch_jsonl_known(&key, set);
 
     if (*k == BATCH_JSONL_OTHER) {
         return BATCH_OK;
@@ -166,14 +188,14 @@ batch_jsonl_body(batch_jsonl_ctx_t *ctx)
 
     s->p++;
 
-    return batch_jsonl_walk(ctx, 0, BATCH_KEY_N, 2);
+    return batch_jsonl_walk(ctx, ctx->keys & ~BATCH_JSONL_LINE, 2);
 }
 
 
 /* the members of an object, of which the keys from..to - 1 are known */
 
 static int
-batch_jsonl_walk(batch_jsonl_ctx_t *ctx, unsigned from, unsigned to, int depth)
+batch_jsonl_walk(batch_jsonl_ctx_t *ctx, unsigned set, int depth)
 {
     int            rc, first;
     unsigned       k;
@@ -188,7 +210,7 @@ batch_jsonl_walk(batch_jsonl_ctx_t *ctx, unsigned from, unsigned to, int depth)
             return (rc == BATCH_AGAIN) ? BATCH_OK : BATCH_ERROR;
         }
 
-        if (batch_jsonl_key(ctx, from, to, &k) != BATCH_OK) {
+        if (batch_jsonl_key(ctx, set, &k) != BATCH_OK) {
             return BATCH_ERROR;
         }
 
@@ -226,7 +248,7 @@ batch_jsonl_members(batch_jsonl_ctx_t *ctx)
 
     s->p++;
 
-    if (batch_jsonl_walk(ctx, BATCH_KEY_N, BATCH_JSONL_NKEYS, 1) != BATCH_OK) {
+    if (batch_jsonl_walk(ctx, ctx->keys & BATCH_JSONL_LINE, 1) != BATCH_OK) {
         return BATCH_ERROR;
     }
 

@@ -11,8 +11,7 @@
 #include "batch_jsonl.h"
 #include "batch_scan.h"
 
-/* the keys of the body, batch_key_e, and then those of the line; each in the
- * order of their lengths */
+/* the keys of the body, batch_key_e, and then those of the line */
 
 typedef enum {
     BATCH_JSONL_URL = BATCH_KEY_N,
@@ -31,7 +30,6 @@ typedef enum {
 
 typedef struct {
     const char            *name;
-    size_t                 len;
     const char            *param;
     const char            *duplicate;
 } batch_jsonl_name_t;

@@ -118,6 +118,12 @@ ngx_int_t ngx_http_batch_layout_sweep(ngx_http_batch_sweep_dir_t *s,
     ngx_uint_t room, time_t age, ngx_uint_t n, ngx_log_t *log);
 
 
+/* ngx_http_batch_delete.c */
+
+/* all of a deleted batch but its tombstone.  NGX_OK, NGX_ERROR. */
+ngx_int_t ngx_http_batch_delete_rest(const char *batch_id, ngx_log_t *log);
+
+
 /* ngx_http_batch_publish.c */
 
 /* fdatasync, link, fsync(dir), unlink; what publish_tmp() promises.  keep = 1:

@@ -89,6 +89,7 @@ static const struct {
     /* NGX_HTTP_BATCH_CANCEL     */ { "cancel.json", BATCH_ID_BATCH,  1, 0 },
     /* NGX_HTTP_BATCH_FINAL      */ { "final.json",  BATCH_ID_BATCH,  1, 0 },
     /* NGX_HTTP_BATCH_HOOK       */ { "hook.json",   BATCH_ID_BATCH,  1, 0 },
+    /* NGX_HTTP_BATCH_DELETED    */ { "deleted.json", BATCH_ID_BATCH, 1, 1 },
     /* NGX_HTTP_BATCH_UPLOAD     */ { "upload.json", BATCH_ID_UPLOAD, 1, 1 },
     /* NGX_HTTP_BATCH_UPLOAD_END */ { "end.json",    BATCH_ID_UPLOAD, 1, 1 }
 };

@@ -188,6 +188,19 @@ ngx_http_batch_walk_match(ngx_http_batch_walk_t *w, const char *name,
     if (w->kind == BATCH_ID_BATCH) {
         (void) ngx_slprintf((u_char *) other,
                             (u_char *) other + NGX_HTTP_BATCH_NAME_LEN,
+                            "%s/deleted.json%Z", id);
+
+        if (fstatat(dir, other, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+            return 0;
+        }
+
+        if (ngx_errno != NGX_ENOENT && !ngx_http_batch_store_damaged()) {
+            ngx_http_batch_disk_error(log, id, "fstatat()", other);
+            return NGX_ERROR;
+        }
+
+        (void) ngx_slprintf((u_char *) other,
+                            (u_char *) other + NGX_HTTP_BATCH_NAME_LEN,
                             "%s/batch.json%Z", id);
 
         if (fstatat(dir, other, &st, AT_SYMLINK_NOFOLLOW) == 0) {

@@ -1,13 +1,17 @@
 -- A new batch, or one that is there already: then only its places in the lists
 -- are made good.
--- in:  KEYS gen, batch, list, active, use, holds
+-- in:  KEYS gen, batch, list, active, use, holds, mark of its deletion
 --      ARGV check gen (1 or 0), id, meta, created_us, expires_at (0: never)
--- out: {0, status}; {2}: being rebuilt
+-- out: {0, status}; {1}: it has been deleted since; {2}: being rebuilt
 
 --#include gen status
 
 if ARGV[1] == '1' and not filled() then
     return {2}
+end
+
+if redis.call('EXISTS', KEYS[7]) == 1 then
+    return {1}
 end
 
 local status = redis.call('HGET', KEYS[2], 'status')

@@ -10,7 +10,7 @@
 #include "ngx_http_batch_redis.h"
 
 
-#define NGX_HTTP_BATCH_ARGS_MAX  48
+#define NGX_HTTP_BATCH_ARGS_MAX  56
 
 
 typedef enum {

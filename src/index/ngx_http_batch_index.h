@@ -83,6 +83,17 @@ ngx_int_t ngx_http_batch_index_batch_list(const ngx_str_t *tenant,
 ngx_int_t ngx_http_batch_index_batch_cancel(const char *id, int64_t at,
     ngx_http_batch_index_pt cb, void *data);
 
+/* items = batch.json of up to limit batches that are to be deleted: they ended
+ * by until (seconds), or are beyond the quota; has_more: there may be others.
+ * They come again after the pause (seconds). */
+ngx_int_t ngx_http_batch_index_batch_old(int64_t until, ngx_uint_t limit,
+    int64_t pause, ngx_http_batch_index_pt cb, void *data);
+/* DECLINED: it was not in the index.  deleted: there is a tombstone, else the
+ * store has lost it. */
+ngx_int_t ngx_http_batch_index_batch_del(const char *id,
+    const ngx_str_t *tenant, ngx_uint_t deleted, ngx_http_batch_index_pt cb,
+    void *data);
+
 /* batches, for the run */
 /* items = ids of up to limit active batches, oldest first; if there are more,
  * half of them are others, which ones depends on turn (0, 1, 2, ...) */
@@ -140,9 +151,11 @@ ngx_int_t ngx_http_batch_index_run_renew(const char *id,
  * step.  Of the files those count that have an id here: one that was deleted
  * since has none.  A batch that is terminal already stays as it is, its files
  * too; an unknown one (recovery) is made from the meta.  hook: its webhook is
- * due.  Asks for no p:gen. */
+ * due.  keep: how many ended batches its tenant keeps, 0: all; beyond them the
+ * oldest become old.  DECLINED: it has been deleted since.  Asks for no p:gen.
+ */
 ngx_int_t ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
-    const ngx_http_batch_final_t *final, ngx_uint_t hook,
+    const ngx_http_batch_final_t *final, ngx_uint_t hook, ngx_uint_t keep,
     ngx_http_batch_index_pt cb, void *data);
 
 /* Webhooks: items = "1" if there are more, else "0"; then, of up to limit
@@ -178,6 +191,9 @@ ngx_int_t ngx_http_batch_index_era_filled(int64_t begun,
 /* Some of the manifests that the index has; cursor 0 to begin with, then that
  * of the last answer, until it is 0.  A manifest may come twice. */
 ngx_int_t ngx_http_batch_index_file_scan(int64_t cursor,
+    ngx_http_batch_index_pt cb, void *data);
+/* the same of batches: items = batch.json */
+ngx_int_t ngx_http_batch_index_batch_scan(int64_t cursor,
     ngx_http_batch_index_pt cb, void *data);
 /* a lock for the worker that rebuilds: OK (got it, for lease ms) or DECLINED */
 ngx_int_t ngx_http_batch_index_era_lock(ngx_msec_t lease,

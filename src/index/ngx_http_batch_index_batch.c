@@ -17,13 +17,16 @@ static void ngx_http_batch_index_batch_final_keys(ngx_http_batch_args_t *a,
     const ngx_http_batch_meta_t *m, const ngx_http_batch_final_t *final);
 static void ngx_http_batch_index_batch_final_args(ngx_http_batch_args_t *a,
     const ngx_http_batch_meta_t *m, const ngx_http_batch_final_t *final,
-    const ngx_str_t *meta, const char *hook);
+    const ngx_str_t *meta, const char *hook, ngx_uint_t keep);
 
 
 NGX_HTTP_BATCH_SCRIPT(batch_put, BATCH_PUT, STATUS, GEN);
 NGX_HTTP_BATCH_SCRIPT(batch_get, BATCH_GET, VIEW, FILLED);
 NGX_HTTP_BATCH_SCRIPT(batch_list, BATCH_LIST, VIEWS, FILLED);
 NGX_HTTP_BATCH_SCRIPT(batch_cancel, BATCH_CANCEL, VIEW, GEN);
+NGX_HTTP_BATCH_SCRIPT(batch_old, BATCH_OLD, ITEMS, GEN);
+NGX_HTTP_BATCH_SCRIPT(batch_del, BATCH_DEL, CODE, ANY);
+NGX_HTTP_BATCH_SCRIPT(batch_scan, BATCH_SCAN, ITEMS, GEN);
 NGX_HTTP_BATCH_SCRIPT(final, FINAL, STATUS, ANY);
 
 
@@ -67,6 +70,7 @@ ngx_http_batch_index_batch_store(const ngx_http_batch_meta_t *m,
     ngx_http_batch_args_key(&a, "active", NULL, NULL);
     ngx_http_batch_args_key(&a, "ub", tenant, NULL);
     ngx_http_batch_args_key(&a, "ubh", tenant, NULL);
+    ngx_http_batch_args_key(&a, "bd", m->id, NULL);
     ngx_http_batch_args_text(&a, flags ? "1" : "0");
     ngx_http_batch_args_text(&a, m->id);
     ngx_http_batch_args_str(&a, &meta);
@@ -150,7 +154,7 @@ ngx_http_batch_index_batch_end(const char *id, int64_t at, ngx_uint_t flags,
 
 ngx_int_t
 ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
-    const ngx_http_batch_final_t *final, ngx_uint_t hook,
+    const ngx_http_batch_final_t *final, ngx_uint_t hook, ngx_uint_t keep,
     ngx_http_batch_index_pt cb, void *data)
 {
     char                          receiver[BATCH_HOOK_RECEIVER];
@@ -186,7 +190,7 @@ ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
         ngx_http_batch_args_init(&a, &ngx_http_batch_script_final, m->id);
         ngx_http_batch_index_batch_final_keys(&a, m, final);
         ngx_http_batch_index_batch_final_args(&a, m, final, &meta,
-                                              hook ? receiver : "0");
+                                              hook ? receiver : "0", keep);
 
         for (i = 0; i < 2; i++) {
             f = &final->files[i];
@@ -231,6 +235,10 @@ ngx_http_batch_index_batch_final_keys(ngx_http_batch_args_t *a,
     ngx_http_batch_args_key(a, "ub", tenant, NULL);
     ngx_http_batch_args_key(a, "ubh", tenant, NULL);
     ngx_http_batch_args_key(a, "hd", NULL, NULL);
+    ngx_http_batch_args_key(a, "be", NULL, NULL);
+    ngx_http_batch_args_key(a, "bo", NULL, NULL);
+    ngx_http_batch_args_key(a, "be", tenant, NULL);
+    ngx_http_batch_args_key(a, "bd", m->id, NULL);
 
     for (i = 0; i < 2; i++) {
         f = &final->files[i];
@@ -248,7 +256,7 @@ ngx_http_batch_index_batch_final_keys(ngx_http_batch_args_t *a,
 static void
 ngx_http_batch_index_batch_final_args(ngx_http_batch_args_t *a,
     const ngx_http_batch_meta_t *m, const ngx_http_batch_final_t *final,
-    const ngx_str_t *meta, const char *hook)
+    const ngx_str_t *meta, const char *hook, ngx_uint_t keep)
 {
     ngx_http_batch_args_text(a, m->id);
     ngx_http_batch_args_text(a, batch_status_name(final->status));
@@ -264,4 +272,65 @@ ngx_http_batch_index_batch_final_args(ngx_http_batch_args_t *a,
     ngx_http_batch_args_int(a, final->finalizing_at);
     ngx_http_batch_args_int(a, final->cancelling_at);
     ngx_http_batch_args_text(a, hook);
+    ngx_http_batch_args_int(a, final->ended_at);
+    ngx_http_batch_args_int(a, (int64_t) keep);
+}
+
+
+ngx_int_t
+ngx_http_batch_index_batch_old(int64_t until, ngx_uint_t limit, int64_t pause,
+    ngx_http_batch_index_pt cb, void *data)
+{
+    ngx_http_batch_args_t  a;
+
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_batch_old, NULL);
+    ngx_http_batch_args_key(&a, "be", NULL, NULL);
+    ngx_http_batch_args_key(&a, "bo", NULL, NULL);
+    ngx_http_batch_args_key(&a, "hd", NULL, NULL);
+    ngx_http_batch_args_prefix(&a, "b");
+    ngx_http_batch_args_int(&a, until);
+    ngx_http_batch_args_int(&a, (int64_t) limit);
+    ngx_http_batch_args_int(&a, pause);
+
+    return ngx_http_batch_index_send(&a, cb, data);
+}
+
+
+ngx_int_t
+ngx_http_batch_index_batch_del(const char *id, const ngx_str_t *tenant,
+    ngx_uint_t deleted, ngx_http_batch_index_pt cb, void *data)
+{
+    char                   key[41];
+    ngx_http_batch_args_t  a;
+
+    ngx_http_batch_object_tenant_key(tenant, key);
+
+    ngx_http_batch_args_init(&a, &ngx_http_batch_script_batch_del, id);
+    ngx_http_batch_args_key(&a, "b", id, NULL);
+    ngx_http_batch_args_key(&a, "bl", key, NULL);
+    ngx_http_batch_args_key(&a, "active", NULL, NULL);
+    ngx_http_batch_args_key(&a, "c", id, NULL);
+    ngx_http_batch_args_key(&a, "l", id, NULL);
+    ngx_http_batch_args_key(&a, "ub", key, NULL);
+    ngx_http_batch_args_key(&a, "ubh", key, NULL);
+    ngx_http_batch_args_key(&a, "hd", NULL, NULL);
+    ngx_http_batch_args_key(&a, "be", NULL, NULL);
+    ngx_http_batch_args_key(&a, "bo", NULL, NULL);
+    ngx_http_batch_args_key(&a, "be", key, NULL);
+    ngx_http_batch_args_key(&a, "bd", id, NULL);
+    ngx_http_batch_args_text(&a, id);
+    ngx_http_batch_args_text(&a, deleted ? "1" : "0");
+
+    return ngx_http_batch_index_send(&a, cb, data);
+}
+
+
+/* a batch.json may have 36 KB: fewer at once than of files */
+
+ngx_int_t
+ngx_http_batch_index_batch_scan(int64_t cursor, ngx_http_batch_index_pt cb,
+    void *data)
+{
+    return ngx_http_batch_index_file_scan_of(&ngx_http_batch_script_batch_scan,
+                                             "}:b:*", 50, cursor, cb, data);
 }

@@ -26,6 +26,12 @@
 ngx_int_t ngx_http_batch_index_send(ngx_http_batch_args_t *a,
     ngx_http_batch_index_pt cb, void *data);
 
+/* goes through keys of the database: n of them, "{<prefix>" and tail is their
+ * pattern */
+ngx_int_t ngx_http_batch_index_file_scan_of(
+    ngx_http_batch_index_script_t *script, const char *tail, ngx_uint_t n,
+    int64_t cursor, ngx_http_batch_index_pt cb, void *data);
+
 /* the claim's answer says that Redis has this time, ms */
 void ngx_http_batch_index_run_clock(int64_t ms);
 

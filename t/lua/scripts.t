@@ -136,7 +136,7 @@ my @view;        # the fields of a view
 sub put {
     my ($b, %o) = @_;
     return run('batch_put', ['gen:s', "b:$b", 'bl:0', 'active', 'ub:0',
-                             'ubh:0'],
+                             'ubh:0', "bd:$b"],
                $o{check} // 1, $b, "meta-$b", $o{us} // 1763645912345678,
                $o{expires} // 0);
 }
@@ -202,10 +202,26 @@ sub final {
     }
 
     return run('final', ["b:$b", 'bl:0', 'active', "c:$b", "l:$b", 'fx',
-                         'uf:0', 'ub:0', 'ubh:0', 'hd', @keys],
+                         'uf:0', 'ub:0', 'ubh:0', 'hd', 'be', 'bo', 'be:0',
+                         "bd:$b", @keys],
                $b, $status, '{"v":1}', "meta-$b", 1763645912345678, 0,
                $o{total} // 4, $o{ok} // 3, $o{failed} // 1, 'model',
-               1763645913, 1763645914, 0, $o{hook} || 0, @args);
+               1763645913, 1763645914, 0, $o{hook} || 0,
+               $o{ended} // 1763645915, $o{keep} // 0, @args);
+}
+
+sub batch_del {
+    my ($b, $deleted) = @_;
+    return run('batch_del', ["b:$b", 'bl:0', 'active', "c:$b", "l:$b", 'ub:0',
+                             'ubh:0', 'hd', 'be', 'bo', 'be:0', "bd:$b"], $b,
+               $deleted);
+}
+
+sub batch_old {
+    my ($until, $n) = @_;
+    my $r = run('batch_old', ['gen:s', 'be', 'bo', 'hd'], '{t}:b:', $until,
+                $n // 9, 60);
+    return $r->[0] ? $r : "$r->[1] " . join ' ', @{$r->[2]};
 }
 
 sub file {
@@ -983,14 +999,75 @@ is brief('deadv', 'w3', 'y2'), '0 0 0 validating', 'evict: it does';
 evict('deadv', 'w1');
 is brief('deadv', 'w3', 'y3'), '1 0 2 validating', 'evict: now w3 does';
 
+# --- ended batches that are to go
+
+redis('DEL', '{t}:be', '{t}:be:0', '{t}:bo');
+
+for my $n (1 .. 4) {
+    put("old$n");
+    final("old$n", 'failed', ended => $n < 4 ? 100 * $n : 4000, hook => $n == 2);
+}
+
+is batch_old(99), '0 ', 'old: none yet';
+is batch_old(300, 2), '1 meta-old1', 'old: the oldest, not one with a webhook';
+is batch_old(300, 2), '0 meta-old3', 'old: they are put off';
+is batch_old(360, 9), '0 meta-old1 meta-old3',
+    'old: for a minute, by the time of their end';
+redis('ZREM', '{t}:hd', 'old2');
+is batch_old(420, 9), '0 meta-old1 meta-old2 meta-old3',
+    'old: its webhook is delivered';
+is redis('ZSCORE', '{t}:be', 'old1'), 480, 'old: put off stays put off';
+final('old1', 'failed', ended => 100);
+is redis('ZSCORE', '{t}:be', 'old1'), 480, 'old: said again, too';
+
+is_deeply batch_del('old1', 1), [0], 'del';
+is_deeply batch_del('old1', 1), [1], 'del: it was not there';
+is redis('EXISTS', '{t}:b:old1'), 0, 'del: nothing is left';
+is redis('ZSCORE', "{t}:$_", 'old1'), undef, "del: in $_"
+    for 'be', 'be:0', 'bo', 'bl:0', 'hd', 'active';
+is_deeply final('old1', 'failed'), [1], 'del: a late final';
+is_deeply put('old1'), [1], 'del: a late put';
+is redis('EXISTS', '{t}:b:old1'), 0, 'del: do not bring it back';
+batch_del('old3', 0);
+is_deeply final('old3', 'failed', ended => 300), [0, 'failed'],
+    'del: a batch that the store has lost may come back';
+
+put('more');
+final('more', 'failed', ended => 5000, keep => 2);
+is join(' ', @{redis('ZRANGE', '{t}:be:0', 0, -1)}), 'old4 more',
+    'keep: two are left';
+is batch_old(0), '0 meta-old2 meta-old3', 'keep: the others go';
+is batch_old(0), '0 ', 'keep: once a minute';
+
+{
+    redis('HSET', '{t}:b:more', 'final', 'x' x 99);
+    final('more', 'failed');
+    is redis('HGET', '{t}:b:more', 'final'), '{"v":1}',
+        'a text of an older module is replaced by a shorter one';
+}
+
+my %seen;
+my $cursor_ = 0;
+
+do {
+    my $r = run('batch_scan', ['gen:s'], $cursor_, '{t}:b:*', 3);
+    $seen{$_}++ for @{$r->[2]};
+    $cursor_ = $r->[1];
+} while ($cursor_);
+
+ok $seen{'meta-old4'} && $seen{'meta-more'} && !$seen{'meta-old1'},
+    'scan: all batches';
+
 redis('SET', '{t}:active2', 'x');
-like run('batch_put', ['gen:s', 'b:w', 'bl:0', 'active2', 'ub:0', 'ubh:0'], 1,
+like run('batch_put', ['gen:s', 'b:w', 'bl:0', 'active2', 'ub:0', 'ubh:0',
+                       'bd:w'], 1,
          'w', 'm', 1, 0),
     qr/^-.*WRONGTYPE/, 'a key of another type';
 is redis('EXISTS', '{t}:b:w'), 0, 'fails before anything is written';
 redis('SET', '{t}:fl:x', 'x');
 like run('final', ['b:w', 'bl:0', 'active', 'c:w', 'l:w', 'fx', 'uf:0', 'ub:0',
-                   'ubh:0', 'hd', 'f:w', 'fl:x', 'fl:y'], ('w') x 19),
+                   'ubh:0', 'hd', 'be', 'bo', 'be:0', 'bd:w', 'f:w', 'fl:x', 'fl:y'],
+         ('w') x 21),
      qr/^-.*WRONGTYPE/, 'in final too';
 is redis('EXISTS', '{t}:b:w'), 0, 'the same';
 
