@@ -436,9 +436,9 @@ for ("\xff", "a\xc3", "\xed\xa0\x80", "\xc0\xaf", 'x' x 257, 'x' x 4096,
 # neither in Redis' keys nor on disk is there a name
 
 my @keys = @{ redis('KEYS', '*') };
-my @odd = grep { !/^\{[\w-]+\}:(gen(:[0-9a-f]{40})?|rebuild|active|fx|f:file-\w{22}
+my @odd = grep { !/^\{[\w-]+\}:(gen(:[0-9a-f]{40})?|rebuild|active|fx|be|f:file-\w{22}
                    |b:batch_[0-9a-f]{32}|[cl]:batch_[0-9a-f]{32}
-                   |fl:[0-9a-f]{40}(:[a-z_-]+)?|bl:[0-9a-f]{40}
+                   |fl:[0-9a-f]{40}(:[a-z_-]+)?|b[le]:[0-9a-f]{40}
                    |u[fb]h?:[0-9a-f]{40})$/x } @keys;
 
 is(join("\n", @odd), '', 'keys of Redis');

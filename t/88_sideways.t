@@ -199,3 +199,39 @@ main::is_error($r, 405, 'POST', 'method_not_supported');
 is($r->{headers}{allow}, 'GET, HEAD', 'Allow');
 is(http('GET', '/batch-status')->{headers}{'cache-control'}, 'no-store',
    'no cache keeps it');
+
+
+
+=== TEST 5: a map, not the client, chooses the server of a line
+--- config
+    location = /up { return 200 "up\n"; }
+
+    location ~ ^/v1/(files|batches) {
+        client_max_body_size 0;
+        batch_api;
+        batch_retries 0;
+        batch_pass /batch-lines;
+    }
+
+    location /batch-lines/ {
+        internal;
+        client_max_body_size 0;
+        if ($server_of_model = "") { return 404; }
+        rewrite    ^/batch-lines(/.*)$ $1 break;
+        proxy_pass http://$server_of_model;
+    }
+
+    location = /batch-status { batch_status; }
+--- http_extra
+    map $batch_model $server_of_model {
+        default  "";
+        llama-8b inference;
+    }
+--- flow
+my $b = run_batch(jsonl(2, model => 'llama-8b'));
+is($b->{request_counts}{completed}, 2, 'a model of the map');
+
+my $port = server_port();
+$b = run_batch(jsonl(1, model => "127.0.0.1:$port"));
+is($b->{request_counts}{failed}, 1, 'no model: no server');
+is(mock_stats()->{requests}, 2, 'and nobody was asked');
