@@ -1,14 +1,15 @@
 -- The tombstone is on disk already; or the store has lost the batch (not
 -- deleted).  For an hour a mark tells a final or batch_put that is still under
--- way of a deletion.
+-- way of a deletion, and a list where the batch was.
 -- in:  KEYS batch, list, active, chunks, leases, use, holds, webhooks due,
 --           ended batches, those beyond the quota, the tenant's ended ones,
 --           mark
 --      ARGV id, deleted (1 or 0)
 -- out: {0}; {1}: it was not there
 
---#include int unuse
+--#include int unuse mark
 
+local text = mark(KEYS[12], KEYS[2], ARGV[1])
 local found = redis.call('DEL', KEYS[1])
 
 redis.call('DEL', KEYS[4], KEYS[5])
@@ -20,7 +21,7 @@ end
 unuse(KEYS[6], ARGV[1])
 
 if ARGV[2] == '1' then
-    redis.call('SET', KEYS[12], '1', 'EX', '3600')
+    redis.call('SET', KEYS[12], text, 'EX', '3600')
 end
 
 return {1 - found}

@@ -4,18 +4,19 @@
 -- carry the same hash tag.
 -- in:  KEYS gen, list
 --      ARGV prefix of the batches' keys, after ("": from the start), its score
---           ("": it must be in the list), limit, enough
+--           ("": it must be in the list, or have a mark), limit, enough,
+--           prefix of the marks of deletions
 -- out: {0, 1 if there may be more, {view, ...}, id and score behind which to go
 --      on}; {2}: being rebuilt
 
---#include gen view piece
+--#include gen view mark piece
 
 if not filled() then
     return {2}
 end
 
 local limit, enough = tonumber(ARGV[4]), tonumber(ARGV[5])
-local ids = piece(KEYS[2], ARGV[2], ARGV[3], limit, false)
+local ids = piece(KEYS[2], ARGV[2], ARGV[3], limit, false, ARGV[6])
 local items = {}
 local bytes, seen = 0, 0
 

@@ -4,18 +4,20 @@
 -- hash tag.
 -- in:  KEYS gen, list
 --      ARGV prefix of the files' keys, after ("": from the start), its score
---           ("": it must be in the list), limit, enough, asc or desc
+--           ("": it must be in the list, or have a mark), limit, enough, asc
+--           or desc, prefix of the marks of deletions
 -- out: {0, 1 if there may be more, {manifest, ...}, id and score behind which
 --      to go on}; {2}: being rebuilt
 
---#include gen piece
+--#include gen mark piece
 
 if not filled() then
     return {2}
 end
 
 local limit, enough = tonumber(ARGV[4]), tonumber(ARGV[5])
-local ids = piece(KEYS[2], ARGV[2], ARGV[3], limit, ARGV[6] == 'asc')
+local ids = piece(KEYS[2], ARGV[2], ARGV[3], limit, ARGV[6] == 'asc',
+                  ARGV[7])
 local items = {}
 local bytes, seen = 0, 0
 

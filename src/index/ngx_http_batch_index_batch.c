@@ -114,6 +114,7 @@ ngx_http_batch_index_batch_list(const ngx_str_t *tenant,
     ngx_http_batch_args_str(&a, &after->score);
     ngx_http_batch_args_int(&a, (int64_t) limit);
     ngx_http_batch_args_int(&a, NGX_HTTP_BATCH_INDEX_PIECE);
+    ngx_http_batch_args_prefix(&a, "bd");
 
     return ngx_http_batch_index_send(&a, cb, data);
 }

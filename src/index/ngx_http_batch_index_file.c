@@ -137,6 +137,7 @@ ngx_http_batch_index_file_list(const ngx_str_t *tenant,
     ngx_http_batch_args_int(&a, (int64_t) limit);
     ngx_http_batch_args_int(&a, NGX_HTTP_BATCH_INDEX_PIECE);
     ngx_http_batch_args_text(&a, asc ? "asc" : "desc");
+    ngx_http_batch_args_prefix(&a, "fd");
 
     return ngx_http_batch_index_send(&a, cb, data);
 }

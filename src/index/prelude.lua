@@ -104,16 +104,47 @@ local function view(b)
 end
 
 
---#part piece
--- The next ids of a list, each followed by its score: behind the id after, ''
--- for the first ones.  It may be gone meanwhile: then its score says where it
--- was, or without one there is nothing.
+--#part mark
+-- For an hour a mark tells of a deletion: what still is under way does not
+-- bring the object back, and a client that pages by its id goes on behind its
+-- place.  The mark says which, in the tenant's list and those that are named
+-- after it.  A deletion that is repeated keeps it.
 
-local function piece(list, after, score, n, asc)
+local function mark(key, list, id)
+    local score = redis.call('ZSCORE', list, id)
+
+    return score and score .. ' ' .. list or redis.call('GET', key) or '-'
+end
+
+local function marked(text, list)
+    local score, whose = string.match(text or '', '^([^ ]+) (.*)$')
+
+    if score and (list == whose
+                  or string.sub(list, 1, #whose + 1) == whose .. ':')
+    then
+        return score
+    end
+
+    return ''
+end
+
+
+--#part piece
+-- Needs mark.
+--
+-- The next ids of a list, each followed by its score: behind the id after, ''
+-- for the first ones.  It may be gone meanwhile: then its score, or else the
+-- mark of its deletion, says where it was, or without either there is nothing.
+
+local function piece(list, after, score, n, asc, marks)
     local rank = 0
 
     if after ~= '' then
         rank = redis.call(asc and 'ZRANK' or 'ZREVRANK', list, after)
+
+        if not rank and score == '' then
+            score = marked(redis.call('GET', marks .. after), list)
+        end
 
         if rank then
             rank = rank + 1

@@ -242,7 +242,7 @@ sub erase {
 sub files {
     my ($after, $limit, $order, $list, $score, $enough) = @_;
     my $r = run('file_list', ['gen:s', $list // 'fl:0'], '{t}:f:', $after,
-                $score // '', $limit, $enough // 9999, $order // 'desc');
+                $score // '', $limit, $enough // 9999, $order // 'desc', '{t}:fd:');
     return $r unless ref $r && @$r > 1;
     return join ' ', $r->[1], map { s/^manifest-//r } @{$r->[2]};
 }
@@ -887,7 +887,7 @@ is files('f6', 9), '0 f4 f3 f2 f1', 'and still is a place in the list';
 
 sub place {
     my $r = run('file_list', ['gen:s', 'fl:0'], '{t}:f:', $_[0] // '',
-                $_[1] // '', 2, 9999, $_[2] // 'desc');
+                $_[1] // '', 2, 9999, $_[2] // 'desc', '{t}:fd:');
     return join ' ', @$r[3, 4], $r->[1], map { s/^manifest-//r } @{$r->[2]};
 }
 
@@ -925,7 +925,14 @@ is_deeply $r->[2], ['manifest-f2', 'manifest-f3'], 'a dead entry is skipped';
 is redis('ZSCORE', '{t}:fx', 'f1'), undef, 'and dropped';
 
 is_deeply erase('f2'), [0], 'delete';
+is files('f2', 1, 'asc'), '1 f3', 'it still is a place in the list';
 is_deeply erase('f2'), [1], 'delete again';
+is files('f2', 1, 'asc'), '1 f3', 'now, too';
+is files('f2', 1, 'asc', 'fl:0:batch'), '1 f3', 'also in that of its purpose';
+file('f2', 1763645912345672, purpose => 'vision');
+redis('ZADD', '{t}:fl:2', 1763645912345671, 'f1');
+erase('f2');
+is files('f2', 9, 'desc', 'fl:2'), '0', "but not in another tenant's";
 is_deeply run('file_get', ['gen:s', 'f:f2']), [1], 'it is gone';
 is redis('ZSCORE', "{t}:$_", 'f2'), undef, "from $_"
     for 'fl:0', 'fl:0:batch', 'fx';
@@ -936,7 +943,7 @@ put("b$_", us => 1763645912345670 + $_) for 1 .. 5;
 sub batches {
     my ($after, $limit, $score, $enough) = @_;
     my $r = run('batch_list', ['gen:s', 'bl:0'], '{t}:b:', $after,
-                $score // '', $limit, $enough // 9999);
+                $score // '', $limit, $enough // 9999, '{t}:bd:');
     return join ' ', $r->[1], map { $_->[0] =~ s/^meta-//r } @{$r->[2]};
 }
 
