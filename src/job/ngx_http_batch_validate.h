@@ -17,7 +17,6 @@
 #include "ngx_http_batch_final.h"
 
 #define NGX_HTTP_BATCH_ERRORS_MAX      1000
-#define NGX_HTTP_BATCH_LINE_MAX        (8 * 1024 * 1024)   /* bytes */
 #define NGX_HTTP_BATCH_INPUTS_MAX      50000     /* embedding inputs */
 
 typedef enum {
@@ -42,9 +41,10 @@ typedef struct {
     ngx_uint_t                    over;            /* it has not */
     uint64_t                      used;            /* then: lines of others */
 
-    /* out, 0: no limit; those of the location that the batch came in by */
+    /* out, 0: no limit, except of lines; those of the location that the batch came in by */
     ngx_uint_t                    max_requests;
     off_t                         max_file_size;
+    size_t                        max_line_size;
     ngx_uint_t                    max_lines;       /* of the tenant */
 
     /* out; the caller's to free: json_decref(root), and with
