@@ -17,6 +17,7 @@
 #include "ngx_http_batch_job.h"
 #include "ngx_http_batch_line.h"
 #include "ngx_http_batch_page.h"
+#include "ngx_http_batch_reap.h"
 #include "ngx_http_batch_recover.h"
 #include "ngx_http_batch_redis.h"
 #include "ngx_http_batch_runs.h"
@@ -24,6 +25,7 @@
 #include "ngx_http_batch_space.h"
 #include "ngx_http_batch_status.h"
 #include "ngx_http_batch_store.h"
+#include "ngx_http_batch_retire.h"
 #include "ngx_http_batch_sweep.h"
 #include "ngx_http_batch_task.h"
 #include "ngx_http_batch_tidy.h"
@@ -34,6 +36,7 @@ static ngx_int_t ngx_http_batch_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_batch_postconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_batch_configured(void);
 static void *ngx_http_batch_create_main_conf(ngx_conf_t *cf);
+static char *ngx_http_batch_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_http_batch_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_batch_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
@@ -63,6 +66,13 @@ static ngx_http_batch_main_conf_t  *ngx_http_batch_new_conf;
 static ngx_conf_enum_t  ngx_http_batch_orders[] = {
     { ngx_string("input"), NGX_HTTP_BATCH_ORDER_INPUT },
     { ngx_string("completion"), NGX_HTTP_BATCH_ORDER_COMPLETION },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_enum_t  ngx_http_batch_lines[] = {
+    { ngx_string("strict"), NGX_HTTP_BATCH_LINES_STRICT },
+    { ngx_string("lenient"), NGX_HTTP_BATCH_LINES_LENIENT },
     { ngx_null_string, 0 }
 };
 
@@ -128,6 +138,13 @@ static ngx_command_t  ngx_http_batch_commands[] = {
       0,
       NULL },
 
+    { ngx_string("batch_retention"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_sec_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_batch_main_conf_t, retention),
+      NULL },
+
     { ngx_string("batch_thread_pool"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_str_slot,
@@ -141,6 +158,13 @@ static ngx_command_t  ngx_http_batch_commands[] = {
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
+
+    { ngx_string("batch_lines"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_batch_loc_conf_t, lines),
+      &ngx_http_batch_lines },
 
     { ngx_string("batch_dialect"),
       NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_TAKE1,
@@ -248,7 +272,7 @@ static ngx_command_t  ngx_http_batch_commands[] = {
       NULL },
 
     { ngx_string("batch_quota"),
-      NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_TAKE1234,
+      NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_1MORE,
       ngx_http_batch_conf_client_quota,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
@@ -277,7 +301,7 @@ static ngx_http_module_t  ngx_http_batch_module_ctx = {
     ngx_http_batch_postconfiguration,      /* postconfiguration */
 
     ngx_http_batch_create_main_conf,       /* create main configuration */
-    NULL,                                  /* init main configuration */
+    ngx_http_batch_init_main_conf,         /* init main configuration */
 
     NULL,                                  /* create server configuration */
     NULL,                                  /* merge server configuration */
@@ -340,7 +364,8 @@ ngx_http_batch_postconfiguration(ngx_conf_t *cf)
     }
 
     if (ngx_http_batch_page_filter_init(cf) != NGX_OK
-        || ngx_http_batch_cors_init(cf) != NGX_OK)
+        || ngx_http_batch_cors_init(cf) != NGX_OK
+        || ngx_http_batch_accel_add(cf) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -368,6 +393,7 @@ ngx_http_batch_create_main_conf(ngx_conf_t *cf)
     }
 
     bmcf->min_free = NGX_CONF_UNSET;
+    bmcf->retention = NGX_CONF_UNSET;
 
     if (ngx_array_init(&bmcf->routes, cf->pool, 4,
                        sizeof(ngx_http_batch_loc_conf_t *))
@@ -384,6 +410,17 @@ ngx_http_batch_create_main_conf(ngx_conf_t *cf)
     }
 
     return bmcf;
+}
+
+
+static char *
+ngx_http_batch_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_batch_main_conf_t *bmcf = conf;
+
+    ngx_conf_init_value(bmcf->retention, 90 * 24 * 3600);
+
+    return NGX_CONF_OK;
 }
 
 
@@ -419,6 +456,7 @@ ngx_http_batch_create_loc_conf(ngx_conf_t *cf)
     blcf->file_ttl = NGX_CONF_UNSET;
     blcf->endpoints = NGX_CONF_UNSET_PTR;
     blcf->dialect = NGX_CONF_UNSET_UINT;
+    blcf->lines = NGX_CONF_UNSET_UINT;
     blcf->cors = NGX_CONF_UNSET_PTR;
     blcf->pace = NGX_CONF_UNSET_PTR;
     blcf->quota = NGX_CONF_UNSET_PTR;
@@ -442,6 +480,7 @@ ngx_http_batch_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     if (clcf->noname || clcf->lmt_excpt) {
         conf->api = prev->api;
+        conf->status = prev->status;
     }
 
     ngx_conf_merge_str_value(conf->pass, prev->pass, "");
@@ -457,6 +496,8 @@ ngx_http_batch_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_sec_value(conf->file_ttl, prev->file_ttl,
                              NGX_HTTP_BATCH_FILE_TTL);
     ngx_conf_merge_ptr_value(conf->endpoints, prev->endpoints, NULL);
+    ngx_conf_merge_uint_value(conf->lines, prev->lines,
+                              NGX_HTTP_BATCH_LINES_STRICT);
     ngx_conf_merge_uint_value(conf->dialect, prev->dialect,
                               NGX_HTTP_BATCH_OPENAI);
     ngx_conf_merge_ptr_value(conf->cors, prev->cors, NULL);
@@ -546,6 +587,8 @@ ngx_http_batch_init(ngx_cycle_t *cycle)
     ngx_http_batch_line_init();
     ngx_http_batch_dispatch_init();
     ngx_http_batch_sweep_init(cycle);
+    ngx_http_batch_reap_init(cycle);
+    ngx_http_batch_retire_init(cycle);
     ngx_http_batch_tidy_init(cycle);
 
     if (ngx_http_batch_hook_init() != NGX_OK

@@ -100,6 +100,7 @@ run() {
 holds()  { run batch "$1" holds "${@:2}"; }
 mutant() { run batch "$1" caught -DM_"${1// /_}" "${@:2}"; }
 del()    { run delete "$1" "$2" "${@:3}"; }
+retire() { run retire "$1" "$2" "${@:3}"; }
 era()    { run era "$1" "$2" "${@:3}"; }
 
 [ -n "${TAP:-}" ] || row configuration states result s
@@ -114,6 +115,7 @@ holds '1 worker, Redis rewound, power cut' $small -DNW=1 -DREWINDS=1 -DCUTS=1
 holds '1 worker, cancel, expiry' $small -DNW=1 -DCANCEL=1 -DEXPIRE=1
 del   'deletion of a result, all faults' holds
 del   'deletion of an uploaded file, all faults' holds -DOUTPUT=0
+retire 'deletion of an ended batch, all faults' holds
 era   'two servers, 3 moves' holds -DMOVES=3
 
 if [ "$how" != quick ]; then
@@ -191,6 +193,12 @@ mutant 'NO DECISION' $small -DCANCEL=1
 mutant 'EXPIRED UNDECIDED' $small -DNW=1 -DCANCEL=1 -DEXPIRE=1
 mutant 'WHOLE UNDECIDED' $small -DCANCEL=1
 mutant 'NO LOOK' $small -DNW=1 -DCANCEL=1 -DCUTS=1
+
+for m in 'NO SETTLE' 'RESULT UNSYNCED' 'NO TOMB' 'TOMB UNSYNCED' 'NO GHOSTS' \
+         'TIDY UNSYNCED'
+do
+    retire "batch: $m" caught "-DM_${m// /_}"
+done
 
 for o in 1 0; do
     del "JSON FIRST, output $o" caught -DOUTPUT=$o -DM_JSON_FIRST

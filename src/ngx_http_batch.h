@@ -17,6 +17,7 @@
 #include "batch_id.h"
 #include "batch_status.h"
 #include "batch_utf8.h"
+#include "batch_shown.h"
 #include "batch_text.h"
 #include "batch_token.h"
 #include "batch_escape.h"
@@ -41,8 +42,13 @@
 #define NGX_HTTP_BATCH_IMPALA            1
 #define NGX_HTTP_BATCH_TENSORZERO        2
 
+#define NGX_HTTP_BATCH_LINES_STRICT      0
+#define NGX_HTTP_BATCH_LINES_LENIENT     1
+
 #define NGX_HTTP_BATCH_JOBS_MAX              64      /* batch_job, at most */
 #define NGX_HTTP_BATCH_PRIORITY_MAX      9
+
+#define NGX_HTTP_BATCH_TENANT_MAX        256     /* bytes; batch_tenant */
 
 
 /*
@@ -58,9 +64,16 @@
 /* batch_redis */
 
 typedef struct {
-    ngx_str_t                     address;     /* as written, for messages */
+    ngx_str_t                     name;        /* for messages */
     ngx_str_t                     host;        /* NUL-terminated IP address */
     ngx_uint_t                    port;        /* 0: host is a unix path */
+} ngx_http_batch_redis_addr_t;
+
+typedef struct {
+    ngx_str_t                     address;     /* as written, for messages */
+    ngx_http_batch_redis_addr_t  *addrs;       /* of one server, in the order
+                                                  in which they are tried */
+    ngx_uint_t                    naddrs;      /* 0: no batch_redis */
     ngx_str_t                     prefix;      /* default "batch" */
     ngx_str_t                     user;
     ngx_str_t                     password;    /* content of password_file */
@@ -75,6 +88,7 @@ typedef struct {
                                                   end, NUL-terminated */
     off_t                         min_free;    /* bytes kept free; 0: none,
                                                   NGX_CONF_UNSET: by size */
+    time_t                        retention;   /* s; 0: ended batches stay */
     ngx_str_t                     thread_pool;
     ngx_thread_pool_t            *tp;          /* set in init_process */
     ngx_array_t                   routes;      /* of
@@ -109,6 +123,16 @@ typedef struct {
 } ngx_http_batch_job_conf_t;
 
 
+/* batch_tenant: the headers of a request that decide about it, as far as its
+ * text tells */
+
+typedef struct {
+    ngx_array_t                   headers;     /* of ngx_str_t, "x_team": only
+                                                  one of them in a request */
+    ngx_str_t                     vary;        /* "X-Team, Cookie", or empty */
+} ngx_http_batch_tenant_conf_t;
+
+
 /* batch_quota: what a tenant may have at once; 0: no limit */
 
 typedef struct {
@@ -116,6 +140,7 @@ typedef struct {
     ngx_uint_t                    files;
     ngx_uint_t                    batches;     /* not finished */
     ngx_uint_t                    lines;       /* of those */
+    ngx_uint_t                    ended;       /* batches that are kept */
 } ngx_http_batch_quota_conf_t;
 
 
@@ -166,11 +191,14 @@ struct ngx_http_batch_loc_conf_s {
     ngx_array_t                  *windows;         /* ..._window_t */
     ngx_http_complex_value_t     *tenant;
     ngx_uint_t                    dialect;
+    ngx_uint_t                    lines;           /* of batches created here */
     ngx_array_t                  *cors;            /* of ngx_str_t, origins;
                                                       NULL: off */
     ngx_http_batch_pace_conf_t   *pace;            /* NULL: off */
     ngx_http_batch_quota_conf_t  *quota;           /* NULL: off */
     ngx_http_batch_hook_conf_t   *hook;            /* NULL: off */
+    ngx_uint_t                    target;          /* 1: lines or webhooks lead
+                                                      here, known at start */
 
     /* as written; the default depends on the dialect */
     struct {
@@ -179,6 +207,11 @@ struct ngx_http_batch_loc_conf_s {
     } given;
 
     ngx_str_t                     route;           /* "server location" */
+    ngx_http_batch_tenant_conf_t *from;            /* of a route with tenant */
+    ngx_str_t                     prefix;          /* of the API's paths, with
+                                                      the slash at its end; of
+                                                      no use if the location
+                                                      has an expression */
     ngx_http_conf_ctx_t          *ctx;             /* of the location */
 };
 

@@ -145,12 +145,16 @@ my @cases = (
      file => { data => '', filename => 'a' }, purpose => 'batch'],
     ['blank lines', undef, undef, $jsonl,
      purpose => 'batch', file => { data => "\n \n\n", filename => 'a' }],
-    ['text', undef, undef, $jsonl,
+    ['text', undef, undef,
+     "$jsonl. Line 1: Expected an object at byte 1.",
      purpose => 'batch', file => { data => "hello\n", filename => 'a' }],
-    ['text, purpose last', undef, undef, $jsonl,
+    ['text, purpose last', undef, undef,
+     "$jsonl. Line 1: Expected an object at byte 1.",
      file => { data => "hello\n" x 100000, filename => 'a' },
      purpose => 'batch'],
-    ['array', undef, undef, $jsonl,
+    ['array', undef, undef,
+     "$jsonl. The file begins with a JSON array. Write one object per line, "
+     . 'without brackets around them and commas between them.',
      purpose => 'batch', file => { data => "[]\n", filename => 'a' }],
     ['two files', 'file', 'duplicate_parameter', undef,
      file => $file, file => $file, purpose => 'batch'],
@@ -371,7 +375,7 @@ for my $id ('*', '{x}', 'file-abc', 'a%2e%2e', 'x' x 3000,
     $r = $c->request('GET', "/v1/files/$id");
     is($r->{status}, 404, 'malformed or unknown id');
     is($r->{json}{error}{param}, 'id', 'param');
-    like($r->{json}{error}{message}, qr/^No such File object: .{1,100}$/,
+    like($r->{json}{error}{message}, qr/^No such File object: .{1,131}$/,
          'wording');
 }
 

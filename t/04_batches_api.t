@@ -169,7 +169,7 @@ for (['65000', 65000, 200], ['66000', 66000, 413], ['8 MB', 8000000, 413]) {
 
 === TEST 5: unknown, foreign and malformed ids
 --- http_extra
-map $http_x_tenant $tenant { default $http_x_tenant; }
+map $http_x_tenant $tenant { default $http_x_tenant; "" me; }
 --- api_config
 batch_tenant $tenant;
 --- flow

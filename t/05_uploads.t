@@ -249,8 +249,9 @@ for (@cases) {
     is(api('GET', "/v1/uploads/$id")->{json}{status}, 'pending', 'pending');
 }
 
-is(complete_upload($id, [$b, $a])->{json}{error}{message},
-   'Invalid file format for Batch API. Must be .jsonl', 'no JSONL');
+like(complete_upload($id, [$b, $a])->{json}{error}{message},
+     qr/^Invalid file format for Batch API\. Must be \.jsonl\. Line 1: /,
+     'no JSONL');
 is(scalar(glob(store_dir() . '/files/*/*')), undef, 'no file');
 is(scalar(glob(store_dir() . '/tmp/*')), undef, 'no tmp file');
 is(scalar(() = glob(upload_dir($id) . '/*')), 4, 'nor a joined one');
@@ -435,6 +436,8 @@ for my $o ({}, { step => 1 }, { chunk => 3 }) {
 }
 
 ($body, $type) = multipart(data => 'x', data => 'y');
+$id = create_upload(bytes => 10)->{json}{id};
+$path = "/v1/uploads/$id/parts";
 $r = api('POST', $path, undef, body => $body,
          headers => ['Content-Type' => $type]);
 is($r->{json}{error}{code}, 'duplicate_parameter', 'two of them');
@@ -448,6 +451,9 @@ is($r->{json}{error}{param}, 'data', 'nothing');
 
 # a client that leaves in the middle
 
+$id = create_upload(bytes => 1000000)->{json}{id};
+$path = "/v1/uploads/$id/parts";
+
 ($body, $type) = multipart(data => 'x' x 1000000);
 my $c = BatchRaw->new;
 $c->send("POST $path HTTP/1.1\r\nHost: x\r\nContent-Type: $type\r\n"
@@ -456,21 +462,25 @@ $c->send("POST $path HTTP/1.1\r\nHost: x\r\nContent-Type: $type\r\n"
 wait_until(sub { scalar(() = glob(store_dir() . '/tmp/*')) });
 $c->abort;
 ok(wait_until(sub { !glob(store_dir() . '/tmp/*') }), 'no tmp file is left');
-is(scalar(() = glob(upload_dir($id) . '/part_*')), 2, 'two parts');
+is(scalar(() = glob(upload_dir($id) . '/part_*')), 0, 'no part');
 
-# there is an end to parts that are never used
+# there is an end to parts that are never used: each may be sent twice
 
-my $big = 'x' x (8 * 1024 * 1024);
 my $small = create_upload(bytes => 10)->{json}{id};
 my $n = 0;
 
+$r = add_part($small, 'x' x 11);
+is($r->{status}, 413, 'a part larger than its file');
+is(message($r), 'Part is too large. Expected at most 10 bytes, as the upload'
+   . ' has.', 'wording');
+
 while ($n < 12) {
-    $r = add_part($small, $big);
+    $r = add_part($small, 'xxx');
     last unless $r->{status} == 200;
     $n++;
 }
 
-is($n, 9, 'parts of 8 MB for a file of 10 bytes');
+is($n, 6, 'parts of 3 bytes for a file of 10');
 is($r->{json}{error}{code}, 'too_many_parts', 'code');
 
 

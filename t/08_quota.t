@@ -80,9 +80,11 @@ run_tests();
 __DATA__
 
 === TEST 1: files and bytes
+--- http_extra
+    map $http_x_tenant $tenant { default $http_x_tenant; "" a; }
 --- api_config
     batch_quota files=3 bytes=10000;
-    batch_tenant $http_x_tenant;
+    batch_tenant $tenant;
 --- flow
 my @f;
 
@@ -104,7 +106,7 @@ is(upload(jsonl(2), headers => ['X-Tenant' => 'b'])->{status}, 200,
    'another tenant');
 
 is(api('DELETE', "/v1/files/$f[0]{id}")->{status}, 200, 'DELETE');
-is(used('uf'), '2 ' . 2 * $f[0]{bytes}, 'it is free again');
+is(used('uf', 'a'), '2 ' . 2 * $f[0]{bytes}, 'it is free again');
 
 # all bytes that are left, but not one more
 
@@ -113,7 +115,7 @@ my $left = 10000 - 2 * $f[0]{bytes};
 for (undef, 500) {
     refused(upload(lines($left + 1), chunked => $_),
             'You have reached your quota of storage: # of 10000 bytes are'
-        . ' used, and this file has # bytes. Delete files',
+        . ' used, and this file has at least # bytes. Delete files',
             'a byte too many' . ($_ ? ', chunked' : ''));
     nothing_left('a byte too many');
 }
@@ -122,11 +124,11 @@ is(on_disk('.json'), 3, 'manifests');
 
 my $r = upload(lines($left));
 is($r->{status}, 200, 'all that is left');
-is(used('uf'), '3 10000', 'used');
+is(used('uf', 'a'), '3 10000', 'used');
 
 is(api('DELETE', "/v1/files/$f[1]{id}")->{status}, 200, 'DELETE');
 is(api('DELETE', "/v1/files/$r->{json}{id}")->{status}, 200, 'DELETE');
-is(used('uf'), "1 $f[2]{bytes}", 'used');
+is(used('uf', 'a'), "1 $f[2]{bytes}", 'used');
 is(used('uf', 'b'), "1 $f[0]{bytes}", 'of the other tenant');
 
 # a file that would not fit is refused by its Content-Length
@@ -261,8 +263,10 @@ $u = begin(8000)->{json}{id};
 my $p = part($u, lines(8000));
 my $q = part($u, lines(100));
 is(complete($u, $p, $q)->{status}, 400, 'more than it declared');
-is(upload(lines(2000))->{status}, 200, 'the rest');
+refused(upload(lines(2000)), 'storage: 8100 of 10000',
+        'what its parts have more than that counts');
 is(complete($u, $p)->{status}, 200, 'complete');
+is(upload(lines(2000))->{status}, 200, 'and goes with them');
 is(complete($u, $p)->{status}, 200, 'again');
 is(used('uf'), '2 10000', 'used');
 

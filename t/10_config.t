@@ -323,6 +323,14 @@ unknown thread pool "nosuch"
 invalid value "random"
 
 
+=== TEST 49: lines that are neither strict nor lenient
+--- api_config
+    batch_lines openai;
+--- must_die
+--- error_log
+invalid value "openai"
+
+
 === TEST 36: the store is a link
 --- store_conf
     batch_store $TEST_NGINX_BATCH_DIR/link;

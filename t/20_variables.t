@@ -55,7 +55,7 @@ is($h->{'x-v-id'}, $b->{id}, '$batch_id');
 is($h->{'x-v-custom'}, 'req-2', '$batch_custom_id');
 is($h->{'x-v-line'}, 4, '$batch_line is the physical number');
 is($h->{'x-v-attempt'}, 1, '$batch_attempt');
-is($h->{'x-v-tenant'}, 'team a/1', '$batch_tenant');
+is($h->{'x-v-tenant'}, 'team%20a/1', '$batch_tenant');
 is($h->{'x-v-job'}, '[]', '$batch_job of none');
 is($h->{'x-v-model'}, 'm-1', '$batch_model');
 
@@ -83,7 +83,7 @@ my $b = run_batch($in);
 is($b->{status}, 'completed', 'completed') or diag(json_encode($b));
 
 my @want = ('a%0D%0AX-Evil:%201', 'b%0AX-Evil:%201', 'c%0D%0AX-Evil:%201',
-            'd%00e', 'f%C3%A9%E2%80%A8', 'g%20h%09%2541"\\', 'x' x 512);
+            'd%00e', 'f%C3%A9%E2%80%A8', 'g%20h%09%2541%22%5C', 'x' x 512);
 
 for my $l (output_lines($b)) {
     my $h = main::headers($l);

@@ -227,7 +227,33 @@ ok(wait_until(sub { !glob(store_dir() . '/tmp/*') }, 15),
 
 
 
-=== TEST 6: what is no rate
+=== TEST 6: bytes that came early buy a minute at most, not an hour
+--- log_level: debug
+--- api_config
+    batch_body_rate 500 grace=1s;
+--- flow
+my ($body, $type) = multipart(purpose => 'batch',
+                              file => { filename => 'a.jsonl',
+                                        data => jsonl(1) . ' ' x 2e6 });
+my $c = BatchRaw->new;
+
+$c->send(head('/v1/files', "Content-Type: $type",
+              'Content-Length: ' . length $body) . substr $body, 0, 2e6);
+
+my @ms;
+
+ok(wait_until(sub {
+    @ms = error_log_text() =~ /body may wait (\d+) ms/g;
+    return @ms == 2;
+}, 30), 'a second has passed');
+is($ms[0], 1000, 'grace');
+cmp_ok($ms[1] // 1e9, '<=', 60000, 'then a minute, for 4000 s of bytes');
+cmp_ok($ms[1] // 0, '>', 0, 'which it has');
+$c->abort;
+
+
+
+=== TEST 7: what is no rate
 --- api_config
     batch_body_rate 0;
 --- must_die
@@ -236,7 +262,7 @@ invalid value "0" in "batch_body_rate"
 
 
 
-=== TEST 7: what is no option
+=== TEST 8: what is no option
 --- api_config
     batch_body_rate 500 grace=20s most=1h;
 --- must_die
@@ -245,7 +271,7 @@ invalid value "most=1h" in "batch_body_rate"
 
 
 
-=== TEST 8: what is no time
+=== TEST 9: what is no time
 --- api_config
     batch_body_rate 500 grace=soon;
 --- must_die

@@ -184,17 +184,32 @@ is($r->{status}, 400, '#15 no purpose');
 is_deeply($r->{json}, error_body("Missing required parameter: 'purpose'.",
           'purpose', 'missing_required_parameter'), '#15 the error');
 
-my $jsonl = error_body('Invalid file format for Batch API. Must be .jsonl');
+my $jsonl = 'Invalid file format for Batch API. Must be .jsonl';
 
 for my $first (0, 1) {
     $r = upload('', file_first => $first);
     is($r->{status}, 400, '#16 an empty file');
-    is_deeply($r->{json}, $jsonl, '#16 the error');
+    is_deeply($r->{json}, error_body($jsonl), '#16 the error');
 
-    for my $text ("hello\n", "[1]\n", '"text"', "{]\n$data") {
+    for (["hello\n", 'Line 1: Expected an object at byte 1.'],
+         ["[1]\n", 'The file begins with a JSON array. Write one object per '
+          . 'line, without brackets around them and commas between them.'],
+         ['"text"', 'Line 1: Expected an object at byte 1.'],
+         ["{]\n$data", 'Line 1: Expected a key at byte 2.'],
+         ["\n{\"a\":NaN}\n$data", 'Line 2: Unexpected byte at byte 6.'],
+         ["{\"a\":\"caf\xe9\"}\n", 'Line 1: Invalid UTF-8 at byte 10.'],
+         ["{\n  \"a\": 1\n}\n", 'The first object does not end on its line. '
+          . 'Write each object on one line.'],
+         ["\xff\xfe{\0}\0", 'The file is in UTF-16. Save it in UTF-8.'],
+         ["\x1f\x8b\x08\0", 'The file is compressed (gzip). Upload it '
+          . 'uncompressed.'])
+    {
+        my ($text, $why) = @$_;
+
         $r = upload($text, file_first => $first);
         is($r->{status}, 400, '#17 the first line is no object');
-        is_deeply($r->{json}, $jsonl, '#17 the error');
+        is_deeply($r->{json}, error_body("$jsonl. $why"),
+                  '#17 the error, and what is wrong');
     }
 }
 

@@ -206,7 +206,8 @@ for (["{}\n\n{\"a\":}\n{}\n", 400, 'a bad line'],
 === TEST 3: errors
 --- http_extra
     limit_req_zone all zone=one:1m rate=1r/m;
-    batch_tenant $http_x_tenant;
+    map $http_x_tenant $tenant { default $http_x_tenant; "" a; }
+    batch_tenant $tenant;
     map $http_authorization $known { default 0; "Bearer good" 1; }
 --- server_extra
     location = /key { if ($known) { return 204; } return 401; }

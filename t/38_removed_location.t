@@ -12,7 +12,7 @@ our $proxy = BatchRedisProxy->start(test_dir() . '/proxy.sock',
 sub create {
     my ($in) = @_;
     my $f = upload($in)->{json}{id};
-    my $r = api('POST', '/b/v1/batches',
+    my $r = api('POST', '/b/batches',
                 { input_file_id => $f, endpoint => '/v1/chat/completions',
                   completion_window => '24h' });
 
@@ -88,7 +88,7 @@ main::waits($_->{id}, 'validating') for @b;
 
 # through another location
 
-my $r = api('POST', "/c/v1/batches/$b[0]{id}/cancel", undef, body => '');
+my $r = api('POST', "/c/batches/$b[0]{id}/cancel", undef, body => '');
 is($r->{status}, 200, 'cancelled through another one');
 is(wait_batch($b[0]{id}, timeout => 60)->{status}, 'cancelled', 'it ends');
 is(get_batch($b[1]{id})->{status}, 'validating', 'the other one waits on');

@@ -372,7 +372,7 @@ hostile('paths and methods', @cases);
 
 === TEST 6: row 14: arguments
 --- http_extra
-map $http_x_tenant $tenant { default $http_x_tenant; }
+map $http_x_tenant $tenant { default $http_x_tenant; "" me; }
 --- api_config
 batch_tenant $tenant;
 --- flow

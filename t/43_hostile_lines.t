@@ -231,9 +231,9 @@ for my $file (@files) {
         # refused as soon as it is uploaded: its first line is no object
         ok(!defined $total && ($at // 1) == 1, "row $row: $name")
             or diag($f->{body});
-        is($f->{json}{error}{message},
-           'Invalid file format for Batch API. Must be .jsonl',
-           "row $row: $name: message");
+        like($f->{json}{error}{message},
+             qr/^Invalid file format for Batch API\. Must be \.jsonl\. Line 1: /,
+             "row $row: $name: message");
         next;
     }
 

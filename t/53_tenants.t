@@ -216,7 +216,7 @@ batch_tenant $http_x_tenant;
 my (%files, %batches);
 
 for my $i (1 .. 5) {
-    for my $t ('a', 'b', '') {
+    for my $t ('a', 'b', 'B') {
         my $f = upload(jsonl(1), main::as($t))->{json}{id};
 
         unshift @{ $files{$t} }, $f;
@@ -225,11 +225,11 @@ for my $i (1 .. 5) {
     }
 }
 
-for my $t ('a', 'b', '') {
+for my $t ('a', 'b', 'B') {
     wait_batch($_, http => [main::as($t)]) for @{ $batches{$t} };
 }
 
-for my $t ('a', 'b', '') {
+for my $t ('a', 'b', 'B') {
     my @o = main::as($t);
     my %mine = map { $_ => 1 } @{ $files{$t} };
     my @list = main::pages('/v1/files', @o);
@@ -238,7 +238,7 @@ for my $t ('a', 'b', '') {
     is(scalar @list, 10, 'and their results');
     is_deeply([main::pages('/v1/batches', @o)], $batches{$t}, 'the batches');
 
-    for my $other (grep { $_ ne $t } 'a', 'b', '') {
+    for my $other (grep { $_ ne $t } 'a', 'b', 'B') {
         for (['files', $files{$other}[2]], ['batches', $batches{$other}[2]]) {
             my ($what, $after) = @$_;
             my $r = api('GET', "/v1/$what?after=$after", undef, @o);
@@ -266,7 +266,7 @@ my (%f, %b);
 my $data = jsonl(2);
 
 for my $round (1, 2) {
-    for my $t ('a', 'b', 'aa', '') {
+    for my $t ('a', 'b', 'aa', 'B') {
         my @o = main::as($t, 'Idempotency-Key' => 'key');
         my $r = upload($data, @o);
 
@@ -284,7 +284,7 @@ is(scalar(keys %{{ reverse %b }}), 4, 'four batches');
 is(wait_batch($b{a}, http => [main::as('a')])->{status}, 'completed',
    'the one of whose file it is');
 is(wait_batch($b{$_}, http => [main::as($_)])->{status}, 'failed',
-   "not that of '$_'") for 'b', 'aa', '';
+   "not that of '$_'") for 'b', 'aa', 'B';
 
 # tenant and key are not just put together
 
@@ -306,6 +306,8 @@ batch_tenant $who;
 --- server_extra
 location /one/ { client_max_body_size 0; batch_api; batch_pass /batch-lines; }
 --- flow
+BatchRaw::ready('/one/files');
+
 my @ka = (Authorization => 'Bearer ka');
 my @kb = (Authorization => 'Bearer kb');
 my $f = upload(jsonl(1), headers => \@ka)->{json}{id};
@@ -349,7 +351,7 @@ is(wait_batch($b, http => [headers => \@kb])->{status}, 'completed', 'b\'s');
 for ("/v1/files/$g", "/v1/batches/$b", "/v1/uploads/$u") {
     is(http('GET', $_, headers => \@ka)->{status}, 404, 'not a\'s');
     is(http('GET', $_, headers => \@kb)->{status}, 200, 'but b\'s');
-    is(http('GET', $_)->{status}, 404, 'nor nobody\'s');
+    is(http('GET', $_)->{status}, 400, 'nor nobody\'s');
 }
 
 # a line sees the tenant of its batch in variables only
@@ -434,9 +436,9 @@ for ("\xff", "a\xc3", "\xed\xa0\x80", "\xc0\xaf", 'x' x 257, 'x' x 4096,
 # neither in Redis' keys nor on disk is there a name
 
 my @keys = @{ redis('KEYS', '*') };
-my @odd = grep { !/^\{[\w-]+\}:(gen(:[0-9a-f]{40})?|rebuild|active|fx|f:file-\w{22}
+my @odd = grep { !/^\{[\w-]+\}:(gen(:[0-9a-f]{40})?|rebuild|active|fx|be|f:file-\w{22}
                    |b:batch_[0-9a-f]{32}|[cl]:batch_[0-9a-f]{32}
-                   |fl:[0-9a-f]{40}(:[a-z_-]+)?|bl:[0-9a-f]{40}
+                   |fl:[0-9a-f]{40}(:[a-z_-]+)?|b[le]:[0-9a-f]{40}
                    |u[fb]h?:[0-9a-f]{40})$/x } @keys;
 
 is(join("\n", @odd), '', 'keys of Redis');

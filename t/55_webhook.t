@@ -112,12 +112,12 @@ location = /other {
 --- flow
 my %id;
 
-for my $at ('', '/a', '/b') {
+for my $at ('/v1', '/a', '/b') {
     my ($body, $type) = multipart(purpose => 'batch', file =>
                                   { data => jsonl(1), filename => 'a.jsonl' });
-    my $f = api('POST', "$at/v1/files", undef, body => $body,
+    my $f = api('POST', "$at/files", undef, body => $body,
                 headers => ['Content-Type' => $type])->{json};
-    my $b = api('POST', "$at/v1/batches",
+    my $b = api('POST', "$at/batches",
                 { input_file_id => $f->{id}, completion_window => '24h',
                   endpoint => '/v1/chat/completions' })->{json};
 
@@ -137,7 +137,7 @@ is($h{'/hook'}{headers}{'x-batch'}, $id{'/a'}, '$batch_id');
 is($h{'/hook'}{headers}{'x-tenant'}, '--', '$batch_tenant');
 is($h{'/hook'}{headers}{'x-line'}, '--', 'nothing of a line');
 is(scalar(my @all = hooks()), 2, 'none of the location with "off"');
-ok(!main::marked($id{''}), 'which nobody was told of');
+ok(!main::marked($id{'/v1'}), 'which nobody was told of');
 
 
 
@@ -268,7 +268,7 @@ wait_batch($_) for @id;
 
 # at most 4 a worker are with the receiver that hangs
 
-my @b = map { api('POST', '/b/v1/batches',
+my @b = map { api('POST', '/b/batches',
                   { input_file_id => $f->{id}, completion_window => '24h',
                     endpoint => '/v1/chat/completions' })->{json}{id} } 1 .. 10;
 wait_batch($_) for @b;
@@ -321,7 +321,7 @@ my ($h) = hooks();
 cmp_ok($h->{sent}, '<', 16 * 1024 * 1024, 'and soon');
 
 my $f = upload(jsonl(1))->{json};
-$b = api('POST', '/b/v1/batches',
+$b = api('POST', '/b/batches',
          { input_file_id => $f->{id}, completion_window => '24h',
            endpoint => '/v1/chat/completions' })->{json};
 wait_batch($b->{id});

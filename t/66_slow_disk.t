@@ -265,3 +265,37 @@ time for that of a client.
     }
 --- flow
 main::large();
+
+
+=== TEST 9: a part that is about to be published while its upload is cancelled
+Whoever cancels deletes the parts that are there: this one is not yet.
+--- api_config
+    batch_quota bytes=1m;
+--- flow
+for my $call ('linkat', 'fdatasync') {
+    my $u = api('POST', '/v1/uploads', { purpose => 'batch', bytes => 9,
+                                         filename => 'a.jsonl',
+                                         mime_type => 'text/jsonl' });
+    my $id = $u->{json}{id};
+    my ($body, $type) = multipart(data => '{"a":123}');
+    my $c = BatchRaw->new;
+
+    fault(n => 1, call => $call, where => 'threads', action => 'hold');
+    $c->send("POST /v1/uploads/$id/parts HTTP/1.1\r\nHost: a\r\n"
+             . "Content-Type: $type\r\nContent-Length: "
+             . length($body) . "\r\n\r\n$body");
+    ok(wait_until(sub { fault_met() }, 20), "$call: the part is held up");
+    is(api('POST', "/v1/uploads/$id/cancel")->{status}, 200, 'cancel');
+    fault_off();
+
+    my $r = $c->answer;
+    is($r->{status}, 400, 'the part');
+    is($r->{json}{error}{message}, 'Cannot add a part to an upload with status'
+       . " 'cancelled'.", 'message');
+    is(scalar(() = glob(store_dir() . '/uploads/*/*/part_*')), 0,
+       'it is not there');
+    ok(!glob(store_dir() . '/tmp/*'), 'no tmp file');
+    ok(wait_until(sub { redis('ZCARD', '{batch}:ufh:0') == 0
+                        && (redis('HGET', '{batch}:uf:0', 'sum') // 0) == 0 },
+                  20), 'nothing is held');
+}

@@ -1,34 +1,14 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * Router of the API.  The path is read as the client wrote it, because an id
- * that needs decoding is not an id of ours.
+ * Router of the API.
  */
 
 #include "ngx_http_batch_api.h"
 #include "ngx_http_batch_header.h"
 #include "ngx_http_batch_send.h"
 #include "ngx_http_batch_space.h"
-
-#include "batch_scan.h"
-
-
-#define NGX_HTTP_BATCH_API_TENANT  256             /* of batch_tenant, bytes */
-
-
-typedef enum {
-    NGX_HTTP_BATCH_API_FILES = 0,
-    NGX_HTTP_BATCH_API_FILE,
-    NGX_HTTP_BATCH_API_FILE_CONTENT,
-    NGX_HTTP_BATCH_API_BATCHES,
-    NGX_HTTP_BATCH_API_BATCH,
-    NGX_HTTP_BATCH_API_BATCH_CANCEL,
-    NGX_HTTP_BATCH_API_UPLOADS,
-    NGX_HTTP_BATCH_API_UPLOAD,
-    NGX_HTTP_BATCH_API_UPLOAD_PART,
-    NGX_HTTP_BATCH_API_UPLOAD_COMPLETE,
-    NGX_HTTP_BATCH_API_UPLOAD_CANCEL
-} ngx_http_batch_api_route_e;
+#include "ngx_http_batch_tenant.h"
 
 
 typedef struct {
@@ -42,31 +22,18 @@ typedef struct {
 } ngx_http_batch_api_route_t;
 
 
-typedef struct {
-    ngx_str_t              name;
-    ngx_uint_t             route;
-    ngx_uint_t             of;           /* an action's collection */
-} ngx_http_batch_api_name_t;
-
-
 static ngx_int_t ngx_http_batch_api_route(ngx_http_request_t *r);
-static ngx_int_t ngx_http_batch_api_tenant(ngx_http_request_t *r,
-    ngx_http_batch_api_ctx_t *ctx);
-static ngx_int_t ngx_http_batch_api_named(
-    const ngx_http_batch_api_name_t *names, ngx_uint_t of, u_char *p,
-    u_char *last, ngx_uint_t *route);
-static ngx_int_t ngx_http_batch_api_find_route(ngx_str_t *path,
-    ngx_http_batch_api_ctx_t *ctx);
-static ngx_int_t ngx_http_batch_api_match(u_char *p, u_char *last,
-    ngx_http_batch_api_ctx_t *ctx);
+static ngx_int_t ngx_http_batch_api_error(ngx_http_request_t *r);
 static ngx_int_t ngx_http_batch_api_dispatch(ngx_http_request_t *r,
-    ngx_http_batch_api_ctx_t *ctx, ngx_str_t *path);
+    ngx_http_batch_api_ctx_t *ctx, ngx_str_t *written);
 static ngx_int_t ngx_http_batch_api_options(ngx_http_request_t *r);
 
 
-/* in the order of ngx_http_batch_api_route_e; HEAD goes where GET does */
+/* in the order of batch_path_e; HEAD goes where GET does */
 
-static ngx_http_batch_api_route_t  ngx_http_batch_api_routes[] = {
+static ngx_http_batch_api_route_t
+    ngx_http_batch_api_routes[BATCH_PATH_N] =
+{
 
     { "files", ngx_string("GET, HEAD, POST, OPTIONS"),
       ngx_http_batch_api_list_files,
@@ -125,34 +92,6 @@ static ngx_http_batch_api_route_t  ngx_http_batch_api_routes[] = {
 };
 
 
-/* the API may lie below any prefix: what counts is the first segment that is
- * one of these and is followed by something of the API */
-
-static const ngx_http_batch_api_name_t  ngx_http_batch_api_collections[] = {
-    { ngx_string("files"), NGX_HTTP_BATCH_API_FILES, 0 },
-    { ngx_string("batches"), NGX_HTTP_BATCH_API_BATCHES, 0 },
-    { ngx_string("uploads"), NGX_HTTP_BATCH_API_UPLOADS, 0 },
-    { ngx_null_string, 0, 0 }
-};
-
-
-/* what may follow a collection's id */
-
-static const ngx_http_batch_api_name_t  ngx_http_batch_api_actions[] = {
-    { ngx_string("content"), NGX_HTTP_BATCH_API_FILE_CONTENT,
-      NGX_HTTP_BATCH_API_FILES },
-    { ngx_string("cancel"), NGX_HTTP_BATCH_API_BATCH_CANCEL,
-      NGX_HTTP_BATCH_API_BATCHES },
-    { ngx_string("parts"), NGX_HTTP_BATCH_API_UPLOAD_PART,
-      NGX_HTTP_BATCH_API_UPLOADS },
-    { ngx_string("complete"), NGX_HTTP_BATCH_API_UPLOAD_COMPLETE,
-      NGX_HTTP_BATCH_API_UPLOADS },
-    { ngx_string("cancel"), NGX_HTTP_BATCH_API_UPLOAD_CANCEL,
-      NGX_HTTP_BATCH_API_UPLOADS },
-    { ngx_null_string, 0, 0 }
-};
-
-
 ngx_int_t
 ngx_http_batch_api_handler(ngx_http_request_t *r)
 {
@@ -171,20 +110,31 @@ static ngx_int_t
 ngx_http_batch_api_route(ngx_http_request_t *r)
 {
     ngx_int_t                  rc;
-    ngx_str_t                  path;
+    ngx_str_t                  written;
+    const char                *why;
+    batch_path_t               path;
+    batch_shown_t              method, shown;
     ngx_http_batch_api_ctx_t  *ctx;
-
-    if (r != r->main) {
-        /* a subrequest has no body of its own, and a line must not get here */
-        return NGX_HTTP_NOT_FOUND;
-    }
 
     ctx = ngx_http_batch_api_create_ctx(r);
     if (ctx == NULL) {
         return NGX_ERROR;
     }
 
-    rc = ngx_http_batch_api_tenant(r, ctx);
+    if (r != r->main) {
+
+        /* it has no body of its own, and a line must not get here */
+
+        return ngx_http_batch_send_error(r, NGX_HTTP_NOT_FOUND, NULL, NULL,
+                                         "The API does not answer"
+                                         " subrequests.");
+    }
+
+    if (r->error_page || r->err_status) {
+        return ngx_http_batch_api_error(r);
+    }
+
+    rc = ngx_http_batch_tenant_find(r, ctx, &why);
 
     if (rc == NGX_ERROR) {
         return NGX_ERROR;
@@ -192,24 +142,26 @@ ngx_http_batch_api_route(ngx_http_request_t *r)
 
     if (rc == NGX_DECLINED) {
         return ngx_http_batch_send_error(r, NGX_HTTP_BAD_REQUEST, NULL,
-                                         "invalid_tenant",
-                                         "The tenant of this request is not "
-                                         "valid. Expected UTF-8 text of at "
-                                         "most %d bytes.",
-                                         NGX_HTTP_BATCH_API_TENANT);
+                                         "invalid_tenant", "%s", why);
     }
 
-    path = ngx_http_batch_api_path(r);
+    written = ngx_http_batch_path_written(r);
 
-    if (ngx_http_batch_api_find_route(&path, ctx) != NGX_OK) {
+    if (ngx_http_batch_path_of(r, ctx->conf->api, &path) != NGX_OK) {
         return ngx_http_batch_send_error(r, NGX_HTTP_NOT_FOUND, NULL, NULL,
-                                         "Invalid URL (%V %*s)",
-                                         &r->method_name,
-                                         ngx_http_batch_send_shown(&path),
-                                         path.data);
+                                         "Invalid URL (%s %s)",
+                                         batch_shown(&method,
+                                                     r->method_name.data,
+                                                     r->method_name.len),
+                                         batch_shown(&shown, written.data,
+                                                     written.len));
     }
 
-    return ngx_http_batch_api_dispatch(r, ctx, &path);
+    ctx->call = path.call;
+    ctx->id.len = path.id.len;
+    ctx->id.data = (u_char *) path.id.data;
+
+    return ngx_http_batch_api_dispatch(r, ctx, &written);
 }
 
 
@@ -244,143 +196,81 @@ ngx_http_batch_api_create_ctx(ngx_http_request_t *r)
 
 
 /*
- * The tenant goes into manifests, which are JSON.  Mending a value that is not
- * text could make two tenants one, so it is refused: NGX_DECLINED.
+ * An error_page has led here.  The client has asked for something else, which
+ * was refused: that is what it is told, never what a call would answer.
  */
 
 static ngx_int_t
-ngx_http_batch_api_tenant(ngx_http_request_t *r, ngx_http_batch_api_ctx_t *ctx)
+ngx_http_batch_api_error(ngx_http_request_t *r)
 {
-    if (ctx->conf->tenant == NULL) {
-        return NGX_OK;
+    ngx_uint_t   status;
+    const char  *code;
+
+    status = r->err_status;
+    code = NULL;
+
+    if (status < NGX_HTTP_BAD_REQUEST) {
+
+        /* "error_page 413 = /v1/files": nginx has not kept it */
+
+        status = NGX_HTTP_NOT_FOUND;
+
+    } else if (status >= NGX_HTTP_NGINX_CODES
+               && status < NGX_HTTP_INTERNAL_SERVER_ERROR)
+    {
+        status = NGX_HTTP_BAD_REQUEST;
+
+    } else if (status == NGX_HTTP_TOO_MANY_REQUESTS) {
+        code = "rate_limit_exceeded";
     }
 
-    if (ngx_http_complex_value(r, ctx->conf->tenant, &ctx->tenant) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    /* it would take the place of what is sent */
 
-    return ctx->tenant.len <= NGX_HTTP_BATCH_API_TENANT
-           && batch_utf8_valid(ctx->tenant.data, ctx->tenant.len)
-           ? NGX_OK : NGX_DECLINED;
+    r->err_status = 0;
+
+    return ngx_http_batch_send_error(r, status, NULL, code, "%s",
+                                     ngx_http_batch_send_message(status));
 }
 
 
-ngx_str_t
-ngx_http_batch_api_path(ngx_http_request_t *r)
+const ngx_str_t *
+ngx_http_batch_api_allow(ngx_http_request_t *r)
 {
-    u_char     *p;
-    ngx_str_t   path;
+    ngx_uint_t                   i;
+    batch_path_t                 path;
+    ngx_http_core_srv_conf_t    *cscf, *own;
+    ngx_http_batch_loc_conf_t  **routes;
+    ngx_http_batch_main_conf_t  *bmcf;
 
-    path = r->unparsed_uri;
+    bmcf = ngx_http_get_module_main_conf(r, ngx_http_batch_module);
+    own = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
+    routes = bmcf->routes.elts;
 
-    for (p = path.data; p < path.data + path.len; p++) {
-        if (*p == '?' || *p == '#') {
-            path.len = p - path.data;
-            break;
-        }
-    }
+    for (i = 0; i < bmcf->routes.nelts; i++) {
+        cscf = ngx_http_get_module_srv_conf(routes[i]->ctx,
+                                            ngx_http_core_module);
 
-    return path;
-}
-
-
-static ngx_int_t
-ngx_http_batch_api_named(const ngx_http_batch_api_name_t *names, ngx_uint_t of,
-    u_char *p, u_char *last, ngx_uint_t *route)
-{
-    for ( /* void */ ; names->name.len; names++) {
-
-        if (names->of == of && (size_t) (last - p) == names->name.len
-            && ngx_memcmp(p, names->name.data, names->name.len) == 0)
+        if (cscf == own
+            && ngx_http_batch_path_of(r, routes[i], &path) == NGX_OK)
         {
-            *route = names->route;
-            return NGX_OK;
+            return &ngx_http_batch_api_routes[path.call].allow;
         }
     }
 
-    return NGX_DECLINED;
-}
-
-
-static ngx_int_t
-ngx_http_batch_api_find_route(ngx_str_t *path, ngx_http_batch_api_ctx_t *ctx)
-{
-    u_char  *p, *last, *next;
-
-    p = path->data;
-    last = path->data + path->len;
-
-    while (p < last) {
-
-        if (*p++ != '/') {
-            continue;
-        }
-
-        next = ngx_strlchr(p, last, '/');
-        if (next == NULL) {
-            next = last;
-        }
-
-        if (ngx_http_batch_api_named(ngx_http_batch_api_collections, 0, p,
-                                     next, &ctx->route)
-            == NGX_OK
-            && ngx_http_batch_api_match(next, last, ctx) == NGX_OK)
-        {
-            return NGX_OK;
-        }
-
-        p = next;
-    }
-
-    return NGX_DECLINED;
-}
-
-
-/* what follows the collection: nothing, "/<id>", or "/<id>/<action>" */
-
-static ngx_int_t
-ngx_http_batch_api_match(u_char *p, u_char *last,
-    ngx_http_batch_api_ctx_t *ctx)
-{
-    u_char  *next;
-
-    if (p == last) {
-        return NGX_OK;
-    }
-
-    p++;
-
-    next = ngx_strlchr(p, last, '/');
-    if (next == NULL) {
-        next = last;
-    }
-
-    if (next == p) {
-        return NGX_DECLINED;
-    }
-
-    ctx->id.data = p;
-    ctx->id.len = next - p;
-
-    if (next == last) {
-        ctx->route++;
-        return NGX_OK;
-    }
-
-    return ngx_http_batch_api_named(ngx_http_batch_api_actions, ctx->route,
-                                    next + 1, last, &ctx->route);
+    return NULL;
 }
 
 
 static ngx_int_t
 ngx_http_batch_api_dispatch(ngx_http_request_t *r,
-    ngx_http_batch_api_ctx_t *ctx, ngx_str_t *path)
+    ngx_http_batch_api_ctx_t *ctx, ngx_str_t *written)
 {
     ngx_int_t                    rc;
+    batch_shown_t                method, shown;
     ngx_http_handler_pt          handler;
     ngx_http_batch_api_route_t  *route;
 
-    route = &ngx_http_batch_api_routes[ctx->route];
+    route = &ngx_http_batch_api_routes[ctx->call];
 
     switch (r->method) {
 
@@ -414,10 +304,12 @@ ngx_http_batch_api_dispatch(ngx_http_request_t *r,
     if (handler == NULL) {
         return ngx_http_batch_send_error(r, NGX_HTTP_NOT_ALLOWED, NULL,
                                          "method_not_supported",
-                                         "Not allowed to %V on %*s.",
-                                         &r->method_name,
-                                         ngx_http_batch_send_shown(path),
-                                         path->data);
+                                         "Not allowed to %s on %s.",
+                                         batch_shown(&method,
+                                                     r->method_name.data,
+                                                     r->method_name.len),
+                                         batch_shown(&shown, written->data,
+                                                     written->len));
     }
 
     ngx_log_debug4(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,

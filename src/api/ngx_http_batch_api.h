@@ -11,7 +11,7 @@
 #ifndef _NGX_HTTP_BATCH_API_H_INCLUDED_
 #define _NGX_HTTP_BATCH_API_H_INCLUDED_
 
-#include "ngx_http_batch.h"
+#include "ngx_http_batch_path.h"
 
 
 #define NGX_HTTP_BATCH_API_JSON_MAX   65536    /* JSON request body, bytes */
@@ -26,12 +26,13 @@ typedef void (*ngx_http_batch_op_pt)(ngx_http_batch_op_t *op);
 
 typedef struct {
     ngx_uint_t                  kind;          /* NGX_HTTP_BATCH_CTX_API */
-    ngx_uint_t                  route;
+    batch_path_e                call;
     ngx_str_t                   id;            /* as in the path, unchecked */
     ngx_str_t                   tenant;
     ngx_str_t                   request_id;    /* 32 hex digits */
     ngx_http_batch_loc_conf_t  *conf;
     ngx_http_batch_op_t        *op;            /* that reads the body */
+    ngx_table_elt_t            *cache;         /* Cache-Control of the answer */
     ngx_buf_t                  *page;          /* replaces nginx's own */
     unsigned                    headers:1;     /* of every answer: set */
     unsigned                    paged:1;       /* page was sent */
@@ -46,8 +47,9 @@ ngx_int_t ngx_http_batch_api_handler(ngx_http_request_t *r);
 ngx_http_batch_api_ctx_t *ngx_http_batch_api_create_ctx(
     ngx_http_request_t *r);
 
-/* the path as the client wrote it, without the query */
-ngx_str_t ngx_http_batch_api_path(ngx_http_request_t *r);
+/* what Allow says of the request's path in its server, which need not have
+ * found its location; NULL: the path is none of the API */
+const ngx_str_t *ngx_http_batch_api_allow(ngx_http_request_t *r);
 
 
 /* what the table of routes leads to */

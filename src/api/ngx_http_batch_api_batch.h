@@ -15,6 +15,11 @@
 ngx_int_t ngx_http_batch_api_batch_found(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
 
+/* 200 with op->id's batch, of which the index may have a brief view only: then
+ * final.json is read in a thread */
+void ngx_http_batch_api_batch_answer(ngx_http_batch_op_t *op,
+    const ngx_http_batch_view_t *v);
+
 
 /* ngx_http_batch_api_batch_params.c */
 

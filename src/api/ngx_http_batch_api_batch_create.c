@@ -190,9 +190,17 @@ ngx_http_batch_api_batch_create_publish(ngx_http_batch_op_t *op,
 
         if (op->rc == NGX_DECLINED && op->idem) {
 
-            /* two of the same at once: both publish, one is declined */
+            /* two of the same at once: both publish, one is declined; or it
+             * has ended and was deleted since */
 
-            op->rc = NGX_OK;
+            op->rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_DELETED,
+                                                 op->meta.id, log);
+            op->err = ngx_errno;
+
+            if (op->rc != NGX_ERROR) {
+                op->idem->gone = op->rc;
+                op->rc = NGX_OK;
+            }
         }
     }
 
@@ -266,6 +274,14 @@ ngx_http_batch_api_batch_create_published(ngx_http_batch_op_t *op)
         return;
     }
 
+    if (op->idem && op->idem->gone) {
+
+        /* the answer is the same; other calls tell that it was deleted */
+
+        ngx_http_batch_api_batch_create_answer(op, NGX_OK, NULL);
+        return;
+    }
+
     if (op->idem && op->idem->replay) {
 
         /* it may have got far since */
@@ -289,7 +305,8 @@ ngx_http_batch_api_batch_create_replay(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
     if (rc == NGX_OK) {
-        ngx_http_batch_op_batch(op, res->view);
+        ngx_memcpy(op->id, op->meta.id, BATCH_ID_LEN);
+        ngx_http_batch_api_batch_answer(op, res->view);
         return;
     }
 

@@ -17,8 +17,17 @@
 #define NGX_HTTP_BATCH_METADATA_KEY    64       /* characters */
 #define NGX_HTTP_BATCH_METADATA_VALUE  512
 
+/* characters; what is kept as the client wrote it */
+#define NGX_HTTP_BATCH_INPUT_ID  256
+#define NGX_HTTP_BATCH_JOB_ID    256
+#define NGX_HTTP_BATCH_MODEL     256
+
 
 static ngx_int_t ngx_http_batch_api_batch_params_endpoint(
+    ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_batch_params_lenient(
+    ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_batch_params_urls(
     ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_api_batch_params_window(
     ngx_http_batch_op_t *op);
@@ -26,7 +35,6 @@ static ngx_int_t ngx_http_batch_api_batch_params_metadata(
     ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_api_batch_params_pair(ngx_http_batch_op_t *op,
     const char *key, json_t *value);
-static size_t ngx_http_batch_api_batch_params_chars(const char *p, size_t len);
 static ngx_int_t ngx_http_batch_api_batch_params_job(ngx_http_batch_op_t *op);
 static void ngx_http_batch_api_batch_params_input_found(
     ngx_http_batch_op_t *op, ngx_int_t rc, ngx_http_batch_index_res_t *res);
@@ -41,9 +49,11 @@ ngx_http_batch_api_batch_params(ngx_http_batch_op_t *op)
     ngx_http_batch_meta_t *m = &op->meta;
 
     if (ngx_http_batch_param_string(op, "input_file_id", 1,
+                                    NGX_HTTP_BATCH_INPUT_ID,
                                     &m->input_file_id)
         != NGX_OK
         || ngx_http_batch_api_batch_params_endpoint(op) != NGX_OK
+        || ngx_http_batch_api_batch_params_lenient(op) != NGX_OK
         || ngx_http_batch_api_batch_params_window(op) != NGX_OK
         || ngx_http_batch_api_batch_params_metadata(op) != NGX_OK
         || ngx_http_batch_param_ttl(op, "output_expires_after", &m->output_ttl)
@@ -69,7 +79,7 @@ ngx_http_batch_api_batch_params_endpoint(ngx_http_batch_op_t *op)
     ngx_str_t   *list, value;
     ngx_uint_t   i, n;
 
-    if (ngx_http_batch_param_string(op, "endpoint", 1, &value) != NGX_OK) {
+    if (ngx_http_batch_param_string(op, "endpoint", 1, 0, &value) != NGX_OK) {
         return NGX_DONE;
     }
 
@@ -92,14 +102,85 @@ ngx_http_batch_api_batch_params_endpoint(ngx_http_batch_op_t *op)
 }
 
 
+/*
+ * batch_lines lenient: lines without a model get the batch's.  Whether lines
+ * are lenient, and which urls they may name, is kept with the batch, so that a
+ * reload, or another node's configuration, does not judge them in another way.
+ */
+
+static ngx_int_t
+ngx_http_batch_api_batch_params_lenient(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_meta_t *m = &op->meta;
+
+    if (op->conf->lines == NGX_HTTP_BATCH_LINES_STRICT) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_batch_param_string(op, "model", 0, NGX_HTTP_BATCH_MODEL,
+                                    &m->model)
+        != NGX_OK)
+    {
+        return NGX_DONE;
+    }
+
+    if (ngx_http_batch_api_batch_params_urls(op) != NGX_OK) {
+        ngx_http_batch_op_failed(op);
+        return NGX_DONE;
+    }
+
+    return NGX_OK;
+}
+
+
+/* the batch's own first; the array is op->root's, and freed with it */
+
+static ngx_int_t
+ngx_http_batch_api_batch_params_urls(ngx_http_batch_op_t *op)
+{
+    json_t      *urls;
+    ngx_int_t    rc;
+    ngx_str_t   *list, *own;
+    ngx_uint_t   i;
+
+    urls = json_array();
+    if (urls == NULL) {
+        return NGX_ERROR;
+    }
+
+    own = &op->meta.endpoint;
+    list = op->conf->endpoints->elts;
+
+    rc = json_array_append_new(urls, json_stringn((char *) own->data,
+                                                  own->len));
+
+    for (i = 0; i < op->conf->endpoints->nelts; i++) {
+        if (list[i].data != own->data) {
+            rc |= json_array_append_new(urls,
+                                        json_stringn((char *) list[i].data,
+                                                     list[i].len));
+        }
+    }
+
+    op->meta.endpoints = urls;
+
+    rc |= json_object_set_new(op->root, "endpoints", urls);
+
+    return rc == 0 ? NGX_OK : NGX_ERROR;
+}
+
+
 static ngx_int_t
 ngx_http_batch_api_batch_params_window(ngx_http_batch_op_t *op)
 {
     ngx_str_t                 value;
-    ngx_uint_t                i, n;
+    ngx_uint_t                i, n, optional;
     ngx_http_batch_window_t  *list;
 
-    if (ngx_http_batch_param_string(op, "completion_window", 1, &value)
+    optional = (op->conf->lines == NGX_HTTP_BATCH_LINES_LENIENT);
+
+    if (ngx_http_batch_param_string(op, "completion_window", !optional, 0,
+                                    &value)
         != NGX_OK)
     {
         return NGX_DONE;
@@ -107,6 +188,10 @@ ngx_http_batch_api_batch_params_window(ngx_http_batch_op_t *op)
 
     list = op->conf->windows->elts;
     n = op->conf->windows->nelts;
+
+    if (value.len == 0 && optional) {
+        value = list[0].name;
+    }
 
     for (i = 0; i < n; i++) {
         if (list[i].name.len == value.len
@@ -168,19 +253,18 @@ static ngx_int_t
 ngx_http_batch_api_batch_params_pair(ngx_http_batch_op_t *op, const char *key,
     json_t *value)
 {
-    size_t      n;
-    u_char     *p;
-    ngx_str_t   name;
-    char        param[sizeof("metadata.") + NGX_HTTP_BATCH_SEND_SHOWN];
+    size_t          n;
+    u_char         *p;
+    batch_shown_t   shown;
+    char            param[sizeof("metadata.") + sizeof(batch_shown_t)];
 
-    name.len = ngx_strlen(key);
-    name.data = (u_char *) key;
+    n = ngx_strlen(key);
 
-    p = ngx_snprintf((u_char *) param, sizeof(param) - 1, "metadata.%*s",
-                     ngx_http_batch_send_shown(&name), name.data);
+    p = ngx_snprintf((u_char *) param, sizeof(param) - 1, "metadata.%s",
+                     batch_shown(&shown, key, n));
     *p = '\0';
 
-    n = ngx_http_batch_api_batch_params_chars(key, name.len);
+    n = ngx_http_batch_param_chars(key, n);
 
     if (n > NGX_HTTP_BATCH_METADATA_KEY) {
         return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "metadata",
@@ -195,7 +279,7 @@ ngx_http_batch_api_batch_params_pair(ngx_http_batch_op_t *op, const char *key,
         return ngx_http_batch_param_type(op, param, "a string", value);
     }
 
-    n = ngx_http_batch_api_batch_params_chars(json_string_value(value),
+    n = ngx_http_batch_param_chars(json_string_value(value),
                                               json_string_length(value));
 
     if (n > NGX_HTTP_BATCH_METADATA_VALUE) {
@@ -204,25 +288,6 @@ ngx_http_batch_api_batch_params_pair(ngx_http_batch_op_t *op, const char *key,
     }
 
     return NGX_OK;
-}
-
-
-/* characters of valid UTF-8 */
-
-static size_t
-ngx_http_batch_api_batch_params_chars(const char *p, size_t len)
-{
-    size_t  i, n;
-
-    n = 0;
-
-    for (i = 0; i < len; i++) {
-        if (((u_char) p[i] & 0xc0) != 0x80) {
-            n++;
-        }
-    }
-
-    return n;
 }
 
 
@@ -235,16 +300,25 @@ static ngx_int_t
 ngx_http_batch_api_batch_params_job(ngx_http_batch_op_t *op)
 {
     ngx_uint_t                  n, required;
+    batch_shown_t               shown;
     ngx_http_batch_meta_t      *m;
     ngx_http_batch_job_conf_t  *job;
 
     m = &op->meta;
     required = (op->conf->dialect == NGX_HTTP_BATCH_IMPALA);
 
-    if (ngx_http_batch_param_string(op, "job_id", required, &m->job_id)
+    if (ngx_http_batch_param_string(op, "job_id", required,
+                                    NGX_HTTP_BATCH_JOB_ID, &m->job_id)
         != NGX_OK)
     {
         return NGX_DONE;
+    }
+
+    if (batch_utf8_control(m->job_id.data, m->job_id.len)) {
+        return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "job_id",
+                                        "invalid_value",
+                                        "Invalid 'job_id': expected a string "
+                                        "without control characters.");
     }
 
     job = ngx_http_batch_lookup_job(&ngx_http_batch_conf->jobs, &m->job_id,
@@ -252,7 +326,10 @@ ngx_http_batch_api_batch_params_job(ngx_http_batch_op_t *op)
 
     if (job) {
         m->price = job->price;
-        m->model = job->model;
+
+        if (job->model.len) {
+            m->model = job->model;
+        }
 
         if (job->window.name.len) {
             m->window = job->window.name;
@@ -261,9 +338,9 @@ ngx_http_batch_api_batch_params_job(ngx_http_batch_op_t *op)
 
     } else if (required) {
         return ngx_http_batch_op_reject(op, NGX_HTTP_NOT_FOUND, "job_id", NULL,
-                                        "No such Job: %*s",
-                                        ngx_http_batch_send_shown(&m->job_id),
-                                        m->job_id.data);
+                                        "No such Job: %s",
+                                        batch_shown(&shown, m->job_id.data,
+                                                    m->job_id.len));
     }
 
     return NGX_OK;
@@ -345,7 +422,9 @@ ngx_http_batch_api_batch_params_no_input(ngx_http_batch_op_t *op)
 {
     ngx_str_t *id = &op->meta.input_file_id;
 
+    batch_shown_t  shown;
+
     ngx_http_batch_op_reject(op, NGX_HTTP_NOT_FOUND, "input_file_id", NULL,
-                             "No such File object: %*s",
-                             ngx_http_batch_send_shown(id), id->data);
+                             "No such File object: %s",
+                             batch_shown(&shown, id->data, id->len));
 }

@@ -175,7 +175,7 @@ ngx_http_batch_api_file_content_step(ngx_http_batch_op_t *op, ngx_int_t rc,
         return;
     }
 
-    purpose = ngx_http_batch_purpose_find(&op->file.purpose);
+    purpose = ngx_http_batch_purpose_find(&op->file.purpose, 0);
 
     if (purpose && !purpose->download) {
         ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
@@ -334,7 +334,13 @@ ngx_http_batch_api_file_content_head(ngx_http_batch_op_t *op,
         return NGX_ERROR;
     }
 
-    /* blobs never change, so the id is as good as a checksum */
+    /*
+     * Blobs never change, so the id is as good as a checksum.  A file may be
+     * deleted, though: with Last-Modified alone a cache would guess how long
+     * its copy is good.
+     */
+
+    ngx_http_batch_header_kept(r, 1);
 
     p = ngx_pnalloc(r->pool, BATCH_ID_LEN + 2);
     if (p == NULL) {
@@ -380,6 +386,7 @@ ngx_http_batch_api_file_content_range(ngx_http_request_t *r)
     }
 
     r->headers_out.last_modified_time = -1;
+    ngx_http_batch_header_kept(r, 0);
 
     return ngx_http_batch_send_error(r, NGX_HTTP_RANGE_NOT_SATISFIABLE, NULL,
                                      NULL, "The requested range is not "
@@ -401,8 +408,8 @@ ngx_http_batch_api_file_content_name(ngx_http_request_t *r,
     ngx_str_t   name, value;
     ngx_uint_t  plain;
 
-    static u_char  hex[] = "0123456789ABCDEF";
-    static u_char  attr[] = "!#$&+-.^_`|~";
+    /* RFC 5987 */
+    static const char  attr[] = "!#$&+-.^_`|~";
 
     name = f->filename;
 
@@ -440,21 +447,7 @@ ngx_http_batch_api_file_content_name(ngx_http_request_t *r,
         p = ngx_cpymem(p, "; filename*=UTF-8''",
                        sizeof("; filename*=UTF-8''") - 1);
 
-        for (i = 0; i < name.len; i++) {
-            ch = name.data[i];
-
-            if ((ch >= '0' && ch <= '9') || (ch >= 'A' && ch <= 'Z')
-                || (ch >= 'a' && ch <= 'z')
-                || (ch && ngx_strchr(attr, ch)))
-            {
-                *p++ = ch;
-                continue;
-            }
-
-            *p++ = '%';
-            *p++ = hex[ch >> 4];
-            *p++ = hex[ch & 0xf];
-        }
+        p = batch_escape_percent(p, name.data, name.len, attr);
     }
 
     value.len = p - value.data;

@@ -29,10 +29,11 @@ typedef enum {
 
 typedef struct {
     ngx_http_batch_form_t  form;
-    batch_check_t          check;            /* if each line is */
+    batch_head_t           head;             /* why it is not JSONL */
+    batch_check_t          check;            /* if each line is JSON */
     int64_t                seconds;          /* expires_after, 0: none */
     unsigned               checked:1;        /* the file's head was seen */
-    unsigned               jsonl:1;          /* and is a batch's */
+    unsigned               jsonl:1;          /* and is JSONL */
 } ngx_http_batch_api_file_create_t;
 
 
@@ -42,6 +43,13 @@ static ngx_int_t ngx_http_batch_api_file_create_purpose(
 static ngx_int_t ngx_http_batch_api_file_create_expires(
     ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_api_file_create_check(ngx_http_batch_op_t *op);
+
+static void ngx_http_batch_api_file_create_start(ngx_http_batch_op_t *op);
+static ngx_int_t ngx_http_batch_api_file_create_grow(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_file_create_grown(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_file_create_look(ngx_http_batch_op_t *op,
+    ngx_log_t *log);
+static void ngx_http_batch_api_file_create_looked(ngx_http_batch_op_t *op);
 
 static void ngx_http_batch_api_file_create_end(ngx_http_batch_op_t *op);
 static void ngx_http_batch_api_file_create_commit(ngx_http_batch_op_t *op);
@@ -115,9 +123,94 @@ ngx_http_batch_api_file_create(ngx_http_request_t *r)
     bytes = r->headers_in.content_length_n - NGX_HTTP_BATCH_FORM_EXTRA;
 
     ngx_http_batch_quota_check(op, ngx_max(bytes, 1),
-                               ngx_http_batch_body_start);
+                               ngx_http_batch_api_file_create_start);
 
     return NGX_DONE;
+}
+
+
+static void
+ngx_http_batch_api_file_create_start(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_api_file_create_t *up = op->data;
+
+    if (ngx_http_batch_quota_any(op, NGX_HTTP_BATCH_USE_FILES)) {
+
+        /* one that fits into memory takes its place when it is complete */
+
+        up->form.granted = ngx_min(op->quota.left, NGX_HTTP_BATCH_FORM_BUFFER);
+        up->form.on_grow = ngx_http_batch_api_file_create_grow;
+    }
+
+    ngx_http_batch_body_start(op);
+}
+
+
+static ngx_int_t
+ngx_http_batch_api_file_create_grow(ngx_http_batch_op_t *op)
+{
+    off_t  bytes, most;
+
+    if (op->file.id[0] == '\0'
+        && ngx_http_batch_op_new_id(op, BATCH_ID_FILE, op->file.id) != NGX_OK)
+    {
+        return NGX_DONE;
+    }
+
+    ngx_http_batch_form_wants(op, &bytes, &most);
+
+    return ngx_http_batch_quota_grow(op, op->file.id, bytes, most,
+                                     ngx_http_batch_api_file_create_grown);
+}
+
+
+static void
+ngx_http_batch_api_file_create_grown(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_api_file_create_t *up = op->data;
+
+    if (op->quota.over) {
+        (void) ngx_http_batch_op_task(op, ngx_http_batch_api_file_create_look,
+                                      ngx_http_batch_api_file_create_looked);
+        return;
+    }
+
+    up->form.granted = op->quota.granted;
+
+    ngx_http_batch_body_resume(op);
+}
+
+
+/* no room, but a key: has it been used at all? */
+
+static void
+ngx_http_batch_api_file_create_look(ngx_http_batch_op_t *op, ngx_log_t *log)
+{
+    op->rc = ngx_http_batch_idem_look(op, log);
+    op->err = ngx_errno;
+}
+
+
+static void
+ngx_http_batch_api_file_create_looked(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_api_file_create_t *up = op->data;
+
+    if (op->rc == NGX_AGAIN) {
+        ngx_http_batch_quota_reject(op);
+        return;
+    }
+
+    if (op->rc == NGX_ERROR) {
+        ngx_http_batch_op_disk_error(op);
+        return;
+    }
+
+    /* whether by this request, only all of its bytes tell */
+
+    up->form.skip = 1;
+
+    ngx_http_batch_body_resume(op);
 }
 
 
@@ -216,12 +309,13 @@ ngx_http_batch_api_file_create_check(ngx_http_batch_op_t *op)
         }
 
         up->checked = 1;
-        up->jsonl = ngx_http_batch_param_jsonl(up->form.buf[up->form.cur],
-                                               up->form.len);
+        up->jsonl = batch_head_look(up->form.buf[up->form.cur], up->form.len,
+                                    &up->head)
+                    == BATCH_OK;
     }
 
     if (!up->jsonl && ngx_http_batch_purpose_is_batch(&op->file.purpose)) {
-        return ngx_http_batch_param_not_jsonl(op);
+        return ngx_http_batch_param_not_jsonl(op, &up->head);
     }
 
     return NGX_OK;
@@ -274,7 +368,9 @@ ngx_http_batch_api_file_create_commit(ngx_http_batch_op_t *op)
 
     up = op->data;
 
-    if (ngx_http_batch_op_new_id(op, BATCH_ID_FILE, op->file.id) != NGX_OK) {
+    if (op->file.id[0] == '\0'
+        && ngx_http_batch_op_new_id(op, BATCH_ID_FILE, op->file.id) != NGX_OK)
+    {
         return;
     }
 
@@ -297,6 +393,11 @@ ngx_http_batch_api_file_create_commit(ngx_http_batch_op_t *op)
     ngx_http_batch_idem_add(op, op->file.purpose.data, op->file.purpose.len);
     ngx_http_batch_idem_add(op, op->file.filename.data, op->file.filename.len);
     ngx_http_batch_idem_add(op, &up->seconds, sizeof(int64_t));
+
+    if (up->form.skip) {
+        ngx_http_batch_api_file_create_post(op);
+        return;
+    }
 
     ngx_http_batch_quota_take(op, NGX_HTTP_BATCH_USE_FILES, op->file.id,
                               op->file.bytes, NGX_HTTP_BATCH_QUOTA_HOLD,
@@ -330,7 +431,7 @@ ngx_http_batch_api_file_create_publish(ngx_http_batch_op_t *op, ngx_log_t *log)
         if (op->rc == NGX_OK) {
             op->rc = ngx_http_batch_api_file_create_publish_files(op, log);
 
-        } else {
+        } else if (op->fd != NGX_INVALID_FILE) {
             ngx_http_batch_store_tmp_delete(up->form.tmp, log);
         }
     }
@@ -397,6 +498,14 @@ ngx_http_batch_api_file_create_claim(ngx_http_batch_op_t *op, ngx_log_t *log)
     if (rc == NGX_ERROR) {
         op->err = ngx_errno;
         return NGX_ERROR;
+    }
+
+    if (rc == 0 && up->form.skip) {
+
+        /* a crash came between the key and its file, whose bytes are not here
+         * either */
+
+        return NGX_AGAIN;
     }
 
     return rc ? NGX_DONE : NGX_OK;

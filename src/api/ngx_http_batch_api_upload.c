@@ -217,10 +217,6 @@ ngx_http_batch_api_upload_cancel_done(ngx_http_batch_op_t *op)
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_http_batch_op_log(op), 0,
                    "batch: %s: cancelled", op->id);
 
-    if (ngx_http_batch_quota_any(op, NGX_HTTP_BATCH_USE_FILES)) {
-        (void) ngx_http_batch_index_use_drop(NGX_HTTP_BATCH_USE_FILES,
-                                             &op->tenant, op->id, NULL, NULL);
-    }
-
+    ngx_http_batch_quota_end(op);
     ngx_http_batch_api_upload_shown(op);
 }

@@ -44,6 +44,7 @@ typedef struct {
     char                            digest[41];     /* of their ids */
     ngx_str_t                       md5;            /* hex; len 0: none */
     u_char                          hex[32];        /* that of the parts */
+    batch_head_t                    head;           /* why it is not JSONL */
     batch_check_t                   check;          /* of each line ... */
     ngx_uint_t                      lines;          /* ... if wanted */
 
@@ -232,16 +233,13 @@ static ngx_int_t
 ngx_http_batch_api_upload_complete_no_part(ngx_http_batch_op_t *op,
     const char *id, size_t len)
 {
-    ngx_str_t  s;
-
-    s.len = len;
-    s.data = (u_char *) id;
+    batch_shown_t  shown;
 
     return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "part_ids",
                                     "invalid_value",
                                     "Invalid 'part_ids': the upload has no "
-                                    "part '%*s'.",
-                                    ngx_http_batch_send_shown(&s), s.data);
+                                    "part '%s'.",
+                                    batch_shown(&shown, id, len));
 }
 
 
@@ -254,7 +252,7 @@ ngx_http_batch_api_upload_complete_md5(ngx_http_batch_op_t *op)
 
     c = op->data;
 
-    if (ngx_http_batch_param_string(op, "md5", 0, &c->md5) != NGX_OK) {
+    if (ngx_http_batch_param_string(op, "md5", 0, 0, &c->md5) != NGX_OK) {
         return NGX_DONE;
     }
 
@@ -479,7 +477,7 @@ ngx_http_batch_api_upload_complete_make(ngx_http_batch_op_t *op,
      */
 
     if (op->rc == NGX_DECLINED) {
-        ngx_http_batch_parts_delete_joined(op->id, f->id, log);
+        ngx_http_batch_parts_delete(op->id, f->id, log);
     }
 }
 
@@ -538,13 +536,13 @@ ngx_http_batch_api_upload_complete_look(ngx_http_batch_op_t *op, ngx_fd_t fd,
     }
 
     if (ngx_http_batch_purpose_is_batch(&op->file.purpose)) {
-        n = pread(fd, buf, NGX_HTTP_BATCH_PARAM_HEAD + 1, 0);
+        n = pread(fd, buf, BATCH_HEAD_SIZE + 1, 0);
 
         if (n == -1) {
             op->err = ngx_errno;
             rc = NGX_ERROR;
 
-        } else if (!ngx_http_batch_param_jsonl(buf, n)) {
+        } else if (batch_head_look(buf, n, &c->head) != BATCH_OK) {
             c->verdict = NGX_HTTP_BATCH_COMPLETE_JSONL;
         }
 
@@ -685,7 +683,7 @@ ngx_http_batch_api_upload_complete_done(ngx_http_batch_op_t *op)
         return;
 
     case NGX_HTTP_BATCH_COMPLETE_JSONL:
-        ngx_http_batch_param_not_jsonl(op);
+        ngx_http_batch_param_not_jsonl(op, &c->head);
         return;
 
     case NGX_HTTP_BATCH_COMPLETE_LINE:
@@ -720,6 +718,8 @@ ngx_http_batch_api_upload_complete_answer(ngx_http_batch_op_t *op,
         ngx_http_batch_op_unavailable(op, NGX_ERROR);
         return;
     }
+
+    ngx_http_batch_quota_end(op);
 
     ngx_http_batch_api_upload_answer(op, &c->st.upload, c->st.status,
                                      &c->st.file);

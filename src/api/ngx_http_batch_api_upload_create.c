@@ -52,16 +52,12 @@ ngx_http_batch_api_upload_create_params(ngx_http_batch_op_t *op)
     if (ngx_http_batch_api_upload_create_name(op, u) != NGX_OK
         || ngx_http_batch_api_upload_create_purpose(op, u) != NGX_OK
         || ngx_http_batch_api_upload_create_bytes(op, u) != NGX_OK
-        || ngx_http_batch_param_string(op, "mime_type", 1, &u->mime_type)
+        || ngx_http_batch_param_string(op, "mime_type", 1,
+                                       NGX_HTTP_BATCH_UPLOAD_NAME,
+                                       &u->mime_type)
            != NGX_OK)
     {
         return NGX_DONE;
-    }
-
-    if (u->mime_type.len > NGX_HTTP_BATCH_UPLOAD_NAME) {
-        return ngx_http_batch_param_long(op, "mime_type",
-                                         NGX_HTTP_BATCH_UPLOAD_NAME,
-                                         u->mime_type.len);
     }
 
     seconds = 0;
@@ -98,7 +94,7 @@ ngx_http_batch_api_upload_create_name(ngx_http_batch_op_t *op,
     size_t      len;
     ngx_str_t   s;
 
-    if (ngx_http_batch_param_string(op, "filename", 1, &s) != NGX_OK) {
+    if (ngx_http_batch_param_string(op, "filename", 1, 0, &s) != NGX_OK) {
         return NGX_DONE;
     }
 
@@ -147,7 +143,9 @@ ngx_http_batch_api_upload_create_purpose(ngx_http_batch_op_t *op,
 
     optional = (op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO);
 
-    if (ngx_http_batch_param_string(op, "purpose", !optional, &s) != NGX_OK) {
+    if (ngx_http_batch_param_string(op, "purpose", !optional, 0, &s)
+        != NGX_OK)
+    {
         return NGX_DONE;
     }
 
@@ -211,8 +209,7 @@ ngx_http_batch_api_upload_create_parsed(ngx_http_batch_op_t *op)
     }
 
     ngx_http_batch_quota_take(op, NGX_HTTP_BATCH_USE_FILES, u->id, u->bytes,
-                              NGX_HTTP_BATCH_UPLOAD_TTL * 1000
-                              + NGX_HTTP_BATCH_QUOTA_HOLD,
+                              NGX_HTTP_BATCH_QUOTA_UPLOAD,
                               ngx_http_batch_api_upload_create_post);
 }
 

@@ -174,7 +174,7 @@ ngx_http_batch_body_bufs(ngx_http_batch_op_t *op, ngx_http_request_body_t *rb)
             rc = ngx_http_batch_body_take(op, &b->pos, b->last);
 
             if (rc != NGX_DONE) {
-                op->pace.bytes += b->pos - pos;
+                ngx_http_batch_pace_took(op, b->pos - pos);
             }
 
         } else if (b->in_file) {
@@ -362,6 +362,7 @@ ngx_http_batch_body_failed(ngx_http_batch_op_t *op, ngx_int_t rc)
 ngx_int_t
 ngx_http_batch_body_encoded(ngx_http_batch_op_t *op)
 {
+    batch_shown_t     shown;
     ngx_table_elt_t  *h;
 
     h = NULL;
@@ -385,10 +386,10 @@ ngx_http_batch_body_encoded(ngx_http_batch_op_t *op)
 
     return ngx_http_batch_op_reject(op, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE, NULL,
                                     "unsupported_encoding",
-                                    "Unsupported content encoding: '%*s'. "
+                                    "Unsupported content encoding: '%s'. "
                                     "Expected an uncompressed request body.",
-                                    ngx_http_batch_send_shown(&h->value),
-                                    h->value.data);
+                                    batch_shown(&shown, h->value.data,
+                                                h->value.len));
 }
 
 

@@ -22,6 +22,11 @@ static ngx_int_t ngx_http_batch_cors_names(ngx_http_request_t *r,
     ngx_str_t *names);
 
 
+static const ngx_str_t  ngx_http_batch_cors_origin = ngx_string("Origin");
+static const ngx_str_t  ngx_http_batch_cors_requested =
+    ngx_string("Access-Control-Request-Headers");
+
+
 ngx_int_t
 ngx_http_batch_cors_init(ngx_conf_t *cf)
 {
@@ -67,9 +72,8 @@ ngx_http_batch_cors_preflight(ngx_http_request_t *r)
            == NULL
         || ngx_http_batch_header_add_text(r, "Access-Control-Max-Age", "7200")
            == NULL
-        || ngx_http_batch_header_add_text(r, "Vary",
-                                          "Access-Control-Request-Headers")
-           == NULL
+        || ngx_http_batch_header_vary(r, &ngx_http_batch_cors_requested)
+           != NGX_OK
         || ngx_http_batch_cors_names(r, &names) != NGX_OK)
     {
         return NGX_ERROR;
@@ -133,7 +137,7 @@ ngx_http_batch_cors_headers(ngx_http_request_t *r)
     /* a cache must not give one origin what was meant for another */
 
     if (origins[0].data[0] != '*'
-        && ngx_http_batch_header_add_text(r, "Vary", "Origin") == NULL)
+        && ngx_http_batch_header_vary(r, &ngx_http_batch_cors_origin) != NGX_OK)
     {
         return NGX_ERROR;
     }

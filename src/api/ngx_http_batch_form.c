@@ -66,6 +66,26 @@ ngx_http_batch_form_check(ngx_http_batch_op_t *op)
 }
 
 
+void
+ngx_http_batch_form_wants(ngx_http_batch_op_t *op, off_t *bytes, off_t *most)
+{
+    off_t                   len;
+    ngx_http_batch_form_t  *form;
+
+    form = op->data;
+    len = op->r->headers_in.content_length_n;
+
+    *bytes = ngx_max(form->bytes, len - NGX_HTTP_BATCH_FORM_EXTRA);
+    *most = (len > 0) ? len : *bytes + NGX_HTTP_BATCH_QUOTA_STEP;
+
+    if (form->max) {
+        *most = ngx_min(*most, form->max);
+    }
+
+    *most = ngx_max(*most, *bytes);
+}
+
+
 static ngx_int_t
 ngx_http_batch_form_no_file(ngx_http_batch_op_t *op)
 {
@@ -156,6 +176,12 @@ ngx_http_batch_form_take(ngx_http_batch_op_t *op, u_char **pos, u_char *last)
 
     form = op->data;
     form->begun = 1;
+
+    /* what a length would have told at once */
+
+    if (form->max && op->pace.bytes > form->max + NGX_HTTP_BATCH_FORM_EXTRA) {
+        return ngx_http_batch_form_large(op);
+    }
 
     rc = ngx_http_batch_form_fill(op);
 
@@ -359,6 +385,10 @@ ngx_http_batch_form_fill(ngx_http_batch_op_t *op)
 
     while (form->rest.len) {
 
+        if (form->on_grow && form->bytes > form->granted && !form->skip) {
+            return op->pending ? NGX_AGAIN : form->on_grow(op);
+        }
+
         if (form->len == NGX_HTTP_BATCH_FORM_BUFFER) {
 
             if (op->pending) {
@@ -423,7 +453,13 @@ ngx_http_batch_form_write(ngx_http_batch_op_t *op, ngx_log_t *log)
 
     op->rc = NGX_ERROR;
 
-    if (op->fd == NGX_INVALID_FILE) {
+    if (form->skip) {
+
+        if (op->fd != NGX_INVALID_FILE) {
+            ngx_http_batch_form_delete(op, log);
+        }
+
+    } else if (op->fd == NGX_INVALID_FILE) {
         op->fd = ngx_http_batch_store_tmp(form->tmp, log);
 
         if (op->fd == NGX_INVALID_FILE) {
@@ -434,9 +470,10 @@ ngx_http_batch_form_write(ngx_http_batch_op_t *op, ngx_log_t *log)
 
     if (form->out_len) {
 
-        if (ngx_http_batch_store_write(op->fd, form->out, form->out_len,
-                                       form->written, log)
-            != NGX_OK)
+        if (!form->skip
+            && ngx_http_batch_store_write(op->fd, form->out, form->out_len,
+                                          form->written, log)
+               != NGX_OK)
         {
             op->err = ngx_errno;
             return;

@@ -12,6 +12,8 @@
  *   on_head()  once, before anything of the file is written: buf[cur], len is
  *              the file's beginning, or all of it
  *   on_field() a text part has ended: part, field
+ *   on_grow()  the file has more bytes than granted, and none of those beyond is written: NGX_AGAIN, then granted is raised (or skip set) and
+ *              ngx_http_batch_body_resume() called; or NGX_DONE
  *   on_end()   the body is complete and no task is pending; the file's rest is
  *              still in memory.  The owner's task calls
  *              ngx_http_batch_form_flush() first: then op->fd and tmp are the
@@ -48,10 +50,14 @@ typedef struct {
     const char           *too_large;   /* the message if it has more: 413 */
     ngx_int_t           (*on_head)(ngx_http_batch_op_t *op);     /* or NULL */
     ngx_int_t           (*on_field)(ngx_http_batch_op_t *op);    /* or NULL */
+    ngx_int_t           (*on_grow)(ngx_http_batch_op_t *op);     /* or NULL */
+    off_t                 granted;     /* of the file, bytes */
     ngx_http_batch_op_pt  on_end;
     batch_check_t        *check;       /* every line must be JSON; or NULL */
     unsigned              named:1;     /* the file must have a filename */
     unsigned              hashed:1;    /* sha1 is wanted */
+    unsigned              skip:1;      /* of the file only the sha1 is: nothing
+                                          is written */
 
     off_t                 bytes;       /* of the file */
     ngx_str_t             filename;    /* of the op's pool, valid UTF-8 */
@@ -83,6 +89,11 @@ typedef struct {
 
 /* NGX_OK, or NGX_DONE if the op was rejected because of the headers alone */
 ngx_int_t ngx_http_batch_form_check(ngx_http_batch_op_t *op);
+
+/* of a file of which more comes: how many bytes it has at least, and how many
+ * its place should have */
+void ngx_http_batch_form_wants(ngx_http_batch_op_t *op, off_t *bytes,
+    off_t *most);
 
 /* NGX_OK, or NGX_DONE if the op was rejected; sets op->take, end, abandon */
 ngx_int_t ngx_http_batch_form_init(ngx_http_batch_op_t *op);

@@ -81,14 +81,73 @@ ngx_http_batch_header_add_text(ngx_http_request_t *r, const char *key,
 
 
 ngx_int_t
-ngx_http_batch_header_common(ngx_http_request_t *r)
+ngx_http_batch_header_vary(ngx_http_request_t *r, const ngx_str_t *names)
+{
+    u_char           *p;
+    ngx_str_t         value;
+    ngx_table_elt_t  *h;
+
+    h = ngx_http_batch_header_find(&r->headers_out.headers, "Vary", NULL);
+
+    if (h == NULL || h->hash == 0) {
+        return ngx_http_batch_header_add(r, "Vary", names) ? NGX_OK : NGX_ERROR;
+    }
+
+    p = ngx_pnalloc(r->pool, h->value.len + 2 + names->len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    value.data = p;
+    value.len = ngx_sprintf(p, "%V, %V", &h->value, names) - p;
+    h->value = value;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_batch_header_kept(ngx_http_request_t *r, ngx_uint_t kept)
 {
     ngx_http_batch_api_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
 
+    if (kept) {
+        ngx_str_set(&ctx->cache->value, "private, no-cache");
+
+    } else {
+        ngx_str_set(&ctx->cache->value, "private, no-store");
+    }
+}
+
+
+ngx_int_t
+ngx_http_batch_header_common(ngx_http_request_t *r)
+{
+    ngx_http_batch_api_ctx_t   *ctx;
+    ngx_http_batch_loc_conf_t  *route;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
+
     if (ctx->headers) {
         return NGX_OK;
+    }
+
+    ctx->cache = ngx_http_batch_header_add_text(r, "Cache-Control", "");
+
+    if (ctx->cache == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_batch_header_kept(r, 0);
+
+    route = ctx->conf->api;
+
+    if (route && route->from && route->from->vary.len
+        && ngx_http_batch_header_vary(r, &route->from->vary) != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     if (ngx_http_batch_header_add(r, "X-Request-Id", &ctx->request_id) == NULL

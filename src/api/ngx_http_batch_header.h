@@ -24,8 +24,20 @@ ngx_table_elt_t *ngx_http_batch_header_add(ngx_http_request_t *r,
 ngx_table_elt_t *ngx_http_batch_header_add_text(ngx_http_request_t *r,
     const char *key, const char *value);
 
+/* Adds names to Vary: one header, since not every cache reads several.  They
+ * must live as long as the request. */
+ngx_int_t ngx_http_batch_header_vary(ngx_http_request_t *r,
+    const ngx_str_t *names);
+
 /* X-Request-Id and what else every answer of the API carries; once */
 ngx_int_t ngx_http_batch_header_common(ngx_http_request_t *r);
+
+/*
+ * After the above: 1 if the client's own cache may keep the answer and has to
+ * ask each time whether it is still good; 0, as without this call, if nobody may
+ * keep it.
+ */
+void ngx_http_batch_header_kept(ngx_http_request_t *r, ngx_uint_t kept);
 
 /* Content-Type, a string constant, and Content-Length */
 void ngx_http_batch_header_body(ngx_http_request_t *r, const char *type,

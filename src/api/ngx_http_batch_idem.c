@@ -67,7 +67,7 @@ ngx_http_batch_idem_init(ngx_http_batch_op_t *op)
     ngx_sha1_final(digest, &sha1);
     *ngx_hex_dump((u_char *) idem->key, digest, 20) = '\0';
 
-    path = ngx_http_batch_api_path(op->r);
+    path = ngx_http_batch_path_written(op->r);
 
     ngx_sha1_init(&idem->sha1);
     ngx_http_batch_idem_text(&idem->sha1, &op->r->method_name);

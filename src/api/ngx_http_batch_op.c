@@ -13,6 +13,10 @@
 #include "ngx_http_batch_task.h"
 
 
+/* bytes of a final.json that is not rendered by a thread */
+#define NGX_HTTP_BATCH_OP_INLINE  32768
+
+
 typedef struct {
     ngx_http_batch_op_t  *op;
 } ngx_http_batch_op_task_t;
@@ -21,6 +25,8 @@ typedef struct {
 static void ngx_http_batch_op_gone(void *data);
 static void ngx_http_batch_op_filled(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_op_batch_run(ngx_http_batch_op_t *op,
+    ngx_log_t *log);
 static ngx_connection_t *ngx_http_batch_op_enter(ngx_http_batch_op_t *op);
 static void ngx_http_batch_op_task_run(void *ctx, ngx_log_t *log);
 static void ngx_http_batch_op_task_done(void *ctx, ngx_log_t *log);
@@ -251,16 +257,43 @@ void
 ngx_http_batch_op_batch(ngx_http_batch_op_t *op,
     const ngx_http_batch_view_t *v)
 {
-    char  id[BATCH_ID_LEN];
+    op->view = *v;
 
-    if (ngx_http_batch_render_batch(&op->text, v, op->conf->dialect, id)
-        != NGX_OK)
+    if (v->final.len <= NGX_HTTP_BATCH_OP_INLINE) {
+        ngx_http_batch_op_batch_run(op, ngx_cycle->log);
+        ngx_http_batch_op_answer(op);
+        return;
+    }
+
+    /* hundreds of errors; the view is valid during the index's callback only */
+
+    op->view.meta.data = ngx_pstrdup(op->pool, (ngx_str_t *) &v->meta);
+    op->view.final.data = ngx_pstrdup(op->pool, (ngx_str_t *) &v->final);
+    op->view.model.data = ngx_pstrdup(op->pool, (ngx_str_t *) &v->model);
+
+    if (op->view.meta.data == NULL || op->view.final.data == NULL
+        || op->view.model.data == NULL)
     {
         ngx_http_batch_op_failed(op);
         return;
     }
 
-    ngx_http_batch_op_answer(op);
+    (void) ngx_http_batch_op_task(op, ngx_http_batch_op_batch_run,
+                                  ngx_http_batch_op_answer);
+}
+
+
+static void
+ngx_http_batch_op_batch_run(ngx_http_batch_op_t *op, ngx_log_t *log)
+{
+    char  id[BATCH_ID_LEN];
+
+    if (ngx_http_batch_render_batch(&op->text, &op->view, op->conf->dialect,
+                                    id)
+        != NGX_OK)
+    {
+        op->text.failed = 1;
+    }
 }
 
 
@@ -281,6 +314,10 @@ ngx_http_batch_op_reject(ngx_http_batch_op_t *op, ngx_uint_t status,
     ngx_int_t  rc;
 
     rc = NGX_OK;
+
+    if (op->stream) {
+        return ngx_http_batch_stream_cut(op);
+    }
 
     if (op->r) {
         va_start(args, fmt);
@@ -409,13 +446,12 @@ ngx_http_batch_op_new_id(ngx_http_batch_op_t *op, batch_id_kind_e kind,
 }
 
 
-void
+ngx_int_t
 ngx_http_batch_op_wait(ngx_http_batch_op_t *op, ngx_http_batch_op_step_pt step,
     ngx_int_t rc)
 {
     if (rc != NGX_OK) {
-        ngx_http_batch_op_unavailable(op, rc);
-        return;
+        return ngx_http_batch_op_unavailable(op, rc);
     }
 
     op->step = step;
@@ -423,6 +459,8 @@ ngx_http_batch_op_wait(ngx_http_batch_op_t *op, ngx_http_batch_op_step_pt step,
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_http_batch_op_log(op), 0,
                    "batch: request %V: index is asked", &op->request_id);
+
+    return NGX_OK;
 }
 
 

@@ -28,6 +28,7 @@
 #include "ngx_http_batch_object.h"
 #include "ngx_http_batch_pace.h"
 #include "ngx_http_batch_quota.h"
+#include "ngx_http_batch_stream.h"
 
 
 typedef void (*ngx_http_batch_op_run_pt)(ngx_http_batch_op_t *op,
@@ -66,7 +67,9 @@ struct ngx_http_batch_op_s {
     ngx_http_batch_file_t         file;
     ngx_http_batch_meta_t         meta;
     json_t                       *root;        /* file or meta point into it */
+    ngx_http_batch_view_t         view;        /* see ..._op_batch() */
     batch_text_t                  text;        /* the answer */
+    ngx_http_batch_stream_t      *stream;      /* NULL: it is sent at once */
     void                         *data;
     ngx_http_batch_idem_t        *idem;        /* NULL: no key */
     ngx_http_batch_quota_place_t  quota;
@@ -129,8 +132,9 @@ ngx_int_t ngx_http_batch_op_new_id(ngx_http_batch_op_t *op,
     batch_id_kind_e kind, char *id);
 
 /* rc is that of an index call, which is never answered from inside the call:
- * step() gets its result, or the op ends with 503 if it could not be sent */
-void ngx_http_batch_op_wait(ngx_http_batch_op_t *op,
+ * step() gets its result, NGX_OK; or the op has ended with 503, since it could
+ * not be sent: NGX_DONE */
+ngx_int_t ngx_http_batch_op_wait(ngx_http_batch_op_t *op,
     ngx_http_batch_op_step_pt step, ngx_int_t rc);
 /* the callback of the call; data is the op */
 void ngx_http_batch_op_index(void *data, ngx_int_t rc,

@@ -5,6 +5,9 @@
  * starts again with each byte, so a client that sends one now and then would
  * hold its connection, its buffers and its tmp file for ever.
  *
+ * Each byte buys time, but only so much ahead: or a client that sends some
+ * megabytes at once could be silent for hours afterwards.
+ *
  * Only the time spent waiting for the client counts, not that spent waiting
  * for the disk.
  */
@@ -14,29 +17,37 @@
 
 
 #define NGX_HTTP_BATCH_PACE_PAUSED  1000           /* ms, then it looks again */
+#define NGX_HTTP_BATCH_PACE_AHEAD   60000          /* ms: what can be bought, if
+                                                      grace is not longer */
 
 
 static void ngx_http_batch_pace_timer(ngx_event_t *ev);
-static ngx_msec_t ngx_http_batch_pace_allowed(ngx_http_batch_op_t *op);
+static void ngx_http_batch_pace_wait(ngx_http_batch_op_t *op, uint64_t used);
+static uint64_t ngx_http_batch_pace_used(ngx_http_batch_op_t *op);
 
 
 void
 ngx_http_batch_pace_start(ngx_http_batch_op_t *op)
 {
-    ngx_event_t  *ev;
+    ngx_event_t                 *ev;
+    ngx_http_batch_pace_conf_t  *conf;
 
-    if (op->conf->pace == NULL) {
+    conf = op->conf->pace;
+
+    if (conf == NULL) {
         return;
     }
 
     op->pace.since = ngx_current_msec;
+    op->pace.allowed = conf->max ? ngx_min(conf->grace, conf->max)
+                                 : conf->grace;
 
     ev = &op->pace.timer;
     ev->handler = ngx_http_batch_pace_timer;
     ev->data = op;
     ev->log = op->r->connection->log;
 
-    ngx_add_timer(ev, ngx_http_batch_pace_allowed(op));
+    ngx_http_batch_pace_wait(op, 0);
 }
 
 
@@ -67,12 +78,46 @@ ngx_http_batch_pace_resume(ngx_http_batch_op_t *op)
 }
 
 
+void
+ngx_http_batch_pace_took(ngx_http_batch_op_t *op, size_t n)
+{
+    uint64_t                     bought, most;
+    ngx_http_batch_pace_conf_t  *conf;
+
+    op->pace.bytes += n;
+
+    conf = op->conf->pace;
+
+    if (conf == NULL) {
+        return;
+    }
+
+    /* what is less than a millisecond is not lost */
+
+    bought = (uint64_t) n * 1000 + op->pace.rest;
+
+    op->pace.rest = bought % conf->rate;
+    op->pace.allowed += bought / conf->rate;
+
+    most = ngx_http_batch_pace_used(op)
+           + ngx_max(conf->grace, NGX_HTTP_BATCH_PACE_AHEAD);
+
+    if (op->pace.allowed > most) {
+        op->pace.allowed = most;
+    }
+
+    if (conf->max && op->pace.allowed > conf->max) {
+        op->pace.allowed = conf->max;
+    }
+}
+
+
 static void
 ngx_http_batch_pace_timer(ngx_event_t *ev)
 {
     ngx_http_batch_op_t *op = ev->data;
 
-    ngx_msec_t         used, allowed;
+    uint64_t           used;
     ngx_connection_t  *c;
 
     if (op->pace.paused) {
@@ -80,11 +125,10 @@ ngx_http_batch_pace_timer(ngx_event_t *ev)
         return;
     }
 
-    used = op->pace.used + (ngx_current_msec - op->pace.since);
-    allowed = ngx_http_batch_pace_allowed(op);
+    used = ngx_http_batch_pace_used(op);
 
-    if (used < allowed) {
-        ngx_add_timer(ev, allowed - used);
+    if (used < op->pace.allowed) {
+        ngx_http_batch_pace_wait(op, used);
         return;
     }
 
@@ -96,30 +140,36 @@ ngx_http_batch_pace_timer(ngx_event_t *ev)
 
     ngx_http_batch_op_reject(op, NGX_HTTP_REQUEST_TIME_OUT, NULL, NULL,
                              "The request body did not arrive in time: %O "
-                             "bytes in %M seconds.", op->pace.bytes,
+                             "bytes in %uL seconds.", op->pace.bytes,
                              used / 1000);
 
     ngx_http_run_posted_requests(c);
 }
 
 
-/* ms from the start, given what has come so far */
+/* until what is allowed now is used up; when the timer ends, it looks again */
 
-static ngx_msec_t
-ngx_http_batch_pace_allowed(ngx_http_batch_op_t *op)
+static void
+ngx_http_batch_pace_wait(ngx_http_batch_op_t *op, uint64_t used)
 {
-    uint64_t                     ms;
-    ngx_http_batch_pace_conf_t  *conf;
+    uint64_t  ms;
 
-    conf = op->conf->pace;
+    ms = op->pace.allowed - used;
 
-    ms = conf->grace + (uint64_t) op->pace.bytes * 1000 / conf->rate;
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, op->r->connection->log, 0,
+                   "batch: request %V: body may wait %uL ms",
+                   &op->request_id, ms);
 
-    if (conf->max && ms > conf->max) {
-        ms = conf->max;
-    }
+    ngx_add_timer(&op->pace.timer,
+                  (ngx_msec_t) ngx_min(ms, NGX_MAX_INT32_VALUE));
+}
 
-    /* a timer's span; it looks again when it ends */
 
-    return (ngx_msec_t) ngx_min(ms, NGX_MAX_INT32_VALUE);
+/* ms spent waiting for the client */
+
+static uint64_t
+ngx_http_batch_pace_used(ngx_http_batch_op_t *op)
+{
+    return op->pace.used + (op->pace.paused
+                            ? 0 : ngx_current_msec - op->pace.since);
 }

@@ -14,7 +14,10 @@
 typedef struct {
     ngx_event_t                 timer;
     ngx_msec_t                  since;         /* not while paused */
-    ngx_msec_t                  used;          /* ms before that */
+    uint64_t                    used;          /* ms before that */
+    uint64_t                    allowed;       /* ms: used must stay below */
+    uint64_t                    rest;          /* of what bytes bought, in
+                                                  ms * rate */
     off_t                       bytes;         /* that came so far */
     unsigned                    paused:1;      /* the disk is waited for */
 } ngx_http_batch_pace_t;
@@ -24,6 +27,8 @@ void ngx_http_batch_pace_start(ngx_http_batch_op_t *op);
 void ngx_http_batch_pace_stop(ngx_http_batch_op_t *op);
 void ngx_http_batch_pace_pause(ngx_http_batch_op_t *op);
 void ngx_http_batch_pace_resume(ngx_http_batch_op_t *op);
+/* so many bytes have come */
+void ngx_http_batch_pace_took(ngx_http_batch_op_t *op, size_t n);
 
 
 #endif /* _NGX_HTTP_BATCH_PACE_H_INCLUDED_ */

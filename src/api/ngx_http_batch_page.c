@@ -12,50 +12,19 @@
 #include "ngx_http_batch_cors.h"
 #include "ngx_http_batch_header.h"
 #include "ngx_http_batch_page.h"
-
-
-typedef struct {
-    ngx_uint_t   status;
-    const char  *message;
-} ngx_http_batch_page_message_t;
+#include "ngx_http_batch_send.h"
 
 
 static ngx_int_t ngx_http_batch_page_header(ngx_http_request_t *r);
 static ngx_int_t ngx_http_batch_page_make(ngx_http_request_t *r,
     ngx_http_batch_api_ctx_t *ctx);
-static const char *ngx_http_batch_page_message(ngx_uint_t status);
+static ngx_int_t ngx_http_batch_page_allow(ngx_http_request_t *r);
 static ngx_int_t ngx_http_batch_page_body(ngx_http_request_t *r,
     ngx_chain_t *in);
 
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
-
-
-static const ngx_http_batch_page_message_t  ngx_http_batch_page_messages[] = {
-    { NGX_HTTP_BAD_REQUEST, "The request is malformed." },
-    { NGX_HTTP_UNAUTHORIZED, "Authorization is required." },
-    { NGX_HTTP_FORBIDDEN, "Access is not allowed." },
-    { NGX_HTTP_NOT_FOUND, "There is nothing at this URL." },
-    { NGX_HTTP_NOT_ALLOWED, "The method is not allowed here." },
-    { NGX_HTTP_REQUEST_TIME_OUT, "The request did not arrive in time." },
-    { NGX_HTTP_LENGTH_REQUIRED, "The request must have a Content-Length." },
-    { NGX_HTTP_PRECONDITION_FAILED,
-      "A precondition of the request failed." },
-    { NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, "The request body is too large." },
-    { NGX_HTTP_REQUEST_URI_TOO_LARGE, "The URL is too long." },
-    { NGX_HTTP_RANGE_NOT_SATISFIABLE,
-      "The requested range is not satisfiable." },
-    { NGX_HTTP_TOO_MANY_REQUESTS, "Too many requests. Please retry." },
-    { NGX_HTTP_BAD_GATEWAY,
-      "An upstream server is unavailable. Please retry." },
-    { NGX_HTTP_SERVICE_UNAVAILABLE,
-      "The server is temporarily unable to handle the request. "
-      "Please retry." },
-    { NGX_HTTP_GATEWAY_TIME_OUT,
-      "An upstream server did not answer in time. Please retry." },
-    { 0, NULL }
-};
 
 
 ngx_int_t
@@ -88,7 +57,7 @@ ngx_http_batch_page_header(ngx_http_request_t *r)
 
     early = blcf->server && r->write_event_handler == NULL;
 
-    if (r != r->main || !(blcf->api || early)) {
+    if (r != r->main || !(blcf->api || blcf->status || early)) {
         return ngx_http_next_header_filter(r);
     }
 
@@ -149,6 +118,13 @@ ngx_http_batch_page_make(ngx_http_request_t *r, ngx_http_batch_api_ctx_t *ctx)
 
     } else if (status >= NGX_HTTP_INTERNAL_SERVER_ERROR) {
         type = "\"server_error\"";
+
+    } else if (status == NGX_HTTP_NOT_ALLOWED) {
+        code = "\"method_not_supported\"";
+
+        if (ngx_http_batch_page_allow(r) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
 
     b = ngx_create_temp_buf(r->pool, 512);
@@ -173,7 +149,7 @@ ngx_http_batch_page_make(ngx_http_request_t *r, ngx_http_batch_api_ctx_t *ctx)
     b->last = ngx_slprintf(b->last, b->end,
                            "{\"error\":{\"message\":\"%s\",\"type\":%s,"
                            "\"param\":null,\"code\":%s}}",
-                           ngx_http_batch_page_message(status), type, code);
+                           ngx_http_batch_send_message(status), type, code);
     b->last_buf = 1;
     b->last_in_chain = 1;
 
@@ -191,20 +167,21 @@ ngx_http_batch_page_make(ngx_http_request_t *r, ngx_http_batch_api_ctx_t *ctx)
 }
 
 
-static const char *
-ngx_http_batch_page_message(ngx_uint_t status)
-{
-    const ngx_http_batch_page_message_t  *page;
+/* nginx refuses TRACE before it looks for a location, and says no more */
 
-    for (page = ngx_http_batch_page_messages; page->status; page++) {
-        if (page->status == status) {
-            return page->message;
-        }
+static ngx_int_t
+ngx_http_batch_page_allow(ngx_http_request_t *r)
+{
+    const ngx_str_t  *allow;
+
+    if (ngx_http_batch_header_find(&r->headers_out.headers, "Allow", NULL)) {
+        return NGX_OK;
     }
 
-    return status >= NGX_HTTP_INTERNAL_SERVER_ERROR
-           ? "The server had an error while processing your request."
-           : "The request cannot be served.";
+    allow = ngx_http_batch_api_allow(r);
+
+    return allow == NULL || ngx_http_batch_header_add(r, "Allow", allow)
+           ? NGX_OK : NGX_ERROR;
 }
 
 

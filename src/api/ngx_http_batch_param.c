@@ -10,6 +10,10 @@
 #include "ngx_http_batch_send.h"
 
 
+#define NGX_HTTP_BATCH_PARAM_JSONL                                            \
+    "Invalid file format for Batch API. Must be .jsonl"
+
+
 static ngx_int_t ngx_http_batch_param_number(const u_char *p, size_t len,
     int64_t *n);
 static ngx_int_t ngx_http_batch_param_range(ngx_http_batch_op_t *op,
@@ -17,6 +21,8 @@ static ngx_int_t ngx_http_batch_param_range(ngx_http_batch_op_t *op,
     int64_t max);
 static ngx_int_t ngx_http_batch_param_text(ngx_http_batch_op_t *op,
     const char *name, const json_t *value, ngx_str_t *text);
+static ngx_int_t ngx_http_batch_param_length(ngx_http_batch_op_t *op,
+    const char *name, size_t max, const ngx_str_t *text);
 static void ngx_http_batch_param_key(char *param, size_t size,
     const char *name, const char *key);
 
@@ -35,9 +41,10 @@ ngx_http_batch_param_supported(ngx_http_batch_op_t *op, const char *name,
     const ngx_str_t *value, const void *values, ngx_uint_t n, size_t size)
 {
     u_char      *p, *last;
-    ngx_uint_t   i;
-    const char  *sep;
-    u_char       list[1024];
+    ngx_uint_t      i;
+    const char     *sep;
+    batch_shown_t   shown;
+    u_char          list[1024];
 
     p = list;
     last = list + sizeof(list);
@@ -60,10 +67,11 @@ ngx_http_batch_param_supported(ngx_http_batch_op_t *op, const char *name,
 
     return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, name,
                                     "invalid_value",
-                                    "Invalid value: '%*s'. Supported values "
+                                    "Invalid value: '%s'. Supported values "
                                     "are: %*s.",
-                                    ngx_http_batch_send_shown(value),
-                                    value->data, (size_t) (p - list), list);
+                                    batch_shown(&shown, value->data,
+                                                value->len),
+                                    (size_t) (p - list), list);
 }
 
 
@@ -186,6 +194,8 @@ static ngx_int_t
 ngx_http_batch_param_range(ngx_http_batch_op_t *op, const char *name,
     int64_t n, const ngx_str_t *text, int64_t min, int64_t max)
 {
+    batch_shown_t  shown;
+
     if (n >= min && n <= max) {
         return NGX_OK;
     }
@@ -194,20 +204,20 @@ ngx_http_batch_param_range(ngx_http_batch_op_t *op, const char *name,
                                     n < min ? "integer_below_min_value"
                                             : "integer_above_max_value",
                                     "Invalid '%s': integer %s value. Expected "
-                                    "a value %s %L, but got %*s instead.",
+                                    "a value %s %L, but got %s instead.",
                                     name,
                                     n < min ? "below minimum"
                                             : "above maximum",
                                     n < min ? ">=" : "<=",
                                     n < min ? min : max,
-                                    ngx_http_batch_send_shown(text),
-                                    text->data);
+                                    batch_shown(&shown, text->data,
+                                                text->len));
 }
 
 
 ngx_int_t
 ngx_http_batch_param_string(ngx_http_batch_op_t *op, const char *name,
-    ngx_uint_t required, ngx_str_t *value)
+    ngx_uint_t required, size_t max, ngx_str_t *value)
 {
     json_t  *v;
 
@@ -218,7 +228,42 @@ ngx_http_batch_param_string(ngx_http_batch_op_t *op, const char *name,
         return NGX_OK;
     }
 
-    return ngx_http_batch_param_text(op, name, v, value);
+    if (ngx_http_batch_param_text(op, name, v, value) != NGX_OK) {
+        return NGX_DONE;
+    }
+
+    return max ? ngx_http_batch_param_length(op, name, max, value) : NGX_OK;
+}
+
+
+/* in characters */
+
+static ngx_int_t
+ngx_http_batch_param_length(ngx_http_batch_op_t *op, const char *name,
+    size_t max, const ngx_str_t *text)
+{
+    size_t  n;
+
+    n = ngx_http_batch_param_chars((char *) text->data, text->len);
+
+    return n > max ? ngx_http_batch_param_long(op, name, max, n) : NGX_OK;
+}
+
+
+size_t
+ngx_http_batch_param_chars(const char *p, size_t len)
+{
+    size_t  i, n;
+
+    n = 0;
+
+    for (i = 0; i < len; i++) {
+        if (((u_char) p[i] & 0xc0) != 0x80) {
+            n++;
+        }
+    }
+
+    return n;
 }
 
 
@@ -323,19 +368,20 @@ ngx_http_batch_param_purpose(ngx_http_batch_op_t *op, const ngx_str_t *value,
     ngx_str_t *purpose)
 {
     u_char                           list[256], *end;
+    batch_shown_t                    shown;
     const ngx_http_batch_purpose_t  *known;
 
-    known = ngx_http_batch_purpose_find(value);
+    known = ngx_http_batch_purpose_find(value, op->conf->lines);
 
     if (known == NULL || !known->upload) {
         end = ngx_http_batch_purpose_names(list, list + sizeof(list));
 
         return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, "purpose",
-                                        NULL, "'%*s' is not one of [%*s] - "
+                                        NULL, "'%s' is not one of [%*s] - "
                                         "'purpose'",
-                                        ngx_http_batch_send_shown(value),
-                                        value->data, (size_t) (end - list),
-                                        list);
+                                        batch_shown(&shown, value->data,
+                                                    value->len),
+                                        (size_t) (end - list), list);
     }
 
     if (op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO
@@ -373,57 +419,23 @@ ngx_http_batch_param_suffix(ngx_http_batch_op_t *op, const char *name,
 }
 
 
-ngx_uint_t
-ngx_http_batch_param_jsonl(u_char *p, size_t len)
-{
-    u_char      *last, *nl;
-    size_t       mark;
-    ngx_uint_t   cut;
-
-    if (len == 0) {
-        return 0;
-    }
-
-    last = p + len;
-    cut = 0;
-
-    /* a byte-order mark; what follows it in its line may be blank */
-
-    mark = (len >= 3 && ngx_memcmp(p, "\xef\xbb\xbf", 3) == 0) ? 3 : 0;
-
-    if (len > NGX_HTTP_BATCH_PARAM_HEAD) {
-        last = p + NGX_HTTP_BATCH_PARAM_HEAD;
-        cut = 1;
-    }
-
-    for ( ;; ) {
-        nl = ngx_strlchr(p, last, '\n');
-
-        if (nl == NULL) {
-            break;
-        }
-
-        if (!batch_jsonl_blank(p + mark, nl - p - mark)) {
-            return batch_jsonl_object(p, nl - p, 1);
-        }
-
-        p = nl + 1;
-        mark = 0;
-    }
-
-    if (batch_jsonl_blank(p + mark, last - p - mark)) {
-        /* only white space so far: validation will tell */
-        return cut;
-    }
-
-    return batch_jsonl_object(p, last - p, !cut);
-}
-
-
 ngx_int_t
-ngx_http_batch_param_not_jsonl(ngx_http_batch_op_t *op)
+ngx_http_batch_param_not_jsonl(ngx_http_batch_op_t *op,
+    const batch_head_t *head)
 {
+    if (head->error == NULL) {
+        return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
+                                        NGX_HTTP_BATCH_PARAM_JSONL);
+    }
+
+    if (head->at == 0) {
+        return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
+                                        NGX_HTTP_BATCH_PARAM_JSONL ". %s",
+                                        head->error);
+    }
+
     return ngx_http_batch_op_reject(op, NGX_HTTP_BAD_REQUEST, NULL, NULL,
-                                    "Invalid file format for Batch API. Must "
-                                    "be .jsonl");
+                                    NGX_HTTP_BATCH_PARAM_JSONL
+                                    ". Line %uL: %s at byte %uL.", head->line,
+                                    head->error, head->at);
 }

@@ -9,12 +9,11 @@
 #define _NGX_HTTP_BATCH_PARAM_H_INCLUDED_
 
 #include "ngx_http_batch_op.h"
+#include "batch_head.h"
 
 
 #define NGX_HTTP_BATCH_PARAM_TTL_MIN  3600     /* expires_after, seconds */
 #define NGX_HTTP_BATCH_PARAM_TTL_MAX  2592000
-
-#define NGX_HTTP_BATCH_PARAM_HEAD     65536    /* of a file: looked at */
 
 
 /* "Missing required parameter: '...'." */
@@ -41,9 +40,13 @@ ngx_int_t ngx_http_batch_param_json_int(ngx_http_batch_op_t *op,
     int64_t *n);
 
 /* the string of that name in op->root; *value of an optional one that is
- * missing or null has len 0 */
+ * missing or null has len 0.  max: of characters; 0 is for those that are not
+ * kept, but compared. */
 ngx_int_t ngx_http_batch_param_string(ngx_http_batch_op_t *op,
-    const char *name, ngx_uint_t required, ngx_str_t *value);
+    const char *name, ngx_uint_t required, size_t max, ngx_str_t *value);
+
+/* characters of valid UTF-8 */
+size_t ngx_http_batch_param_chars(const char *p, size_t len);
 
 /* {"anchor":"created_at","seconds":n}; ttl: of that name in op->root, if it is
  * there */
@@ -62,11 +65,10 @@ ngx_int_t ngx_http_batch_param_purpose(ngx_http_batch_op_t *op,
 ngx_int_t ngx_http_batch_param_suffix(ngx_http_batch_op_t *op,
     const char *name, const ngx_str_t *filename);
 
-/* 1 if a file that begins so may be a batch's input.  len: of the whole file,
- * or more than NGX_HTTP_BATCH_PARAM_HEAD, which is what is looked at. */
-ngx_uint_t ngx_http_batch_param_jsonl(u_char *p, size_t len);
-/* it is not: "Invalid file format for Batch API. Must be .jsonl" */
-ngx_int_t ngx_http_batch_param_not_jsonl(ngx_http_batch_op_t *op);
+/* A batch's input that is not JSONL: OpenAI's sentence, and after it what is
+ * wrong.  An empty file gets the sentence alone, as from OpenAI. */
+ngx_int_t ngx_http_batch_param_not_jsonl(ngx_http_batch_op_t *op,
+    const batch_head_t *head);
 
 
 #endif /* _NGX_HTTP_BATCH_PARAM_H_INCLUDED_ */

@@ -26,10 +26,41 @@ static const ngx_http_batch_purpose_t  ngx_http_batch_purposes[] = {
 };
 
 
+/* in the documentations of Together and of Maritaca */
+
+static const ngx_str_t  ngx_http_batch_purpose_others[] = {
+    ngx_string("batch-api"),
+    ngx_string("batch_input"),
+    ngx_null_string
+};
+
+
+static ngx_uint_t
+ngx_http_batch_purpose_other(const ngx_str_t *name)
+{
+    const ngx_str_t  *other;
+
+    for (other = ngx_http_batch_purpose_others; other->len; other++) {
+
+        if (other->len == name->len
+            && ngx_memcmp(other->data, name->data, name->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
 const ngx_http_batch_purpose_t *
-ngx_http_batch_purpose_find(const ngx_str_t *name)
+ngx_http_batch_purpose_find(const ngx_str_t *name, ngx_uint_t lenient)
 {
     const ngx_http_batch_purpose_t  *purpose;
+
+    if (lenient && ngx_http_batch_purpose_other(name)) {
+        name = &ngx_http_batch_purpose_batch;
+    }
 
     for (purpose = ngx_http_batch_purposes; purpose->name.len; purpose++) {
 

@@ -20,9 +20,10 @@ typedef struct {
 /* "batch" */
 extern const ngx_str_t  ngx_http_batch_purpose_batch;
 
-/* NULL: there is no such purpose */
+/* NULL: there is no such purpose.  lenient: "batch" has the names that other
+ * services have for it, too */
 const ngx_http_batch_purpose_t *ngx_http_batch_purpose_find(
-    const ngx_str_t *name);
+    const ngx_str_t *name, ngx_uint_t lenient);
 ngx_uint_t ngx_http_batch_purpose_is_batch(const ngx_str_t *name);
 /* writes those that a client may give: 'a', 'b' ... */
 u_char *ngx_http_batch_purpose_names(u_char *p, u_char *last);

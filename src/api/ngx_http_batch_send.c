@@ -14,12 +14,44 @@
 #define NGX_HTTP_BATCH_UNPROCESSABLE  422
 
 
+typedef struct {
+    ngx_uint_t   status;
+    const char  *message;
+} ngx_http_batch_send_message_t;
+
+
 static ngx_uint_t ngx_http_batch_send_status(ngx_http_request_t *r,
     ngx_uint_t status);
 static ngx_int_t ngx_http_batch_send_retry(ngx_http_request_t *r,
     ngx_uint_t status);
 static void ngx_http_batch_send_string(batch_text_t *t, const char *s);
 static void ngx_http_batch_send_drop_body(ngx_http_request_t *r);
+
+
+static const ngx_http_batch_send_message_t  ngx_http_batch_send_messages[] = {
+    { NGX_HTTP_BAD_REQUEST, "The request is malformed." },
+    { NGX_HTTP_UNAUTHORIZED, "Authorization is required." },
+    { NGX_HTTP_FORBIDDEN, "Access is not allowed." },
+    { NGX_HTTP_NOT_FOUND, "There is nothing at this URL." },
+    { NGX_HTTP_NOT_ALLOWED, "The method is not allowed here." },
+    { NGX_HTTP_REQUEST_TIME_OUT, "The request did not arrive in time." },
+    { NGX_HTTP_LENGTH_REQUIRED, "The request must have a Content-Length." },
+    { NGX_HTTP_PRECONDITION_FAILED,
+      "A precondition of the request failed." },
+    { NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, "The request body is too large." },
+    { NGX_HTTP_REQUEST_URI_TOO_LARGE, "The URL is too long." },
+    { NGX_HTTP_RANGE_NOT_SATISFIABLE,
+      "The requested range is not satisfiable." },
+    { NGX_HTTP_TOO_MANY_REQUESTS, "Too many requests. Please retry." },
+    { NGX_HTTP_BAD_GATEWAY,
+      "An upstream server is unavailable. Please retry." },
+    { NGX_HTTP_SERVICE_UNAVAILABLE,
+      "The server is temporarily unable to handle the request. "
+      "Please retry." },
+    { NGX_HTTP_GATEWAY_TIME_OUT,
+      "An upstream server did not answer in time. Please retry." },
+    { 0, NULL }
+};
 
 
 ngx_int_t
@@ -47,7 +79,7 @@ ngx_http_batch_send_text(ngx_http_request_t *r, ngx_uint_t status, char *text)
     b->pos = (u_char *) text;
     b->last = b->pos + ngx_strlen(text);
     b->memory = 1;
-    b->last_buf = 1;
+    b->last_buf = (r == r->main) ? 1 : 0;
     b->last_in_chain = 1;
 
     if (r->reading_body) {
@@ -103,7 +135,9 @@ ngx_http_batch_send_verror(ngx_http_request_t *r, ngx_uint_t status,
 
     if (type == NULL) {
         type = (status >= NGX_HTTP_INTERNAL_SERVER_ERROR)
-               ? "server_error" : "invalid_request_error";
+               ? "server_error"
+               : (status == NGX_HTTP_TOO_MANY_REQUESTS)
+                 ? "rate_limit_exceeded" : "invalid_request_error";
     }
 
     p = ngx_vslprintf(message, message + sizeof(message), fmt, args);
@@ -178,6 +212,7 @@ ngx_http_batch_send_retry(ngx_http_request_t *r, ngx_uint_t status)
 
     switch (status) {
 
+    case NGX_HTTP_TOO_MANY_REQUESTS:
     case NGX_HTTP_SERVICE_UNAVAILABLE:
         h = ngx_http_batch_header_add_text(r, "Retry-After", "1");
         break;
@@ -229,6 +264,7 @@ ngx_int_t
 ngx_http_batch_send_not_found(ngx_http_request_t *r, batch_id_kind_e kind)
 {
     const char                *param, *fmt;
+    batch_shown_t              shown;
     ngx_http_batch_api_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_batch_module);
@@ -238,21 +274,21 @@ ngx_http_batch_send_not_found(ngx_http_request_t *r, batch_id_kind_e kind)
     switch (kind) {
 
     case BATCH_ID_FILE:
-        fmt = "No such File object: %*s";
+        fmt = "No such File object: %s";
         break;
 
     case BATCH_ID_UPLOAD:
-        fmt = "No such Upload object: %*s";
+        fmt = "No such Upload object: %s";
         break;
 
     default: /* BATCH_ID_BATCH */
         param = NULL;
-        fmt = "No batch found with id '%*s'.";
+        fmt = "No batch found with id '%s'.";
     }
 
     return ngx_http_batch_send_error(r, NGX_HTTP_NOT_FOUND, param, NULL, fmt,
-                                     ngx_http_batch_send_shown(&ctx->id),
-                                     ctx->id.data);
+                                     batch_shown(&shown, ctx->id.data,
+                                                 ctx->id.len));
 }
 
 
@@ -266,22 +302,18 @@ ngx_http_batch_send_full(ngx_http_request_t *r)
 }
 
 
-size_t
-ngx_http_batch_send_shown(const ngx_str_t *s)
+const char *
+ngx_http_batch_send_message(ngx_uint_t status)
 {
-    size_t  len;
+    const ngx_http_batch_send_message_t  *m;
 
-    len = s->len;
-
-    if (len > NGX_HTTP_BATCH_SEND_SHOWN) {
-        len = NGX_HTTP_BATCH_SEND_SHOWN;
-
-        while (len > NGX_HTTP_BATCH_SEND_SHOWN - 4
-               && (s->data[len] & 0xc0) == 0x80)
-        {
-            len--;
+    for (m = ngx_http_batch_send_messages; m->status; m++) {
+        if (m->status == status) {
+            return m->message;
         }
     }
 
-    return len;
+    return status >= NGX_HTTP_INTERNAL_SERVER_ERROR
+           ? "The server had an error while processing your request."
+           : "The request cannot be served.";
 }

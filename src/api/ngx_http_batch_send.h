@@ -12,16 +12,13 @@
 #include "ngx_http_batch.h"
 
 
-#define NGX_HTTP_BATCH_SEND_SHOWN  100         /* of a client's value, bytes */
-
-
 /* JSON text from malloc(), which is freed with the request */
 ngx_int_t ngx_http_batch_send_text(ngx_http_request_t *r, ngx_uint_t status,
     char *text);
 
 /*
- * {"error":...}.  type NULL: by status, invalid_request_error or, from 500 on,
- * server_error.  param and code may be NULL; fmt is that of ngx_sprintf().
+ * {"error":...}.  type NULL: by status, invalid_request_error,
+ * rate_limit_exceeded (429) or, from 500 on, server_error.  param and code may be NULL; fmt is that of ngx_sprintf().
  */
 ngx_int_t ngx_http_batch_send_error(ngx_http_request_t *r, ngx_uint_t status,
     const char *param, const char *code, const char *fmt, ...);
@@ -29,15 +26,14 @@ ngx_int_t ngx_http_batch_send_verror(ngx_http_request_t *r, ngx_uint_t status,
     const char *type, const char *param, const char *code, const char *fmt,
     va_list args);
 
+/* what an error says that nginx has found */
+const char *ngx_http_batch_send_message(ngx_uint_t status);
+
 /* the 404 of unknown, foreign and malformed ids: that in the path */
 ngx_int_t ngx_http_batch_send_not_found(ngx_http_request_t *r,
     batch_id_kind_e kind);
 /* 507 */
 ngx_int_t ngx_http_batch_send_full(ngx_http_request_t *r);
-
-/* how many bytes of it a message shows ("%*s"): NGX_HTTP_BATCH_SEND_SHOWN at
- * most, cut between characters */
-size_t ngx_http_batch_send_shown(const ngx_str_t *s);
 
 
 #endif /* _NGX_HTTP_BATCH_SEND_H_INCLUDED_ */

@@ -4,6 +4,7 @@
  * batch_status: the counters of all workers of this node, added up.
  */
 
+#include "ngx_http_batch_guard.h"
 #include "ngx_http_batch_header.h"
 #include "ngx_http_batch_status.h"
 #include "ngx_http_batch_slots.h"
@@ -111,8 +112,16 @@ ngx_http_batch_status_handler(ngx_http_request_t *r)
     const char                      *type;
     ngx_http_batch_status_totals_t   t;
 
+    if (!ngx_http_batch_guard_open(r)) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "batch: batch_status refused, its location has no rule"
+                      " for clients of other machines");
+        return NGX_HTTP_FORBIDDEN;
+    }
+
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
-        return NGX_HTTP_NOT_ALLOWED;
+        return ngx_http_batch_header_add_text(r, "Allow", "GET, HEAD")
+               ? NGX_HTTP_NOT_ALLOWED : NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     rc = ngx_http_discard_request_body(r);
@@ -142,6 +151,11 @@ ngx_http_batch_status_handler(ngx_http_request_t *r)
     } else {
         b->last = ngx_http_batch_status_json(&t, b->last, b->end);
         type = "application/json";
+    }
+
+    if (ngx_http_batch_header_add_text(r, "Cache-Control", "no-store") == NULL)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     r->headers_out.status = NGX_HTTP_OK;

@@ -11,6 +11,8 @@
 
 
 #define NGX_HTTP_BATCH_SPARE          16       /* connections left to clients */
+#define NGX_HTTP_BATCH_REMIND         60000    /* ms: lack of connections is
+                                                  not logged again */
 #define NGX_HTTP_BATCH_DEAD           16       /* failures in a row */
 #define NGX_HTTP_BATCH_PAUSE_FLYING   20       /* ms; own lines are in flight */
 #define NGX_HTTP_BATCH_PAUSE_IDLE     2        /* ms; none is */
@@ -27,9 +29,12 @@ typedef struct {
 static ngx_uint_t ngx_http_batch_budget_look(ngx_http_batch_run_t *run,
     ngx_uint_t *lane);
 static ngx_uint_t ngx_http_batch_budget_connections(void);
+static void ngx_http_batch_budget_starved(ngx_uint_t left);
 static ngx_uint_t ngx_http_batch_budget_place(ngx_uint_t lane,
     ngx_uint_t limit);
 static void ngx_http_batch_budget_unreserve(ngx_uint_t lane);
+static void ngx_http_batch_budget_start(ngx_http_batch_run_t *run,
+    ngx_uint_t lane);
 static ngx_uint_t ngx_http_batch_budget_fair(ngx_uint_t limit);
 
 
@@ -38,6 +43,11 @@ static ngx_http_batch_breaker_t  ngx_http_batch_budget_breakers[
 
 static ngx_msec_t  ngx_http_batch_budget_wait;      /* of this turn */
 
+/* by lane: when this worker's last line started there, ms */
+static ngx_msec_t  ngx_http_batch_budget_took[NGX_HTTP_BATCH_LANES];
+/* ... since when it is refused, as want has it; 0: it is not */
+static ngx_msec_t  ngx_http_batch_budget_since[NGX_HTTP_BATCH_LANES];
+
 
 ngx_uint_t
 ngx_http_batch_budget_turn(void)
@@ -45,6 +55,10 @@ ngx_http_batch_budget_turn(void)
     ngx_uint_t  i;
 
     for (i = 0; i < NGX_HTTP_BATCH_LANES; i++) {
+        if (ngx_http_batch_slot->want[i] == 0) {
+            ngx_http_batch_budget_since[i] = 0;
+        }
+
         ngx_http_batch_slot->want[i] = 0;
     }
 
@@ -75,7 +89,11 @@ ngx_http_batch_budget_reserve(ngx_http_batch_run_t *run)
                    "batch: %s: lane %ui is full, in flight here: %uA",
                    run->id, lane, ngx_http_batch_slot->inflight[lane]);
 
-    ngx_http_batch_slot->want[lane] = 1;
+    if (ngx_http_batch_budget_since[lane] == 0) {
+        ngx_http_batch_budget_since[lane] = ngx_max(ngx_current_msec, 1);
+    }
+
+    ngx_http_batch_slot->want[lane] = ngx_http_batch_budget_since[lane];
 
     /*
      * Other workers hold the places, and do not tell when one is free.  A line
@@ -164,25 +182,59 @@ ngx_http_batch_budget_connections(void)
         return 1;
     }
 
-    return n < peak && left >= NGX_HTTP_BATCH_SPARE / 4;
+    if (n < peak && left >= NGX_HTTP_BATCH_SPARE / 4) {
+        return 1;
+    }
+
+    if (n == 0) {
+        ngx_http_batch_budget_starved(left);
+    }
+
+    return 0;
+}
+
+
+/* not even one line may start: without a word that looks like a hang */
+
+static void
+ngx_http_batch_budget_starved(ngx_uint_t left)
+{
+    static ngx_msec_t  logged;
+    static ngx_uint_t  any;
+
+    if (any && ngx_current_msec - logged < NGX_HTTP_BATCH_REMIND) {
+        return;
+    }
+
+    any = 1;
+    logged = ngx_current_msec;
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "batch: no line can start, %ui of %ui worker_connections "
+                  "are free and %d are kept for clients, increase "
+                  "worker_connections", left, ngx_cycle->connection_n,
+                  NGX_HTTP_BATCH_SPARE);
 }
 
 
 /*
  * The limit holds for the node.  A worker above its fair share also stands back
- * while another one below its share wants to start.  A yes is reserved, so that
- * two workers do not both take the last place.
+ * while another one below its share wants to start; and one that has had a turn
+ * leaves the last place to another one that has nothing in flight, and has been
+ * waiting since before that turn.  A yes is reserved, so that two workers do not
+ * both take the last place.
  */
 
 static ngx_uint_t
 ngx_http_batch_budget_place(ngx_uint_t lane, ngx_uint_t limit)
 {
-    ngx_uint_t              i, total, share, wanted;
+    ngx_uint_t              i, total, share, wanted, starved;
     ngx_http_batch_slot_t  *slot;
 
     share = ngx_http_batch_budget_fair(limit);
     total = 0;
     wanted = 0;
+    starved = 0;
     i = 0;
 
     /* all see ours before we look at theirs: of two, one stands back */
@@ -197,14 +249,19 @@ ngx_http_batch_budget_place(ngx_uint_t lane, ngx_uint_t limit)
 
         total += slot->inflight[lane] + slot->reserved[lane];
 
-        if (slot != ngx_http_batch_slot
-            && slot->want[lane] && slot->inflight[lane] < share)
-        {
-            wanted = 1;
+        if (slot == ngx_http_batch_slot || slot->want[lane] == 0) {
+            continue;
         }
+
+        wanted |= (slot->inflight[lane] < share);
+
+        starved |= (slot->inflight[lane] == 0
+                    && (ngx_msec_int_t) (ngx_http_batch_budget_took[lane]
+                                         - slot->want[lane]) > 0);
     }
 
     if (total > limit
+        || (starved && total == limit)
         || (wanted && ngx_http_batch_slot->inflight[lane] >= share))
     {
         ngx_http_batch_budget_unreserve(lane);
@@ -244,11 +301,22 @@ ngx_http_batch_budget_pause(void)
 void
 ngx_http_batch_budget_enter(ngx_http_batch_run_t *run)
 {
-    ngx_http_batch_slot->inflight[run->route]++;
+    ngx_http_batch_budget_start(run, run->route);
 
     if (run->jcf) {
-        ngx_http_batch_slot->inflight[run->job_lane]++;
+        ngx_http_batch_budget_start(run, run->job_lane);
     }
+}
+
+
+static void
+ngx_http_batch_budget_start(ngx_http_batch_run_t *run, ngx_uint_t lane)
+{
+    ngx_http_batch_slot->inflight[lane]++;
+    run->owner->inflight[lane]++;
+
+    ngx_http_batch_budget_took[lane] = ngx_current_msec;
+    ngx_http_batch_budget_since[lane] = 0;
 }
 
 
@@ -256,9 +324,11 @@ void
 ngx_http_batch_budget_leave(ngx_http_batch_run_t *run)
 {
     ngx_http_batch_slot->inflight[run->route]--;
+    run->owner->inflight[run->route]--;
 
     if (run->jcf) {
         ngx_http_batch_slot->inflight[run->job_lane]--;
+        run->owner->inflight[run->job_lane]--;
     }
 }
 

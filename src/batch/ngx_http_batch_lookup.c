@@ -61,3 +61,15 @@ ngx_http_batch_lookup_hook(const ngx_str_t *route)
 
     return blcf && blcf->hook;
 }
+
+
+ngx_uint_t
+ngx_http_batch_lookup_ended(const ngx_str_t *route)
+{
+    ngx_uint_t                  n;
+    ngx_http_batch_loc_conf_t  *blcf;
+
+    blcf = ngx_http_batch_lookup_route(route, &n);
+
+    return blcf && blcf->quota ? blcf->quota->ended : 0;
+}

@@ -26,5 +26,8 @@ ngx_http_batch_job_conf_t *ngx_http_batch_lookup_job(const ngx_array_t *jobs,
 /* 1: the route of that key has a webhook */
 ngx_uint_t ngx_http_batch_lookup_hook(const ngx_str_t *route);
 
+/* how many ended batches a tenant of the route keeps; 0: all */
+ngx_uint_t ngx_http_batch_lookup_ended(const ngx_str_t *route);
+
 
 #endif /* _NGX_HTTP_BATCH_LOOKUP_H_INCLUDED_ */

@@ -4,9 +4,10 @@
  * Which line starts next, of all batches that this worker has chunks of.
  *
  * Batches of a higher priority come first; those of a lower one get what is
- * left.  Batches of one priority take turns, a few lines each, so that a small
- * one does not wait for a huge one to end.  Whether a line may start at all is
- * the budget's decision (ngx_http_batch_budget.h).
+ * left.  Within one priority the tenant is next that has the fewest lines in
+ * flight in the lane, however many batches it has; a tenant's own batches take
+ * turns, so that a small one does not wait for a huge one to end.  Whether a
+ * line may start at all is the budget's decision (ngx_http_batch_budget.h).
  */
 
 #ifndef _NGX_HTTP_BATCH_PICK_H_INCLUDED_
@@ -25,7 +26,8 @@ typedef struct {
 } ngx_http_batch_pick_t;
 
 
-/* the worker got its first chunk of the batch; it gave back the last one */
+/* a chunk of the batch is open here; the last one was given back.  Both may
+ * be said again */
 void ngx_http_batch_pick_add(ngx_http_batch_run_t *run);
 void ngx_http_batch_pick_remove(ngx_http_batch_run_t *run);
 

@@ -16,7 +16,7 @@
 
 static void ngx_http_batch_run_job(ngx_http_batch_run_t *run,
     ngx_http_batch_loc_conf_t *blcf);
-static ngx_int_t ngx_http_batch_run_uri(ngx_http_batch_run_t *run);
+static ngx_int_t ngx_http_batch_run_uris(ngx_http_batch_run_t *run);
 
 
 void
@@ -37,6 +37,11 @@ ngx_http_batch_run_adopt(ngx_http_batch_run_t *run, json_t *root,
     run->plan = *plan;
     run->planned = plan->nchunks;
 
+    /* without memory it stays with those that it was taken for */
+
+    (void) ngx_http_batch_owner_set(run,
+                                ngx_http_batch_owner_tenant(&meta->tenant));
+
     blcf = ngx_http_batch_lookup_route(&run->meta.route, &run->route);
 
     if (blcf == NULL) {
@@ -46,13 +51,13 @@ ngx_http_batch_run_adopt(ngx_http_batch_run_t *run, json_t *root,
 
     ngx_http_batch_run_job(run, blcf);
 
-    if (ngx_http_batch_run_uri(run) == NGX_OK) {
+    if (ngx_http_batch_run_uris(run) == NGX_OK) {
         run->conf = blcf;
     }
 
     ngx_log_debug4(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
                    "batch: %s: %uD chunks, priority %ui, lines go to \"%V\"",
-                   run->id, run->planned, run->priority, &run->uri);
+                   run->id, run->planned, run->priority, &run->pass);
 }
 
 
@@ -85,25 +90,48 @@ ngx_http_batch_run_job(ngx_http_batch_run_t *run,
 
 
 static ngx_int_t
-ngx_http_batch_run_uri(ngx_http_batch_run_t *run)
+ngx_http_batch_run_uris(ngx_http_batch_run_t *run)
 {
-    u_char  *p;
-    size_t   len;
+    size_t                     len;
+    u_char                    *p;
+    ngx_uint_t                 i, n;
+    const batch_target_t      *targets;
+    ngx_http_batch_run_uri_t  *u;
 
-    len = run->pass.len + run->meta.endpoint.len;
-
-    p = ngx_alloc(2 * len + sizeof("POST  HTTP/1.1"), ngx_cycle->log);
-    if (p == NULL) {
+    if (ngx_http_batch_meta_rules(&run->meta, 1, &run->rules, ngx_cycle->log)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    run->uri.data = p;
-    run->uri.len = len;
-    p = ngx_sprintf(p, "%V%V", &run->pass, &run->meta.endpoint);
+    targets = run->rules.targets;
+    n = run->rules.ntargets;
+    len = n * sizeof(ngx_http_batch_run_uri_t);
 
-    run->request_line.data = p;
-    p = ngx_sprintf(p, "POST %V HTTP/1.1", &run->uri);
-    run->request_line.len = p - run->request_line.data;
+    for (i = 0; i < n; i++) {
+        len += 2 * (run->pass.len + targets[i].url.len)
+               + sizeof("POST  HTTP/1.1") - 1;
+    }
+
+    run->uris = ngx_alloc(len, ngx_cycle->log);
+    if (run->uris == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = (u_char *) &run->uris[n];
+
+    for (i = 0; i < n; i++) {
+        u = &run->uris[i];
+
+        u->uri.data = p;
+        p = ngx_cpymem(p, run->pass.data, run->pass.len);
+        p = ngx_cpymem(p, targets[i].url.data, targets[i].url.len);
+        u->uri.len = p - u->uri.data;
+
+        u->request_line.data = p;
+        p = ngx_sprintf(p, "POST %V HTTP/1.1", &u->uri);
+        u->request_line.len = p - u->request_line.data;
+    }
 
     return NGX_OK;
 }

@@ -10,6 +10,7 @@
 #include "ngx_http_batch.h"
 #include "ngx_http_batch_index.h"
 #include "ngx_http_batch_object.h"
+#include "ngx_http_batch_owner.h"
 #include "ngx_http_batch_plan.h"
 
 
@@ -19,15 +20,25 @@
 typedef struct ngx_http_batch_run_s  ngx_http_batch_run_t;
 
 
+/* where lines of an endpoint go */
+
+typedef struct {
+    ngx_str_t                     uri;            /* pass + endpoint */
+    ngx_str_t                     request_line;   /* for logs */
+} ngx_http_batch_run_uri_t;
+
+
 /*
  * A batch as this worker knows it.  ngx_http_batch_runs.c allocates it, and
  * frees it when it is no longer active and refs is 0.  Chunks and jobs point to
- * it and count in refs.  meta, plan and uri belong to it.
+ * it and count in refs.  meta, plan, rules and uris belong to it.
  */
 
 struct ngx_http_batch_run_s {
     ngx_queue_t                   queue;          /* ngx_http_batch_runs */
-    ngx_queue_t                   turn;           /* pick's, while nchunks */
+    ngx_http_batch_owner_t       *owner;          /* never NULL */
+    ngx_queue_t                   mate;           /* owner->runs */
+    ngx_queue_t                   turn;           /* owner->picks, if picked */
     ngx_queue_t                   chunks;         /* held by this worker */
     ngx_uint_t                    refs;
     char                          id[BATCH_ID_LEN];
@@ -45,8 +56,9 @@ struct ngx_http_batch_run_s {
     ngx_uint_t                    lane;           /* whose upstream: the job's
                                                      if it has its own pass */
     ngx_uint_t                    priority;       /* 0..9 */
-    ngx_str_t                     uri;            /* pass + endpoint */
-    ngx_str_t                     request_line;   /* for logs; same block */
+    batch_rules_t                 rules;          /* of its lines; a block */
+    ngx_http_batch_run_uri_t     *uris;           /* of the rules' targets; a
+                                                     block with their text */
 
     ngx_uint_t                    stop;           /* cancelling or ended */
     ngx_msec_t                    stop_at;
@@ -62,6 +74,7 @@ struct ngx_http_batch_run_s {
                                                      job can do anything */
     ngx_uint_t                    claiming;
     ngx_uint_t                    idle;           /* ... with no chunk here */
+    ngx_uint_t                    picked;         /* pick has it */
     ngx_uint_t                    unrouted;       /* that its location is gone
                                                      was logged */
     ngx_uint_t                    jobs;           /* ... with room for a job */

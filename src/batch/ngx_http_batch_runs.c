@@ -27,8 +27,11 @@ static void ngx_http_batch_runs_poll(void);
 static void ngx_http_batch_runs_polled(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
 static void ngx_http_batch_runs_changed(const char *id);
+static ngx_http_batch_run_t *ngx_http_batch_runs_told(ngx_str_t *item);
 static ngx_http_batch_run_t *ngx_http_batch_runs_get(ngx_str_t *id);
 static void ngx_http_batch_runs_free(ngx_http_batch_run_t *run);
+static ngx_http_batch_run_t *ngx_http_batch_runs_starved(
+    ngx_http_batch_owner_t *owner);
 
 
 static ngx_queue_t  ngx_http_batch_runs;
@@ -47,6 +50,7 @@ void
 ngx_http_batch_runs_init(const ngx_http_batch_runs_handlers_t *handlers)
 {
     ngx_queue_init(&ngx_http_batch_runs);
+    ngx_http_batch_owner_init();
     ngx_http_batch_pick_init();
 
     ngx_http_batch_runs_handlers = handlers;
@@ -153,7 +157,7 @@ ngx_http_batch_runs_polled(void *data, ngx_int_t rc,
     }
 
     for (i = 0; i < res->n; i++) {
-        run = ngx_http_batch_runs_get(&res->items[i]);
+        run = ngx_http_batch_runs_told(&res->items[i]);
 
         if (run == NULL) {
             whole = 0;
@@ -182,6 +186,38 @@ ngx_http_batch_runs_polled(void *data, ngx_int_t rc,
 }
 
 
+/* an item of the index: the id, and behind a space its tenant's key */
+
+static ngx_http_batch_run_t *
+ngx_http_batch_runs_told(ngx_str_t *item)
+{
+    u_char                *p;
+    uint64_t               tenant;
+    ngx_str_t              id;
+    ngx_http_batch_run_t  *run;
+
+    id = *item;
+    tenant = NGX_HTTP_BATCH_OWNER_UNKNOWN;
+
+    p = ngx_strlchr(item->data, item->data + item->len, ' ');
+
+    if (p) {
+        id.len = p - item->data;
+        tenant = ngx_http_batch_owner_key(p + 1, item->len - id.len - 1);
+    }
+
+    run = ngx_http_batch_runs_get(&id);
+
+    /* what batch.json says outweighs it */
+
+    if (run && !run->loaded && tenant != NGX_HTTP_BATCH_OWNER_UNKNOWN) {
+        (void) ngx_http_batch_owner_set(run, tenant);
+    }
+
+    return run;
+}
+
+
 static ngx_http_batch_run_t *
 ngx_http_batch_runs_get(ngx_str_t *id)
 {
@@ -206,6 +242,12 @@ ngx_http_batch_runs_get(ngx_str_t *id)
         return NULL;
     }
 
+    if (ngx_http_batch_owner_set(run, NGX_HTTP_BATCH_OWNER_UNKNOWN) != NGX_OK)
+    {
+        ngx_free(run);
+        return NULL;
+    }
+
     ngx_memcpy(run->id, id->data, id->len);
     run->claim_after = ngx_current_msec;
     ngx_queue_init(&run->chunks);
@@ -226,13 +268,15 @@ ngx_http_batch_runs_free(ngx_http_batch_run_t *run)
                    "batch: %s: run ends here", run->id);
 
     ngx_queue_remove(&run->queue);
+    ngx_http_batch_owner_unset(run);
 
     if (run->root) {
         json_decref(run->root);
     }
 
     ngx_http_batch_plan_free(&run->plan);
-    ngx_free(run->uri.data);
+    ngx_http_batch_meta_rules_free(&run->rules);
+    ngx_free(run->uris);
     ngx_free(run);
 }
 
@@ -270,13 +314,19 @@ ngx_http_batch_runs_changed(const char *id)
 void
 ngx_http_batch_runs_feed(ngx_uint_t n)
 {
-    ngx_uint_t             unplanned;
-    ngx_http_batch_run_t  *run;
+    ngx_uint_t               i, owners, unplanned;
+    ngx_http_batch_run_t    *run;
+    ngx_http_batch_owner_t  *owner;
 
-    run = NULL;
+    owners = ngx_http_batch_owner_n();
 
-    while (n && (run = ngx_http_batch_runs_next(run)) != NULL) {
-        if (run->starved) {
+    for (i = 0; n && i < owners; i++) {
+        owner = ngx_http_batch_owner_first();
+        ngx_http_batch_owner_last(owner);
+
+        run = ngx_http_batch_runs_starved(owner);
+
+        if (run) {
             unplanned = run->unplanned;
 
             ngx_http_batch_run_hurry(run);
@@ -285,6 +335,27 @@ ngx_http_batch_runs_feed(ngx_uint_t n)
             n--;
         }
     }
+}
+
+
+static ngx_http_batch_run_t *
+ngx_http_batch_runs_starved(ngx_http_batch_owner_t *owner)
+{
+    ngx_queue_t           *q;
+    ngx_http_batch_run_t  *run;
+
+    for (q = ngx_queue_head(&owner->runs);
+         q != ngx_queue_sentinel(&owner->runs);
+         q = ngx_queue_next(q))
+    {
+        run = ngx_queue_data(q, ngx_http_batch_run_t, mate);
+
+        if (run->starved) {
+            return run;
+        }
+    }
+
+    return NULL;
 }
 
 

@@ -31,7 +31,7 @@ ngx_uint_t ngx_http_batch_runs_hold(void);
 /* the batch has ended: there is nothing to claim of it any more */
 void ngx_http_batch_runs_over(ngx_http_batch_run_t *run);
 
-/* n jobs may start that had to wait */
+/* n jobs may start that had to wait: each tenant's turn comes in between */
 void ngx_http_batch_runs_feed(ngx_uint_t n);
 
 /* the batch after it; NULL: the first one, and of the last one */

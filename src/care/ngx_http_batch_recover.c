@@ -77,7 +77,8 @@ typedef struct {
     ngx_msec_t                 begun;
     ngx_atomic_uint_t          era;          /* in which it was */
     int64_t                    cursor;       /* of the scan of the index */
-    ngx_uint_t                 scanned;      /* all of it */
+    ngx_uint_t                 scanned;      /* all of it: its files (1),
+                                                its batches (2) */
 } ngx_http_batch_rebuild_t;
 
 
@@ -549,7 +550,7 @@ ngx_http_batch_recover_send(ngx_http_batch_rebuild_t *b)
         return;
     }
 
-    if (!b->scanned) {
+    if (b->scanned < 2) {
         ngx_http_batch_recover_scan(b);
         return;
     }
@@ -559,19 +560,24 @@ ngx_http_batch_recover_send(ngx_http_batch_rebuild_t *b)
 
 
 /*
- * An index that is older than the store may have files that have been deleted
+ * An index that is older than the store may have what has been deleted
  * since.  Their tombstones may be gone, too, so the index is gone through.
  */
 
 static void
 ngx_http_batch_recover_scan(ngx_http_batch_rebuild_t *b)
 {
+    ngx_int_t  rc;
+
     ngx_http_batch_recover_state = NGX_HTTP_BATCH_RECOVER_SCANNING;
 
-    if (ngx_http_batch_index_file_scan(b->cursor,
-                                       ngx_http_batch_recover_scanned, b)
-        != NGX_OK)
-    {
+    rc = b->scanned
+         ? ngx_http_batch_index_batch_scan(b->cursor,
+                                           ngx_http_batch_recover_scanned, b)
+         : ngx_http_batch_index_file_scan(b->cursor,
+                                          ngx_http_batch_recover_scanned, b);
+
+    if (rc != NGX_OK) {
         ngx_http_batch_recover_wait();
         return;
     }
@@ -594,18 +600,22 @@ ngx_http_batch_recover_scanned(void *data, ngx_int_t rc,
 
     if (rc != NGX_OK
         || ngx_http_batch_restore_suspect(&b->portion, res->items, res->n,
-                                          ngx_cycle->log)
+                                          b->scanned, ngx_cycle->log)
            != NGX_OK)
     {
         b->failed = 1;
     }
 
     b->cursor = res->cursor;
-    b->scanned = (b->cursor == 0);
 
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
-                   "batch: %uz files of the index to look for%s", res->n,
-                   b->scanned ? ", the last ones" : "");
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %uz %s of the index to look for%s", res->n,
+                   b->scanned ? "batches" : "files",
+                   b->cursor ? "" : ", the last ones");
+
+    if (b->cursor == 0) {
+        b->scanned++;
+    }
 
     if (!b->failed && b->portion.n) {
 

@@ -8,7 +8,8 @@
 
 
 static ngx_int_t ngx_http_batch_refill_batch(ngx_http_batch_item_t *item,
-    size_t step, ngx_http_batch_index_pt sent, void *data);
+    size_t step, ngx_http_batch_index_pt sent, ngx_http_batch_index_pt gone,
+    void *data);
 
 
 ngx_int_t
@@ -20,7 +21,7 @@ ngx_http_batch_refill(ngx_http_batch_item_t *item, size_t *step,
     n = (*step)++;
 
     if (item->type == NGX_HTTP_BATCH_ITEM_BATCH) {
-        return ngx_http_batch_refill_batch(item, n, sent, data);
+        return ngx_http_batch_refill_batch(item, n, sent, gone, data);
     }
 
     if (n > 0) {
@@ -33,6 +34,13 @@ ngx_http_batch_refill(ngx_http_batch_item_t *item, size_t *step,
         return ngx_http_batch_index_file_restore(&item->file, sent, data);
 
     case NGX_HTTP_BATCH_ITEM_GHOST:
+
+        if (item->meta.id[0]) {
+            return ngx_http_batch_index_batch_del(item->meta.id,
+                                                  &item->meta.tenant,
+                                                  item->deleted, gone, data);
+        }
+
         return ngx_http_batch_index_file_del(&item->file, 0, item->deleted,
                                              gone, data);
 
@@ -40,7 +48,8 @@ ngx_http_batch_refill(ngx_http_batch_item_t *item, size_t *step,
         return ngx_http_batch_index_batch_final(&item->meta, &item->final,
                                                 item->unheard
                           && ngx_http_batch_lookup_hook(&item->meta.route),
-                                                sent, data);
+                               ngx_http_batch_lookup_ended(&item->meta.route),
+                                                gone, data);
     }
 }
 
@@ -49,12 +58,12 @@ ngx_http_batch_refill(ngx_http_batch_item_t *item, size_t *step,
 
 static ngx_int_t
 ngx_http_batch_refill_batch(ngx_http_batch_item_t *item, size_t step,
-    ngx_http_batch_index_pt sent, void *data)
+    ngx_http_batch_index_pt sent, ngx_http_batch_index_pt gone, void *data)
 {
     ngx_http_batch_item_chunk_t  *c;
 
     if (step == 0) {
-        return ngx_http_batch_index_batch_restore(&item->meta, sent, data);
+        return ngx_http_batch_index_batch_restore(&item->meta, gone, data);
     }
 
     step--;

@@ -206,6 +206,14 @@ ngx_http_batch_restore_batch(ngx_http_batch_item_t *item, const char *id,
         return ngx_http_batch_restore_damaged("final.json", id, log);
     }
 
+    /* an ended one may just be being deleted */
+
+    rc = ngx_http_batch_store_exists(NGX_HTTP_BATCH_DELETED, id, log);
+
+    if (rc != 0) {
+        return rc == 1 ? NGX_DECLINED : NGX_ERROR;
+    }
+
     item->type = NGX_HTTP_BATCH_ITEM_BATCH;
 
     return ngx_http_batch_restore_active(item, log);
@@ -505,7 +513,7 @@ ngx_http_batch_restore_count(ngx_http_batch_item_t *item,
 
 ngx_int_t
 ngx_http_batch_restore_suspect(ngx_http_batch_portion_t *p,
-    const ngx_str_t *manifests, size_t n, ngx_log_t *log)
+    const ngx_str_t *manifests, size_t n, ngx_uint_t batch, ngx_log_t *log)
 {
     size_t                  i;
     ngx_http_batch_item_t  *item;
@@ -523,6 +531,7 @@ ngx_http_batch_restore_suspect(ngx_http_batch_portion_t *p,
         item = &p->items[i];
 
         item->type = NGX_HTTP_BATCH_ITEM_GHOST;
+        item->batch = batch;
         item->manifest.data = malloc(manifests[i].len + 1);
 
         if (item->manifest.data == NULL) {
@@ -539,11 +548,46 @@ ngx_http_batch_restore_suspect(ngx_http_batch_portion_t *p,
 }
 
 
+/* 1: the store has the object, 0, NGX_ERROR; *deleted, which may also be
+ * NGX_ERROR: and its tombstone */
+
+static ngx_int_t
+ngx_http_batch_restore_have(ngx_http_batch_item_t *item, ngx_int_t *deleted,
+    ngx_log_t *log)
+{
+    ngx_int_t  have;
+
+    if (item->batch) {
+        *deleted = ngx_http_batch_store_exists(NGX_HTTP_BATCH_DELETED,
+                                               item->meta.id, log);
+
+        return ngx_http_batch_store_exists(NGX_HTTP_BATCH_META, item->meta.id,
+                                           log);
+    }
+
+    have = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE, item->file.id,
+                                       log);
+    if (have == 0) {
+
+        /* a result's manifest may be lost, and there was no room to make it
+         * again */
+
+        have = ngx_http_batch_store_exists(NGX_HTTP_BATCH_BLOB, item->file.id,
+                                           log);
+    }
+
+    *deleted = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE_DEL,
+                                           item->file.id, log);
+
+    return have;
+}
+
+
 ngx_int_t
 ngx_http_batch_restore_ghosts(ngx_http_batch_portion_t *p, ngx_log_t *log)
 {
     size_t                  i, n;
-    ngx_int_t               have, deleted;
+    ngx_int_t               rc, have, deleted;
     ngx_http_batch_item_t  *item;
 
     n = 0;
@@ -551,10 +595,13 @@ ngx_http_batch_restore_ghosts(ngx_http_batch_portion_t *p, ngx_log_t *log)
     for (i = 0; i < p->n; i++) {
         item = &p->items[i];
 
-        if (ngx_http_batch_file_decode(&item->file, item->manifest.data,
-                                       item->manifest.len, &item->root)
-            != NGX_OK)
-        {
+        rc = item->batch
+             ? ngx_http_batch_meta_decode(&item->meta, item->manifest.data,
+                                          item->manifest.len, &item->root)
+             : ngx_http_batch_file_decode(&item->file, item->manifest.data,
+                                          item->manifest.len, &item->root);
+
+        if (rc != NGX_OK) {
             if (!ngx_http_batch_store_damaged()) {
                 return NGX_ERROR;
             }
@@ -566,19 +613,7 @@ ngx_http_batch_restore_ghosts(ngx_http_batch_portion_t *p, ngx_log_t *log)
             continue;
         }
 
-        have = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE, item->file.id,
-                                           log);
-        if (have == 0) {
-
-            /* a result's manifest may be lost, and there was no room to make it
-             * again */
-
-            have = ngx_http_batch_store_exists(NGX_HTTP_BATCH_BLOB,
-                                               item->file.id, log);
-        }
-
-        deleted = ngx_http_batch_store_exists(NGX_HTTP_BATCH_FILE_DEL,
-                                              item->file.id, log);
+        have = ngx_http_batch_restore_have(item, &deleted, log);
 
         if (have == NGX_ERROR || deleted == NGX_ERROR) {
             return NGX_ERROR;
@@ -590,7 +625,8 @@ ngx_http_batch_restore_ghosts(ngx_http_batch_portion_t *p, ngx_log_t *log)
         }
 
         ngx_log_debug2(NGX_LOG_DEBUG_HTTP, log, 0,
-                       "batch: %s: is only in the index, %s", item->file.id,
+                       "batch: %s: is only in the index, %s",
+                       item->batch ? item->meta.id : item->file.id,
                        deleted ? "it was deleted" : "the store has lost it");
 
         item->deleted = deleted;

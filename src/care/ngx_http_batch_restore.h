@@ -19,7 +19,8 @@ typedef enum {
     NGX_HTTP_BATCH_ITEM_FILE = 0,
     NGX_HTTP_BATCH_ITEM_BATCH,       /* under way */
     NGX_HTTP_BATCH_ITEM_FINAL,       /* terminal */
-    NGX_HTTP_BATCH_ITEM_GHOST        /* a file that the index has; alone? */
+    NGX_HTTP_BATCH_ITEM_GHOST        /* a file or a batch (its meta has an id)
+                                        that the index has; alone? */
 } ngx_http_batch_item_e;
 
 typedef struct {
@@ -36,6 +37,8 @@ typedef struct {
     json_t                    *root;        /* of file or meta */
     ngx_http_batch_file_t      file;        /* FILE, GHOST */
     ngx_str_t                  manifest;    /* GHOST, malloc() */
+    ngx_uint_t                 batch;       /* GHOST: the manifest is a
+                                               batch.json */
     ngx_uint_t                 deleted;     /* GHOST: it has a tombstone */
     ngx_http_batch_meta_t      meta;        /* BATCH, FINAL */
 
@@ -70,10 +73,11 @@ typedef struct {
  * leaves); the caller frees its items in any case. */
 ngx_int_t ngx_http_batch_restore_read(ngx_http_batch_portion_t *p,
     ngx_log_t *log);
-/* Takes manifests that the index has as items.  NGX_OK, NGX_ERROR (memory). */
+/* Takes manifests, of files or of batches, that the index has as items.
+ * NGX_OK, NGX_ERROR (memory). */
 ngx_int_t ngx_http_batch_restore_suspect(ngx_http_batch_portion_t *p,
-    const ngx_str_t *manifests, size_t n, ngx_log_t *log);
-/* In a thread: of these only those stay whose file the store has not, or not
+    const ngx_str_t *manifests, size_t n, ngx_uint_t batch, ngx_log_t *log);
+/* In a thread: of these only those stay whose object the store has not, or not
  * any more.  NGX_OK, NGX_ERROR. */
 ngx_int_t ngx_http_batch_restore_ghosts(ngx_http_batch_portion_t *p,
     ngx_log_t *log);

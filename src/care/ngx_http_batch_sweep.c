@@ -1,10 +1,21 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * Files that have expired are deleted as a client's DELETE would do it
- * (tombstone first), and so are the parts of uploads that have expired.  A
- * completed upload whose worker died before it had made the file gets it here.
- * One worker of a node does this; two nodes at once do no harm.
+ * What the index lists by the time at which it is to go: it is deleted as a
+ * client's DELETE would do it (tombstone first), then the index is told.  One
+ * worker of a node does this; two nodes at once do no harm.
+ *
+ * A pass goes through one list, in portions:
+ *
+ *   ask      the index for a portion                     -> delete, end
+ *   delete   it on disk, by several tasks, because most
+ *            of it is waiting for syncs                  -> tell
+ *   tell     the index what is gone                      -> ask, end
+ *
+ * The next portion follows in the next turn of the event loop, for as long as
+ * there is one.  What could not be deleted is passed over, and is tried again
+ * by a later pass.  If that is a whole portion, the disk is in trouble: the
+ * pass ends, and the next one goes on behind it.
  */
 
 #include "ngx_http_batch_sweep.h"
@@ -13,62 +24,117 @@
 #include "ngx_http_batch_store.h"
 #include "ngx_http_batch_task.h"
 #include "ngx_http_batch_turn.h"
-#include "ngx_http_batch_uploads.h"
 
 
-#define NGX_HTTP_BATCH_SWEEP_EVERY    10000          /* ms */
-#define NGX_HTTP_BATCH_SWEEP_FILES    64             /* at once */
-#define NGX_HTTP_BATCH_UPLOADS_EVERY  300000         /* ms */
-#define NGX_HTTP_BATCH_UPLOADS_GRACE  600            /* s: a complete call that
-                                                        came in time may still
-                                                        be at work */
-#define NGX_HTTP_BATCH_UPLOADS_KEEP   (24 * 3600)    /* s: how long an upload
-                                                        says how it ended */
+#define NGX_HTTP_BATCH_SWEEP_EVERY    5000           /* ms between passes */
+#define NGX_HTTP_BATCH_SWEEP_PORTION  64
+#define NGX_HTTP_BATCH_SWEEP_TASKS    8              /* of a portion */
 
 
-/* strings of the file point into root */
+/* strings of the object point into root */
 
 typedef struct {
-    ngx_http_batch_file_t       file;
-    json_t                     *root;
-    ngx_int_t                   rc;        /* of its deletion */
-    char                        from[BATCH_ID_LEN];     /* its upload */
-} ngx_http_batch_sweep_file_t;
+    ngx_str_t                     text;    /* as the index has it */
+    json_t                       *root;
+    ngx_http_batch_file_t         file;
+    ngx_int_t                     rc;      /* of its deletion; NGX_OK and
+                                              NGX_DECLINED: it is gone */
+} ngx_http_batch_sweep_item_t;
+
+
+/* one list of the index */
+
+typedef struct {
+    ngx_int_t                   (*due)(int64_t now, ngx_uint_t skip,
+                                       ngx_uint_t limit,
+                                       ngx_http_batch_index_pt cb, void *data);
+    /* in a thread; sets root, rc */
+    void                        (*delete)(ngx_http_batch_sweep_item_t *item,
+                                          ngx_log_t *log);
+    ngx_int_t                   (*tell)(ngx_http_batch_sweep_item_t *item,
+                                        ngx_http_batch_index_pt cb,
+                                        void *data);
+} ngx_http_batch_sweep_list_t;
 
 
 typedef struct {
-    ngx_uint_t                  uploads;   /* also look into uploads/ */
-    int64_t                     now;       /* s */
-    ngx_uint_t                  nmade;     /* files of completed uploads */
-    ngx_http_batch_sweep_file_t made[NGX_HTTP_BATCH_SWEEP_FILES];
-    ngx_uint_t                  n;         /* files that have expired */
-    ngx_http_batch_sweep_file_t old[NGX_HTTP_BATCH_SWEEP_FILES];
+    size_t                        n;
+    ngx_http_batch_sweep_item_t   items[NGX_HTTP_BATCH_SWEEP_PORTION];
+    /* their texts follow */
+} ngx_http_batch_sweep_portion_t;
+
+
+typedef struct {
+    const ngx_http_batch_sweep_list_t  *list;
+    ngx_http_batch_sweep_portion_t     *portion;   /* under way */
+    ngx_uint_t                          running;
+    ngx_uint_t                          pending;   /* tasks or calls of it */
+    ngx_uint_t                          more;
+    ngx_uint_t                          failed;    /* the index was not told */
+    ngx_uint_t                          skip;      /* passed over */
+    ngx_event_t                         next;
 } ngx_http_batch_sweep_t;
 
 
+/* the context of a task: items [from, from + n) of the portion are its own */
+
+typedef struct {
+    ngx_http_batch_sweep_t       *sweep;
+    size_t                        from;
+    size_t                        n;
+} ngx_http_batch_sweep_task_t;
+
+
 static void ngx_http_batch_sweep_timer(ngx_event_t *ev);
-static void ngx_http_batch_sweep_expired(void *data, ngx_int_t rc,
+static void ngx_http_batch_sweep_next(ngx_event_t *ev);
+static void ngx_http_batch_sweep_due(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
-static void ngx_http_batch_sweep_add(ngx_http_batch_sweep_t *s,
-    ngx_str_t *manifest);
-static ngx_int_t ngx_http_batch_sweep_upload(void *ctx, const char *id,
-    ngx_log_t *log);
-static void ngx_http_batch_sweep_finish(ngx_http_batch_sweep_t *s,
-    const char *id, ngx_http_batch_upload_state_t *st, ngx_log_t *log);
+static ngx_int_t ngx_http_batch_sweep_copy(ngx_http_batch_sweep_t *s,
+    ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_sweep_start(ngx_http_batch_sweep_t *s);
 static void ngx_http_batch_sweep_run(void *ctx, ngx_log_t *log);
 static void ngx_http_batch_sweep_done(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_sweep_tell(ngx_http_batch_sweep_t *s);
+static void ngx_http_batch_sweep_told(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_sweep_portion_end(ngx_http_batch_sweep_t *s);
+
+static void ngx_http_batch_sweep_file_delete(
+    ngx_http_batch_sweep_item_t *item, ngx_log_t *log);
+static ngx_int_t ngx_http_batch_sweep_file_tell(
+    ngx_http_batch_sweep_item_t *item, ngx_http_batch_index_pt cb, void *data);
 
 
-static ngx_event_t       ngx_http_batch_sweep_event;
-static ngx_msec_t        ngx_http_batch_sweep_uploads_at;
-static ngx_uint_t        ngx_http_batch_sweep_swept_uploads;
+static const ngx_http_batch_sweep_list_t  ngx_http_batch_sweep_lists[] = {
+    { ngx_http_batch_index_file_expired,
+      ngx_http_batch_sweep_file_delete,
+      ngx_http_batch_sweep_file_tell }
+};
+
+#define NGX_HTTP_BATCH_SWEEP_LISTS                                            \
+    (sizeof(ngx_http_batch_sweep_lists)                                       \
+     / sizeof(ngx_http_batch_sweep_lists[0]))
+
+static ngx_http_batch_sweep_t  ngx_http_batch_sweeps[
+                                                NGX_HTTP_BATCH_SWEEP_LISTS];
+static ngx_event_t             ngx_http_batch_sweep_event;
 
 
 void
 ngx_http_batch_sweep_init(ngx_cycle_t *cycle)
 {
+    ngx_uint_t  i;
+
     if (ngx_process == NGX_PROCESS_WORKER && ngx_worker != 0) {
         return;
+    }
+
+    for (i = 0; i < NGX_HTTP_BATCH_SWEEP_LISTS; i++) {
+        ngx_http_batch_sweeps[i].list = &ngx_http_batch_sweep_lists[i];
+
+        ngx_http_batch_turn_timer(&ngx_http_batch_sweeps[i].next,
+                                  ngx_http_batch_sweep_next, 1);
+        ngx_http_batch_sweeps[i].next.data = &ngx_http_batch_sweeps[i];
     }
 
     ngx_http_batch_turn_timer(&ngx_http_batch_sweep_event,
@@ -81,78 +147,143 @@ ngx_http_batch_sweep_init(ngx_cycle_t *cycle)
 static void
 ngx_http_batch_sweep_timer(ngx_event_t *ev)
 {
+    ngx_uint_t  i;
+
     if (ngx_http_batch_turn_leaving()) {
         return;
     }
 
     ngx_add_timer(ev, NGX_HTTP_BATCH_SWEEP_EVERY);
 
-    (void) ngx_http_batch_index_file_expired(batch_clock_sec(),
-                                             NGX_HTTP_BATCH_SWEEP_FILES,
-                                             ngx_http_batch_sweep_expired,
-                                             NULL);
-}
-
-
-static void
-ngx_http_batch_sweep_expired(void *data, ngx_int_t rc,
-    ngx_http_batch_index_res_t *res)
-{
-    size_t                   i;
-    ngx_uint_t               uploads;
-    ngx_http_batch_sweep_t  *s;
-
-    if (rc != NGX_OK) {
-        return;
-    }
-
-    uploads = !ngx_http_batch_sweep_swept_uploads
-              || ngx_current_msec - ngx_http_batch_sweep_uploads_at
-                 > NGX_HTTP_BATCH_UPLOADS_EVERY;
-
-    if (res->n == 0 && !uploads) {
-        return;
-    }
-
-    s = ngx_http_batch_task_create(sizeof(ngx_http_batch_sweep_t),
-                                   ngx_http_batch_sweep_run,
-                                   ngx_http_batch_sweep_done);
-    if (s == NULL) {
-        return;
-    }
-
-    s->uploads = uploads;
-    s->now = batch_clock_sec();
-
-    for (i = 0; i < res->n && i < NGX_HTTP_BATCH_SWEEP_FILES; i++) {
-        ngx_http_batch_sweep_add(s, &res->items[i]);
-    }
-
-    if (ngx_http_batch_task_post(s) != NGX_OK) {
-        ngx_http_batch_sweep_done(s, ngx_cycle->log);
-        return;
-    }
-
-    if (uploads) {
-        ngx_http_batch_sweep_swept_uploads = 1;
-        ngx_http_batch_sweep_uploads_at = ngx_current_msec;
+    for (i = 0; i < NGX_HTTP_BATCH_SWEEP_LISTS; i++) {
+        if (!ngx_http_batch_sweeps[i].running) {
+            ngx_http_batch_sweep_next(&ngx_http_batch_sweeps[i].next);
+        }
     }
 }
 
 
 static void
-ngx_http_batch_sweep_add(ngx_http_batch_sweep_t *s, ngx_str_t *manifest)
+ngx_http_batch_sweep_next(ngx_event_t *ev)
 {
-    ngx_http_batch_sweep_file_t  *old;
+    ngx_http_batch_sweep_t *s = ev->data;
 
-    old = &s->old[s->n];
+    s->running = 0;
 
-    if (ngx_http_batch_file_decode(&old->file, manifest->data, manifest->len,
-                                   &old->root)
+    if (ngx_http_batch_turn_leaving()) {
+        return;
+    }
+
+    if (s->list->due(batch_clock_sec(), s->skip, NGX_HTTP_BATCH_SWEEP_PORTION,
+                     ngx_http_batch_sweep_due, s)
         == NGX_OK)
     {
-        old->rc = NGX_ERROR;
-        s->n++;
+        s->running = 1;
+    }
+}
+
+
+static void
+ngx_http_batch_sweep_due(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    ngx_http_batch_sweep_t *s = data;
+
+    if (rc != NGX_OK || ngx_http_batch_turn_leaving()) {
+        s->running = 0;
+        return;
+    }
+
+    s->more = res->has_more;
+    s->failed = 0;
+
+    if (ngx_http_batch_sweep_copy(s, res) != NGX_OK) {
+        s->running = 0;
+        return;
+    }
+
+    ngx_http_batch_sweep_start(s);
+}
+
+
+/* the index's answer is valid during its callback only */
+
+static ngx_int_t
+ngx_http_batch_sweep_copy(ngx_http_batch_sweep_t *s,
+    ngx_http_batch_index_res_t *res)
+{
+    u_char                          *p;
+    size_t                           i, n, len;
+    ngx_http_batch_sweep_portion_t  *portion;
+
+    n = ngx_min(res->n, NGX_HTTP_BATCH_SWEEP_PORTION);
+    len = 0;
+
+    for (i = 0; i < n; i++) {
+        len += res->items[i].len;
+    }
+
+    portion = ngx_alloc(sizeof(ngx_http_batch_sweep_portion_t) + len,
+                        ngx_cycle->log);
+    if (portion == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(portion, sizeof(ngx_http_batch_sweep_portion_t));
+
+    p = (u_char *) (portion + 1);
+
+    for (i = 0; i < n; i++) {
+        portion->items[i].rc = NGX_ERROR;
+        portion->items[i].text.len = res->items[i].len;
+        portion->items[i].text.data = p;
+        p = ngx_cpymem(p, res->items[i].data, res->items[i].len);
+    }
+
+    portion->n = n;
+    s->portion = portion;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_batch_sweep_start(ngx_http_batch_sweep_t *s)
+{
+    size_t                        i, each;
+    ngx_http_batch_sweep_task_t  *t;
+
+    each = (s->portion->n + NGX_HTTP_BATCH_SWEEP_TASKS - 1)
+           / NGX_HTTP_BATCH_SWEEP_TASKS;
+
+    /* one for this function, which is not to end the portion half-way */
+
+    s->pending = 1;
+
+    for (i = 0; i < s->portion->n; i += each) {
+
+        t = ngx_http_batch_task_create(sizeof(ngx_http_batch_sweep_task_t),
+                                       ngx_http_batch_sweep_run,
+                                       ngx_http_batch_sweep_done);
+        if (t == NULL) {
+            break;
+        }
+
+        t->sweep = s;
+        t->from = i;
+        t->n = ngx_min(each, s->portion->n - i);
+
+        /* if the queue is full, the rest has not been deleted */
+
+        if (ngx_http_batch_task_start(t) != NGX_OK) {
+            break;
+        }
+
+        s->pending++;
+    }
+
+    if (--s->pending == 0) {
+        ngx_http_batch_sweep_tell(s);
     }
 }
 
@@ -160,148 +291,148 @@ ngx_http_batch_sweep_add(ngx_http_batch_sweep_t *s, ngx_str_t *manifest)
 static void
 ngx_http_batch_sweep_run(void *ctx, ngx_log_t *log)
 {
-    ngx_http_batch_sweep_t *s = ctx;
+    ngx_http_batch_sweep_task_t *t = ctx;
 
-    ngx_uint_t  i;
+    size_t  i;
 
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, log, 0,
-                   "batch: sweep: %ui files have expired%s", s->n,
-                   s->uploads ? ", uploads are looked at" : "");
+    for (i = t->from; i < t->from + t->n; i++) {
 
-    for (i = 0; i < s->n && !ngx_http_batch_task_quit(); i++) {
-        s->old[i].rc = ngx_http_batch_delete_file(s->old[i].file.id, log);
-    }
-
-    if (s->uploads) {
-        (void) ngx_http_batch_walk(BATCH_ID_UPLOAD,
-                                   ngx_http_batch_sweep_upload, s, log);
-    }
-}
-
-
-static ngx_int_t
-ngx_http_batch_sweep_upload(void *ctx, const char *id, ngx_log_t *log)
-{
-    ngx_http_batch_sweep_t *s = ctx;
-
-    ngx_int_t                       rc;
-    ngx_http_batch_upload_state_t   st;
-
-    if (ngx_http_batch_task_quit()) {
-        return NGX_ABORT;
-    }
-
-    rc = ngx_http_batch_uploads_load(id, s->now, &st, log);
-
-    if (rc == NGX_DECLINED) {
-
-        /* never created, or not quite deleted */
-
-        if (ngx_http_batch_uploads_old(id, NGX_HTTP_BATCH_TMP_AGE, log)) {
-            ngx_log_debug1(NGX_LOG_DEBUG_HTTP, log, 0,
-                           "batch: %s: was never created, is deleted", id);
-            ngx_http_batch_uploads_delete(id, log);
-        }
-
-        return NGX_OK;
-    }
-
-    if (rc != NGX_OK) {
-        return NGX_OK;
-    }
-
-    if (st.end) {
-        ngx_http_batch_sweep_finish(s, id, &st, log);
-
-    } else if (st.upload.expires_at + NGX_HTTP_BATCH_UPLOADS_GRACE <= s->now
-               && ngx_http_batch_uploads_end(id,
-                                             NGX_HTTP_BATCH_UPLOAD_EXPIRED,
-                                             NULL, NULL, log)
-                  == NGX_OK)
-    {
-        ngx_log_error(NGX_LOG_INFO, log, 0, "batch: %s has expired", id);
-        ngx_http_batch_uploads_clean(id, log);
-    }
-
-    ngx_http_batch_uploads_free(&st);
-
-    return NGX_OK;
-}
-
-
-static void
-ngx_http_batch_sweep_finish(ngx_http_batch_sweep_t *s, const char *id,
-    ngx_http_batch_upload_state_t *st, ngx_log_t *log)
-{
-    ngx_uint_t                    made;
-    ngx_http_batch_sweep_file_t  *new;
-
-    if (st->status == NGX_HTTP_BATCH_UPLOAD_COMPLETED) {
-
-        if (s->nmade == NGX_HTTP_BATCH_SWEEP_FILES
-            || ngx_http_batch_uploads_finish(id, &st->file, &made, log)
-               == NGX_ERROR)
-        {
+        if (ngx_http_batch_task_quit()) {
             return;
         }
 
-        if (made) {
-            ngx_log_debug2(NGX_LOG_DEBUG_HTTP, log, 0,
-                           "batch: %s: gets its file %s", id, st->file.id);
-
-            new = &s->made[s->nmade++];
-            new->file = st->file;
-            new->root = json_incref(st->end);
-            (void) ngx_cpystrn((u_char *) new->from, (u_char *) id,
-                               BATCH_ID_LEN);
-        }
+        t->sweep->list->delete(&t->sweep->portion->items[i], log);
     }
-
-    if (st->upload.expires_at + NGX_HTTP_BATCH_UPLOADS_KEEP <= s->now) {
-        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, log, 0,
-                       "batch: %s: ended long ago, is deleted", id);
-        ngx_http_batch_uploads_delete(id, log);
-        return;
-    }
-
-    /* a part may have come while the upload ended */
-
-    ngx_http_batch_uploads_clean(id, log);
 }
 
 
 static void
 ngx_http_batch_sweep_done(void *ctx, ngx_log_t *log)
 {
-    ngx_http_batch_sweep_t *s = ctx;
+    ngx_http_batch_sweep_task_t *t = ctx;
 
-    ngx_uint_t                    i;
-    ngx_http_batch_sweep_file_t  *f;
+    ngx_http_batch_sweep_t  *s;
 
-    for (i = 0; i < s->n; i++) {
-        f = &s->old[i];
-
-        if (f->rc != NGX_ERROR) {
-            ngx_log_error(NGX_LOG_INFO, log, 0, "batch: %s has expired",
-                          f->file.id);
-
-            /* if the index is not told, the next sweep deletes it again */
-
-            (void) ngx_http_batch_index_file_del(&f->file, 0, 1, NULL, NULL);
-        }
-
-        json_decref(f->root);
-    }
-
-    for (i = 0; i < s->nmade; i++) {
-        f = &s->made[i];
-
-        /* the upload's place in the quota becomes the file's */
-
-        (void) ngx_http_batch_index_file_put(&f->file, f->from, NULL, NULL);
-
-        json_decref(f->root);
-    }
+    s = t->sweep;
 
     ngx_http_batch_task_free(ctx);
+
+    if (--s->pending == 0) {
+        ngx_http_batch_sweep_tell(s);
+    }
+}
+
+
+/* if the index is not told, a later pass deletes it again */
+
+static void
+ngx_http_batch_sweep_tell(ngx_http_batch_sweep_t *s)
+{
+    size_t                        i, gone;
+    ngx_http_batch_sweep_item_t  *item;
+
+    gone = 0;
+    s->pending = 1;
+
+    for (i = 0; i < s->portion->n; i++) {
+        item = &s->portion->items[i];
+
+        if (item->rc == NGX_ERROR) {
+            continue;
+        }
+
+        gone++;
+
+        if (s->list->tell(item, ngx_http_batch_sweep_told, s) == NGX_OK) {
+            s->pending++;
+
+        } else {
+            s->failed = 1;
+        }
+    }
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: sweep: %uz of %uz objects deleted, more: %ui", gone,
+                   s->portion->n, s->more);
+
+    s->skip += s->portion->n - gone;
+
+    if (gone == 0 && s->portion->n) {
+        s->failed = 1;
+    }
+
+    if (--s->pending == 0) {
+        ngx_http_batch_sweep_portion_end(s);
+    }
+}
+
+
+/* NGX_DECLINED: the index has not had it any more */
+
+static void
+ngx_http_batch_sweep_told(void *data, ngx_int_t rc,
+    ngx_http_batch_index_res_t *res)
+{
+    ngx_http_batch_sweep_t *s = data;
+
+    if (rc != NGX_OK && rc != NGX_DECLINED) {
+        s->failed = 1;
+    }
+
+    if (--s->pending == 0) {
+        ngx_http_batch_sweep_portion_end(s);
+    }
+}
+
+
+static void
+ngx_http_batch_sweep_portion_end(ngx_http_batch_sweep_t *s)
+{
+    size_t  i;
+
+    for (i = 0; i < s->portion->n; i++) {
+        json_decref(s->portion->items[i].root);
+    }
+
+    ngx_free(s->portion);
+    s->portion = NULL;
+
+    if (!s->more) {
+        s->skip = 0;
+    }
+
+    if (s->more && !s->failed) {
+        ngx_post_event(&s->next, &ngx_posted_next_events);
+        return;
+    }
+
+    s->running = 0;
+}
+
+
+static void
+ngx_http_batch_sweep_file_delete(ngx_http_batch_sweep_item_t *item,
+    ngx_log_t *log)
+{
+    if (ngx_http_batch_file_decode(&item->file, item->text.data,
+                                   item->text.len, &item->root)
+        != NGX_OK)
+    {
+        return;
+    }
+
+    item->rc = ngx_http_batch_delete_file(item->file.id, log);
+
+    if (item->rc != NGX_ERROR) {
+        ngx_log_error(NGX_LOG_INFO, log, 0, "batch: %s has expired",
+                      item->file.id);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_batch_sweep_file_tell(ngx_http_batch_sweep_item_t *item,
+    ngx_http_batch_index_pt cb, void *data)
+{
+    return ngx_http_batch_index_file_del(&item->file, 0, 1, cb, data);
 }

@@ -1,10 +1,9 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * What crashes have left in the store: files in tmp/, records of old keys,
- * results whose manifests are missing, work files of batches that have ended,
- * blobs and directories that never became anything, tombstones that are not
- * needed any more.  They are looked for every hour in one walk, a thousand
+ * What crashes have left in the store: files in tmp/, results whose manifests
+ * are missing, work files of batches that have ended, blobs and directories
+ * that never became anything, tombstones that are not needed any more.  They are looked for every hour in one walk, a thousand
  * names a second.  One worker of a node does it; two nodes at once do no harm.
  *
  * Also the work files of a batch that has just ended.
@@ -12,10 +11,8 @@
 
 #include "ngx_http_batch_tidy.h"
 #include "ngx_http_batch_store.h"
-#include "ngx_http_batch_sweep.h"
 #include "ngx_http_batch_task.h"
 #include "ngx_http_batch_turn.h"
-#include "ngx_http_batch_keys.h"
 #include "ngx_http_batch_final.h"
 
 
@@ -25,8 +22,14 @@
 
 
 typedef struct {
-    ngx_http_batch_orphans_t  *orphans;
-    ngx_uint_t                 done;
+    ngx_http_batch_sweep_dir_t   tmp;
+    ngx_http_batch_orphans_t    *orphans;     /* NULL: tmp/ comes first */
+} ngx_http_batch_tidy_walk_t;
+
+
+typedef struct {
+    ngx_http_batch_tidy_walk_t   walk;
+    ngx_uint_t                   done;
 } ngx_http_batch_tidy_t;
 
 
@@ -37,10 +40,10 @@ static void ngx_http_batch_tidy_done(void *ctx, ngx_log_t *log);
 static void ngx_http_batch_tidy_work_run(void *ctx, ngx_log_t *log);
 
 
-static ngx_event_t                ngx_http_batch_tidy_event;
+static ngx_event_t                 ngx_http_batch_tidy_event;
 
 /* the walk under way, while no task has it */
-static ngx_http_batch_orphans_t  *ngx_http_batch_tidy_walk;
+static ngx_http_batch_tidy_walk_t  ngx_http_batch_tidy_walk;
 
 
 void
@@ -70,10 +73,11 @@ ngx_http_batch_tidy_timer(ngx_event_t *ev)
                                    ngx_http_batch_tidy_run,
                                    ngx_http_batch_tidy_done);
     if (t) {
-        t->orphans = ngx_http_batch_tidy_walk;
+        t->walk = ngx_http_batch_tidy_walk;
 
         if (ngx_http_batch_task_start(t) == NGX_OK) {
-            ngx_http_batch_tidy_walk = NULL;
+            ngx_memzero(&ngx_http_batch_tidy_walk,
+                        sizeof(ngx_http_batch_tidy_walk_t));
             return;
         }
     }
@@ -91,19 +95,23 @@ ngx_http_batch_tidy_run(void *ctx, ngx_log_t *log)
     ngx_int_t   rc;
     ngx_uint_t  n;
 
-    if (t->orphans == NULL) {
+    if (t->walk.orphans == NULL) {
 
         ngx_log_debug0(NGX_LOG_DEBUG_HTTP, log, 0,
                        "batch: walk over the store begins");
 
         /* first: a blob has a second name while its tmp file is there */
 
-        ngx_http_batch_store_sweep_tmp(NGX_HTTP_BATCH_TMP_AGE, log);
-        ngx_http_batch_keys_sweep(log);
+        rc = ngx_http_batch_store_sweep_tmp(&t->walk.tmp,
+                                            NGX_HTTP_BATCH_TMP_AGE,
+                                            NGX_HTTP_BATCH_TIDY_PORTION, log);
+        if (rc == NGX_AGAIN) {
+            return;
+        }
 
-        t->orphans = ngx_http_batch_orphan_open(log);
+        t->walk.orphans = ngx_http_batch_orphan_open(log);
 
-        if (t->orphans == NULL) {
+        if (t->walk.orphans == NULL) {
             t->done = 1;
             return;
         }
@@ -115,7 +123,7 @@ ngx_http_batch_tidy_run(void *ctx, ngx_log_t *log)
             break;
         }
 
-        rc = ngx_http_batch_orphan_next(t->orphans, id, log);
+        rc = ngx_http_batch_orphan_next(t->walk.orphans, id, log);
 
         if (rc == NGX_AGAIN) {
             continue;
@@ -123,12 +131,12 @@ ngx_http_batch_tidy_run(void *ctx, ngx_log_t *log)
 
         if (rc != NGX_OK) {
             t->done = 1;
-            ngx_http_batch_orphan_close(t->orphans);
+            ngx_http_batch_orphan_close(t->walk.orphans);
             return;
         }
 
         if (ngx_http_batch_tidy_batch(id, log) != NGX_OK) {
-            ngx_http_batch_orphan_unsure(t->orphans);
+            ngx_http_batch_orphan_unsure(t->walk.orphans);
         }
     }
 }
@@ -177,7 +185,7 @@ ngx_http_batch_tidy_done(void *ctx, ngx_log_t *log)
                    done ? "has ended" : "pauses");
 
     if (!done) {
-        ngx_http_batch_tidy_walk = t->orphans;
+        ngx_http_batch_tidy_walk = t->walk;
     }
 
     ngx_http_batch_task_free(ctx);

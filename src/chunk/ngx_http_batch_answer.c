@@ -68,6 +68,7 @@ ngx_http_batch_answer_reset(ngx_http_batch_line_t *line)
     line->bad_json = 0;
     line->encoded = 0;
     line->garbled = 0;
+    line->torn = 0;
     line->too_large = 0;
     line->no_memory = 0;
 
@@ -454,6 +455,14 @@ ngx_http_batch_answer_judge(ngx_http_batch_line_t *line)
         && batch_json_finish(&line->json) != BATCH_OK)
     {
         line->bad_json = 1;
+
+        /* an error page and "204 No Content" may be empty, and then end well */
+
+        line->torn = line->unframed
+                     && (line->received
+                         || (line->status < 300
+                             && line->status != NGX_HTTP_NO_CONTENT
+                             && line->status != 205));
     }
 
     status = line->status;
@@ -465,7 +474,7 @@ ngx_http_batch_answer_judge(ngx_http_batch_line_t *line)
         return NGX_HTTP_BATCH_ANSWER_DEAD;
     }
 
-    if (status == NGX_HTTP_REQUEST_TIME_OUT || status >= 500) {
+    if (status == NGX_HTTP_REQUEST_TIME_OUT || status >= 500 || line->torn) {
         return NGX_HTTP_BATCH_ANSWER_RETRY;
     }
 
@@ -588,9 +597,11 @@ static const char *
 ngx_http_batch_answer_trouble(ngx_http_batch_line_t *line, u_char *buf,
     size_t size, const char **code)
 {
-    u_char  *p, *last;
+    u_char      *p, *last;
+    const char  *who;
 
     last = buf + size - 1;
+    who = line->own ? "location itself" : "upstream";
 
     *code = "upstream_invalid_response";
 
@@ -637,22 +648,28 @@ ngx_http_batch_answer_trouble(ngx_http_batch_line_t *line, u_char *buf,
 
     } else if (!line->at.last) {
         *code = "upstream_error";
-        p = ngx_slprintf(buf, last, "The upstream closed the connection in the"
-                         " middle of its answer, after %uL bytes"
+        p = ngx_slprintf(buf, last, "The connection to the upstream was closed,"
+                         " or was silent for too long, in the middle of its"
+                         " answer, after %uL bytes (%ui attempts).",
+                         line->received, line->attempt);
+
+    } else if (line->torn) {
+        p = ngx_slprintf(buf, last, "The upstream's answer has no length, and"
+                         " ended before its JSON did, after %uL bytes"
                          " (%ui attempts).", line->received, line->attempt);
 
     } else if (line->encoded) {
-        p = ngx_slprintf(buf, last, "The upstream answered %ui with a"
-                         " Content-Encoding that was not asked for.",
+        p = ngx_slprintf(buf, last, "The %s answered %ui with a"
+                         " Content-Encoding that was not asked for.", who,
                          line->status);
 
     } else if (line->received == 0) {
-        p = ngx_slprintf(buf, last, "The upstream answered %ui with an empty"
-                         " body.", line->status);
+        p = ngx_slprintf(buf, last, "The %s answered %ui with an empty"
+                         " body.", who, line->status);
 
     } else {
-        p = ngx_slprintf(buf, last, "The upstream answered %ui with a body of"
-                         " %uL bytes that is not JSON: ", line->status,
+        p = ngx_slprintf(buf, last, "The %s answered %ui with a body of"
+                         " %uL bytes that is not JSON: ", who, line->status,
                          line->received);
         p = batch_escape_string(p, line->raw, line->nraw);
     }

@@ -7,6 +7,7 @@
  *
  *   attempt    its request, from send to teardown
  *   capture    the filters that take its answer
+ *   accel      X-Accel-* of its answer is no order
  *   variable   $batch_id and the like
  */
 
@@ -128,10 +129,19 @@ ngx_http_batch_attempt_t *ngx_http_batch_attempt_of(ngx_http_request_t *r);
 /* postconfiguration: adds the filters */
 ngx_int_t ngx_http_batch_capture_add(ngx_conf_t *cf);
 
+/* postconfiguration: X-Accel-* of an answer is ignored, wherever it comes */
+ngx_int_t ngx_http_batch_accel_add(ngx_conf_t *cf);
+
 /* preconfiguration: adds the variables */
 ngx_int_t ngx_http_batch_variable_add(ngx_conf_t *cf);
 
-/* a JSON string of a client, safe for a header; NGX_DECLINED: it is empty */
+/*
+ * The value of a variable that a stranger has chosen, safe in a header, a log
+ * and a URL; all that is not of our own making comes this way.  text: bytes;
+ * token: a JSON string, NGX_DECLINED: there is none.
+ */
+ngx_int_t ngx_http_batch_variable_text(ngx_pool_t *pool, const ngx_str_t *text,
+    ngx_str_t *value);
 ngx_int_t ngx_http_batch_variable_token(ngx_pool_t *pool, batch_str_t *token,
     ngx_str_t *value);
 

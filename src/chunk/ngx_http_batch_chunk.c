@@ -739,6 +739,7 @@ ngx_http_batch_chunk_free(ngx_http_batch_chunk_t *c)
 
     run = c->run;
     run->refs--;
+    run->owner->held--;
     ngx_http_batch_slot->chunks--;
 
     if (--run->nchunks == 0) {

@@ -17,6 +17,7 @@
 #include "ngx_http_batch_budget.h"
 #include "ngx_http_batch_slots.h"
 #include "ngx_http_batch_turn.h"
+#include "batch_splice.h"
 
 
 static ngx_http_batch_line_t *ngx_http_batch_line_get(void);
@@ -139,22 +140,39 @@ ngx_int_t
 ngx_http_batch_line_start(ngx_http_batch_chunk_t *c, const u_char *p,
     size_t len, uint64_t number)
 {
-    batch_str_t             endpoint;
     batch_line_error_t      err;
     ngx_http_batch_line_t  *line;
+    const batch_rules_t    *rules;
 
     line = ngx_http_batch_line_get();
     if (line == NULL) {
         return NGX_ERROR;
     }
 
-    line->data = ngx_alloc(len ? len : 1, ngx_cycle->log);
+    rules = &c->run->rules;
+
+    if (batch_jsonl_parse(p, len, rules, &line->parsed, &err) != BATCH_OK) {
+
+        /* the validation accepted it: the input has changed since */
+
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                      "batch: %s, line %uL: not what was validated: %s",
+                      c->run->id, number, err.code);
+
+        ngx_queue_insert_tail(&ngx_http_batch_line_dead, &line->queue);
+
+        ngx_http_batch_chunk_poison(c, "input");
+        return NGX_ERROR;
+    }
+
+    line->data = ngx_alloc(batch_splice_size(&line->parsed, rules),
+                           ngx_cycle->log);
     if (line->data == NULL) {
         ngx_queue_insert_tail(&ngx_http_batch_line_dead, &line->queue);
         return NGX_ERROR;
     }
 
-    ngx_memcpy(line->data, p, len);
+    batch_splice_keep(&line->parsed, rules, line->data);
 
     line->chunk = c;
     line->number = number;
@@ -163,26 +181,6 @@ ngx_http_batch_line_start(ngx_http_batch_chunk_t *c, const u_char *p,
     line->timedout = 0;
     line->aborted = 0;
     line->deadline = ngx_current_msec + c->run->conf->timeout;
-
-    endpoint.len = c->run->meta.endpoint.len;
-    endpoint.data = c->run->meta.endpoint.data;
-
-    if (batch_jsonl_parse(line->data, len, &endpoint, 1, &line->parsed, &err)
-        != BATCH_OK)
-    {
-        /* the validation accepted it: the input has changed since */
-
-        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                      "batch: %s, line %uL: not what was validated: %s",
-                      c->run->id, number, err.code);
-
-        ngx_free(line->data);
-        line->data = NULL;
-        ngx_queue_insert_tail(&ngx_http_batch_line_dead, &line->queue);
-
-        ngx_http_batch_chunk_poison(c, "input");
-        return NGX_ERROR;
-    }
 
     ngx_queue_insert_tail(&c->lines, &line->queue);
     c->nlines++;
@@ -198,14 +196,16 @@ ngx_http_batch_line_start(ngx_http_batch_chunk_t *c, const u_char *p,
 static void
 ngx_http_batch_line_attempt(ngx_http_batch_line_t *line)
 {
-    ngx_msec_t             left;
-    ngx_http_batch_run_t  *run;
+    ngx_msec_t                 left;
+    ngx_http_batch_run_t      *run;
+    ngx_http_batch_run_uri_t  *u;
 
     run = line->chunk->run;
+    u = &run->uris[line->parsed.target];
 
     line->at.conf = run->conf->ctx;
-    line->at.uri = run->uri;
-    line->at.request_line = run->request_line;
+    line->at.uri = u->uri;
+    line->at.request_line = u->request_line;
     line->at.body.data = (u_char *) line->parsed.body.data;
     line->at.body.len = line->parsed.body.len;
 
@@ -250,6 +250,14 @@ ngx_http_batch_line_header(ngx_http_batch_attempt_t *at)
 
     line = (ngx_http_batch_line_t *) at;
 
+    u = at->sr->upstream;
+
+    /* an upstream that has ended has no cleanup; what follows is nginx's */
+
+    line->own = (u == NULL || u->cleanup == NULL);
+    line->unframed = (!line->own && u->headers_in.content_length_n == -1
+                      && !u->headers_in.chunked);
+
     if (ngx_http_batch_answer_header(line, at->sr) != NGX_OK) {
         return NGX_ERROR;
     }
@@ -257,8 +265,6 @@ ngx_http_batch_line_header(ngx_http_batch_attempt_t *at)
     if (line->made == 0) {
         return NGX_OK;
     }
-
-    u = at->sr->upstream;
 
     if (line->status == (ngx_uint_t) line->made
         && (u == NULL || u->headers_in.status_n != (ngx_uint_t) line->made))
@@ -312,6 +318,10 @@ ngx_http_batch_line_post(ngx_http_batch_attempt_t *at, ngx_int_t rc,
     } else if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
         line->made = rc;
         line->rc = rc;
+
+    } else if (line->header && line->own) {
+        /* not every content handler marks the end of its body */
+        at->last = 1;
     }
 }
 
@@ -585,16 +595,13 @@ ngx_http_batch_line_variable(ngx_http_batch_attempt_t *at,
                                                  value);
         }
 
-        *value = run->meta.model;
-        return NGX_OK;
+        return ngx_http_batch_variable_text(r->pool, &run->meta.model, value);
 
     case NGX_HTTP_BATCH_VARIABLE_TENANT:
-        *value = run->meta.tenant;
-        return NGX_OK;
+        return ngx_http_batch_variable_text(r->pool, &run->meta.tenant, value);
 
     case NGX_HTTP_BATCH_VARIABLE_JOB:
-        *value = run->meta.job_id;
-        return NGX_OK;
+        return ngx_http_batch_variable_text(r->pool, &run->meta.job_id, value);
 
     default: /* NGX_HTTP_BATCH_VARIABLE_LINE, NGX_HTTP_BATCH_VARIABLE_ATTEMPT */
 

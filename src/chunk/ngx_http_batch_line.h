@@ -83,7 +83,8 @@ struct ngx_http_batch_line_s {
                                                      count: breaker open */
     ngx_msec_t                    deadline;       /* ms, as ngx_current_msec */
 
-    u_char                       *data;           /* a copy of the line */
+    u_char                       *data;           /* what of the line is sent
+                                                     and kept */
     batch_line_t                  parsed;         /* spans of data */
 
     ngx_event_t                   timer;          /* deadline or next attempt */
@@ -108,6 +109,11 @@ struct ngx_http_batch_line_s {
     unsigned                      header:1;       /* a header has come */
     unsigned                      bad_json:1;
     unsigned                      encoded:1;      /* Content-Encoding */
+    unsigned                      own:1;          /* the location's own answer,
+                                                     set with header */
+    unsigned                      unframed:1;     /* it ends with its connection,
+                                                     set with header */
+    unsigned                      torn:1;         /* ... and before its JSON */
     unsigned                      garbled:1;      /* nginx says 502 of an answer
                                                      that is not HTTP */
     unsigned                      too_large:1;

@@ -136,10 +136,8 @@ ngx_http_batch_open_start(ngx_http_batch_run_t *run, uint32_t chunk,
                    "batch: %s, chunk %uD: opening, epoch %uD, load: %ui",
                    run->id, chunk, epoch, o->load);
 
-    if (run->nchunks++ == 0) {
-        ngx_http_batch_pick_add(run);
-    }
-
+    run->nchunks++;
+    run->owner->held++;
     run->refs++;
     ngx_http_batch_slot->chunks++;
     ngx_http_batch_slot->claimed++;
@@ -352,6 +350,7 @@ ngx_http_batch_open_done(void *ctx, ngx_log_t *log)
             o->older = NULL;
             o->older_usage = NULL;
 
+            ngx_http_batch_pick_add(c->run);
             ngx_http_batch_turn_wake();
         }
 

@@ -8,6 +8,10 @@
 #include "ngx_http_batch_attempt.h"
 
 
+/* bytes of a stranger's text, before it is encoded */
+#define NGX_HTTP_BATCH_VARIABLE_MAX  512
+
+
 static ngx_int_t ngx_http_batch_variable_get(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 
@@ -83,46 +87,45 @@ ngx_http_batch_variable_get(ngx_http_request_t *r,
 
 
 /*
- * A client's string may become a header of the upstream request: what could end
- * a header line, or is not printable ASCII, is written as %XX, and what is too
- * long is cut.
+ * A stranger's text may become a part of a header, a log or a URL of the
+ * location: no byte of it ends a line, a word, a path or an argument there.  A
+ * slash stays, which names of models have.  What is too long is cut.
  */
+
+ngx_int_t
+ngx_http_batch_variable_text(ngx_pool_t *pool, const ngx_str_t *text,
+    ngx_str_t *value)
+{
+    size_t  len;
+
+    len = ngx_min(text->len, NGX_HTTP_BATCH_VARIABLE_MAX);
+
+    value->data = ngx_pnalloc(pool, len ? len * 3 : 1);
+    if (value->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    value->len = batch_escape_percent(value->data, text->data, len, "-._~/:@")
+                 - value->data;
+
+    return NGX_OK;
+}
+
 
 ngx_int_t
 ngx_http_batch_variable_token(ngx_pool_t *pool, batch_str_t *token,
     ngx_str_t *value)
 {
-    size_t          i, len;
-    u_char          buf[BATCH_CUSTOM_ID_MAX], *p;
-    static u_char   hex[] = "0123456789ABCDEF";
+    u_char     buf[NGX_HTTP_BATCH_VARIABLE_MAX];
+    ngx_str_t  text;
 
     if (token->len == 0) {
         return NGX_DECLINED;
     }
 
-    len = batch_token_decode(token, buf, sizeof(buf));
-    len = ngx_min(len, sizeof(buf));
+    text.data = buf;
+    text.len = ngx_min(batch_token_decode(token, buf, sizeof(buf)),
+                       sizeof(buf));
 
-    p = ngx_pnalloc(pool, len * 3);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    value->data = p;
-
-    for (i = 0; i < len; i++) {
-
-        if (buf[i] > 0x20 && buf[i] < 0x7f && buf[i] != '%') {
-            *p++ = buf[i];
-            continue;
-        }
-
-        *p++ = '%';
-        *p++ = hex[buf[i] >> 4];
-        *p++ = hex[buf[i] & 0xf];
-    }
-
-    value->len = p - value->data;
-
-    return NGX_OK;
+    return ngx_http_batch_variable_text(pool, &text, value);
 }

@@ -468,7 +468,7 @@ ngx_http_batch_conf_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf)
         return NGX_ERROR;
     }
 
-    if (bmcf->redis.host.len == 0) {
+    if (bmcf->redis.naddrs == 0) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"batch_api\" needs \"batch_redis\" in the http block,"
                       " for example: batch_redis 127.0.0.1:6379;");
@@ -479,6 +479,10 @@ ngx_http_batch_conf_check(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf)
         if (ngx_http_batch_conf_route_check(cf, bmcf, i) != NGX_OK) {
             return NGX_ERROR;
         }
+    }
+
+    for (i = 0; i < bmcf->routes.nelts; i++) {
+        ngx_http_batch_conf_error_pages(cf, bmcf, i);
     }
 
     return NGX_OK;

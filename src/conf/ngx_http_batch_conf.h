@@ -50,8 +50,16 @@ char *ngx_http_batch_conf_file(ngx_conf_t *cf, const char *directive,
 /* sets the defaults that depend on the dialect */
 void ngx_http_batch_conf_defaults(ngx_http_batch_loc_conf_t *conf);
 
+/* what the route's batch_tenant is made of */
+ngx_int_t ngx_http_batch_conf_tenant(ngx_conf_t *cf,
+    ngx_http_batch_loc_conf_t *blcf);
+
 /* gives the route its key, and checks that its batch_pass leads somewhere */
 ngx_int_t ngx_http_batch_conf_route_check(ngx_conf_t *cf,
+    ngx_http_batch_main_conf_t *bmcf, ngx_uint_t n);
+
+/* after that of all routes: warns of what leads from one into the API */
+void ngx_http_batch_conf_error_pages(ngx_conf_t *cf,
     ngx_http_batch_main_conf_t *bmcf, ngx_uint_t n);
 
 /* after all merging: checks the whole, gives routes their keys */

@@ -113,7 +113,8 @@ ngx_http_batch_conf_client_quota(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                                "invalid value \"%V\" in \"batch_quota\": write"
                                " off, or each of bytes=<size>,"
                                " files=<number>, batches=<number>,"
-                               " lines=<number> once at most", &value[i]);
+                               " lines=<number>, ended=<number> once at most",
+                               &value[i]);
             return NGX_CONF_ERROR;
         }
     }
@@ -133,13 +134,14 @@ ngx_http_batch_conf_client_quota_option(ngx_http_batch_quota_conf_t *quota,
     ngx_str_t    s;
     ngx_uint_t   i;
 
-    static const char  *names[] = { "bytes=", "files=", "batches=", "lines=" };
+    static const char  *names[] = { "bytes=", "files=", "batches=", "lines=",
+                                   "ended=" };
 
     ngx_uint_t  *numbers[] = { NULL, &quota->files, &quota->batches,
-                               &quota->lines };
+                               &quota->lines, &quota->ended };
 
     for (i = 0; !ngx_http_batch_conf_option(value, names[i], &s); i++) {
-        if (i == 3) {
+        if (i == 4) {
             return NGX_ERROR;
         }
     }

@@ -9,6 +9,8 @@
 
 static char *ngx_http_batch_conf_redis_address(ngx_conf_t *cf,
     ngx_http_batch_redis_conf_t *rcf, ngx_str_t *value);
+static ngx_int_t ngx_http_batch_conf_redis_addr(ngx_conf_t *cf,
+    ngx_addr_t *addr, ngx_http_batch_redis_addr_t *redis);
 static char *ngx_http_batch_conf_redis_option(ngx_conf_t *cf,
     ngx_http_batch_redis_conf_t *rcf, ngx_str_t *value);
 
@@ -25,7 +27,7 @@ ngx_http_batch_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     rcf = &bmcf->redis;
 
-    if (rcf->host.data) {
+    if (rcf->naddrs) {
         return "is duplicate";
     }
 
@@ -58,9 +60,8 @@ ngx_http_batch_conf_redis_address(ngx_conf_t *cf,
     ngx_http_batch_redis_conf_t *rcf,
     ngx_str_t *value)
 {
-    u_char      *p;
-    ngx_url_t    u;
-    ngx_addr_t  *addr;
+    ngx_url_t   u;
+    ngx_uint_t  i;
 
     rcf->address = *value;
 
@@ -77,42 +78,63 @@ ngx_http_batch_conf_redis_address(ngx_conf_t *cf,
         return NGX_CONF_ERROR;
     }
 
-    p = ngx_pnalloc(cf->pool, NGX_SOCKADDR_STRLEN + 1);
-    if (p == NULL) {
+    rcf->addrs = ngx_pcalloc(cf->pool,
+                             u.naddrs * sizeof(ngx_http_batch_redis_addr_t));
+    if (rcf->addrs == NULL) {
         return NGX_CONF_ERROR;
     }
 
-    rcf->host.data = p;
-    addr = &u.addrs[0];
+    rcf->naddrs = u.naddrs;
 
-    if (u.family == AF_UNIX) {
-        rcf->host.len = u.host.len ? u.host.len : value->len - 5;
-        rcf->host.data = ngx_pnalloc(cf->pool, value->len + 1);
-        if (rcf->host.data == NULL) {
+    for (i = 0; i < u.naddrs; i++) {
+        if (ngx_http_batch_conf_redis_addr(cf, &u.addrs[i], &rcf->addrs[i])
+            != NGX_OK)
+        {
             return NGX_CONF_ERROR;
         }
-
-        rcf->host.len = value->len - 5;
-        (void) ngx_cpystrn(rcf->host.data, value->data + 5,
-                           rcf->host.len + 1);
-        rcf->port = 0;
-
-        return NGX_CONF_OK;
     }
 
-    rcf->host.len = ngx_sock_ntop(addr->sockaddr, addr->socklen, p,
-                                  NGX_SOCKADDR_STRLEN, 0);
-    rcf->port = ngx_inet_get_port(addr->sockaddr);
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_conf_redis_addr(ngx_conf_t *cf, ngx_addr_t *addr,
+    ngx_http_batch_redis_addr_t *redis)
+{
+    u_char                *p;
+    struct sockaddr_un    *sun;
+
+    redis->name = addr->name;
+
+    if (addr->sockaddr->sa_family == AF_UNIX) {
+        sun = (struct sockaddr_un *) addr->sockaddr;
+
+        redis->host.data = (u_char *) sun->sun_path;
+        redis->host.len = ngx_strlen(sun->sun_path);
+
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(cf->pool, NGX_SOCKADDR_STRLEN + 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    redis->host.data = p;
+    redis->host.len = ngx_sock_ntop(addr->sockaddr, addr->socklen, p,
+                                    NGX_SOCKADDR_STRLEN, 0);
+    redis->port = ngx_inet_get_port(addr->sockaddr);
 
     if (p[0] == '[') {
         /* hiredis takes IPv6 addresses without brackets */
-        rcf->host.data++;
-        rcf->host.len -= 2;
+        redis->host.data++;
+        redis->host.len -= 2;
     }
 
-    rcf->host.data[rcf->host.len] = '\0';
+    redis->host.data[redis->host.len] = '\0';
 
-    return NGX_CONF_OK;
+    return NGX_OK;
 }
 
 

@@ -8,10 +8,14 @@
 #include "ngx_http_batch_api.h"
 
 
+static void ngx_http_batch_conf_route_body(ngx_conf_t *cf,
+    ngx_http_batch_loc_conf_t *blcf);
 static ngx_int_t ngx_http_batch_conf_route_pass(ngx_conf_t *cf,
     ngx_http_batch_loc_conf_t *blcf, ngx_str_t *pass, const char *directive);
 static ngx_int_t ngx_http_batch_conf_route_key(ngx_conf_t *cf,
     ngx_http_batch_main_conf_t *bmcf, ngx_uint_t n);
+static ngx_int_t ngx_http_batch_conf_route_prefix(ngx_conf_t *cf,
+    ngx_http_batch_loc_conf_t *blcf);
 static ngx_int_t ngx_http_batch_conf_route_endpoint(ngx_conf_t *cf,
     ngx_http_batch_loc_conf_t *blcf, ngx_str_t *pass, const char *directive,
     ngx_str_t *endpoint);
@@ -20,9 +24,6 @@ static ngx_int_t ngx_http_batch_conf_route_target(ngx_conf_t *cf,
     const char *directive, ngx_http_core_loc_conf_t *clcf);
 static ngx_http_core_loc_conf_t *ngx_http_batch_conf_route_find(
     ngx_http_core_loc_conf_t *pclcf, u_char *uri, size_t len);
-
-
-extern ngx_module_t  ngx_http_proxy_module;
 
 
 ngx_int_t
@@ -38,7 +39,10 @@ ngx_http_batch_conf_route_check(ngx_conf_t *cf,
     routes = bmcf->routes.elts;
     blcf = routes[n];
 
-    if (ngx_http_batch_conf_route_key(cf, bmcf, n) != NGX_OK) {
+    if (ngx_http_batch_conf_route_key(cf, bmcf, n) != NGX_OK
+        || ngx_http_batch_conf_route_prefix(cf, blcf) != NGX_OK
+        || ngx_http_batch_conf_tenant(cf, blcf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -50,6 +54,8 @@ ngx_http_batch_conf_route_check(ngx_conf_t *cf,
                       " batch_pass /batch-lines;", &blcf->route);
         return NGX_ERROR;
     }
+
+    ngx_http_batch_conf_route_body(cf, blcf);
 
     if (ngx_http_batch_conf_route_pass(cf, blcf, &blcf->pass, "batch_pass ")
         != NGX_OK)
@@ -80,6 +86,29 @@ ngx_http_batch_conf_route_check(ngx_conf_t *cf,
     }
 
     return NGX_OK;
+}
+
+
+/* nginx refuses a body by this limit before the API sees it */
+
+static void
+ngx_http_batch_conf_route_body(ngx_conf_t *cf, ngx_http_batch_loc_conf_t *blcf)
+{
+    off_t                      most;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(blcf->ctx, ngx_http_core_module);
+    most = clcf->client_max_body_size;
+
+    if (most == 0 || (blcf->max_file_size && most >= blcf->max_file_size)) {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                  "\"client_max_body_size\" allows only %O bytes in location"
+                  " \"%V\" with \"batch_api\": add"
+                  " \"client_max_body_size 0;\" to it, the limit of uploads is"
+                  " \"batch_max_file_size\"", most, &clcf->name);
 }
 
 
@@ -160,6 +189,63 @@ ngx_http_batch_conf_route_key(ngx_conf_t *cf, ngx_http_batch_main_conf_t *bmcf,
 }
 
 
+/* what the API's paths begin with, if the location says that */
+
+static ngx_int_t
+ngx_http_batch_conf_route_prefix(ngx_conf_t *cf,
+    ngx_http_batch_loc_conf_t *blcf)
+{
+    u_char                    *p;
+    ngx_str_t                 *name;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(blcf->ctx, ngx_http_core_module);
+    name = &clcf->name;
+
+    if (clcf->named) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"batch_api\" in location \"%V\": the paths of the API"
+                      " begin with the prefix of its location, and a named"
+                      " location has none; use a prefix, for example:"
+                      " location /v1/", name);
+        return NGX_ERROR;
+    }
+
+#if (NGX_PCRE)
+    if (clcf->regex) {
+
+        if (name->len == 0 || name->data[0] != '^') {
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                          "\"batch_api\" in location \"%V\": the expression"
+                          " does not begin with \"^\", so that the API answers"
+                          " below any prefix, also below one that the rules"
+                          " of other locations do not name", name);
+        }
+
+        return NGX_OK;
+    }
+#endif
+
+    p = ngx_pnalloc(cf->pool, name->len + 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    blcf->prefix.data = p;
+    blcf->prefix.len = batch_path_prefix(name->data, name->len,
+                                         clcf->exact_match);
+
+    p = ngx_cpymem(p, name->data, blcf->prefix.len);
+
+    if (p == blcf->prefix.data || p[-1] != '/') {
+        *p = '/';
+        blcf->prefix.len++;
+    }
+
+    return NGX_OK;
+}
+
+
 /* endpoint follows pass; a webhook has none */
 
 static ngx_int_t
@@ -187,11 +273,6 @@ ngx_http_batch_conf_route_endpoint(ngx_conf_t *cf,
 
         /* one of them may match, which only a request can tell */
 
-        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "\"%s%V\" seems to lead to a location given by"
-                      " a regular expression: add \"proxy_ignore_headers"
-                      " X-Accel-Redirect;\" to it, or use a prefix",
-                      directive, pass);
         return NGX_OK;
     }
 #endif
@@ -209,8 +290,7 @@ static ngx_int_t
 ngx_http_batch_conf_route_target(ngx_conf_t *cf, ngx_str_t *pass,
     const char *directive, ngx_http_core_loc_conf_t *clcf)
 {
-    ngx_uint_t                 bits;
-    ngx_http_upstream_conf_t  *ucf;
+    ngx_http_batch_loc_conf_t  *blcf;
 
     if (clcf->handler == ngx_http_batch_api_handler) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
@@ -221,27 +301,14 @@ ngx_http_batch_conf_route_target(ngx_conf_t *cf, ngx_str_t *pass,
         return NGX_ERROR;
     }
 
-    /*
-     * Neither an inference server nor a webhook's receiver may steer nginx:
-     * with X-Accel-Redirect it could make any internal location answer in its
-     * place.  The settings of the upstream are the first member of the proxy
-     * module's configuration in all versions of nginx.
-     */
+    blcf = clcf->loc_conf[ngx_http_batch_module.ctx_index];
 
-    bits = NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT
-           |NGX_HTTP_UPSTREAM_IGN_XA_EXPIRES
-           |NGX_HTTP_UPSTREAM_IGN_XA_LIMIT_RATE
-           |NGX_HTTP_UPSTREAM_IGN_XA_BUFFERING
-           |NGX_HTTP_UPSTREAM_IGN_XA_CHARSET;
-
-    ucf = clcf->loc_conf[ngx_http_proxy_module.ctx_index];
-
-    if ((ucf->ignore_headers & bits) == bits) {
+    if (blcf->target) {
         /* another endpoint has led here already */
         return NGX_OK;
     }
 
-    ucf->ignore_headers |= bits;
+    blcf->target = 1;
 
     if (!clcf->internal) {
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,

@@ -1,7 +1,7 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * Any bytes -> the inside of a JSON string.
+ * Any bytes -> the inside of a JSON string, or percent-encoded text.
  */
 
 #include "batch_escape.h"
@@ -94,4 +94,31 @@ batch_escape_string(unsigned char *out, const unsigned char *p, size_t len)
             p += n;
         }
     }
+}
+
+
+unsigned char *
+batch_escape_percent(unsigned char *out, const unsigned char *p, size_t len,
+    const char *keep)
+{
+    size_t             i;
+    unsigned char      c;
+    static const char  digits[] = "0123456789ABCDEF";
+
+    for (i = 0; i < len; i++) {
+        c = p[i];
+
+        if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z')
+            || (c >= 'a' && c <= 'z') || (c && strchr(keep, c)))
+        {
+            *out++ = c;
+            continue;
+        }
+
+        *out++ = '%';
+        *out++ = (unsigned char) digits[c >> 4];
+        *out++ = (unsigned char) digits[c & 0xf];
+    }
+
+    return out;
 }

@@ -49,6 +49,35 @@ batch_hook_id(const char *prefix, const char *batch_id, batch_status_e status,
 }
 
 
+void
+batch_hook_receiver(const batch_str_t *route, const batch_str_t *tenant,
+    char receiver[BATCH_HOOK_RECEIVER])
+{
+    size_t         i;
+    uint64_t       len;
+    EVP_MD_CTX    *md;
+    unsigned char  hash[EVP_MAX_MD_SIZE];
+
+    snprintf(receiver, BATCH_HOOK_RECEIVER, "1");
+
+    md = EVP_MD_CTX_new();
+    len = route->len;
+
+    if (md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1
+        && EVP_DigestUpdate(md, &len, sizeof(len)) == 1
+        && EVP_DigestUpdate(md, route->data, route->len) == 1
+        && EVP_DigestUpdate(md, tenant->data, tenant->len) == 1
+        && EVP_DigestFinal_ex(md, hash, NULL) == 1)
+    {
+        for (i = 0; i < 8; i++) {
+            snprintf(receiver + 2 * i, 3, "%02x", hash[i]);
+        }
+    }
+
+    EVP_MD_CTX_free(md);
+}
+
+
 int
 batch_hook_body(const char *batch_id, batch_status_e status, int64_t at,
     char body[BATCH_HOOK_BODY])

@@ -22,6 +22,7 @@
 /* both with the NUL */
 #define BATCH_HOOK_ID         37       /* "evt_" and 32 hex digits */
 #define BATCH_HOOK_SIGNATURE  48       /* "v1," and 44 characters */
+#define BATCH_HOOK_RECEIVER   17       /* 16 hex digits */
 
 /* seconds after the end of its batch during which a webhook is repeated, as
  * OpenAI's service does */
@@ -33,6 +34,11 @@
  * failed. */
 int batch_hook_id(const char *prefix, const char *batch_id,
     batch_status_e status, char id[BATCH_HOOK_ID]);
+
+/* A name for what gets the webhooks of a location and a tenant, the same on all
+ * nodes; "1" if libcrypto failed. */
+void batch_hook_receiver(const batch_str_t *route, const batch_str_t *tenant,
+    char receiver[BATCH_HOOK_RECEIVER]);
 
 /* Returns its length, or BATCH_ERROR; at: when the batch ended, seconds. */
 int batch_hook_body(const char *batch_id, batch_status_e status, int64_t at,

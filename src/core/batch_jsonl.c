@@ -1,80 +1,78 @@
 /*
  * Copyright (C) the ngx_http_batch_module authors
  *
- * An input line: first one pass over its bytes that notes where the values of
- * the known keys are, then the checks, in a fixed order.
+ * An input line: one pass over its bytes that notes where the values of the
+ * known keys are.
  */
 
-#include "batch_jsonl.h"
-#include "batch_scan.h"
+#include "batch_jsonl_int.h"
 #include "batch_token.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 
-#define BATCH_JSONL_SHOWN  64        /* bytes of a client's value in messages */
+#define batch_jsonl_name(path, name)                                          \
+    { name, path name, "Duplicate key '" path name "'" }
 
-
-typedef enum {
-    BATCH_JSONL_CUSTOM_ID = 0,
-    BATCH_JSONL_METHOD,
-    BATCH_JSONL_URL,
-    BATCH_JSONL_BODY,
-    BATCH_JSONL_MODEL,               /* from here on: keys of the body */
-    BATCH_JSONL_STREAM,
-    BATCH_JSONL_MESSAGES,
-    BATCH_JSONL_INPUT,
-    BATCH_JSONL_NKEYS,
-    BATCH_JSONL_OTHER = BATCH_JSONL_NKEYS
-} batch_jsonl_key_e;
-
-
-typedef struct {
-    const char            *name;
-    size_t                 len;
-    const char            *param;
-    const char            *duplicate;
-} batch_jsonl_name_t;
-
-
-typedef struct {
-    batch_scan_t           scan;
-    batch_str_t            value[BATCH_JSONL_NKEYS];
-    uint64_t               inputs;
-    const batch_str_t     *endpoint;
-    batch_line_error_t    *err;
-} batch_jsonl_ctx_t;
-
-
-static const batch_jsonl_name_t  batch_jsonl_names[BATCH_JSONL_NKEYS] = {
-    { "custom_id", 9, "custom_id", "Duplicate key 'custom_id'" },
-    { "method", 6, "method", "Duplicate key 'method'" },
-    { "url", 3, "url", "Duplicate key 'url'" },
-    { "body", 4, "body", "Duplicate key 'body'" },
-    { "model", 5, "body.model", "Duplicate key 'body.model'" },
-    { "stream", 6, "body.stream", "Duplicate key 'body.stream'" },
-    { "messages", 8, "body.messages", "Duplicate key 'body.messages'" },
-    { "input", 5, "body.input", "Duplicate key 'body.input'" }
+const batch_jsonl_name_t  batch_jsonl_names[BATCH_JSONL_NKEYS] = {
+    batch_jsonl_name("body.", "model"),
+    batch_jsonl_name("body.", "input"),
+    batch_jsonl_name("body.", "query"),
+    batch_jsonl_name("body.", "texts"),
+    batch_jsonl_name("body.", "stream"),
+    batch_jsonl_name("body.", "prompt"),
+    batch_jsonl_name("body.", "content"),
+    batch_jsonl_name("body.", "messages"),
+    batch_jsonl_name("body.", "documents"),
+    batch_jsonl_name("body.", "background"),
+    batch_jsonl_name("body.", "prompt_embeds"),
+    batch_jsonl_name("body.", "stream_options"),
+    batch_jsonl_name("", "url"),
+    batch_jsonl_name("", "body"),
+    batch_jsonl_name("", "method"),
+    batch_jsonl_name("", "custom_id")
 };
 
 
-static int batch_jsonl_walk(batch_jsonl_ctx_t *ctx, unsigned from, unsigned to,
-    int depth);
-static int batch_jsonl_fail(batch_jsonl_ctx_t *ctx, const char *code,
-    const char *param, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
+/* the keys of each length */
+
+#define BATCH_JSONL_LENGTHS  16
+
+static const unsigned  batch_jsonl_lengths[BATCH_JSONL_LENGTHS] = {
+    [3] = batch_key(BATCH_JSONL_URL),
+    [4] = batch_key(BATCH_JSONL_BODY),
+    [5] = batch_key(BATCH_KEY_MODEL) | batch_key(BATCH_KEY_INPUT)
+          | batch_key(BATCH_KEY_QUERY) | batch_key(BATCH_KEY_TEXTS),
+    [6] = batch_key(BATCH_JSONL_METHOD) | batch_key(BATCH_KEY_STREAM)
+          | batch_key(BATCH_KEY_PROMPT),
+    [7] = batch_key(BATCH_KEY_CONTENT),
+    [8] = batch_key(BATCH_KEY_MESSAGES),
+    [9] = batch_key(BATCH_JSONL_CUSTOM_ID) | batch_key(BATCH_KEY_DOCUMENTS),
+    [10] = batch_key(BATCH_KEY_BACKGROUND),
+    [13] = batch_key(BATCH_KEY_PROMPT_EMBEDS),
+    [14] = batch_key(BATCH_KEY_STREAM_OPTIONS)
+};
 
 
-/* the key that the raw token is, of those from..to - 1 */
+/* those that settled endpoints need, and those looked for in every body */
+#define BATCH_JSONL_SETTLED  (batch_key(BATCH_KEY_MODEL)                      \
+                              | batch_key(BATCH_KEY_INPUT)                    \
+                              | batch_key(BATCH_KEY_STREAM)                   \
+                              | batch_key(BATCH_KEY_CONTENT)                  \
+                              | batch_key(BATCH_KEY_MESSAGES))
+
+
+static int batch_jsonl_walk(batch_jsonl_ctx_t *ctx, unsigned set, int depth);
+
+
+/* the key of the set that the raw token is */
 
 static unsigned
-batch_jsonl_known(const batch_str_t *token, unsigned from, unsigned to)
+batch_jsonl_known(const batch_str_t *token, unsigned set)
 {
     size_t                len;
-    unsigned              i;
-    unsigned char         buf[16];
+    unsigned              k;
+    unsigned char         buf[BATCH_JSONL_LENGTHS];
     const unsigned char  *p;
 
     p = token->data + 1;
@@ -85,11 +83,15 @@ batch_jsonl_known(const batch_str_t *token, unsigned from, unsigned to)
         len = batch_token_decode(token, buf, sizeof(buf));
     }
 
-    for (i = from; i < to; i++) {
-        if (batch_jsonl_names[i].len == len
-            && memcmp(batch_jsonl_names[i].name, p, len) == 0)
+    set &= (len < BATCH_JSONL_LENGTHS) ? batch_jsonl_lengths[len] : 0;
+
+    for ( /* void */ ; set; set &= set - 1) {
+        k = (unsigned) __builtin_ctz(set);
+
+        if (batch_jsonl_names[k].name[0] == (char) *p
+            && memcmp(batch_jsonl_names[k].name, p, len) == 0)
         {
-            return i;
+            return k;
         }
     }
 
@@ -103,7 +105,7 @@ batch_jsonl_known(const batch_str_t *token, unsigned from, unsigned to)
  */
 
 static int
-batch_jsonl_key(batch_jsonl_ctx_t *ctx, unsigned from, unsigned to, unsigned *k)
+batch_jsonl_key(batch_jsonl_ctx_t *ctx, unsigned set, unsigned *k)
 {
     batch_str_t    key;
     batch_scan_t  *s;
@@ -116,7 +118,7 @@ batch_jsonl_key(batch_jsonl_ctx_t *ctx, unsigned from, unsigned to, unsigned *k)
 
     batch_scan_space(s);
 
-    *k = batch_jsonl_known(&key, from, to);
+    *k = batch_jsonl_known(&key, set);
 
     if (*k == BATCH_JSONL_OTHER) {
         return BATCH_OK;
@@ -186,14 +188,14 @@ batch_jsonl_body(batch_jsonl_ctx_t *ctx)
 
     s->p++;
 
-    return batch_jsonl_walk(ctx, BATCH_JSONL_MODEL, BATCH_JSONL_NKEYS, 2);
+    return batch_jsonl_walk(ctx, ctx->keys & ~BATCH_JSONL_LINE, 2);
 }
 
 
 /* the members of an object, of which the keys from..to - 1 are known */
 
 static int
-batch_jsonl_walk(batch_jsonl_ctx_t *ctx, unsigned from, unsigned to, int depth)
+batch_jsonl_walk(batch_jsonl_ctx_t *ctx, unsigned set, int depth)
 {
     int            rc, first;
     unsigned       k;
@@ -208,12 +210,12 @@ batch_jsonl_walk(batch_jsonl_ctx_t *ctx, unsigned from, unsigned to, int depth)
             return (rc == BATCH_AGAIN) ? BATCH_OK : BATCH_ERROR;
         }
 
-        if (batch_jsonl_key(ctx, from, to, &k) != BATCH_OK) {
+        if (batch_jsonl_key(ctx, set, &k) != BATCH_OK) {
             return BATCH_ERROR;
         }
 
         rc = (k == BATCH_JSONL_BODY) ? batch_jsonl_body(ctx)
-             : (k == BATCH_JSONL_INPUT) ? batch_jsonl_input(ctx)
+             : (k == BATCH_KEY_INPUT) ? batch_jsonl_input(ctx)
              : batch_scan_value(s, depth);
 
         if (rc != BATCH_OK) {
@@ -246,7 +248,7 @@ batch_jsonl_members(batch_jsonl_ctx_t *ctx)
 
     s->p++;
 
-    if (batch_jsonl_walk(ctx, 0, BATCH_JSONL_MODEL, 1) != BATCH_OK) {
+    if (batch_jsonl_walk(ctx, ctx->keys & BATCH_JSONL_LINE, 1) != BATCH_OK) {
         return BATCH_ERROR;
     }
 
@@ -260,302 +262,78 @@ batch_jsonl_members(batch_jsonl_ctx_t *ctx)
 }
 
 
-/*
- * Copies a client's value into a message: printable ASCII as it is, '?' for any
- * other character, cut after BATCH_JSONL_SHOWN bytes.
- */
+/* engines refuse stream_options without stream, so both are dropped */
 
 static void
-batch_jsonl_show(const batch_str_t *token, char *buf)
+batch_jsonl_drop(batch_jsonl_ctx_t *ctx, batch_line_t *line)
 {
-    size_t  i, n;
+    batch_str_t  *stream, *options;
 
-    n = 0;
+    stream = &ctx->value[BATCH_KEY_STREAM];
+    options = &ctx->value[BATCH_KEY_STREAM_OPTIONS];
 
-    for (i = 1; i + 1 < token->len; i++) {
-
-        if (n == BATCH_JSONL_SHOWN) {
-            memcpy(&buf[n], "...", 3);
-            n += 3;
-            break;
-        }
-
-        if (token->data[i] >= 0x20 && token->data[i] < 0x7f) {
-            buf[n++] = (char) token->data[i];
-
-        } else if ((token->data[i] & 0xc0) != 0x80) {
-            buf[n++] = '?';
-        }
+    if (!ctx->rules->lenient || stream->len == 0 || stream->data[0] != 't') {
+        return;
     }
 
-    buf[n] = '\0';
-}
+    if (options->len && options->data < stream->data) {
+        line->drops[line->ndrops++] = *options;
+    }
 
+    line->drops[line->ndrops++] = *stream;
 
-static const char *
-batch_jsonl_type(const batch_str_t *token)
-{
-    switch (token->data[0]) {
-    case '"':
-        return "a string";
-    case '{':
-        return "an object";
-    case '[':
-        return "an array";
-    case 't':
-    case 'f':
-        return "a boolean";
-    case 'n':
-        return "null";
-    default:
-        return "a number";
+    if (options->len && options->data > stream->data) {
+        line->drops[line->ndrops++] = *options;
     }
 }
 
 
-static int
-batch_jsonl_fail(batch_jsonl_ctx_t *ctx, const char *code, const char *param,
-    const char *fmt, ...)
+void
+batch_rules_init(batch_rules_t *rules, batch_target_t *targets, unsigned n)
 {
-    va_list  args;
+    unsigned  i;
 
-    ctx->err->code = code;
-    ctx->err->param = param;
+    memset(rules, 0, sizeof(batch_rules_t));
 
-    va_start(args, fmt);
-    (void) vsnprintf(ctx->err->message, sizeof(ctx->err->message), fmt, args);
-    va_end(args);
+    rules->targets = targets;
+    rules->ntargets = n;
 
-    return BATCH_ERROR;
+    for (i = 0; i < n; i++) {
+        targets[i].needs = batch_endpoint_find(&targets[i].url);
+        rules->keys |= targets[i].needs->keys;
+    }
 }
 
 
-/* requires a value of the type whose first byte is open */
+/* a key twice that was no defect when the lines were checked is none now */
 
-static int
-batch_jsonl_require(batch_jsonl_ctx_t *ctx, unsigned k, unsigned char open,
-    const char *expected)
+static unsigned
+batch_jsonl_keys(const batch_rules_t *rules)
 {
-    const batch_jsonl_name_t  *name;
+    unsigned  keys;
 
-    name = &batch_jsonl_names[k];
+    keys = BATCH_JSONL_LINE;
+    keys |= rules->checked ? rules->keys & BATCH_JSONL_SETTLED : rules->keys;
 
-    if (ctx->value[k].len && ctx->value[k].data[0] == open) {
-        return BATCH_OK;
+    if (rules->lenient) {
+        keys |= batch_key(BATCH_KEY_STREAM_OPTIONS);
     }
 
-    if (ctx->value[k].len == 0) {
-        return batch_jsonl_fail(ctx, "missing_required_parameter", name->param,
-                                "Missing required parameter: '%s'.",
-                                name->name);
-    }
-
-    return batch_jsonl_fail(ctx, "invalid_type", name->param,
-                            "Invalid type for '%s': expected %s, "
-                            "but got %s instead.",
-                            name->name, expected,
-                            batch_jsonl_type(&ctx->value[k]));
-}
-
-
-static int
-batch_jsonl_check_custom_id(batch_jsonl_ctx_t *ctx)
-{
-    size_t        len;
-    batch_str_t  *id;
-
-    if (batch_jsonl_require(ctx, BATCH_JSONL_CUSTOM_ID, '"', "a string")
-        != BATCH_OK)
-    {
-        return BATCH_ERROR;
-    }
-
-    id = &ctx->value[BATCH_JSONL_CUSTOM_ID];
-    len = id->len - 2;
-
-    /* an escape is longer than what it stands for */
-
-    if (len > BATCH_CUSTOM_ID_MAX) {
-        len = batch_token_decode(id, NULL, 0);
-    }
-
-    if (len > 0 && len <= BATCH_CUSTOM_ID_MAX) {
-        return BATCH_OK;
-    }
-
-    if (len == 0) {
-        return batch_jsonl_fail(ctx, "invalid_value", "custom_id",
-                                "Invalid 'custom_id': empty string. Expected a "
-                                "string with minimum length 1.");
-    }
-
-    return batch_jsonl_fail(ctx, "invalid_value", "custom_id",
-                            "Invalid 'custom_id': string too long. Expected a "
-                            "string with maximum length %d, but got a string "
-                            "with length %zu instead.", BATCH_CUSTOM_ID_MAX,
-                            len);
-}
-
-
-static int
-batch_jsonl_check_method(batch_jsonl_ctx_t *ctx)
-{
-    char                      shown[BATCH_JSONL_SHOWN + 4];
-    batch_str_t              *method;
-    static const batch_str_t  post = batch_string("\"POST\"");
-
-    if (batch_jsonl_require(ctx, BATCH_JSONL_METHOD, '"', "a string")
-        != BATCH_OK)
-    {
-        return BATCH_ERROR;
-    }
-
-    method = &ctx->value[BATCH_JSONL_METHOD];
-
-    if (batch_token_eq(method, &post)) {
-        return BATCH_OK;
-    }
-
-    batch_jsonl_show(method, shown);
-
-    return batch_jsonl_fail(ctx, "invalid_method", "method",
-                            "Invalid value: '%s'. Supported values are: "
-                            "'POST'.", shown);
-}
-
-
-static int
-batch_jsonl_check_url(batch_jsonl_ctx_t *ctx)
-{
-    size_t              len;
-    unsigned char       buf[256];
-    batch_str_t        *url;
-    const batch_str_t  *endpoint;
-
-    if (batch_jsonl_require(ctx, BATCH_JSONL_URL, '"', "a string")
-        != BATCH_OK)
-    {
-        return BATCH_ERROR;
-    }
-
-    url = &ctx->value[BATCH_JSONL_URL];
-    endpoint = ctx->endpoint;
-
-    if (url->len - 2 == endpoint->len
-        && memcmp(url->data + 1, endpoint->data, endpoint->len) == 0
-        && memchr(url->data + 1, '\\', endpoint->len) == NULL)
-    {
-        return BATCH_OK;
-    }
-
-    len = batch_token_decode(url, buf, sizeof(buf));
-
-    if (len == endpoint->len && len <= sizeof(buf)
-        && memcmp(buf, endpoint->data, len) == 0)
-    {
-        return BATCH_OK;
-    }
-
-    return batch_jsonl_fail(ctx, "invalid_url", "url",
-                            "The URL provided for this request does not match "
-                            "the batch endpoint. Expected '%.*s'.",
-                            (int) (endpoint->len < 128 ? endpoint->len : 128),
-                            (const char *) endpoint->data);
-}
-
-
-static int
-batch_jsonl_ends(const batch_str_t *s, const char *tail)
-{
-    size_t  n;
-
-    n = strlen(tail);
-
-    return s->len >= n && memcmp(s->data + s->len - n, tail, n) == 0;
-}
-
-
-static int
-batch_jsonl_check_stream(batch_jsonl_ctx_t *ctx, int chat)
-{
-    batch_str_t  *stream;
-
-    stream = &ctx->value[BATCH_JSONL_STREAM];
-
-    /* the API allows null for "not set" */
-
-    if (stream->len == 0 || stream->data[0] == 'f' || stream->data[0] == 'n') {
-        return BATCH_OK;
-    }
-
-    if (stream->data[0] != 't') {
-        return batch_jsonl_require(ctx, BATCH_JSONL_STREAM, 't', "a boolean");
-    }
-
-    return batch_jsonl_fail(ctx, "streaming_unsupported", "body.stream",
-                            "%sStreaming is not supported in the Batch API.",
-                            chat ? "Chat Completions: " : "");
-}
-
-
-static int
-batch_jsonl_check_body(batch_jsonl_ctx_t *ctx, int model_optional)
-{
-    int           chat;
-    batch_str_t  *input;
-
-    if (batch_jsonl_require(ctx, BATCH_JSONL_BODY, '{', "an object")
-        != BATCH_OK)
-    {
-        return BATCH_ERROR;
-    }
-
-    if ((ctx->value[BATCH_JSONL_MODEL].len || !model_optional)
-        && batch_jsonl_require(ctx, BATCH_JSONL_MODEL, '"', "a string")
-           != BATCH_OK)
-    {
-        return BATCH_ERROR;
-    }
-
-    chat = batch_jsonl_ends(ctx->endpoint, "/chat/completions");
-
-    if (batch_jsonl_check_stream(ctx, chat) != BATCH_OK) {
-        return BATCH_ERROR;
-    }
-
-    if (chat) {
-        ctx->inputs = 0;
-        return batch_jsonl_require(ctx, BATCH_JSONL_MESSAGES, '[', "an array");
-    }
-
-    if (batch_jsonl_ends(ctx->endpoint, "/embeddings")) {
-        input = &ctx->value[BATCH_JSONL_INPUT];
-
-        if (input->len && input->data[0] == '"') {
-            return BATCH_OK;
-        }
-
-        return batch_jsonl_require(ctx, BATCH_JSONL_INPUT, '[',
-                                   "a string or an array");
-    }
-
-    ctx->inputs = 0;
-
-    return BATCH_OK;
+    return keys;
 }
 
 
 int
 batch_jsonl_parse(const unsigned char *p, size_t len,
-    const batch_str_t *endpoint, int model_optional, batch_line_t *line,
-    batch_line_error_t *err)
+    const batch_rules_t *rules, batch_line_t *line, batch_line_error_t *err)
 {
     batch_jsonl_ctx_t  ctx;
 
     memset(&ctx, 0, sizeof(ctx));
     ctx.scan.p = p;
     ctx.scan.last = p + len;
-    ctx.endpoint = endpoint;
+    ctx.keys = batch_jsonl_keys(rules);
+    ctx.rules = rules;
     ctx.err = err;
 
     err->code = NULL;
@@ -564,7 +342,7 @@ batch_jsonl_parse(const unsigned char *p, size_t len,
 
     if (batch_jsonl_members(&ctx) != BATCH_OK) {
         memset(line, 0, sizeof(batch_line_t));
-        return batch_jsonl_fail(&ctx, "invalid_json_line", NULL,
+        return batch_demand_fail(&ctx, "invalid_json_line", NULL,
                                 "This line is not parseable as valid JSON. "
                                 "%s at byte %zu.", ctx.scan.error,
                                 (size_t) (ctx.scan.at - p) + 1);
@@ -574,18 +352,26 @@ batch_jsonl_parse(const unsigned char *p, size_t len,
     line->method = ctx.value[BATCH_JSONL_METHOD];
     line->url = ctx.value[BATCH_JSONL_URL];
     line->body = ctx.value[BATCH_JSONL_BODY];
-    line->model = ctx.value[BATCH_JSONL_MODEL];
+    line->model = ctx.value[BATCH_KEY_MODEL];
+    line->target = 0;
+    line->inputs = 0;
+    line->ndrops = 0;
 
-    if (batch_jsonl_check_custom_id(&ctx) != BATCH_OK
-        || batch_jsonl_check_method(&ctx) != BATCH_OK
-        || batch_jsonl_check_url(&ctx) != BATCH_OK
-        || batch_jsonl_check_body(&ctx, model_optional) != BATCH_OK)
-    {
-        line->inputs = 0;
+    if (line->model.len && line->model.data[0] != '"') {
+        line->model.len = 0;
+    }
+
+    if (batch_demand(&ctx) != BATCH_OK) {
         return BATCH_ERROR;
     }
 
-    line->inputs = ctx.inputs;
+    line->target = ctx.target;
+
+    if (rules->targets[ctx.target].needs->counted) {
+        line->inputs = ctx.value[BATCH_KEY_INPUT].len ? ctx.inputs : 1;
+    }
+
+    batch_jsonl_drop(&ctx, line);
 
     return BATCH_OK;
 }
@@ -598,42 +384,6 @@ batch_jsonl_blank(const unsigned char *p, size_t len)
 
     s.p = p;
     s.last = p + len;
-
-    batch_scan_space(&s);
-
-    return s.p == s.last;
-}
-
-
-int
-batch_jsonl_object(const unsigned char *p, size_t len, int whole)
-{
-    size_t                      n;
-    batch_scan_t                s;
-    static const unsigned char  bom[] = { 0xef, 0xbb, 0xbf };
-
-    s.p = p;
-    s.last = p + len;
-
-    n = len < sizeof(bom) ? len : sizeof(bom);
-
-    if (n && memcmp(p, bom, n) == 0) {
-        s.p += n;
-    }
-
-    batch_scan_space(&s);
-
-    if (s.p == s.last) {
-        return !whole;
-    }
-
-    if (*s.p != '{') {
-        return 0;
-    }
-
-    if (batch_scan_value(&s, 0) != BATCH_OK) {
-        return !whole && s.cut;
-    }
 
     batch_scan_space(&s);
 

@@ -69,8 +69,7 @@ batch_part_text(unsigned char *out, size_t cap, const unsigned char *p,
             break;
         }
 
-        if (n <= 0 || *p < 0x20 || *p == 0x7f
-            || (n == 2 && p[0] == 0xc2 && p[1] < 0xa0))
+        if (n <= 0 || batch_utf8_is_control(p, (size_t) n))
         {
             out[used++] = '_';
 

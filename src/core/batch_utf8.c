@@ -42,6 +42,21 @@ batch_utf8_broken(const unsigned char *p, size_t n)
 }
 
 
+int
+batch_utf8_control(const unsigned char *p, size_t len)
+{
+    size_t  i;
+
+    for (i = 0; i < len; i++) {
+        if (batch_utf8_is_control(p + i, len - i)) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
 /* 1 if p begins with a surrogate in three bytes, as a decoded \ud800 is */
 
 static int

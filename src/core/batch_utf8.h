@@ -10,8 +10,11 @@
  * - What is only shown is kept and made valid: batch_escape_string() does it
  *   where bytes become the inside of a JSON string, batch_utf8_repair() in
  *   place where a decoded text is kept.
+ * - In messages (batch_shown()) '?' stands for broken bytes, and for controls.
  * - In names of files and parts '_' stands for each broken byte, as for each
  *   control character (batch_part.c).
+ *
+ * Control characters in the name of a job are refused.
  */
 
 #ifndef _BATCH_UTF8_H_INCLUDED_
@@ -21,6 +24,9 @@
 
 /* 1 if p[0..len) is UTF-8 without NUL, which a JSON library may not take */
 int batch_utf8_valid(const unsigned char *p, size_t len);
+
+/* 1 if UTF-8 p[0..len) has a control character: C0, DEL, C1 */
+int batch_utf8_control(const unsigned char *p, size_t len);
 
 /*
  * Bytes of the broken character at p, of n > 0, that one U+FFFD stands for: as
@@ -75,6 +81,16 @@ batch_utf8_length(const unsigned char *p, size_t n)
     }
 
     return len;
+}
+
+
+/* 1 if the character at p (n > 0 bytes are there) is a control character */
+
+static inline int
+batch_utf8_is_control(const unsigned char *p, size_t n)
+{
+    return p[0] < 0x20 || p[0] == 0x7f
+           || (n >= 2 && p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0);
 }
 
 #endif /* _BATCH_UTF8_H_INCLUDED_ */

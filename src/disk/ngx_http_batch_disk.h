@@ -113,8 +113,15 @@ ngx_uint_t ngx_http_batch_layout_json(ngx_http_batch_obj_e obj);
 ngx_uint_t ngx_http_batch_layout_named(ngx_http_batch_obj_e obj);
 
 /* deletes what lies directly in the room and was not touched for age seconds,
- * unless a process has it open and locked */
-void ngx_http_batch_layout_sweep(ngx_uint_t room, time_t age, ngx_log_t *log);
+ * unless a process has it open and locked: see ngx_http_batch_sweep_dir_t */
+ngx_int_t ngx_http_batch_layout_sweep(ngx_http_batch_sweep_dir_t *s,
+    ngx_uint_t room, time_t age, ngx_uint_t n, ngx_log_t *log);
+
+
+/* ngx_http_batch_delete.c */
+
+/* all of a deleted batch but its tombstone.  NGX_OK, NGX_ERROR. */
+ngx_int_t ngx_http_batch_delete_rest(const char *batch_id, ngx_log_t *log);
 
 
 /* ngx_http_batch_publish.c */

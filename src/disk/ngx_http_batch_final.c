@@ -17,6 +17,8 @@ static void ngx_http_batch_final_manifest(batch_text_t *t,
     const char *name, const ngx_http_batch_file_t *f);
 static ngx_int_t ngx_http_batch_final_object(ngx_http_batch_final_t *final,
     json_t *root);
+static ngx_int_t ngx_http_batch_final_brief(ngx_http_batch_final_t *final);
+static json_t *ngx_http_batch_final_first(json_t *errors);
 static ngx_int_t ngx_http_batch_final_file(const char *batch_id,
     const ngx_http_batch_file_t *f, ngx_log_t *log);
 
@@ -160,7 +162,8 @@ ngx_http_batch_final_decode(ngx_http_batch_final_t *final, const char *id,
     final->root = ngx_http_batch_object_json(data, len, 0);
 
     if (final->root
-        && ngx_http_batch_final_object(final, final->root) == NGX_OK)
+        && ngx_http_batch_final_object(final, final->root) == NGX_OK
+        && ngx_http_batch_final_brief(final) == NGX_OK)
     {
         return NGX_OK;
     }
@@ -243,6 +246,115 @@ ngx_http_batch_final_object(ngx_http_batch_final_t *final, json_t *root)
 }
 
 
+/*
+ * The index has all of the batches in memory, and a list shows a hundred of
+ * them: it is told of the first errors only.  The last member of such a text
+ * says that it is brief.
+ */
+
+static const char  ngx_http_batch_final_mark[] = ",\"brief\":true}";
+
+
+static ngx_int_t
+ngx_http_batch_final_brief(ngx_http_batch_final_t *final)
+{
+    json_t  *root, *errors;
+
+    final->brief = final->text;
+
+    errors = json_object_get(final->root, "errors");
+
+    if (!json_is_array(errors)
+        || final->text.len <= NGX_HTTP_BATCH_FINAL_BRIEF)
+    {
+        return NGX_OK;
+    }
+
+    root = json_copy(final->root);
+
+    if (json_object_set_new(root, "errors", ngx_http_batch_final_first(errors))
+        == 0
+        && json_object_set_new(root, "brief", json_true()) == 0)
+    {
+        final->brief = ngx_http_batch_object_dump(root);
+
+    } else {
+        json_decref(root);
+        ngx_str_null(&final->brief);
+    }
+
+    if (final->brief.data == NULL) {
+        ngx_set_errno(NGX_ENOMEM);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* those that fit beside what else a final.json has, which is much less */
+
+static json_t *
+ngx_http_batch_final_first(json_t *errors)
+{
+    size_t   i, n, size;
+    json_t  *first, *e;
+    u_char  *p, buf[128];
+
+    first = json_array();
+    n = json_array_size(errors);
+    size = 0;
+
+    for (i = 0; i < n; i++) {
+        e = json_array_get(errors, i);
+        size += json_dumpb(e, NULL, 0, JSON_COMPACT) + 1;
+
+        if (size > NGX_HTTP_BATCH_FINAL_BRIEF / 2) {
+            break;
+        }
+
+        if (json_array_append(first, e) != 0) {
+            goto failed;
+        }
+    }
+
+    if (i == n) {
+        return first;
+    }
+
+    p = ngx_slprintf(buf, buf + sizeof(buf) - 1, "Retrieve the batch to see %uz"
+                     " more entries of this list.", n - i);
+    *p = '\0';
+
+    e = json_pack("{s:s,s:n,s:s,s:n}", "code", "more_errors", "line",
+                  "message", (char *) buf, "param");
+
+    if (json_array_append_new(first, e) == 0) {
+        return first;
+    }
+
+failed:
+
+    json_decref(first);
+
+    return NULL;
+}
+
+
+ngx_uint_t
+ngx_http_batch_final_is_brief(const ngx_str_t *text)
+{
+    size_t  n;
+
+    n = sizeof(ngx_http_batch_final_mark) - 1;
+
+    return text->len > n
+           && ngx_memcmp(text->data + text->len - n,
+                         ngx_http_batch_final_mark, n)
+              == 0;
+}
+
+
 void
 ngx_http_batch_final_usage(json_t *usage, batch_usage_t *u)
 {
@@ -301,6 +413,11 @@ void
 ngx_http_batch_final_free(ngx_http_batch_final_t *final)
 {
     json_decref(final->root);
+
+    if (final->brief.data != final->text.data) {
+        free(final->brief.data);
+    }
+
     free(final->text.data);
 
     ngx_memzero(final, sizeof(ngx_http_batch_final_t));

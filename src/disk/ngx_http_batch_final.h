@@ -11,7 +11,9 @@
 #include "ngx_http_batch_cancel.h"
 #include "ngx_http_batch_object.h"
 
-#define NGX_HTTP_BATCH_FINAL_MAX  (64 * 1024 * 1024)   /* bytes */
+#define NGX_HTTP_BATCH_FINAL_MAX    (64 * 1024 * 1024)  /* bytes; older modules
+                                                           had no limit */
+#define NGX_HTTP_BATCH_FINAL_BRIEF  4096                /* bytes of JSON */
 
 /*
  * What ngx_http_batch_object.h says final.json holds.  The strings of one that
@@ -39,6 +41,10 @@ typedef struct {
     /* as it was read */
     ngx_str_t                      text;
     json_t                        *root;
+
+    /* what the index keeps: the text, but of many errors only the first, in
+     * NGX_HTTP_BATCH_FINAL_BRIEF bytes */
+    ngx_str_t                      brief;
 } ngx_http_batch_final_t;
 
 void ngx_http_batch_final_encode(batch_text_t *t,
@@ -56,6 +62,9 @@ ngx_int_t ngx_http_batch_final_read(ngx_http_batch_final_t *final,
  * malloc(), whatever comes of it */
 ngx_int_t ngx_http_batch_final_decode(ngx_http_batch_final_t *final,
     const char *id, u_char *data, size_t len);
+
+/* 1 if this is a brief text that lacks errors: final.json has them all */
+ngx_uint_t ngx_http_batch_final_is_brief(const ngx_str_t *text);
 
 /* "usage" of a final.json, or NULL; no count is above BATCH_USAGE_MAX */
 void ngx_http_batch_final_usage(json_t *usage, batch_usage_t *u);

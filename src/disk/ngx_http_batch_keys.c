@@ -252,11 +252,12 @@ ngx_http_batch_keys_name(const char *key, int64_t day,
 }
 
 
-void
-ngx_http_batch_keys_sweep(ngx_log_t *log)
+ngx_int_t
+ngx_http_batch_keys_sweep(ngx_http_batch_sweep_dir_t *s, ngx_uint_t n,
+    ngx_log_t *log)
 {
     /* the hour is for clocks that differ */
 
-    ngx_http_batch_layout_sweep(NGX_HTTP_BATCH_DIR_KEYS,
-                                NGX_HTTP_BATCH_KEY_TTL + 3600, log);
+    return ngx_http_batch_layout_sweep(s, NGX_HTTP_BATCH_DIR_KEYS,
+                                       NGX_HTTP_BATCH_KEY_TTL + 3600, n, log);
 }

@@ -55,6 +55,7 @@ ngx_int_t ngx_http_batch_keys_decode(ngx_http_batch_key_t *record,
     const u_char *data, size_t len, json_t **root);
 
 /* deletes records that do not count any more */
-void ngx_http_batch_keys_sweep(ngx_log_t *log);
+ngx_int_t ngx_http_batch_keys_sweep(ngx_http_batch_sweep_dir_t *s,
+    ngx_uint_t n, ngx_log_t *log);
 
 #endif

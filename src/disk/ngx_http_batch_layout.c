@@ -89,6 +89,7 @@ static const struct {
     /* NGX_HTTP_BATCH_CANCEL     */ { "cancel.json", BATCH_ID_BATCH,  1, 0 },
     /* NGX_HTTP_BATCH_FINAL      */ { "final.json",  BATCH_ID_BATCH,  1, 0 },
     /* NGX_HTTP_BATCH_HOOK       */ { "hook.json",   BATCH_ID_BATCH,  1, 0 },
+    /* NGX_HTTP_BATCH_DELETED    */ { "deleted.json", BATCH_ID_BATCH, 1, 1 },
     /* NGX_HTTP_BATCH_UPLOAD     */ { "upload.json", BATCH_ID_UPLOAD, 1, 1 },
     /* NGX_HTTP_BATCH_UPLOAD_END */ { "end.json",    BATCH_ID_UPLOAD, 1, 1 }
 };
@@ -429,43 +430,74 @@ ngx_http_batch_layout_in_use(ngx_fd_t dir, const char *name)
 }
 
 
-void
-ngx_http_batch_layout_sweep(ngx_uint_t room, time_t age, ngx_log_t *log)
+ngx_int_t
+ngx_http_batch_layout_sweep(ngx_http_batch_sweep_dir_t *s, ngx_uint_t room,
+    time_t age, ngx_uint_t n, ngx_log_t *log)
 {
-    DIR          *d;
     time_t        now;
     ngx_fd_t      dir;
     const char   *name, *id;
     struct stat   st;
 
     id = ngx_http_batch_layout_names[room];
-    d = ngx_http_batch_disk_opendir(ngx_http_batch_layout_dirs[room], id, ".",
-                                    log);
-    if (d == NULL) {
-        return;
+
+    if (s->dir == NULL) {
+        s->next = 0;
+        s->dir = ngx_http_batch_disk_opendir(ngx_http_batch_layout_dirs[room],
+                                             id, ".", log);
+        if (s->dir == NULL) {
+            return NGX_ERROR;
+        }
     }
 
-    dir = dirfd(d);
+    dir = dirfd(s->dir);
     now = time(NULL);
 
-    while ((name = ngx_http_batch_disk_readdir(d, id, log)) != NULL) {
+    for ( /* void */ ; n; n--) {
+        name = ngx_http_batch_disk_readdir(s->dir, id, log);
+
+        if (name == NULL) {
+            ngx_http_batch_layout_sweep_end(s);
+            return NGX_OK;
+        }
 
         if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == -1
-            || S_ISDIR(st.st_mode)
-            || st.st_mtime > now - age
-            || (S_ISREG(st.st_mode)
-                && ngx_http_batch_layout_in_use(dir, name)))
+            || S_ISDIR(st.st_mode))
         {
             continue;
         }
 
+        if (st.st_mtime > now - age) {
+
+            if (s->next == 0 || st.st_mtime + age < s->next) {
+                s->next = st.st_mtime + age;
+            }
+
+            continue;
+        }
+
+        if (S_ISREG(st.st_mode) && ngx_http_batch_layout_in_use(dir, name)) {
+            continue;
+        }
+
         if (ngx_http_batch_disk_unlink(dir, id, name, log) != NGX_OK) {
-            break;
+            ngx_http_batch_layout_sweep_end(s);
+            return NGX_ERROR;
         }
 
         ngx_log_debug2(NGX_LOG_DEBUG_HTTP, log, 0,
                        "batch: %s: swept \"%s\"", id, name);
     }
 
-    (void) closedir(d);
+    return NGX_AGAIN;
+}
+
+
+void
+ngx_http_batch_layout_sweep_end(ngx_http_batch_sweep_dir_t *s)
+{
+    if (s->dir) {
+        (void) closedir(s->dir);
+        s->dir = NULL;
+    }
 }

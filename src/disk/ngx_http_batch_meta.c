@@ -13,6 +13,15 @@
 
 static ngx_int_t ngx_http_batch_meta_from_json(ngx_http_batch_meta_t *m,
     json_t *o);
+static ngx_int_t ngx_http_batch_meta_endpoints(ngx_http_batch_meta_t *m,
+    json_t *o);
+
+
+static json_t *
+ngx_http_batch_meta_text(const ngx_str_t *s)
+{
+    return json_stringn(s->len ? (char *) s->data : "", s->len);
+}
 
 
 ngx_str_t
@@ -31,7 +40,7 @@ ngx_http_batch_meta_encode(const ngx_http_batch_meta_t *m)
     }
 
     return ngx_http_batch_object_dump(
-               json_pack("{s:i,s:s,s:s%,s:s%,s:s%,s:s%,s:s%,s:I,s:I,s:s%,s:f,"
+               json_pack("{s:i,s:s,s:s%,s:s%,s:s%,s:o,s:s%,s:I,s:I,s:s%,s:f,"
                          "s:s%,s:I,s:O?}",
                          "v", NGX_HTTP_BATCH_FORMAT,
                          "id", m->id,
@@ -39,7 +48,9 @@ ngx_http_batch_meta_encode(const ngx_http_batch_meta_t *m)
                          "route", ngx_http_batch_object_s(&m->route),
                          "input_file_id",
                          ngx_http_batch_object_s(&m->input_file_id),
-                         "endpoint", ngx_http_batch_object_s(&m->endpoint),
+                         m->endpoints ? "endpoints" : "endpoint",
+                         m->endpoints ? json_incref(m->endpoints)
+                                      : ngx_http_batch_meta_text(&m->endpoint),
                          "completion_window",
                          ngx_http_batch_object_s(&m->window),
                          "created_us", (json_int_t) m->created_us,
@@ -82,7 +93,7 @@ ngx_http_batch_meta_from_json(ngx_http_batch_meta_t *m, json_t *o)
         || ngx_http_batch_object_string(o, "route", &m->route) != NGX_OK
         || ngx_http_batch_object_string(o, "input_file_id",
                                         &m->input_file_id) != NGX_OK
-        || ngx_http_batch_object_string(o, "endpoint", &m->endpoint) != NGX_OK
+        || ngx_http_batch_meta_endpoints(m, o) != NGX_OK
         || ngx_http_batch_object_string(o, "completion_window", &m->window)
            != NGX_OK
         || ngx_http_batch_object_string(o, "job_id", &m->job_id) != NGX_OK
@@ -105,6 +116,97 @@ ngx_http_batch_meta_from_json(ngx_http_batch_meta_t *m, json_t *o)
     m->metadata = json_is_object(md) ? md : NULL;
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_batch_meta_endpoints(ngx_http_batch_meta_t *m, json_t *o)
+{
+    size_t   i;
+    json_t  *list, *url;
+
+    list = json_object_get(o, "endpoints");
+
+    if (list == NULL) {
+        return ngx_http_batch_object_string(o, "endpoint", &m->endpoint);
+    }
+
+    if (!json_is_array(list) || json_array_size(list) == 0) {
+        return NGX_ERROR;
+    }
+
+    json_array_foreach(list, i, url) {
+        if (!json_is_string(url) || json_string_value(url)[0] != '/') {
+            return NGX_ERROR;
+        }
+    }
+
+    url = json_array_get(list, 0);
+
+    m->endpoint.data = (u_char *) json_string_value(url);
+    m->endpoint.len = json_string_length(url);
+    m->endpoints = list;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_batch_meta_rules(const ngx_http_batch_meta_t *meta,
+    ngx_uint_t checked, batch_rules_t *rules, ngx_log_t *log)
+{
+    size_t           i, n;
+    u_char          *p;
+    json_t          *url;
+    batch_target_t  *targets;
+
+    n = meta->endpoints ? json_array_size(meta->endpoints) : 1;
+
+    ngx_memzero(rules, sizeof(batch_rules_t));
+
+    /* a character is six bytes at most when it is escaped */
+
+    targets = ngx_alloc(n * sizeof(batch_target_t) + 6 * meta->model.len + 2,
+                        log);
+    if (targets == NULL) {
+        return NGX_ERROR;
+    }
+
+    targets[0].url.data = meta->endpoint.data;
+    targets[0].url.len = meta->endpoint.len;
+
+    for (i = 1; i < n; i++) {
+        url = json_array_get(meta->endpoints, i);
+        targets[i].url.data = (u_char *) json_string_value(url);
+        targets[i].url.len = json_string_length(url);
+    }
+
+    batch_rules_init(rules, targets, n);
+
+    rules->checked = checked;
+    rules->model_optional = (meta->model.len != 0);
+    rules->lenient = (meta->endpoints != NULL);
+
+    if (rules->lenient && meta->model.len) {
+        p = (u_char *) &targets[n];
+        rules->model.data = p;
+
+        *p++ = '"';
+        p = batch_escape_string(p, meta->model.data, meta->model.len);
+        *p++ = '"';
+
+        rules->model.len = p - rules->model.data;
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_batch_meta_rules_free(batch_rules_t *rules)
+{
+    ngx_free((void *) rules->targets);
+    rules->targets = NULL;
 }
 
 

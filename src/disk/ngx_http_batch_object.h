@@ -36,6 +36,9 @@ typedef struct {
  * {"v":1,"id","tenant","route","input_file_id","endpoint","completion_window",
  *  "created_us","expires_at","job_id","price","model","output_ttl",
  *  "metadata"}
+ * With lenient lines it has "endpoints" in the place of "endpoint": that, and
+ * the others that lines may name.  A module that knows no lenient lines cannot
+ * use it, and so cannot judge them by strict rules.
  */
 typedef struct {
     char          id[BATCH_ID_LEN];
@@ -48,9 +51,13 @@ typedef struct {
     int64_t       expires_at;          /* seconds, 0 = unlimited window */
     ngx_str_t     job_id;              /* "" = none */
     double        price;               /* USD per 1M tokens */
-    ngx_str_t     model;               /* of the job, "" = that of the lines */
+    ngx_str_t     model;               /* of the job, or the client's with
+                                          lenient lines; "" = that of the
+                                          lines */
     int64_t       output_ttl;          /* seconds; 0 = the route's file_ttl */
     json_t       *metadata;            /* object or NULL; own reference */
+    json_t       *endpoints;           /* lenient: array of strings, endpoint is
+                                          the first; or NULL; as metadata */
 } ngx_http_batch_meta_t;
 
 /*
@@ -134,6 +141,11 @@ ngx_int_t ngx_http_batch_meta_decode(ngx_http_batch_meta_t *m,
  * used, which was logged (see ngx_http_batch_store_damaged()).  In a task. */
 ngx_int_t ngx_http_batch_meta_read(const char *id, ngx_http_batch_meta_t *meta,
     json_t **root, ngx_log_t *log);
+/* What the batch demands of its lines; strings of the meta.  checked: they are
+ * valid.  free() it, also after an error, which was logged. */
+ngx_int_t ngx_http_batch_meta_rules(const ngx_http_batch_meta_t *meta,
+    ngx_uint_t checked, batch_rules_t *rules, ngx_log_t *log);
+void ngx_http_batch_meta_rules_free(batch_rules_t *rules);
 ngx_int_t ngx_http_batch_uploads_decode(ngx_http_batch_upload_t *u,
     const u_char *data, size_t len, json_t **root);
 /* of an end.json: its status; f and *parts are filled if it is completed */

@@ -22,6 +22,8 @@ static ngx_int_t ngx_http_batch_orphan_name(ngx_http_batch_orphans_t *o,
     const char *name, char id[BATCH_ID_LEN], ngx_log_t *log);
 static ngx_int_t ngx_http_batch_orphan_batch(ngx_http_batch_orphans_t *o,
     ngx_fd_t shard, const char *id, ngx_log_t *log);
+static void ngx_http_batch_orphan_deleted(ngx_http_batch_orphans_t *o,
+    ngx_fd_t shard, ngx_fd_t dir, const char *id, time_t at, ngx_log_t *log);
 static void ngx_http_batch_orphan_file(ngx_http_batch_orphans_t *o,
     ngx_fd_t shard, const char *name, ngx_log_t *log);
 static void ngx_http_batch_orphan_blob(ngx_http_batch_orphans_t *o,
@@ -142,7 +144,18 @@ ngx_http_batch_orphan_batch(ngx_http_batch_orphans_t *o, ngx_fd_t shard,
         return NGX_AGAIN;
     }
 
-    rc = ngx_http_batch_disk_stat(dir, id, "final.json", &st, log);
+    rc = ngx_http_batch_disk_stat(dir, id, "deleted.json", &st, log);
+
+    if (rc == 1) {
+        ngx_http_batch_orphan_deleted(o, shard, dir, id, st.st_mtime, log);
+        (void) ngx_close_file(dir);
+
+        return NGX_AGAIN;
+    }
+
+    if (rc == 0) {
+        rc = ngx_http_batch_disk_stat(dir, id, "final.json", &st, log);
+    }
 
     if (rc == 1) {
         rc = NGX_OK;
@@ -172,6 +185,31 @@ ngx_http_batch_orphan_batch(ngx_http_batch_orphans_t *o, ngx_fd_t shard,
     (void) ngx_close_file(dir);
 
     return rc;
+}
+
+
+/* finishes the deletion; the tombstone goes last, when nobody is left who could
+ * put a name beside it, and a power cut brings none back */
+
+static void
+ngx_http_batch_orphan_deleted(ngx_http_batch_orphans_t *o, ngx_fd_t shard,
+    ngx_fd_t dir, const char *id, time_t at, ngx_log_t *log)
+{
+    if (ngx_http_batch_delete_rest(id, log) != NGX_OK
+        || at >= o->old
+        || ngx_http_batch_disk_sync_dir(dir, id, "deleted.json", log)
+           != NGX_OK
+        || ngx_http_batch_disk_unlink(dir, id, "deleted.json", log) != NGX_OK)
+    {
+        return;
+    }
+
+    /* if it is not empty, it stays: something is not ours */
+
+    if (unlinkat(shard, id, AT_REMOVEDIR) == 0) {
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, log, 0,
+                       "batch: %s: tombstone and directory deleted", id);
+    }
 }
 
 

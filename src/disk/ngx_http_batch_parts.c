@@ -285,7 +285,7 @@ ngx_http_batch_parts_join_some(ngx_http_batch_parts_how_e *how, ngx_fd_t in,
 
 
 void
-ngx_http_batch_parts_delete_joined(const char *id, const char *file_id,
+ngx_http_batch_parts_delete(const char *id, const char *name,
     ngx_log_t *log)
 {
     ngx_fd_t   dir;
@@ -296,7 +296,7 @@ ngx_http_batch_parts_delete_joined(const char *id, const char *file_id,
     dir = ngx_http_batch_layout_dir(NGX_HTTP_BATCH_UPLOAD, id, 0, log);
 
     if (dir != NGX_INVALID_FILE) {
-        (void) ngx_http_batch_disk_unlink(dir, id, file_id, log);
+        (void) ngx_http_batch_disk_unlink(dir, id, name, log);
         (void) ngx_close_file(dir);
     }
 

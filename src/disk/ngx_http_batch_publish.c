@@ -21,6 +21,8 @@ static ngx_int_t ngx_http_batch_publish_decide(ngx_fd_t dir, const char *id,
     ngx_fd_t fd, const char *tmp, ngx_log_t *log);
 static ngx_int_t ngx_http_batch_publish_undelete(ngx_fd_t dir,
     const char *file_id, ngx_log_t *log);
+static ngx_int_t ngx_http_batch_publish_alive(ngx_fd_t dir, const char *id,
+    const char *name, ngx_log_t *log);
 
 
 ngx_int_t
@@ -135,6 +137,13 @@ ngx_http_batch_publish_tmp(ngx_http_batch_obj_e obj, const char *id,
         rc = ngx_http_batch_publish_undelete(dir, id, log);
     }
 
+    if (rc == NGX_OK
+        && (obj == NGX_HTTP_BATCH_META || obj == NGX_HTTP_BATCH_CANCEL
+            || obj == NGX_HTTP_BATCH_FINAL))
+    {
+        rc = ngx_http_batch_publish_alive(dir, id, name, log);
+    }
+
     ngx_http_batch_disk_close(dir);
 
     return rc;
@@ -237,6 +246,14 @@ ngx_http_batch_publish_final(const char *batch_id, const void *data,
         if (rc == NGX_OK) {
             rc = ngx_http_batch_publish_name(dir, batch_id, "final.json", fd,
                                              tmp, 1, log);
+        }
+
+        if (rc == NGX_OK
+            && ngx_http_batch_publish_alive(dir, batch_id, "final.json", log)
+               != NGX_OK)
+        {
+            ngx_set_errno(NGX_ENOENT);
+            rc = NGX_ERROR;
         }
 
         ngx_http_batch_store_tmp_delete(tmp, log);
@@ -347,6 +364,35 @@ ngx_http_batch_publish_undelete(ngx_fd_t dir, const char *file_id,
         ngx_log_debug1(NGX_LOG_DEBUG_HTTP, log, 0,
                        "batch: %s: was deleted, its manifest is taken back",
                        file_id);
+
+        return NGX_DECLINED;
+    }
+
+    return rc == 0 ? NGX_OK : NGX_ERROR;
+}
+
+
+/*
+ * Nothing that begins or ends a batch stays beside its tombstone: a key that is
+ * used again, or a finalizer that was stopped for long, would bring it back.
+ * Whoever did not find the name there has linked it after the tombstone was
+ * made, as deletion takes names away after that only.
+ */
+
+static ngx_int_t
+ngx_http_batch_publish_alive(ngx_fd_t dir, const char *id, const char *name,
+    ngx_log_t *log)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_batch_disk_stat(dir, id, "deleted.json", NULL, log);
+
+    if (rc == 1) {
+        (void) ngx_http_batch_disk_unlink(dir, id, name, log);
+
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, log, 0,
+                       "batch: %s: was deleted, \"%s\" is taken back", id,
+                       name);
 
         return NGX_DECLINED;
     }

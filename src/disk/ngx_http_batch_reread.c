@@ -75,6 +75,8 @@ static const ngx_http_batch_reread_kind_t
                        NGX_HTTP_BATCH_FINAL_MAX },
     /* HOOK       */ { ngx_http_batch_reread_hook,
                        NGX_HTTP_BATCH_MANIFEST_MAX },
+    /* DELETED    */ { ngx_http_batch_reread_mark,
+                       NGX_HTTP_BATCH_MANIFEST_MAX },
     /* UPLOAD     */ { ngx_http_batch_reread_upload,
                        NGX_HTTP_BATCH_UPLOAD_JSON_MAX },
     /* UPLOAD_END */ { ngx_http_batch_reread_end,

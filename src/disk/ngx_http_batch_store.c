@@ -78,10 +78,11 @@ ngx_http_batch_store_tmp_delete(const char *name, ngx_log_t *log)
 }
 
 
-void
-ngx_http_batch_store_sweep_tmp(time_t age, ngx_log_t *log)
+ngx_int_t
+ngx_http_batch_store_sweep_tmp(ngx_http_batch_sweep_dir_t *s, time_t age,
+    ngx_uint_t n, ngx_log_t *log)
 {
-    ngx_http_batch_layout_sweep(NGX_HTTP_BATCH_DIR_TMP, age, log);
+    return ngx_http_batch_layout_sweep(s, NGX_HTTP_BATCH_DIR_TMP, age, n, log);
 }
 
 

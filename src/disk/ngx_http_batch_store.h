@@ -14,6 +14,7 @@
  *                                  /cancel.json                <- commit point
  *                                  /final.json  the result     <- commit point
  *                                  /hook.json   its webhook was delivered
+ *                                  /deleted.json  tombstone   <- commit point
  *                                  /c<chunk>.<epoch>.seg
  *                                  /c<chunk>.<epoch>.seal
  *   <store>/keys/...                            see ngx_http_batch_keys.h
@@ -46,6 +47,7 @@ typedef enum {
     NGX_HTTP_BATCH_CANCEL,         /* cancel.json */
     NGX_HTTP_BATCH_FINAL,          /* final.json */
     NGX_HTTP_BATCH_HOOK,           /* hook.json */
+    NGX_HTTP_BATCH_DELETED,        /* deleted.json */
     NGX_HTTP_BATCH_UPLOAD,         /* upload.json */
     NGX_HTTP_BATCH_UPLOAD_END      /* end.json */
 } ngx_http_batch_obj_e;
@@ -77,9 +79,22 @@ ngx_fd_t ngx_http_batch_store_tmp(char name[NGX_HTTP_BATCH_TMP_LEN],
     ngx_log_t *log);
 void ngx_http_batch_store_tmp_delete(const char *name, ngx_log_t *log);
 
+/*
+ * A directory that is swept, n names by each call: NGX_AGAIN: go on; NGX_OK,
+ * NGX_ERROR (logged): that was all.  It is zeroed before the first call, and
+ * given to sweep_end() if there will be no other.
+ */
+typedef struct {
+    DIR     *dir;
+    time_t   next;      /* when the oldest that stays is to go; 0: none stays */
+} ngx_http_batch_sweep_dir_t;
+
+void ngx_http_batch_layout_sweep_end(ngx_http_batch_sweep_dir_t *s);
+
 /* deletes files in tmp/ not touched for age seconds, unless the process that
  * made one has it open still */
-void ngx_http_batch_store_sweep_tmp(time_t age, ngx_log_t *log);
+ngx_int_t ngx_http_batch_store_sweep_tmp(ngx_http_batch_sweep_dir_t *s,
+    time_t age, ngx_uint_t n, ngx_log_t *log);
 
 /* pwrite() all of it.  NGX_OK or NGX_ERROR */
 ngx_int_t ngx_http_batch_store_write(ngx_fd_t fd, const void *data, size_t len,
@@ -142,7 +157,8 @@ ngx_int_t ngx_http_batch_publish_write(ngx_http_batch_obj_e obj,
  * name is gone afterwards in any case.
  *   NGX_OK        durable
  *   NGX_DECLINED  the name exists already, and is durable now: another process
- *                 was first (a file's manifest: or the file was deleted)
+ *                 was first (a file's manifest, batch.json, cancel.json and
+ *                 final.json: or it was deleted)
  *   NGX_ERROR     nothing published (ngx_errno is kept: NGX_ENOSPC ...)
  */
 ngx_int_t ngx_http_batch_publish_tmp(ngx_http_batch_obj_e obj,
@@ -151,7 +167,8 @@ ngx_int_t ngx_http_batch_publish_tmp(ngx_http_batch_obj_e obj,
 /*
  * final.json.  decide = 1: cancel.json is made first, another name of the same
  * file (see ngx_http_batch_cancel.h); NGX_ABORT: it was there, and nothing is
- * published.  Otherwise as above; the names are durable together.
+ * published.  Otherwise as above; the names are durable together.  Of a batch
+ * that was deleted: NGX_ERROR.
  */
 ngx_int_t ngx_http_batch_publish_final(const char *batch_id,
     const void *data, size_t len, ngx_uint_t decide, ngx_log_t *log);
@@ -175,12 +192,16 @@ ngx_int_t ngx_http_batch_publish_input(const char *batch_id,
  * NGX_DECLINED (no such file, or deleted before), NGX_ERROR. */
 ngx_int_t ngx_http_batch_delete_file(const char *file_id, ngx_log_t *log);
 
+/* An ended batch: manifests of its results, which stay, durable; tombstone;
+ * then its names are unlinked.  As above; NGX_ERROR, and an alert, if it has
+ * not ended. */
+ngx_int_t ngx_http_batch_delete_batch(const char *batch_id, ngx_log_t *log);
+
 /* of a plan that has lost its input: NGX_DECLINED (there is none now),
  * NGX_ERROR */
 ngx_int_t ngx_http_batch_delete_plan(const char *batch_id, ngx_log_t *log);
 
-/* unlinks the blob of a file that was never published; NGX_OK also if it is
- * gone */
+/* the blob of a file that was never published; NGX_OK also if it is gone */
 ngx_int_t ngx_http_batch_delete_blob(const char *file_id, ngx_log_t *log);
 
 /* a batch's segments, seals and input link, after final.json is durable */
@@ -232,16 +253,9 @@ ngx_int_t ngx_http_batch_seal_delete(const char *batch_id, uint32_t chunk,
 
 /* ngx_http_batch_walk.c */
 
-/* Calls cb for every id of the kind on disk (tombstoned files left out; uploads
- * with whatever is left of them), until it returns other than NGX_OK; returns
- * that, or NGX_ERROR. */
-typedef ngx_int_t (*ngx_http_batch_walk_pt)(void *ctx, const char *id,
-    ngx_log_t *log);
-ngx_int_t ngx_http_batch_walk(batch_id_kind_e kind,
-    ngx_http_batch_walk_pt cb, void *ctx, ngx_log_t *log);
-
 /*
- * The same in portions: walk_next() fills id: NGX_OK, NGX_DONE (no more),
+ * All ids of the kind on disk (tombstoned files left out; uploads with whatever
+ * is left of them).  walk_next() fills id: NGX_OK, NGX_DONE (no more),
  * NGX_ERROR.  One thread at a time; the walk may go on in another task.
  */
 typedef struct ngx_http_batch_walk_s  ngx_http_batch_walk_t;
@@ -264,8 +278,8 @@ void ngx_http_batch_walk_close(ngx_http_batch_walk_t *w);
  *   NGX_DONE      that was all
  *   NGX_ERROR     the walk cannot go on
  * By itself it deletes, when not touched for NGX_HTTP_BATCH_ORPHAN_AGE seconds:
- * directories of batches that were never created, blobs without a manifest,
- * tombstones of what is gone; and it finishes deletions that were cut short.
+ * directories of batches that were never created, or were deleted, blobs
+ * without a manifest, tombstones of what is gone; and it finishes deletions that were cut short.
  * A blob that a final.json names has its manifest by the time the walk comes to
  * the files, if all batches were settled before.
  */

@@ -72,7 +72,8 @@ ngx_int_t ngx_http_batch_parts_size(const char *id, const char *part,
 ngx_int_t ngx_http_batch_parts_append(const char *id, const char *part,
     ngx_fd_t fd, off_t *off, ngx_log_t *log);
 
-void ngx_http_batch_parts_delete_joined(const char *id, const char *file_id,
+/* by the id of a part, or of a file that parts were joined for */
+void ngx_http_batch_parts_delete(const char *id, const char *name,
     ngx_log_t *log);
 
 /* Of a completed upload: blob and manifest of its file, durable.  NGX_OK,

@@ -188,6 +188,19 @@ ngx_http_batch_walk_match(ngx_http_batch_walk_t *w, const char *name,
     if (w->kind == BATCH_ID_BATCH) {
         (void) ngx_slprintf((u_char *) other,
                             (u_char *) other + NGX_HTTP_BATCH_NAME_LEN,
+                            "%s/deleted.json%Z", id);
+
+        if (fstatat(dir, other, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+            return 0;
+        }
+
+        if (ngx_errno != NGX_ENOENT && !ngx_http_batch_store_damaged()) {
+            ngx_http_batch_disk_error(log, id, "fstatat()", other);
+            return NGX_ERROR;
+        }
+
+        (void) ngx_slprintf((u_char *) other,
+                            (u_char *) other + NGX_HTTP_BATCH_NAME_LEN,
                             "%s/batch.json%Z", id);
 
         if (fstatat(dir, other, &st, AT_SYMLINK_NOFOLLOW) == 0) {
@@ -219,39 +232,4 @@ ngx_http_batch_walk_match(ngx_http_batch_walk_t *w, const char *name,
     }
 
     return rc == 0 ? 1 : NGX_ERROR;
-}
-
-
-ngx_int_t
-ngx_http_batch_walk(batch_id_kind_e kind,
-    ngx_http_batch_walk_pt cb, void *ctx, ngx_log_t *log)
-{
-    char                    id[BATCH_ID_LEN];
-    ngx_int_t               rc;
-    ngx_http_batch_walk_t  *w;
-
-    w = ngx_http_batch_walk_open(kind, log);
-
-    if (w == NULL) {
-        return NGX_ERROR;
-    }
-
-    for ( ;; ) {
-        rc = ngx_http_batch_walk_next(w, id, log);
-
-        if (rc != NGX_OK) {
-            rc = (rc == NGX_DONE) ? NGX_OK : NGX_ERROR;
-            break;
-        }
-
-        rc = cb(ctx, id, log);
-
-        if (rc != NGX_OK) {
-            break;
-        }
-    }
-
-    ngx_http_batch_walk_close(w);
-
-    return rc;
 }

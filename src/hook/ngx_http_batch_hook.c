@@ -15,8 +15,7 @@
  * which has a stack of its own: see ngx_http_batch_line.c.
  *
  * The pause before the next attempt grows with the time since the batch's end,
- * so the number of attempts need not be kept.  A receiver that fails gets one
- * attempt at a time, so that other receivers do not wait for its time-outs.
+ * so the number of attempts need not be kept.
  */
 
 #include "ngx_http_batch_hook.h"
@@ -29,8 +28,9 @@
 #include "ngx_http_batch_lookup.h"
 
 
-#define NGX_HTTP_BATCH_HOOKS         8          /* at once, per worker */
-#define NGX_HTTP_BATCH_HOOKS_ROUTE   4          /* of these, to one receiver */
+#define NGX_HTTP_BATCH_HOOKS         64         /* at once, per worker ... */
+#define NGX_HTTP_BATCH_HOOKS_PART    8          /* ... and part of its
+                                                   connections */
 #define NGX_HTTP_BATCH_HOOK_POLL     1000       /* ms */
 #define NGX_HTTP_BATCH_HOOK_LEASE    15000      /* ms, longer than an
                                                    attempt takes */
@@ -56,6 +56,7 @@ typedef struct {
     json_t                      *root;
     ngx_str_t                    tenant;
     ngx_uint_t                   route;
+    char                         name[BATCH_HOOK_RECEIVER];
     batch_status_e               status;
     int64_t                      ended_at;
     ngx_int_t                    rc;             /* of publishing */
@@ -64,6 +65,10 @@ typedef struct {
 
 static void ngx_http_batch_hook_claimed(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_hook_begin(ngx_str_t *id, ngx_str_t *receiver);
+static ngx_uint_t ngx_http_batch_hook_place(ngx_http_batch_hook_t *h,
+    uint64_t key);
+static uint64_t ngx_http_batch_hook_key(const u_char *name, size_t len);
 static ngx_http_batch_hook_t *ngx_http_batch_hook_get(void);
 static ngx_int_t ngx_http_batch_hook_post(ngx_http_batch_hook_t *h,
     ngx_http_batch_task_pt run, ngx_http_batch_task_pt done);
@@ -73,6 +78,8 @@ static ngx_http_batch_hook_due_e ngx_http_batch_hook_due(
 static ngx_http_batch_hook_due_e ngx_http_batch_hook_ended(
     ngx_http_batch_hook_task_t *t, ngx_log_t *log);
 static void ngx_http_batch_hook_have(void *ctx, ngx_log_t *log);
+static void ngx_http_batch_hook_fly(ngx_http_batch_hook_t *h);
+static ngx_uint_t ngx_http_batch_hook_reached(ngx_http_batch_hook_t *h);
 static void ngx_http_batch_hook_mark(void *ctx, ngx_log_t *log);
 static void ngx_http_batch_hook_marked(void *ctx, ngx_log_t *log);
 static int64_t ngx_http_batch_hook_pause(ngx_http_batch_hook_t *h);
@@ -84,15 +91,12 @@ static void ngx_http_batch_hook_free(ngx_http_batch_hook_t *h);
 
 static ngx_http_batch_hook_t  *ngx_http_batch_hooks;    /* NULL: no route has
                                                            one */
+static ngx_uint_t              ngx_http_batch_hooks_n;
 static ngx_uint_t              ngx_http_batch_hooks_busy;
 static ngx_uint_t              ngx_http_batch_hook_asking;
 static ngx_uint_t              ngx_http_batch_hook_hurried;   /* meanwhile */
 static ngx_uint_t              ngx_http_batch_hook_more;      /* are due */
 static ngx_msec_t              ngx_http_batch_hook_ask_at;
-
-/* by route: attempts under way; the last one has failed */
-static ngx_uint_t  ngx_http_batch_hook_flying[NGX_HTTP_BATCH_ROUTES];
-static ngx_uint_t  ngx_http_batch_hook_failing[NGX_HTTP_BATCH_ROUTES];
 
 
 ngx_int_t
@@ -115,14 +119,21 @@ ngx_http_batch_hook_init(void)
         return NGX_OK;
     }
 
-    ngx_http_batch_hooks = ngx_calloc(NGX_HTTP_BATCH_HOOKS
+    ngx_http_batch_hooks_n = ngx_min(NGX_HTTP_BATCH_HOOKS,
+                                     ngx_cycle->connection_n
+                                     / NGX_HTTP_BATCH_HOOKS_PART);
+    ngx_http_batch_hooks_n = ngx_max(ngx_http_batch_hooks_n, 8);
+
+    ngx_http_batch_hooks = ngx_calloc(ngx_http_batch_hooks_n
                                       * sizeof(ngx_http_batch_hook_t),
                                       ngx_cycle->log);
-    if (ngx_http_batch_hooks == NULL) {
+    if (ngx_http_batch_hooks == NULL
+        || ngx_http_batch_receiver_init(ngx_http_batch_hooks_n) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    for (i = 0; i < NGX_HTTP_BATCH_HOOKS; i++) {
+    for (i = 0; i < ngx_http_batch_hooks_n; i++) {
         h = &ngx_http_batch_hooks[i];
 
         h->at.c.pool = ngx_create_pool(1024, ngx_cycle->log);
@@ -142,6 +153,7 @@ ngx_http_batch_hook_init(void)
 void
 ngx_http_batch_hook_beat(void)
 {
+    ngx_str_t   places;
     ngx_uint_t  n;
 
     if (ngx_http_batch_hooks == NULL
@@ -153,7 +165,7 @@ ngx_http_batch_hook_beat(void)
         return;
     }
 
-    n = NGX_HTTP_BATCH_HOOKS - ngx_http_batch_hooks_busy;
+    n = ngx_http_batch_hooks_n - ngx_http_batch_hooks_busy;
 
     if (n == 0) {
         return;
@@ -161,10 +173,13 @@ ngx_http_batch_hook_beat(void)
 
     ngx_http_batch_hook_ask_at = ngx_current_msec + NGX_HTTP_BATCH_HOOK_POLL;
 
+    ngx_http_batch_receiver_list(&places);
+
     if (ngx_http_batch_index_hook_claim(n, NGX_HTTP_BATCH_HOOK_LEASE,
                                         2 * NGX_HTTP_BATCH_HOOK_LONGEST,
-                                        ngx_http_batch_hook_claimed,
-                                        (void *) n)
+                                        ngx_http_batch_receiver_others(),
+                                        &places, ngx_http_batch_hook_claimed,
+                                        NULL)
         == NGX_OK)
     {
         ngx_http_batch_hook_asking = 1;
@@ -186,9 +201,7 @@ static void
 ngx_http_batch_hook_claimed(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res)
 {
-    size_t                  i;
-    ngx_str_t              *item;
-    ngx_http_batch_hook_t  *h;
+    size_t  i;
 
     ngx_http_batch_hook_asking = 0;
 
@@ -196,45 +209,106 @@ ngx_http_batch_hook_claimed(void *data, ngx_int_t rc,
         ngx_http_batch_hook_ask_at = ngx_current_msec;
     }
 
-    if (rc != NGX_OK) {
+    if (rc != NGX_OK || res->n == 0) {
         return;
     }
 
     ngx_http_batch_slot->hooks_pending = (ngx_atomic_uint_t) res->cursor;
-    ngx_http_batch_hook_more = (res->n == (uintptr_t) data);
+    ngx_http_batch_hook_more = (res->items[0].len == 1
+                                && res->items[0].data[0] == '1');
 
-    for (i = 0; i < res->n; i++) {
-        item = &res->items[i];
-
-        if (!batch_id_check(BATCH_ID_BATCH, item->data, item->len)) {
-            /* we did not make it; strings of hiredis end with a NUL */
-            (void) ngx_http_batch_index_hook_set((char *) item->data,
-                                                 NGX_HTTP_BATCH_HOOK_GONE,
-                                                 NULL, NULL);
-            continue;
-        }
-
-        h = ngx_http_batch_hook_get();
-
-        if (h == NULL) {
-            /* another worker asks when the lease is over */
-            return;
-        }
-
-        ngx_memcpy(h->id, item->data, item->len);
-        h->id[item->len] = '\0';
-        h->ended_at = batch_clock_sec();
-
-        if (ngx_http_batch_turn_leaving()) {
-            ngx_http_batch_hook_tell(h, 0);
-
-        } else if (ngx_http_batch_hook_post(h, ngx_http_batch_hook_read,
-                                            ngx_http_batch_hook_have)
-                   != NGX_OK)
-        {
-            ngx_http_batch_hook_tell(h, NGX_HTTP_BATCH_HOOK_PAUSE);
-        }
+    for (i = 1; i + 1 < res->n; i += 2) {
+        ngx_http_batch_hook_begin(&res->items[i], &res->items[i + 1]);
     }
+}
+
+
+static void
+ngx_http_batch_hook_begin(ngx_str_t *id, ngx_str_t *receiver)
+{
+    uint64_t                key;
+    ngx_http_batch_hook_t  *h;
+
+    if (!batch_id_check(BATCH_ID_BATCH, id->data, id->len)) {
+        /* we did not make it; strings of hiredis end with a NUL */
+        (void) ngx_http_batch_index_hook_set((char *) id->data,
+                                             NGX_HTTP_BATCH_HOOK_GONE, "",
+                                             NULL, NULL);
+        return;
+    }
+
+    h = ngx_http_batch_hook_get();
+
+    if (h == NULL) {
+        /* another worker asks when the lease is over */
+        return;
+    }
+
+    ngx_memcpy(h->id, id->data, id->len);
+    h->id[id->len] = '\0';
+    h->ended_at = batch_clock_sec();
+    h->name[0] = '\0';
+
+    key = ngx_http_batch_hook_key(receiver->data, receiver->len);
+
+    if (ngx_http_batch_turn_leaving()) {
+        ngx_http_batch_hook_tell(h, 0);
+
+    } else if ((key && !ngx_http_batch_hook_place(h, key))
+               || ngx_http_batch_hook_post(h, ngx_http_batch_hook_read,
+                                           ngx_http_batch_hook_have)
+                  != NGX_OK)
+    {
+        ngx_http_batch_hook_tell(h, NGX_HTTP_BATCH_HOOK_PAUSE);
+    }
+}
+
+
+/* 1: the webhook has a place of that receiver, and gives back another one */
+
+static ngx_uint_t
+ngx_http_batch_hook_place(ngx_http_batch_hook_t *h, uint64_t key)
+{
+    ngx_http_batch_receiver_t  *rc;
+
+    rc = ngx_http_batch_receiver_get(key);
+
+    if (rc == h->receiver) {
+        return 1;
+    }
+
+    if (ngx_http_batch_receiver_left(rc) == 0) {
+        return 0;
+    }
+
+    if (h->receiver) {
+        h->receiver->flying--;
+    }
+
+    h->receiver = rc;
+    rc->flying++;
+
+    return 1;
+}
+
+
+/* 0: it is not known */
+
+static uint64_t
+ngx_http_batch_hook_key(const u_char *name, size_t len)
+{
+    size_t     i;
+    uint64_t   key;
+    ngx_int_t  n;
+
+    key = 0;
+
+    for (i = 0; i < len && i < BATCH_HOOK_RECEIVER - 1; i++) {
+        n = ngx_hextoi((u_char *) name + i, 1);
+        key = key << 4 | (uint64_t) (n == NGX_ERROR ? 0 : n);
+    }
+
+    return key;
 }
 
 
@@ -244,7 +318,7 @@ ngx_http_batch_hook_get(void)
     ngx_uint_t              i;
     ngx_http_batch_hook_t  *h;
 
-    for (i = 0; i < NGX_HTTP_BATCH_HOOKS; i++) {
+    for (i = 0; i < ngx_http_batch_hooks_n; i++) {
         h = &ngx_http_batch_hooks[i];
 
         if (h->life == NGX_HTTP_BATCH_HOOK_FREE) {
@@ -294,6 +368,7 @@ ngx_http_batch_hook_due(ngx_http_batch_hook_task_t *t, ngx_log_t *log)
     ngx_int_t                   rc;
     ngx_str_t                   text;
     ngx_uint_t                  damaged;
+    batch_str_t                 route, tenant;
     ngx_http_batch_meta_t       meta;
     ngx_http_batch_loc_conf_t  *blcf;
 
@@ -323,6 +398,12 @@ ngx_http_batch_hook_due(ngx_http_batch_hook_task_t *t, ngx_log_t *log)
     }
 
     t->tenant = meta.tenant;
+
+    route.data = meta.route.data;
+    route.len = meta.route.len;
+    tenant.data = meta.tenant.data;
+    tenant.len = meta.tenant.len;
+    batch_hook_receiver(&route, &tenant, t->name);
 
     blcf = ngx_http_batch_lookup_route(&meta.route, &t->route);
 
@@ -369,7 +450,6 @@ ngx_http_batch_hook_ended(ngx_http_batch_hook_task_t *t, ngx_log_t *log)
 static void
 ngx_http_batch_hook_have(void *ctx, ngx_log_t *log)
 {
-    ngx_uint_t                   limit;
     ngx_http_batch_hook_t       *h;
     ngx_http_batch_hook_due_e    due;
     ngx_http_batch_hook_task_t  *t = ctx;
@@ -381,6 +461,10 @@ ngx_http_batch_hook_have(void *ctx, ngx_log_t *log)
     h->tenant = t->tenant;
     h->route = t->route;
     h->status = t->status;
+
+    if (h->receiver == NULL) {
+        ngx_memcpy(h->name, t->name, BATCH_HOOK_RECEIVER);
+    }
 
     if (due == NGX_HTTP_BATCH_HOOK_DUE) {
         h->ended_at = t->ended_at;
@@ -417,23 +501,89 @@ ngx_http_batch_hook_have(void *ctx, ngx_log_t *log)
         return;
     }
 
-    limit = ngx_http_batch_hook_failing[h->route] ? 1
-                                              : NGX_HTTP_BATCH_HOOKS_ROUTE;
-
-    if (ngx_http_batch_hook_flying[h->route] >= limit) {
-        ngx_http_batch_hook_tell(h, limit == 1 ? ngx_http_batch_hook_pause(h)
-                                               : NGX_HTTP_BATCH_HOOK_PAUSE);
+    if (h->receiver == NULL
+        && !ngx_http_batch_hook_place(h,
+               ngx_http_batch_hook_key((u_char *) h->name,
+                                       ngx_strlen(h->name))))
+    {
+        ngx_http_batch_hook_tell(h, NGX_HTTP_BATCH_HOOK_PAUSE);
         return;
     }
 
-    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, log, 0,
+    ngx_http_batch_hook_fly(h);
+}
+
+
+static void
+ngx_http_batch_hook_fly(ngx_http_batch_hook_t *h)
+{
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
                    "batch: %s: webhook is sent, route %ui, status %s",
                    h->id, h->route, batch_status_name(h->status));
 
     h->life = NGX_HTTP_BATCH_HOOK_FLYING;
-    ngx_http_batch_hook_flying[h->route]++;
+    h->sent_at = ngx_current_msec;
 
     ngx_http_batch_hook_send(h);
+
+    if (h->life != NGX_HTTP_BATCH_HOOK_FLYING || h->at.sr == NULL
+        || ngx_http_batch_hook_reached(h))
+    {
+        return;
+    }
+
+    /* what it has led to has no place left: as if it had not been sent */
+
+    if (ngx_http_batch_attempt_cut(&h->at) == NGX_OK) {
+        ngx_http_batch_turn_cancel(&h->timer);
+        ngx_http_batch_hook_tell(h, NGX_HTTP_BATCH_HOOK_PAUSE);
+    }
+}
+
+
+/*
+ * Which server it is, only the attempt shows: the location may choose it by any
+ * variable.  If it is not always the same one, each of them is a receiver from
+ * then on, and the index is told which one this webhook goes to.  0: that one
+ * has no place left.
+ */
+
+static ngx_uint_t
+ngx_http_batch_hook_reached(ngx_http_batch_hook_t *h)
+{
+    uint64_t                    server, key;
+    ngx_http_batch_receiver_t  *rc;
+
+    server = ngx_http_batch_receiver_server(h->at.sr);
+    rc = h->receiver;
+
+    if (server == 0) {
+        return 1;
+    }
+
+    if (rc->leads == 0) {
+        rc->leads = server;
+    }
+
+    if (rc->leads != server) {
+        rc->many = 1;
+    }
+
+    if (!rc->many) {
+        return 1;
+    }
+
+    key = rc->key ^ (server * 0x9e3779b97f4a7c15ULL);
+
+    ngx_sprintf((u_char *) h->name, "%016xL%Z", key);
+
+    if (!ngx_http_batch_hook_place(h, key)) {
+        return 0;
+    }
+
+    h->receiver->leads = server;
+
+    return 1;
 }
 
 
@@ -451,8 +601,10 @@ ngx_http_batch_hook_verdict(ngx_http_batch_hook_t *h)
                    "batch: %s: webhook attempt ended, answer %ui",
                    h->id, h->answer);
 
-    ngx_http_batch_hook_flying[h->route]--;
-    ngx_http_batch_hook_failing[h->route] = !good;
+    if (good || h->answer || !ngx_http_batch_turn_leaving()) {
+        ngx_http_batch_receiver_outcome(h->receiver, good,
+                                        ngx_current_msec - h->sent_at);
+    }
 
     pause = ngx_http_batch_hook_pause(h);
 
@@ -550,8 +702,8 @@ ngx_http_batch_hook_tell(ngx_http_batch_hook_t *h, int64_t pause)
 
     /* if the index does not hear of it, it is due again after the lease */
 
-    if (ngx_http_batch_index_hook_set(h->id, pause, ngx_http_batch_hook_told,
-                                      h)
+    if (ngx_http_batch_index_hook_set(h->id, pause, h->name,
+                                      ngx_http_batch_hook_told, h)
         != NGX_OK)
     {
         ngx_http_batch_hook_free(h);
@@ -574,6 +726,11 @@ ngx_http_batch_hook_free(ngx_http_batch_hook_t *h)
     h->root = NULL;
     ngx_str_null(&h->tenant);
 
+    if (h->receiver) {
+        h->receiver->flying--;
+        h->receiver = NULL;
+    }
+
     h->life = NGX_HTTP_BATCH_HOOK_FREE;
     ngx_http_batch_hooks_busy--;
 
@@ -593,7 +750,7 @@ ngx_http_batch_hook_leave(ngx_uint_t cut)
         return;
     }
 
-    for (i = 0; ngx_http_batch_hooks && i < NGX_HTTP_BATCH_HOOKS; i++) {
+    for (i = 0; i < ngx_http_batch_hooks_n; i++) {
         h = &ngx_http_batch_hooks[i];
 
         if (h->life == NGX_HTTP_BATCH_HOOK_FLYING) {

@@ -7,12 +7,16 @@
  * was; the index knows when the next attempt is due.  One worker at a time has
  * it: a claim puts it off for longer than an attempt takes.  So it is delivered
  * at least once, and normally once.
+ *
+ * Receivers are apart: ngx_http_batch_hook_receiver.h says how many places each
+ * has, and the index keeps what is due and has none in a queue for each.
  */
 
 #ifndef _NGX_HTTP_BATCH_HOOK_H_INCLUDED_
 #define _NGX_HTTP_BATCH_HOOK_H_INCLUDED_
 
 #include "ngx_http_batch_attempt.h"
+#include "ngx_http_batch_hook_receiver.h"
 #include "ngx_http_batch_object.h"
 #include "batch_hook.h"
 
@@ -46,6 +50,12 @@ typedef struct {
     json_t                      *root;           /* batch.json */
     ngx_str_t                    tenant;         /* in root */
     ngx_uint_t                   route;
+    ngx_http_batch_receiver_t   *receiver;       /* whose place it has, or
+                                                    NULL */
+    char                         name[BATCH_HOOK_RECEIVER];   /* of another
+                                                    receiver, to be told; or
+                                                    "" */
+    ngx_msec_t                   sent_at;
     batch_status_e               status;
     int64_t                      ended_at;       /* seconds */
 

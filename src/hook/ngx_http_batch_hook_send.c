@@ -186,8 +186,7 @@ ngx_http_batch_hook_send_variable(ngx_http_batch_attempt_t *at,
         return NGX_OK;
 
     case NGX_HTTP_BATCH_VARIABLE_TENANT:
-        *value = h->tenant;
-        return NGX_OK;
+        return ngx_http_batch_variable_text(r->pool, &h->tenant, value);
 
     default:
         return NGX_DECLINED;

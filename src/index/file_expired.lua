@@ -1,8 +1,9 @@
 -- Files whose time has come, the longest overdue first.  An entry whose
 -- manifest is gone is dropped, else it would be in the way for ever.
 -- in:  KEYS gen, expiry list
---      ARGV prefix of the files' keys, now (seconds), limit
--- out: {0, 0, {manifest, ...}}; {2}: being rebuilt
+--      ARGV prefix of the files' keys, now (seconds), how many to pass over,
+--           limit
+-- out: {0, 1 if there may be more, {manifest, ...}}; {2}: being rebuilt
 
 --#include gen
 
@@ -11,7 +12,7 @@ if not filled() then
 end
 
 local ids = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[2],
-                       'LIMIT', 0, ARGV[3])
+                       'LIMIT', ARGV[3], ARGV[4])
 local items = {}
 
 for _, id in ipairs(ids) do
@@ -24,4 +25,4 @@ for _, id in ipairs(ids) do
     end
 end
 
-return {0, 0, items}
+return {0, #ids == tonumber(ARGV[4]) and 1 or 0, items}

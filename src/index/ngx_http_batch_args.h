@@ -10,7 +10,7 @@
 #include "ngx_http_batch_redis.h"
 
 
-#define NGX_HTTP_BATCH_ARGS_MAX  48
+#define NGX_HTTP_BATCH_ARGS_MAX  56
 
 
 typedef enum {
@@ -19,9 +19,11 @@ typedef enum {
     NGX_HTTP_BATCH_REPLY_ITEMS,             /* {code, has_more or cursor,
                                                 {string...}} */
     NGX_HTTP_BATCH_REPLY_VIEW,              /* {code, view} */
-    NGX_HTTP_BATCH_REPLY_VIEWS,             /* {code, has_more, {view...}} */
+    NGX_HTTP_BATCH_REPLY_VIEWS,             /* {code, has_more, {view...}};
+                                               of lists both have {..., id,
+                                               score} */
     NGX_HTTP_BATCH_REPLY_CLAIM,
-    NGX_HTTP_BATCH_REPLY_USE                /* {code, over, used} */
+    NGX_HTTP_BATCH_REPLY_USE                /* {code, over, used, granted} */
 } ngx_http_batch_reply_e;
 
 

@@ -264,11 +264,20 @@ ngx_http_batch_index_parse(ngx_http_batch_reply_e kind,
         res->over = (ngx_http_batch_over_e) ngx_http_batch_reply_int(r);
         res->used = (uint64_t) ngx_http_batch_reply_int(
                                          ngx_http_batch_reply_at(reply, 2));
+        res->granted = ngx_http_batch_reply_int(
+                                         ngx_http_batch_reply_at(reply, 3));
     }
 
     if (code != 0) {
         return code == 1 ? NGX_DECLINED : code == 2 ? NGX_BUSY : NGX_ERROR;
     }
+
+    /* only lists have these */
+
+    (void) ngx_http_batch_reply_str(ngx_http_batch_reply_at(reply, 3),
+                                    &res->place.id);
+    (void) ngx_http_batch_reply_str(ngx_http_batch_reply_at(reply, 4),
+                                    &res->place.score);
 
     switch (kind) {
 

@@ -28,10 +28,19 @@
 /*
  * Takes a place for what is about to be published: file_put and batch_put fill
  * it, otherwise it is free again after hold ms.  DECLINED: the tenant would be
- * over a limit; see res->over and used.
+ * over a limit; see res->over, used, granted.
  */
 ngx_int_t ngx_http_batch_index_use_hold(const ngx_http_batch_hold_t *h,
     ngx_http_batch_index_pt cb, void *data);
+/* The same for a part of an upload: the upload's place grows with its parts,
+ * where they are more than its bytes. */
+ngx_int_t ngx_http_batch_index_use_part(const ngx_http_batch_hold_part_t *h,
+    ngx_http_batch_index_pt cb, void *data);
+/* an upload has ended, and is filled by nothing: no part that is still coming
+ * takes its place again, within keep ms */
+ngx_int_t ngx_http_batch_index_use_end(const ngx_str_t *tenant,
+    const char *upload, ngx_msec_t keep, ngx_http_batch_index_pt cb,
+    void *data);
 /* gives a place back that was not filled; DECLINED: there is nothing to give */
 ngx_int_t ngx_http_batch_index_use_drop(ngx_http_batch_use_e use,
     const ngx_str_t *tenant, const char *id, ngx_http_batch_index_pt cb,
@@ -49,26 +58,41 @@ ngx_int_t ngx_http_batch_index_file_get(const char *id,
 ngx_int_t ngx_http_batch_index_file_del(const ngx_http_batch_file_t *f,
     ngx_uint_t check, ngx_uint_t deleted, ngx_http_batch_index_pt cb,
     void *data);
-/* after, purpose: len 0 = none.  Unknown after: an empty page.  items =
- * manifests, has_more. */
+/* A piece of a list, of limit objects at most, fewer if they are large, or if
+ * the index has no manifest of some.  purpose: len 0 = any.  Unknown after: an
+ * empty one, and no more.  items = manifests, has_more: there may be more behind
+ * place. */
 ngx_int_t ngx_http_batch_index_file_list(const ngx_str_t *tenant,
-    const ngx_str_t *purpose, const ngx_str_t *after, ngx_uint_t limit,
-    ngx_uint_t asc, ngx_http_batch_index_pt cb, void *data);
-/* items = manifests of up to limit files with expires_at <= now (seconds) */
-ngx_int_t ngx_http_batch_index_file_expired(int64_t now, ngx_uint_t limit,
-    ngx_http_batch_index_pt cb, void *data);
+    const ngx_str_t *purpose, const ngx_http_batch_place_t *after,
+    ngx_uint_t limit, ngx_uint_t asc, ngx_http_batch_index_pt cb, void *data);
+/* items = manifests of up to limit files with expires_at <= now (seconds), the
+ * first skip of them left out; has_more: there may be more */
+ngx_int_t ngx_http_batch_index_file_expired(int64_t now, ngx_uint_t skip,
+    ngx_uint_t limit, ngx_http_batch_index_pt cb, void *data);
 
 /* batches, for clients */
 ngx_int_t ngx_http_batch_index_batch_put(const ngx_http_batch_meta_t *m,
     ngx_http_batch_index_pt cb, void *data);
 ngx_int_t ngx_http_batch_index_batch_get(const char *id,
     ngx_http_batch_index_pt cb, void *data);
+/* a piece, as file_list; views */
 ngx_int_t ngx_http_batch_index_batch_list(const ngx_str_t *tenant,
-    const ngx_str_t *after, ngx_uint_t limit, ngx_http_batch_index_pt cb,
-    void *data);
+    const ngx_http_batch_place_t *after, ngx_uint_t limit,
+    ngx_http_batch_index_pt cb, void *data);
 /* status cancelling unless terminal (then unchanged); view = afterwards */
 ngx_int_t ngx_http_batch_index_batch_cancel(const char *id, int64_t at,
     ngx_http_batch_index_pt cb, void *data);
+
+/* items = batch.json of up to limit batches that are to be deleted: they ended
+ * by until (seconds), or are beyond the quota; has_more: there may be others.
+ * They come again after the pause (seconds). */
+ngx_int_t ngx_http_batch_index_batch_old(int64_t until, ngx_uint_t limit,
+    int64_t pause, ngx_http_batch_index_pt cb, void *data);
+/* DECLINED: it was not in the index.  deleted: there is a tombstone, else the
+ * store has lost it. */
+ngx_int_t ngx_http_batch_index_batch_del(const char *id,
+    const ngx_str_t *tenant, ngx_uint_t deleted, ngx_http_batch_index_pt cb,
+    void *data);
 
 /* batches, for the run */
 /* items = ids of up to limit active batches, oldest first; if there are more,
@@ -127,20 +151,26 @@ ngx_int_t ngx_http_batch_index_run_renew(const char *id,
  * step.  Of the files those count that have an id here: one that was deleted
  * since has none.  A batch that is terminal already stays as it is, its files
  * too; an unknown one (recovery) is made from the meta.  hook: its webhook is
- * due.  Asks for no p:gen. */
+ * due.  keep: how many ended batches its tenant keeps, 0: all; beyond them the
+ * oldest become old.  DECLINED: it has been deleted since.  Asks for no p:gen.
+ */
 ngx_int_t ngx_http_batch_index_batch_final(const ngx_http_batch_meta_t *m,
-    const ngx_http_batch_final_t *final, ngx_uint_t hook,
+    const ngx_http_batch_final_t *final, ngx_uint_t hook, ngx_uint_t keep,
     ngx_http_batch_index_pt cb, void *data);
 
-/* Webhooks: items = ids of up to limit batches whose webhook is due.  For other
- * workers, and after a lost answer, they are due again after lease ms.  What is
- * further away than longest ms is due, too: the clock was set back. */
+/* Webhooks: items = "1" if there are more, else "0"; then, of up to limit
+ * batches whose webhook is due, the id and its receiver, 16 hex digits or "0":
+ * not known.  For other workers, and after a lost answer, they are due again
+ * after lease ms.  What is further away than longest ms is due, too: the clock
+ * was set back.  Of no receiver more are taken than it has places: as many as
+ * places says, which is borrowed until the call is sent, or others. */
 ngx_int_t ngx_http_batch_index_hook_claim(ngx_uint_t limit, ngx_msec_t lease,
-    ngx_msec_t longest, ngx_http_batch_index_pt cb, void *data);
-/* It is due again after pause ms; -1: not any more.  DECLINED: it was not due
- * at all, which remains so. */
-ngx_int_t ngx_http_batch_index_hook_set(const char *id, int64_t pause,
+    ngx_msec_t longest, ngx_uint_t others, const ngx_str_t *places,
     ngx_http_batch_index_pt cb, void *data);
+/* It is due again after pause ms; -1: not any more.  receiver "": as it was.
+ * DECLINED: it was not due at all, which remains so. */
+ngx_int_t ngx_http_batch_index_hook_set(const char *id, int64_t pause,
+    const char *receiver, ngx_http_batch_index_pt cb, void *data);
 
 /* The era (slots.h) whose index this worker has asked for.  In every other one
  * the calls that want a filled index are answered BUSY: a worker of this node
@@ -161,6 +191,9 @@ ngx_int_t ngx_http_batch_index_era_filled(int64_t begun,
 /* Some of the manifests that the index has; cursor 0 to begin with, then that
  * of the last answer, until it is 0.  A manifest may come twice. */
 ngx_int_t ngx_http_batch_index_file_scan(int64_t cursor,
+    ngx_http_batch_index_pt cb, void *data);
+/* the same of batches: items = batch.json */
+ngx_int_t ngx_http_batch_index_batch_scan(int64_t cursor,
     ngx_http_batch_index_pt cb, void *data);
 /* a lock for the worker that rebuilds: OK (got it, for lease ms) or DECLINED */
 ngx_int_t ngx_http_batch_index_era_lock(ngx_msec_t lease,

@@ -120,8 +120,8 @@ ngx_http_batch_index_file_del(const ngx_http_batch_file_t *f, ngx_uint_t check,
 
 ngx_int_t
 ngx_http_batch_index_file_list(const ngx_str_t *tenant,
-    const ngx_str_t *purpose, const ngx_str_t *after, ngx_uint_t limit,
-    ngx_uint_t asc, ngx_http_batch_index_pt cb, void *data)
+    const ngx_str_t *purpose, const ngx_http_batch_place_t *after,
+    ngx_uint_t limit, ngx_uint_t asc, ngx_http_batch_index_pt cb, void *data)
 {
     char                   key[41];
     ngx_http_batch_args_t  a;
@@ -132,8 +132,10 @@ ngx_http_batch_index_file_list(const ngx_str_t *tenant,
     ngx_http_batch_args_key(&a, "fl", key,
                             purpose && purpose->len ? purpose : NULL);
     ngx_http_batch_args_prefix(&a, "f");
-    ngx_http_batch_args_str(&a, after);
+    ngx_http_batch_args_str(&a, &after->id);
+    ngx_http_batch_args_str(&a, &after->score);
     ngx_http_batch_args_int(&a, (int64_t) limit);
+    ngx_http_batch_args_int(&a, NGX_HTTP_BATCH_INDEX_PIECE);
     ngx_http_batch_args_text(&a, asc ? "asc" : "desc");
 
     return ngx_http_batch_index_send(&a, cb, data);
@@ -141,8 +143,8 @@ ngx_http_batch_index_file_list(const ngx_str_t *tenant,
 
 
 ngx_int_t
-ngx_http_batch_index_file_expired(int64_t now, ngx_uint_t limit,
-    ngx_http_batch_index_pt cb, void *data)
+ngx_http_batch_index_file_expired(int64_t now, ngx_uint_t skip,
+    ngx_uint_t limit, ngx_http_batch_index_pt cb, void *data)
 {
     ngx_http_batch_args_t  a;
 
@@ -150,6 +152,7 @@ ngx_http_batch_index_file_expired(int64_t now, ngx_uint_t limit,
     ngx_http_batch_args_key(&a, "fx", NULL, NULL);
     ngx_http_batch_args_prefix(&a, "f");
     ngx_http_batch_args_int(&a, now);
+    ngx_http_batch_args_int(&a, (int64_t) skip);
     ngx_http_batch_args_int(&a, (int64_t) limit);
 
     return ngx_http_batch_index_send(&a, cb, data);
@@ -160,6 +163,17 @@ ngx_int_t
 ngx_http_batch_index_file_scan(int64_t cursor, ngx_http_batch_index_pt cb,
     void *data)
 {
+    return ngx_http_batch_index_file_scan_of(&ngx_http_batch_script_file_scan,
+                                             "}:f:*", NGX_HTTP_BATCH_SCAN,
+                                             cursor, cb, data);
+}
+
+
+ngx_int_t
+ngx_http_batch_index_file_scan_of(ngx_http_batch_index_script_t *script,
+    const char *tail, ngx_uint_t n, int64_t cursor, ngx_http_batch_index_pt cb,
+    void *data)
+{
     u_char                 *p;
     size_t                  i;
     ngx_int_t               rc;
@@ -168,7 +182,7 @@ ngx_http_batch_index_file_scan(int64_t cursor, ngx_http_batch_index_pt cb,
 
     prefix = &ngx_http_batch_conf->redis.prefix;
 
-    p = ngx_alloc(2 * prefix->len + sizeof("{}:f:*"), ngx_cycle->log);
+    p = ngx_alloc(2 * prefix->len + ngx_strlen(tail) + 1, ngx_cycle->log);
     if (p == NULL) {
         return NGX_ERROR;
     }
@@ -185,13 +199,13 @@ ngx_http_batch_index_file_scan(int64_t cursor, ngx_http_batch_index_pt cb,
         *p++ = prefix->data[i];
     }
 
-    p = ngx_cpymem(p, "}:f:*", sizeof("}:f:*") - 1);
+    p = ngx_cpymem(p, tail, ngx_strlen(tail));
     pattern.len = p - pattern.data;
 
-    ngx_http_batch_args_init(&a, &ngx_http_batch_script_file_scan, NULL);
+    ngx_http_batch_args_init(&a, script, NULL);
     ngx_http_batch_args_int(&a, cursor);
     ngx_http_batch_args_str(&a, &pattern);
-    ngx_http_batch_args_int(&a, NGX_HTTP_BATCH_SCAN);
+    ngx_http_batch_args_int(&a, (int64_t) n);
 
     rc = ngx_http_batch_index_send(&a, cb, data);
     ngx_free(pattern.data);

@@ -15,12 +15,22 @@
 #include "ngx_http_batch_lua.h"
 
 
+/* a piece of a list ends early when it has so many bytes */
+#define NGX_HTTP_BATCH_INDEX_PIECE  32768
+
+
 /*
  * Sends, and gives the arguments' memory back in any case; a new worker's call
  * waits for its link first.
  */
 ngx_int_t ngx_http_batch_index_send(ngx_http_batch_args_t *a,
     ngx_http_batch_index_pt cb, void *data);
+
+/* goes through keys of the database: n of them, "{<prefix>" and tail is their
+ * pattern */
+ngx_int_t ngx_http_batch_index_file_scan_of(
+    ngx_http_batch_index_script_t *script, const char *tail, ngx_uint_t n,
+    int64_t cursor, ngx_http_batch_index_pt cb, void *data);
 
 /* the claim's answer says that Redis has this time, ms */
 void ngx_http_batch_index_run_clock(int64_t ms);

@@ -46,6 +46,7 @@ ngx_http_batch_index_run_active(ngx_uint_t limit, ngx_uint_t turn,
     ngx_http_batch_args_key(&a, "active", NULL, NULL);
     ngx_http_batch_args_int(&a, (int64_t) limit);
     ngx_http_batch_args_int(&a, (int64_t) turn);
+    ngx_http_batch_args_prefix(&a, "b");
 
     return ngx_http_batch_index_send(&a, cb, data);
 }

@@ -49,7 +49,9 @@ typedef enum {
 typedef enum {
     NGX_HTTP_BATCH_OVER_NONE = 0,
     NGX_HTTP_BATCH_OVER_SUM,
-    NGX_HTTP_BATCH_OVER_NUMBER
+    NGX_HTTP_BATCH_OVER_NUMBER,
+    NGX_HTTP_BATCH_OVER_PARTS,         /* what an upload's parts may have */
+    NGX_HTTP_BATCH_OVER_ENDED          /* the upload has ended */
 } ngx_http_batch_over_e;
 
 typedef struct {
@@ -57,10 +59,34 @@ typedef struct {
     ngx_str_t                tenant;
     const char              *id;       /* "": nothing is taken */
     int64_t                  amount;   /* bytes, lines */
+    int64_t                  most;     /* 0: just the amount; else the place
+                                          only grows: to the amount at least,
+                                          to this if there is room */
     uint64_t                 max_sum;  /* 0: no limit */
     uint64_t                 max_number;
     ngx_msec_t               hold;     /* 0: only what is there changes */
 } ngx_http_batch_hold_t;
+
+/* where a list goes on: behind that id.  Without a score, the id must be in
+ * the list. */
+
+typedef struct {
+    ngx_str_t                id;       /* len 0: from its start */
+    ngx_str_t                score;
+} ngx_http_batch_place_t;
+
+/* of a part of an upload, beside what is in its hold: id is the upload's */
+
+typedef struct {
+    ngx_http_batch_hold_t    hold;
+    const char              *part;     /* id */
+    const char              *what;     /* "take"; "stored": it is not under
+                                          way any more; "drop": nor stored */
+    int64_t                  bytes;    /* of the upload */
+    int64_t                  max;      /* of its parts' sum */
+    int64_t                  stored;   /* on disk, if the index knows of no
+                                          part */
+} ngx_http_batch_hold_part_t;
 
 typedef struct {
     /* lists: manifests (files), or views (batches) */
@@ -68,6 +94,8 @@ typedef struct {
     ngx_str_t               *items;
     ngx_http_batch_view_t   *views;
     ngx_uint_t               has_more;
+    ngx_http_batch_place_t   place;    /* file_list, batch_list: of the last
+                                          object that was seen */
     int64_t                  cursor;   /* file_scan: 0: that was all;
                                           hook_claim: how many there are */
 
@@ -88,6 +116,8 @@ typedef struct {
     ngx_http_batch_over_e    over;     /* hold: which limit; what is used: of
                                           the sum unless it is the number's */
     uint64_t                 used;
+    int64_t                  granted;  /* hold: what the place has, or would
+                                          have to have */
 } ngx_http_batch_index_res_t;
 
 typedef void (*ngx_http_batch_index_pt)(void *data, ngx_int_t rc,

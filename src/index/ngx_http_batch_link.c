@@ -23,6 +23,8 @@ static void ngx_http_batch_link_attach(redisAsyncContext *ac,
 static void ngx_http_batch_link_connected(const redisAsyncContext *ac,
     int status);
 static void ngx_http_batch_link_down(void);
+static ngx_uint_t ngx_http_batch_link_next(ngx_uint_t was);
+static void ngx_http_batch_link_pause(void);
 static void ngx_http_batch_link_log_down(const char *why);
 static void ngx_http_batch_link_timer(ngx_event_t *ev);
 static void ngx_http_batch_link_overdue(ngx_event_t *ev);
@@ -33,6 +35,8 @@ static void ngx_http_batch_link_add_read(void *data);
 static void ngx_http_batch_link_del_read(void *data);
 static void ngx_http_batch_link_add_write(void *data);
 static void ngx_http_batch_link_del_write(void *data);
+static ngx_uint_t ngx_http_batch_link_words(ngx_connection_t *c, char *words,
+    size_t size);
 static void ngx_http_batch_link_cleanup(void *data);
 
 
@@ -133,21 +137,24 @@ ngx_http_batch_link_first(ngx_uint_t ready)
 static void
 ngx_http_batch_link_connect(void)
 {
-    ngx_connection_t       *c;
-    redisAsyncContext      *ac;
-    ngx_http_batch_link_t  *link = &ngx_http_batch_link;
+    ngx_connection_t             *c;
+    redisAsyncContext            *ac;
+    ngx_http_batch_link_t        *link = &ngx_http_batch_link;
+    ngx_http_batch_redis_addr_t  *addr;
 
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, link->log, 0,
-                   "batch: redis %V: connecting", &link->conf->address);
+    addr = &link->conf->addrs[link->addr];
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, link->log, 0,
+                   "batch: redis %V: connecting to %V", &link->conf->address,
+                   &addr->name);
 
     link->why = NULL;
 
-    if (link->conf->port == 0) {
-        ac = redisAsyncConnectUnix((char *) link->conf->host.data);
+    if (addr->port == 0) {
+        ac = redisAsyncConnectUnix((char *) addr->host.data);
 
     } else {
-        ac = redisAsyncConnect((char *) link->conf->host.data,
-                               (int) link->conf->port);
+        ac = redisAsyncConnect((char *) addr->host.data, (int) addr->port);
     }
 
     if (ac == NULL) {
@@ -251,6 +258,7 @@ ngx_http_batch_link_ready(void)
     ngx_http_batch_turn_cancel(&link->timer);
 
     link->state = NGX_HTTP_BATCH_LINK_READY;
+    link->tried = 0;
     link->ready_at = ngx_current_msec;
 
     ngx_log_error(NGX_LOG_NOTICE, link->log, 0, "batch: redis %V is ready",
@@ -295,7 +303,6 @@ static void
 ngx_http_batch_link_down(void)
 {
     ngx_uint_t              was;
-    ngx_msec_t              delay;
     ngx_http_batch_link_t  *link = &ngx_http_batch_link;
 
     was = link->state;
@@ -319,21 +326,13 @@ ngx_http_batch_link_down(void)
     }
 
     if (!link->exiting) {
-        link->backoff = link->backoff ? link->backoff * 2
-                                      : NGX_HTTP_BATCH_LINK_BACKOFF;
-        link->backoff = ngx_min(link->backoff,
-                                NGX_HTTP_BATCH_LINK_BACKOFF_MAX);
 
-        /* all workers lose it at once: they should not all come back at once */
+        if (ngx_http_batch_link_next(was)) {
+            ngx_add_timer(&link->timer, 0);
+            return;
+        }
 
-        delay = link->backoff / 2
-                + (ngx_msec_t) ngx_random() % (link->backoff / 2 + 1);
-
-        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, link->log, 0,
-                       "batch: redis %V: connecting again in %M ms",
-                       &link->conf->address, delay);
-
-        ngx_add_timer(&link->timer, delay);
+        ngx_http_batch_link_pause();
     }
 
     if (was == NGX_HTTP_BATCH_LINK_READY && link->on_state) {
@@ -344,11 +343,72 @@ ngx_http_batch_link_down(void)
 }
 
 
+/* 1: there is another address, which is to be tried without a pause */
+
+static ngx_uint_t
+ngx_http_batch_link_next(ngx_uint_t was)
+{
+    ngx_http_batch_link_t  *link = &ngx_http_batch_link;
+
+    if (was == NGX_HTTP_BATCH_LINK_READY) {
+
+        /* this address was right, and is the first to be tried again */
+
+        return 0;
+    }
+
+    link->addr = (link->addr + 1) % link->conf->naddrs;
+
+    if (++link->tried < link->conf->naddrs) {
+        return 1;
+    }
+
+    link->tried = 0;
+
+    return 0;
+}
+
+
+static void
+ngx_http_batch_link_pause(void)
+{
+    ngx_msec_t              delay;
+    ngx_http_batch_link_t  *link = &ngx_http_batch_link;
+
+    link->backoff = link->backoff ? link->backoff * 2
+                                  : NGX_HTTP_BATCH_LINK_BACKOFF;
+    link->backoff = ngx_min(link->backoff, NGX_HTTP_BATCH_LINK_BACKOFF_MAX);
+
+    /* all workers lose it at once: they should not all come back at once */
+
+    delay = link->backoff / 2
+            + (ngx_msec_t) ngx_random() % (link->backoff / 2 + 1);
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, link->log, 0,
+                   "batch: redis %V: connecting again in %M ms",
+                   &link->conf->address, delay);
+
+    ngx_add_timer(&link->timer, delay);
+}
+
+
 static void
 ngx_http_batch_link_log_down(const char *why)
 {
     ngx_uint_t              level;
     ngx_http_batch_link_t  *link = &ngx_http_batch_link;
+
+    if (link->state != NGX_HTTP_BATCH_LINK_READY
+        && link->tried + 1 < link->conf->naddrs)
+    {
+        /* whether the server is down, the last address will tell */
+
+        ngx_log_error(NGX_LOG_INFO, link->log, 0,
+                      "batch: redis %V does not answer at %V: %s",
+                      &link->conf->address,
+                      &link->conf->addrs[link->addr].name, why);
+        return;
+    }
 
     level = NGX_LOG_ERR;
 
@@ -528,20 +588,55 @@ ngx_http_batch_link_del_write(void *data)
 }
 
 
+/*
+ * A server that does not let us in says why and closes the connection; what we
+ * have sent meanwhile is then answered by a reset, and hiredis reports the
+ * error of the write without reading on.  1: its words, without the "-".
+ */
+
+static ngx_uint_t
+ngx_http_batch_link_words(ngx_connection_t *c, char *words, size_t size)
+{
+    char     *p;
+    ssize_t   n;
+
+    n = recv(c->fd, words, size - 1, MSG_PEEK|MSG_DONTWAIT);
+
+    if (n < 2 || words[0] != '-') {
+        return 0;
+    }
+
+    words[n] = '\0';
+    ngx_memmove(words, words + 1, n);
+
+    for (p = words; *p; p++) {
+        if (*p < ' ' || *p > '~') {
+            *p = '\0';
+            break;
+        }
+    }
+
+    return 1;
+}
+
+
 /* the one funnel: hiredis comes here whenever it frees the context */
 
 static void
 ngx_http_batch_link_cleanup(void *data)
 {
     ngx_connection_t       *c = data;
+    char                    words[128];
     redisAsyncContext      *ac;
     ngx_http_batch_link_t  *link = &ngx_http_batch_link;
 
     ac = link->ac;
 
     if (link->why == NULL && !link->exiting) {
-        ngx_http_batch_link_log_down(ac->err && ac->errstr ? ac->errstr
-                                     : ac->c.err ? ac->c.errstr : "closed");
+        ngx_http_batch_link_log_down(
+            ngx_http_batch_link_words(c, words, sizeof(words)) ? words
+            : ac->err && ac->errstr ? ac->errstr
+            : ac->c.err ? ac->c.errstr : "closed");
     }
 
     link->why = "";

@@ -9,6 +9,8 @@
  *                              server it is
  *   SETUP       -> READY       all answered well, and it is not a replica
  *   any         -> DOWN        error, time-out, closed
+ * A name may have several addresses: the next one is tried at once, and the
+ * pause comes after the last one.
  * Commands (ngx_http_batch_redis.h) are taken in READY only.  A worker takes
  * requests from its first moment on, some milliseconds before that: they can
  * wait for it.
@@ -44,8 +46,8 @@ void ngx_http_batch_link_leave(const char *why);
 
 /*
  * NGX_OK: the worker is connecting for the first time in its life; handler will
- * be called once, when that has ended, after the time-out at the latest: 1:
- * READY, commands are taken; 0: it has failed.  There is one handler: it may be
+ * be called once, when that has ended, after the time-out (for each address) at
+ * the latest: 1: READY, commands are taken; 0: it has failed.  There is one handler: it may be
  * named again meanwhile.  NGX_DECLINED: there is nothing to wait for.
  */
 ngx_int_t ngx_http_batch_link_wait(ngx_http_batch_link_state_pt handler);

@@ -31,6 +31,10 @@ typedef struct {
     ngx_http_batch_link_state_pt   on_state;
     ngx_log_t                      *log;
 
+    ngx_uint_t                      addr;      /* of conf's, in use or next */
+    ngx_uint_t                      tried;     /* of them, since the last pause
+                                                  or READY */
+
     redisAsyncContext              *ac;
     ngx_connection_t               *c;
     ngx_http_batch_link_state_e     state;

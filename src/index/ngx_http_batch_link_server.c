@@ -6,6 +6,7 @@
  */
 
 #include "ngx_http_batch_link_int.h"
+#include "ngx_http_batch_slots.h"
 
 #include <ctype.h>
 
@@ -22,6 +23,7 @@ static void ngx_http_batch_link_server_answered(void *data,
     struct redisReply *reply);
 static void ngx_http_batch_link_server_told(void *data,
     struct redisReply *reply);
+static ngx_uint_t ngx_http_batch_link_server_forbids(ngx_str_t *error);
 static ngx_int_t ngx_http_batch_link_server_name(struct redisReply *reply,
     char name[NGX_HTTP_BATCH_LINK_NAME]);
 static void ngx_http_batch_link_server_settings(void *data,
@@ -159,9 +161,20 @@ static void
 ngx_http_batch_link_server_told(void *data, struct redisReply *reply)
 {
     char                    name[NGX_HTTP_BATCH_LINK_NAME];
+    ngx_str_t               text;
     ngx_http_batch_link_t  *link = &ngx_http_batch_link;
 
     if (reply == NULL || link->state < NGX_HTTP_BATCH_LINK_SETUP) {
+        return;
+    }
+
+    if (link->state == NGX_HTTP_BATCH_LINK_SETUP
+        && ngx_http_batch_reply_error(reply, &text)
+        && !ngx_http_batch_link_server_forbids(&text))
+    {
+        /* it does not let us in, for another reason than this command */
+
+        ngx_http_batch_link_free(reply->str);
         return;
     }
 
@@ -187,6 +200,17 @@ ngx_http_batch_link_server_told(void *data, struct redisReply *reply)
     if (link->state == NGX_HTTP_BATCH_LINK_READY && link->on_state) {
         link->on_state(1);
     }
+}
+
+
+/* an access list, or a "rename-command", keeps one command from us */
+
+static ngx_uint_t
+ngx_http_batch_link_server_forbids(ngx_str_t *error)
+{
+    return ngx_strncmp(error->data, "NOPERM", sizeof("NOPERM") - 1) == 0
+           || ngx_strncmp(error->data, "ERR unknown command",
+                          sizeof("ERR unknown command") - 1) == 0;
 }
 
 
@@ -254,7 +278,7 @@ ngx_http_batch_link_server_advise(void)
 static void
 ngx_http_batch_link_server_settings(void *data, struct redisReply *reply)
 {
-    ngx_str_t               info;
+    ngx_str_t               info, *address;
     ngx_http_batch_link_t  *link = &ngx_http_batch_link;
 
     /* an access list may forbid INFO: then there is nothing to say */
@@ -271,11 +295,21 @@ ngx_http_batch_link_server_settings(void *data, struct redisReply *reply)
         && ngx_http_batch_link_server_find(&info, "aof_enabled:0"))
     {
         link->warned |= NGX_HTTP_BATCH_LINK_NO_AOF;
-        ngx_log_error(NGX_LOG_ERR, link->log, 0,
-                      "batch: redis %V keeps no append-only file, after its "
-                      "restart the API answers 503 until the index is rebuilt "
-                      "from disk, set \"appendonly yes\" in its configuration",
-                      &link->conf->address);
+
+        /* Debian's Redis as installed: advice, once, not at each reload */
+
+        address = &link->conf->address;
+
+        if (ngx_http_batch_slots_advise(ngx_crc32_short(address->data,
+                                                        address->len)))
+        {
+            ngx_log_error(NGX_LOG_WARN, link->log, 0,
+                          "batch: redis %V keeps no append-only file, so "
+                          "after its restart the API answers 503 until the "
+                          "index is rebuilt from disk; run "
+                          "\"redis-cli config set appendonly yes\" and "
+                          "\"redis-cli config rewrite\"", address);
+        }
     }
 }
 

@@ -104,6 +104,42 @@ local function view(b)
 end
 
 
+--#part piece
+-- The next ids of a list, each followed by its score: behind the id after, ''
+-- for the first ones.  It may be gone meanwhile: then its score says where it
+-- was, or without one there is nothing.
+
+local function piece(list, after, score, n, asc)
+    local rank = 0
+
+    if after ~= '' then
+        rank = redis.call(asc and 'ZRANK' or 'ZREVRANK', list, after)
+
+        if rank then
+            rank = rank + 1
+
+        elseif score == '' then
+            return {}
+
+        else
+            rank = redis.call('ZCOUNT', list, asc and '-inf' or '(' .. score,
+                              asc and '(' .. score or '+inf')
+
+            for _, id in ipairs(redis.call('ZRANGEBYSCORE', list, score,
+                                           score))
+            do
+                if asc and id < after or not asc and id > after then
+                    rank = rank + 1
+                end
+            end
+        end
+    end
+
+    return redis.call(asc and 'ZRANGE' or 'ZREVRANGE', list, rank,
+                      rank + n - 1, 'WITHSCORES')
+end
+
+
 --#part record
 -- A chunk: epoch, owner, nonce, ok, failed, state: r running, f free, d done.
 
@@ -184,4 +220,41 @@ local function unuse(u, id)
     redis.call('HINCRBY', u, 'sum', int(0 - tonumber(n)))
 
     return tonumber(n)
+end
+
+
+--#part late
+-- Needs int.  Frees the held places whose time is over; the sum that is left.
+
+local function late(u, h, now)
+    local old = redis.call('ZRANGEBYSCORE', h, '-inf', int(now))
+    local sum = tonumber(redis.call('HGET', u, 'sum') or '0')
+
+    for _, id in ipairs(old) do
+        sum = sum - tonumber(redis.call('HGET', u, id) or '0')
+        redis.call('HDEL', u, id)
+        redis.call('ZREM', h, id)
+    end
+
+    if #old > 0 then
+        redis.call('HSET', u, 'sum', int(sum))
+    end
+
+    return sum
+end
+
+
+--#part place
+-- Needs int.  An id's place, held for so many ms, or longer if it was; one that
+-- is filled is not held any more.
+
+local function place(u, h, id, amount, sum, ends)
+    local was = redis.call('HEXISTS', u, id) == 1
+    local till = redis.call('ZSCORE', h, id)
+
+    redis.call('HSET', u, id, int(amount), 'sum', int(sum))
+
+    if ends and (till or not was) then
+        redis.call('ZADD', h, int(math.max(ends, tonumber(till or '0'))), id)
+    end
 end

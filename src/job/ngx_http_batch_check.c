@@ -28,11 +28,12 @@ typedef struct {
     ngx_http_batch_dedup_t        dedup;
 
     uint64_t                      requests;
-    uint64_t                      inputs;
+    uint64_t                      inputs;      /* of /v1/embeddings */
 
     u_char                       *token;       /* the first model, raw */
     size_t                        token_len;
     size_t                        model_len;
+    ngx_uint_t                    mixed;       /* lenient: there are several */
 
     ngx_http_batch_granule_t     *granules;
     size_t                        ngranules;
@@ -46,6 +47,8 @@ typedef struct {
 static ngx_int_t ngx_http_batch_check_file(ngx_http_batch_pass_t *p);
 static ngx_int_t ngx_http_batch_check_pass(ngx_http_batch_pass_t *p);
 static ngx_int_t ngx_http_batch_check_line(ngx_http_batch_pass_t *p);
+static void ngx_http_batch_check_inputs(ngx_http_batch_pass_t *p,
+    const batch_line_t *line);
 static ngx_int_t ngx_http_batch_check_model(ngx_http_batch_pass_t *p,
     const batch_str_t *model, ngx_uint_t *bad);
 static ngx_int_t ngx_http_batch_check_granule(ngx_http_batch_pass_t *p);
@@ -207,8 +210,7 @@ ngx_http_batch_check_line(ngx_http_batch_pass_t *p)
     l = &p->lines;
     bad = 0;
 
-    if (batch_jsonl_parse(l->line, l->len, &c->endpoint, c->model_optional,
-                          &line, &err)
+    if (batch_jsonl_parse(l->line, l->len, &c->rules, &line, &err)
         != BATCH_OK)
     {
         ngx_http_batch_defects_line(&c->defects, l->number, err.code,
@@ -216,7 +218,9 @@ ngx_http_batch_check_line(ngx_http_batch_pass_t *p)
         return NGX_OK;
     }
 
-    p->inputs += line.inputs;
+    if (line.inputs) {
+        ngx_http_batch_check_inputs(p, &line);
+    }
 
     if (line.model.len
         && ngx_http_batch_check_model(p, &line.model, &bad) != NGX_OK)
@@ -231,13 +235,31 @@ ngx_http_batch_check_line(ngx_http_batch_pass_t *p)
 }
 
 
+/* OpenAI's limit is one of this very endpoint */
+
+static void
+ngx_http_batch_check_inputs(ngx_http_batch_pass_t *p, const batch_line_t *line)
+{
+    const batch_str_t  *url;
+
+    url = &p->c->rules.targets[line->target].url;
+
+    if (url->len == sizeof("/v1/embeddings") - 1
+        && ngx_memcmp(url->data, "/v1/embeddings", url->len) == 0)
+    {
+        p->inputs += line->inputs;
+    }
+}
+
+
 static ngx_int_t
 ngx_http_batch_check_model(ngx_http_batch_pass_t *p, const batch_str_t *model,
     ngx_uint_t *bad)
 {
-    size_t       len;
-    u_char       buf[NGX_HTTP_BATCH_MODEL_LEN];
-    batch_str_t  first;
+    size_t         len;
+    u_char         buf[NGX_HTTP_BATCH_MODEL_LEN];
+    batch_str_t    first;
+    batch_shown_t  shown;
 
     first.data = p->token;
     first.len = p->token_len;
@@ -266,14 +288,19 @@ ngx_http_batch_check_model(ngx_http_batch_pass_t *p, const batch_str_t *model,
 
     batch_utf8_repair(buf, len);
 
+    if (first.len && p->c->rules.lenient) {
+        p->mixed = 1;
+        return NGX_OK;
+    }
+
     if (first.len) {
         *bad = 1;
         ngx_http_batch_defects_line(&p->c->defects, p->lines.number,
                                     "mismatched_model", "body.model",
-                                    "The model '%*s' for this request does "
+                                    "The model '%s' for this request does "
                                     "not match the rest of the batch. Each "
                                     "batch must contain requests for a single "
-                                    "model.", len, buf);
+                                    "model.", batch_shown(&shown, buf, len));
         return NGX_OK;
     }
 
@@ -359,11 +386,7 @@ ngx_http_batch_check_limits(ngx_http_batch_pass_t *p)
                                      p->requests, c->max_requests);
     }
 
-    if (p->inputs > NGX_HTTP_BATCH_INPUTS_MAX
-        && c->endpoint.len == sizeof("/v1/embeddings") - 1
-        && ngx_memcmp(c->endpoint.data, "/v1/embeddings", c->endpoint.len)
-           == 0)
-    {
+    if (p->inputs > NGX_HTTP_BATCH_INPUTS_MAX) {
         ngx_http_batch_defects_whole(&c->defects, "too_many_tasks", NULL,
                                      "The batch input file has %uL embedding "
                                      "inputs, which is more than the maximum "
@@ -424,6 +447,10 @@ ngx_http_batch_check_plan(ngx_http_batch_pass_t *p)
     ngx_http_batch_plan_chunk_t  *ch;
 
     plan = &p->c->plan;
+
+    if (p->mixed) {
+        p->model_len = 0;
+    }
 
     plan->owned = ngx_alloc(p->ngranules * sizeof(ngx_http_batch_plan_chunk_t)
                             + p->model_len + 1, p->log);

@@ -26,8 +26,7 @@
 typedef struct {
     /* in */
     ngx_fd_t                    input;
-    batch_str_t                 endpoint;
-    int                         model_optional;
+    batch_rules_t               rules;            /* the caller's */
     ngx_uint_t                  max_requests;     /* 0 = no limit */
     off_t                       max_file_size;    /* 0 = no limit */
     size_t                      max_line_size;

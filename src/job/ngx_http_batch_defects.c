@@ -12,8 +12,12 @@
 /* duplicates are collected up to twice the limit, then the later half goes */
 #define NGX_HTTP_BATCH_DUPS_ROOM   (2 * NGX_HTTP_BATCH_ERRORS_MAX)
 
-/* bytes of a message: the longest has a model in it */
-#define NGX_HTTP_BATCH_DEFECT_LEN  (NGX_HTTP_BATCH_MODEL_LEN + 256)
+/* bytes of a message */
+#define NGX_HTTP_BATCH_DEFECT_LEN  512
+
+
+/* bytes of JSON: what the entry about those that are not listed may take */
+#define NGX_HTTP_BATCH_DEFECT_MORE  256
 
 
 static void
@@ -162,8 +166,10 @@ static ngx_int_t
 ngx_http_batch_defects_dup_text(batch_text_t *t,
     ngx_http_batch_dup_t *dup, ngx_fd_t input, ngx_log_t *log)
 {
-    size_t   len;
-    u_char  *p, id[BATCH_CUSTOM_ID_MAX], buf[NGX_HTTP_BATCH_DEFECT_LEN];
+    size_t          len;
+    u_char         *p, id[BATCH_CUSTOM_ID_MAX];
+    u_char          buf[NGX_HTTP_BATCH_DEFECT_LEN];
+    batch_shown_t   shown;
 
     if (ngx_http_batch_dedup_token(input, dup->offset, id, &len, log)
         != NGX_OK)
@@ -171,12 +177,11 @@ ngx_http_batch_defects_dup_text(batch_text_t *t,
         return NGX_ERROR;
     }
 
-    batch_utf8_repair(id, len);
-
     p = ngx_slprintf(buf, buf + sizeof(buf),
-                     "The custom_id '%*s' for this request is a duplicate of "
+                     "The custom_id '%s' for this request is a duplicate of "
                      "another request. The custom_id parameter must be unique "
-                     "for each request in a batch.", len, id);
+                     "for each request in a batch.",
+                     batch_shown(&shown, id, len));
 
     ngx_http_batch_defects_object(t, "duplicate_custom_id", dup->line,
                                   "custom_id", buf, p - buf);
@@ -189,7 +194,7 @@ ngx_int_t
 ngx_http_batch_defects_text(ngx_http_batch_defects_t *d, ngx_fd_t input,
     batch_text_t *t, ngx_log_t *log)
 {
-    size_t                    i, j, n;
+    size_t                    i, j, n, before, max;
     u_char                   *p, buf[128];
     uint64_t                  total;
     ngx_http_batch_defect_t  *e;
@@ -198,7 +203,11 @@ ngx_http_batch_defects_text(ngx_http_batch_defects_t *d, ngx_fd_t input,
 
     batch_text_append(t, d->whole.data, d->whole.len);
 
+    max = NGX_HTTP_BATCH_ERRORS_SIZE - NGX_HTTP_BATCH_DEFECT_MORE;
+
     for (i = 0, j = 0, n = 0; n < NGX_HTTP_BATCH_ERRORS_MAX; n++) {
+
+        before = t->len;
 
         if (j < d->ndups
             && (i == d->nlines || d->dups[j].line < d->lines[i].line))
@@ -216,6 +225,11 @@ ngx_http_batch_defects_text(ngx_http_batch_defects_t *d, ngx_fd_t input,
                                           e->message.data, e->message.len);
 
         } else {
+            break;
+        }
+
+        if (t->len > max) {
+            t->len = before;
             break;
         }
     }

@@ -137,10 +137,14 @@ ngx_http_batch_finalize_run(ngx_http_batch_finalizer_t *z)
         return NGX_HTTP_BATCH_FINAL_TROUBLE;
     }
 
+    if (ngx_http_batch_meta_rules(&z->f->meta, 1, &z->gather.rules, z->log)
+        != NGX_OK)
+    {
+        return NGX_HTTP_BATCH_FINAL_TROUBLE;
+    }
+
     z->gather.id = z->f->id;
     z->gather.plan = &z->plan;
-    z->gather.endpoint.data = z->f->meta.endpoint.data;
-    z->gather.endpoint.len = z->f->meta.endpoint.len;
     z->gather.order = z->order;
     z->gather.target = z->target;
     z->gather.result = &z->result;

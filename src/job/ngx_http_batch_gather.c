@@ -50,6 +50,8 @@ ngx_http_batch_gather_free(ngx_http_batch_gather_t *g)
         (void) ngx_close_file(g->input);
         g->input = NGX_INVALID_FILE;
     }
+
+    ngx_http_batch_meta_rules_free(&g->rules);
 }
 
 
@@ -515,7 +517,7 @@ ngx_http_batch_gather_line(ngx_http_batch_gather_t *g,
         }
     }
 
-    if (batch_jsonl_parse(l->line, l->len, &g->endpoint, 1, &line, &err)
+    if (batch_jsonl_parse(l->line, l->len, &g->rules, &line, &err)
         != BATCH_OK)
     {
         ngx_log_error(NGX_LOG_ALERT, g->log, 0,

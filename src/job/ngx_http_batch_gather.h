@@ -18,7 +18,7 @@ typedef struct {
     /* in */
     const char                     *id;
     const ngx_http_batch_plan_t    *plan;
-    batch_str_t                     endpoint;
+    batch_rules_t                   rules;      /* freed by _free() */
     ngx_uint_t                      order;      /* NGX_HTTP_BATCH_ORDER_... */
     batch_status_e                  target;     /* of the batch */
     ngx_http_batch_result_t        *result;

@@ -483,6 +483,7 @@ ngx_http_batch_job_tell(ngx_http_batch_job_t *job)
     case NGX_HTTP_BATCH_TELL_FINAL:
         rc = ngx_http_batch_index_batch_final(&job->meta, &job->final,
                                ngx_http_batch_lookup_hook(&job->meta.route),
+                               ngx_http_batch_lookup_ended(&job->meta.route),
                                               ngx_http_batch_job_told, job);
         break;
 

@@ -191,15 +191,17 @@ static ngx_http_batch_validate_e
 ngx_http_batch_validate_input(ngx_http_batch_validate_t *v, ngx_log_t *log)
 {
     ngx_int_t                   rc;
+    batch_shown_t               shown;
     ngx_http_batch_check_t      c;
     ngx_http_batch_validate_e   e;
 
     ngx_memzero(&c, sizeof(ngx_http_batch_check_t));
 
+    if (ngx_http_batch_meta_rules(&v->meta, 0, &c.rules, log) != NGX_OK) {
+        return NGX_HTTP_BATCH_TROUBLE;
+    }
+
     c.input = NGX_INVALID_FILE;
-    c.endpoint.data = v->meta.endpoint.data;
-    c.endpoint.len = v->meta.endpoint.len;
-    c.model_optional = (v->meta.model.len != 0);
     c.max_requests = v->max_requests;
     c.max_file_size = v->max_file_size;
     c.max_line_size = v->max_line_size;
@@ -215,10 +217,11 @@ ngx_http_batch_validate_input(ngx_http_batch_validate_t *v, ngx_log_t *log)
     } else if (rc == NGX_DECLINED) {
 
         ngx_http_batch_defects_whole(&c.defects, "invalid_request", "file_id",
-                                     "Cannot find file %*s, or organization "
+                                     "Cannot find file %s, or organization "
                                      "default does not have access to it.",
-                                     ngx_min(v->meta.input_file_id.len, 256),
-                                     v->meta.input_file_id.data);
+                                     batch_shown(&shown,
+                                                 v->meta.input_file_id.data,
+                                                 v->meta.input_file_id.len));
         rc = NGX_OK;
     }
 
@@ -231,6 +234,7 @@ ngx_http_batch_validate_input(ngx_http_batch_validate_t *v, ngx_log_t *log)
 
     ngx_http_batch_defects_free(&c.defects);
     ngx_http_batch_plan_free(&c.plan);
+    ngx_http_batch_meta_rules_free(&c.rules);
 
     return e;
 }

@@ -2,10 +2,10 @@
  * Copyright (C) the ngx_http_batch_module authors
  *
  * Validation: one pass over the input, in a thread.  Every bad line is found;
- * the first NGX_HTTP_BATCH_ERRORS_MAX are listed and a last entry says how many
- * more there are.  Nothing grows with the file except on disk: the check for
- * duplicate custom_ids sorts keyed 64-bit hashes in runs in tmp/ and looks at
- * the lines themselves where hashes meet.
+ * the first NGX_HTTP_BATCH_ERRORS_MAX are listed, in NGX_HTTP_BATCH_ERRORS_SIZE
+ * bytes, and a last entry says how many more there are.  Nothing grows with the
+ * file except on disk: the check for duplicate custom_ids sorts keyed 64-bit
+ * hashes in runs in tmp/ and looks at the lines themselves where hashes meet.
  */
 
 #ifndef _NGX_HTTP_BATCH_VALIDATE_H_INCLUDED_
@@ -17,6 +17,7 @@
 #include "ngx_http_batch_final.h"
 
 #define NGX_HTTP_BATCH_ERRORS_MAX      1000
+#define NGX_HTTP_BATCH_ERRORS_SIZE     (256 * 1024)        /* bytes of JSON */
 #define NGX_HTTP_BATCH_INPUTS_MAX      50000     /* embedding inputs */
 
 typedef enum {
@@ -41,7 +42,7 @@ typedef struct {
     ngx_uint_t                    over;            /* it has not */
     uint64_t                      used;            /* then: lines of others */
 
-    /* out, 0: no limit, except of lines; those of the location that the batch came in by */
+    /* out, those of the location that the batch came in by; 0: no limit */
     ngx_uint_t                    max_requests;
     off_t                         max_file_size;
     size_t                        max_line_size;

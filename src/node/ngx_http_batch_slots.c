@@ -49,6 +49,7 @@ typedef struct {
     ngx_atomic_t           births;      /* of processes: changed, look again */
     ngx_atomic_t           news;        /* for idle workers */
     ngx_atomic_t           era;
+    ngx_atomic_t           advised;     /* which advice was logged last */
     ngx_http_batch_clock_t clock;
     ngx_http_batch_slot_t  slots[NGX_HTTP_BATCH_SLOTS];
 } ngx_http_batch_slots_t;
@@ -79,6 +80,7 @@ static ngx_uint_t              ngx_http_batch_slots_nlive;
 static ngx_msec_t              ngx_http_batch_slots_looked;
 static ngx_http_batch_grave_t  *ngx_http_batch_slots_graves;
 static ngx_atomic_t            *ngx_http_batch_slots_present;   /* era */
+static ngx_atomic_t            *ngx_http_batch_slots_told;      /* advised */
 
 
 ngx_int_t
@@ -155,6 +157,7 @@ ngx_http_batch_slots_init(ngx_cycle_t *cycle)
     ngx_http_batch_slots_news = &sh->news;
     ngx_http_batch_slots_clock = &sh->clock;
     ngx_http_batch_slots_present = &sh->era;
+    ngx_http_batch_slots_told = &sh->advised;
     ngx_http_batch_slot = &ngx_http_batch_slots[ngx_process_slot];
 
     if (ngx_http_batch_slot->pid) {
@@ -408,6 +411,19 @@ ngx_http_batch_slots_asleep(ngx_http_batch_slot_t *slot)
     return slot != ngx_http_batch_slot
            && (ngx_msec_int_t) (ngx_current_msec - (ngx_msec_t) slot->beat)
               > NGX_HTTP_BATCH_SLOTS_ASLEEP;
+}
+
+
+ngx_uint_t
+ngx_http_batch_slots_advise(uint32_t what)
+{
+    ngx_atomic_uint_t  last;
+
+    last = *ngx_http_batch_slots_told;
+
+    return last != (ngx_atomic_uint_t) what + 1
+           && ngx_atomic_cmp_set(ngx_http_batch_slots_told, last,
+                                 (ngx_atomic_uint_t) what + 1);
 }
 
 

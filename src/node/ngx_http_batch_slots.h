@@ -26,8 +26,9 @@
 
 typedef struct {
     ngx_atomic_t   inflight[NGX_HTTP_BATCH_LANES];
-    ngx_atomic_t   want[NGX_HTTP_BATCH_LANES];    /* has lines that may not
-                                                     start */
+    ngx_atomic_t   want[NGX_HTTP_BATCH_LANES];    /* since when it has lines
+                                                     that may not start, ms;
+                                                     0: it has none */
     ngx_atomic_t   reserved[NGX_HTTP_BATCH_LANES];   /* is about to start one */
     ngx_atomic_t   pid;
     ngx_atomic_t   beat;             /* ngx_current_msec of its last beat */
@@ -123,6 +124,12 @@ void ngx_http_batch_slots_era_begin(uint32_t name);
 ngx_uint_t ngx_http_batch_slots_era_is(ngx_atomic_uint_t era, uint32_t name);
 /* how long ago the era began, in ms; -1: it is the first one */
 int64_t ngx_http_batch_slots_era_age(ngx_atomic_uint_t era);
+
+/*
+ * 1: the advice (a hash of what it is about) is to be logged: it was not the
+ * last one of this node, since its master started.
+ */
+ngx_uint_t ngx_http_batch_slots_advise(uint32_t what);
 
 /*
  * All live slots in turn: NULL ends.  *i starts at 0.  Which are live costs a

@@ -24,11 +24,18 @@
 
 #define NGX_HTTP_BATCH_LINES          32       /* started in one turn */
 #define NGX_HTTP_BATCH_CLAIMS         32       /* at once, of idle batches */
-#define NGX_HTTP_BATCH_CHUNKS         64       /* held at most */
+#define NGX_HTTP_BATCH_CHUNKS         64       /* held, before no batch gets
+                                                  another one ... */
+#define NGX_HTTP_BATCH_CHUNKS_IDLE    128      /* ... nor a batch its first ... */
+#define NGX_HTTP_BATCH_CHUNKS_MAX     160      /* ... nor a tenant */
 
 
 static void ngx_http_batch_dispatch_claim(void);
+static ngx_http_batch_run_t *ngx_http_batch_dispatch_next(
+    ngx_http_batch_owner_t *owner);
+static ngx_int_t ngx_http_batch_dispatch_send(ngx_http_batch_run_t *run);
 static ngx_uint_t ngx_http_batch_dispatch_wants(ngx_http_batch_run_t *run);
+static ngx_uint_t ngx_http_batch_dispatch_room(ngx_http_batch_run_t *run);
 static void ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
 
@@ -93,53 +100,100 @@ ngx_http_batch_dispatch_pump(void)
 }
 
 
+/* a claim of each tenant in turn, until nobody wants one any more */
+
 static void
 ngx_http_batch_dispatch_claim(void)
 {
-    ngx_str_t              nonce;
-    ngx_uint_t             idle;
+    ngx_uint_t               i, n, sent;
+    ngx_http_batch_run_t    *run;
+    ngx_http_batch_owner_t  *owner;
+
+    do {
+        sent = 0;
+        n = ngx_http_batch_owner_n();
+        owner = ngx_http_batch_owner_first();
+
+        for (i = 0; i < n; i++) {
+            run = ngx_http_batch_dispatch_next(owner);
+            owner = ngx_http_batch_owner_next(owner);
+
+            if (run == NULL) {
+                continue;
+            }
+
+            if (ngx_http_batch_dispatch_send(run) != NGX_OK) {
+                return;
+            }
+
+            ngx_http_batch_owner_last(run->owner);
+            sent = 1;
+        }
+
+    } while (sent);
+}
+
+
+static ngx_http_batch_run_t *
+ngx_http_batch_dispatch_next(ngx_http_batch_owner_t *owner)
+{
+    ngx_queue_t           *q;
     ngx_http_batch_run_t  *run;
 
-    run = NULL;
+    for (q = ngx_queue_head(&owner->runs);
+         q != ngx_queue_sentinel(&owner->runs);
+         q = ngx_queue_next(q))
+    {
+        run = ngx_queue_data(q, ngx_http_batch_run_t, mate);
 
-    while ((run = ngx_http_batch_runs_next(run)) != NULL) {
-        idle = (run->nchunks == 0);
-
-        if ((idle && ngx_http_batch_dispatch_nclaims >= NGX_HTTP_BATCH_CLAIMS)
-            || !ngx_http_batch_dispatch_wants(run))
+        if ((run->nchunks
+             || ngx_http_batch_dispatch_nclaims < NGX_HTTP_BATCH_CLAIMS)
+            && ngx_http_batch_dispatch_wants(run))
         {
-            continue;
+            return run;
         }
-
-        if (run->nonce[0] == '\0'
-            && batch_id_random_hex(run->nonce, 8) != BATCH_OK)
-        {
-            return;
-        }
-
-        nonce.data = (u_char *) run->nonce;
-        nonce.len = 16;
-
-        run->jobs = ngx_http_batch_job_room() > ngx_http_batch_dispatch_nclaims;
-
-        if (ngx_http_batch_index_run_claim(run->id, &nonce,
-                                           NGX_HTTP_BATCH_LEASE,
-                                           run->jobs,
-                                           ngx_http_batch_dispatch_claimed, run)
-            != NGX_OK)
-        {
-            return;
-        }
-
-        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
-                       "batch: %s: claim sent, nonce %s, jobs: %ui",
-                       run->id, run->nonce, run->jobs);
-
-        run->claiming = 1;
-        run->idle = idle;
-        ngx_http_batch_dispatch_nclaims += idle;
-        run->claimed_at = ngx_current_msec;
     }
+
+    return NULL;
+}
+
+
+static ngx_int_t
+ngx_http_batch_dispatch_send(ngx_http_batch_run_t *run)
+{
+    ngx_str_t  nonce;
+
+    if (run->nonce[0] == '\0'
+        && batch_id_random_hex(run->nonce, 8) != BATCH_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    nonce.data = (u_char *) run->nonce;
+    nonce.len = 16;
+
+    run->jobs = ngx_http_batch_job_room() > ngx_http_batch_dispatch_nclaims;
+
+    if (ngx_http_batch_index_run_claim(run->id, &nonce, NGX_HTTP_BATCH_LEASE,
+                                       run->jobs,
+                                       ngx_http_batch_dispatch_claimed, run)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "batch: %s: claim sent, nonce %s, jobs: %ui",
+                   run->id, run->nonce, run->jobs);
+
+    run->claiming = 1;
+    run->idle = (run->nchunks == 0);
+    run->claimed_at = ngx_current_msec;
+
+    run->owner->held += run->idle;
+    ngx_http_batch_dispatch_nclaims += run->idle;
+
+    return NGX_OK;
 }
 
 
@@ -169,7 +223,7 @@ ngx_http_batch_dispatch_wants(ngx_http_batch_run_t *run)
             return 0;
         }
 
-        return ngx_http_batch_slot->chunks < NGX_HTTP_BATCH_CHUNKS * 2;
+        return ngx_http_batch_dispatch_room(run);
     }
 
     if (run->planned && run->nchunks >= run->planned) {
@@ -177,7 +231,7 @@ ngx_http_batch_dispatch_wants(ngx_http_batch_run_t *run)
     }
 
     if (run->stop || run->conf == NULL
-        || ngx_http_batch_slot->chunks >= NGX_HTTP_BATCH_CHUNKS
+        || !ngx_http_batch_dispatch_room(run)
         || ngx_http_batch_budget_broken(run))
     {
         return 0;
@@ -185,6 +239,30 @@ ngx_http_batch_dispatch_wants(ngx_http_batch_run_t *run)
 
     return ngx_http_batch_chunk_left(run)
            < ngx_http_batch_budget_share(run) + ngx_max(run->starts, run->pace);
+}
+
+
+/*
+ * Chunks take memory and descriptors.  A tenant that has none here gets one all
+ * the same, and one that has less than its part of them gets more.
+ */
+
+static ngx_uint_t
+ngx_http_batch_dispatch_room(ngx_http_batch_run_t *run)
+{
+    ngx_uint_t  chunks, part;
+
+    chunks = ngx_http_batch_slot->chunks;
+
+    if (run->nchunks == 0 && chunks < NGX_HTTP_BATCH_CHUNKS_IDLE) {
+        return 1;
+    }
+
+    part = run->nchunks ? NGX_HTTP_BATCH_CHUNKS / ngx_http_batch_owner_n() : 1;
+
+    return chunks < NGX_HTTP_BATCH_CHUNKS
+           || (run->owner->held < ngx_max(part, 1)
+               && chunks < NGX_HTTP_BATCH_CHUNKS_MAX);
 }
 
 
@@ -198,6 +276,7 @@ ngx_http_batch_dispatch_claimed(void *data, ngx_int_t rc,
 
     run->claiming = 0;
 
+    run->owner->held -= run->idle;
     ngx_http_batch_dispatch_nclaims -= run->idle;
 
     /* other batches may have waited for their turn to claim */

@@ -12,7 +12,7 @@ use warnings;
 
 use Cwd qw(abs_path);
 use File::Basename qw(basename dirname);
-use File::Temp qw(tempdir);
+use File::Temp;
 
 my $Root = dirname(abs_path(__FILE__)) . '/../..';
 
@@ -25,7 +25,9 @@ sub names {
 
 
 sub scripts {
-    my $dir = tempdir('batch-lua-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+    # gone with its scope: a process that ends by _exit() cleans up nothing
+
+    my $dir = File::Temp->newdir('batch-lua-XXXXXX', TMPDIR => 1);
 
     system('sh', "$Root/scripts/lua2c.sh", "$dir/lua.h", files()) == 0
         or die "scripts/lua2c.sh failed\n";

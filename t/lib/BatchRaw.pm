@@ -35,10 +35,12 @@ sub import {
 # Any worker may take a connection: so many answers in a row are from all.
 
 sub ready {
+    my $path = shift // '/v1/files';
     my $n = 0;
 
     BatchTest::wait_until(sub {
-        my $r = BatchTest::http('GET', '/v1/files?limit=1');
+        my $r = BatchTest::http('GET', "$path?limit=1",
+                                headers => \@BatchTest::Nobody);
 
         $n = $r->{status} == 503 ? 0 : $n + 1;
         return $n == 20;

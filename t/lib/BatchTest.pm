@@ -66,6 +66,7 @@ our @EXPORT = qw(
 our ($Root, $Dir, $Port, $Binary, $Module);
 our ($RedisPid, $MockPid);
 our $Owner = $$;
+our @Nobody = ('X-Tenant' => 'x', 'X-Team' => 'x');   # where one is needed
 our %Preload;                    # name of a child: a library
 
 
@@ -440,7 +441,8 @@ sub wait_ready {
         return 0 if ref $status eq 'HASH'
                     && ($status->{redis} ne 'ready'
                         || $status->{workers} < (my @pids = nginx_workers()));
-        return http('GET', '/v1/files?limit=1', timeout => 5)->{status} != 503;
+        return http('GET', '/v1/files?limit=1', timeout => 5,
+                    headers => \@Nobody)->{status} != 503;
     }, 10);
 }
 

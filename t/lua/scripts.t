@@ -136,7 +136,7 @@ my @view;        # the fields of a view
 sub put {
     my ($b, %o) = @_;
     return run('batch_put', ['gen:s', "b:$b", 'bl:0', 'active', 'ub:0',
-                             'ubh:0'],
+                             'ubh:0', "bd:$b"],
                $o{check} // 1, $b, "meta-$b", $o{us} // 1763645912345678,
                $o{expires} // 0);
 }
@@ -202,10 +202,26 @@ sub final {
     }
 
     return run('final', ["b:$b", 'bl:0', 'active', "c:$b", "l:$b", 'fx',
-                         'uf:0', 'ub:0', 'ubh:0', 'hd', @keys],
+                         'uf:0', 'ub:0', 'ubh:0', 'hd', 'be', 'bo', 'be:0',
+                         "bd:$b", @keys],
                $b, $status, '{"v":1}', "meta-$b", 1763645912345678, 0,
                $o{total} // 4, $o{ok} // 3, $o{failed} // 1, 'model',
-               1763645913, 1763645914, 0, $o{hook} // 0, @args);
+               1763645913, 1763645914, 0, $o{hook} || 0,
+               $o{ended} // 1763645915, $o{keep} // 0, @args);
+}
+
+sub batch_del {
+    my ($b, $deleted) = @_;
+    return run('batch_del', ["b:$b", 'bl:0', 'active', "c:$b", "l:$b", 'ub:0',
+                             'ubh:0', 'hd', 'be', 'bo', 'be:0', "bd:$b"], $b,
+               $deleted);
+}
+
+sub batch_old {
+    my ($until, $n) = @_;
+    my $r = run('batch_old', ['gen:s', 'be', 'bo', 'hd'], '{t}:b:', $until,
+                $n // 9, 60);
+    return $r->[0] ? $r : "$r->[1] " . join ' ', @{$r->[2]};
 }
 
 sub file {
@@ -224,19 +240,33 @@ sub erase {
 }
 
 sub files {
-    my ($after, $limit, $order, $list) = @_;
+    my ($after, $limit, $order, $list, $score, $enough) = @_;
     my $r = run('file_list', ['gen:s', $list // 'fl:0'], '{t}:f:', $after,
-                $limit, $order // 'desc');
+                $score // '', $limit, $enough // 9999, $order // 'desc');
     return $r unless ref $r && @$r > 1;
     return join ' ', $r->[1], map { s/^manifest-//r } @{$r->[2]};
 }
 
+# the ids; with "full" all of the answer
+
 sub hooks {
-    my ($n, $lease) = @_;
-    return run('hook_claim', ['gen:s', 'hd'], $n, $lease // $LEASE, 7200000);
+    my ($n, $lease, %o) = @_;
+    my $r = run('hook_claim', ['gen:s', 'hd', 'hw'], $n, $lease // $LEASE,
+                7200000, '{t}:b:', '{t}:hq:', $o{others} // 9,
+                $o{places} // '');
+
+    return $r if $o{full} || @$r < 3;
+
+    my ($more, @pairs) = @{ $r->[2] };
+
+    return [@$r[0, 1], [@pairs[grep { $_ % 2 == 0 } 0 .. $#pairs]]];
 }
 
-sub hook_set { return run('hook_set', ['hd'], @_) }
+sub hook_set {
+    my ($id, $pause, $receiver) = @_;
+
+    return run('hook_set', ['hd'], $id, $pause, '{t}:b:', $receiver // '');
+}
 
 sub check {
     my ($since, $server) = @_;
@@ -364,14 +394,14 @@ is_deeply check(), [2], 'check: not filled';
 is_deeply put('early'), [2], 'batch_put: busy';
 is_deeply get('early'), [2], 'batch_get: busy';
 is_deeply cancel('early', 5), [2], 'batch_cancel: busy';
-is_deeply run('batch_list', ['gen:s', 'bl:0'], '{t}:b:', '', 9), [2],
+is_deeply run('batch_list', ['gen:s', 'bl:0'], '{t}:b:', '', '', 9, 99), [2],
     'batch_list: busy';
 is_deeply file('early', 1), [2], 'file_put: busy';
 is_deeply run('file_get', ['gen:s', 'f:early']), [2], 'file_get: busy';
 is_deeply files('', 9), [2], 'file_list: busy';
-is_deeply run('file_expired', ['gen:s', 'fx'], '{t}:f:', 9, 9), [2],
+is_deeply run('file_expired', ['gen:s', 'fx'], '{t}:f:', 9, 0, 9), [2],
     'file_expired: busy';
-is_deeply run('active', ['gen:s', 'active'], 9, 0), [2], 'active: busy';
+is_deeply run('active', ['gen:s', 'active'], 9, 0, '{t}:b:'), [2], 'active: busy';
 is_deeply claim('early', 'w', 'n'), [2], 'claim: busy';
 is_deeply chunk('early', 0, 1, 'run'), [2], 'chunk: busy, not lost';
 is_deeply renew('early', 'v', 1, 9), [2], 'renew: busy, not lost';
@@ -615,15 +645,22 @@ is_deeply put('a', us => 1763645912345679), [0, 'validating'], 'put again';
 is view('a')->{meta}, 'meta-a', 'its meta';
 is counts('a'), '0/0', 'its counts';
 is redis('ZSCORE', '{t}:bl:0', 'a'), '1763645912345679', 'all digits';
-ok +(grep { $_ eq 'a' } @{run('active', ['gen:s', 'active'], 99, 0)->[2]}),
-    'it is active';
-is scalar @{run('active', ['gen:s', 'active'], 2, 0)->[2]}, 2, 'active: limit';
+sub active { return run('active', ['gen:s', $_[0]], $_[1], $_[2], '{t}:b:')->[2] }
+
+ok +(grep { $_ eq 'a 0' } @{active('active', 99, 0)}),
+    'it is active, and whose it is';
+is scalar @{active('active', 2, 0)}, 2, 'active: limit';
+redis('ZADD', '{t}:active3', 1, 'a', 2, 'none', 3, 'odd');
+redis('SET', '{t}:b:odd', 'x');
+is_deeply active('active3', 9, 0), ['a 0', 'none', 'odd'],
+          'active: of a batch that is damaged the id alone';
+redis('DEL', '{t}:active3', '{t}:b:odd');
 
 redis('ZADD', '{t}:many', $_, "i$_") for 1 .. 11;
 my %turns;
 
 for my $turn (0 .. 4) {
-    my $ids = run('active', ['gen:s', 'many'], 4, $turn)->[2];
+    my $ids = active('many', 4, $turn);
     is "@$ids[0, 1]", 'i1 i2', "turn $turn: the oldest";
     $turns{$_} = 1 for @$ids;
 }
@@ -834,7 +871,7 @@ is files('', 3), '1 u f7 f6', 'newest first';
 is files('f6', 3), '1 f5 f4 f3', 'after f6';
 is files('f3', 3), '0 f2 f1', 'the end';
 is files('f1', 3), '0', 'after the last';
-is files('f3', 2), '0 f2 f1', 'a page that fits';
+is files('f3', 2), '1 f2 f1', 'that fits: there may be more';
 is files('unknown', 3), '0', 'after an unknown id: nothing';
 is files('', 3, 'asc'), '1 f1 f2 f3', 'oldest first';
 is files('f5', 9, 'asc'), '0 f6 f7 u', 'after f5';
@@ -843,15 +880,47 @@ is files('', 9, 'desc', 'fl:1'), '0', 'of another tenant';
 is files('', 2, 'desc', 'fl:0:batch'), '1 f7 f6', 'of batch';
 
 redis('DEL', '{t}:f:f5', '{t}:f:f6');
-is files('', 3), '1 u f7 f4', 'what is gone is left out';
+is files('', 3), '1 u f7', 'what is gone is left out';
 is files('f6', 9), '0 f4 f3 f2 f1', 'and still is a place in the list';
 
-my $r = run('file_expired', ['gen:s', 'fx'], '{t}:f:', 2, 9);
+# a piece goes on behind what is gone from the list, too
+
+sub place {
+    my $r = run('file_list', ['gen:s', 'fl:0'], '{t}:f:', $_[0] // '',
+                $_[1] // '', 2, 9999, $_[2] // 'desc');
+    return join ' ', @$r[3, 4], $r->[1], map { s/^manifest-//r } @{$r->[2]};
+}
+
+is place(), 'f7 1763645912345677 1 u f7', 'where it goes on';
+is place('unknown'), '  0', 'nowhere';
+redis('ZREM', '{t}:fl:0', 'f3', 'f4');
+is place('f4', '1763645912345674'), 'f1 1763645912345671 1 f2 f1',
+    'behind one that is gone';
+is place('f3', '1763645912345673', 'asc'), 'f6 1763645912345676 1',
+    'the other way';
+redis('ZADD', '{t}:fl:0', 1763645912345674, $_) for qw(ta tc td);
+is place('tb', '1763645912345674'), 'f2 1763645912345672 1 f2',
+    'also of several at the same time';
+is place('tb', '1763645912345674', 'asc'), 'td 1763645912345674 1',
+    'the other way';
+redis('ZREM', '{t}:fl:0', qw(ta tc td));
+redis('ZADD', '{t}:fl:0', 1763645912345673, 'f3', 1763645912345674, 'f4');
+is files('', 9, 'desc', undef, '', 12), '1 u f7',
+    'it ends when it has enough bytes';
+is files('f4', 9, 'desc', undef, '', 1), '1 f3', 'but not before one';
+
+sub overdue { return run('file_expired', ['gen:s', 'fx'], '{t}:f:', @_) }
+
+my $r = overdue(2, 0, 9);
 is_deeply $r, [0, 0, ['manifest-f1', 'manifest-f2']], 'overdue files';
-is scalar @{run('file_expired', ['gen:s', 'fx'], '{t}:f:', 9, 1)->[2]}, 1,
-    'up to limit';
+is_deeply overdue(9, 0, 1), [0, 1, ['manifest-f1']],
+    'up to limit, and there may be more';
+is_deeply overdue(2, 1, 9), [0, 0, ['manifest-f2']],
+    'but those to pass over';
 redis('DEL', '{t}:f:f1');
-$r = run('file_expired', ['gen:s', 'fx'], '{t}:f:', 9, 9);
+is_deeply overdue(9, 0, 1), [0, 1, []], 'a dead entry alone is not the end';
+redis('ZADD', '{t}:fx', 1, 'f1');
+$r = overdue(9, 0, 9);
 is_deeply $r->[2], ['manifest-f2', 'manifest-f3'], 'a dead entry is skipped';
 is redis('ZSCORE', '{t}:fx', 'f1'), undef, 'and dropped';
 
@@ -865,7 +934,9 @@ redis('DEL', '{t}:bl:0');
 put("b$_", us => 1763645912345670 + $_) for 1 .. 5;
 
 sub batches {
-    my $r = run('batch_list', ['gen:s', 'bl:0'], '{t}:b:', @_);
+    my ($after, $limit, $score, $enough) = @_;
+    my $r = run('batch_list', ['gen:s', 'bl:0'], '{t}:b:', $after,
+                $score // '', $limit, $enough // 9999);
     return join ' ', $r->[1], map { $_->[0] =~ s/^meta-//r } @{$r->[2]};
 }
 
@@ -874,8 +945,9 @@ is batches('b4', 2), '1 b3 b2', 'the next';
 is batches('b2', 2), '0 b1', 'the last';
 is batches('unknown', 2), '0', 'after an unknown id';
 redis('DEL', '{t}:b:b3');
-is batches('b4', 2), '0 b2 b1', 'what is gone is left out';
-is scalar @{run('batch_list', ['gen:s', 'bl:0'], '{t}:b:', '', 1)->[2][0]},
+is batches('b4', 2), '1 b2', 'what is gone is left out';
+is scalar @{run('batch_list', ['gen:s', 'bl:0'], '{t}:b:', '', '',
+                 1, 99)->[2][0]},
     scalar @view,
     'a view is whole';
 is_deeply get('b3'), [1], 'batch_get: no such batch';
@@ -927,14 +999,75 @@ is brief('deadv', 'w3', 'y2'), '0 0 0 validating', 'evict: it does';
 evict('deadv', 'w1');
 is brief('deadv', 'w3', 'y3'), '1 0 2 validating', 'evict: now w3 does';
 
+# --- ended batches that are to go
+
+redis('DEL', '{t}:be', '{t}:be:0', '{t}:bo');
+
+for my $n (1 .. 4) {
+    put("old$n");
+    final("old$n", 'failed', ended => $n < 4 ? 100 * $n : 4000, hook => $n == 2);
+}
+
+is batch_old(99), '0 ', 'old: none yet';
+is batch_old(300, 2), '1 meta-old1', 'old: the oldest, not one with a webhook';
+is batch_old(300, 2), '0 meta-old3', 'old: they are put off';
+is batch_old(360, 9), '0 meta-old1 meta-old3',
+    'old: for a minute, by the time of their end';
+redis('ZREM', '{t}:hd', 'old2');
+is batch_old(420, 9), '0 meta-old1 meta-old2 meta-old3',
+    'old: its webhook is delivered';
+is redis('ZSCORE', '{t}:be', 'old1'), 480, 'old: put off stays put off';
+final('old1', 'failed', ended => 100);
+is redis('ZSCORE', '{t}:be', 'old1'), 480, 'old: said again, too';
+
+is_deeply batch_del('old1', 1), [0], 'del';
+is_deeply batch_del('old1', 1), [1], 'del: it was not there';
+is redis('EXISTS', '{t}:b:old1'), 0, 'del: nothing is left';
+is redis('ZSCORE', "{t}:$_", 'old1'), undef, "del: in $_"
+    for 'be', 'be:0', 'bo', 'bl:0', 'hd', 'active';
+is_deeply final('old1', 'failed'), [1], 'del: a late final';
+is_deeply put('old1'), [1], 'del: a late put';
+is redis('EXISTS', '{t}:b:old1'), 0, 'del: do not bring it back';
+batch_del('old3', 0);
+is_deeply final('old3', 'failed', ended => 300), [0, 'failed'],
+    'del: a batch that the store has lost may come back';
+
+put('more');
+final('more', 'failed', ended => 5000, keep => 2);
+is join(' ', @{redis('ZRANGE', '{t}:be:0', 0, -1)}), 'old4 more',
+    'keep: two are left';
+is batch_old(0), '0 meta-old2 meta-old3', 'keep: the others go';
+is batch_old(0), '0 ', 'keep: once a minute';
+
+{
+    redis('HSET', '{t}:b:more', 'final', 'x' x 99);
+    final('more', 'failed');
+    is redis('HGET', '{t}:b:more', 'final'), '{"v":1}',
+        'a text of an older module is replaced by a shorter one';
+}
+
+my %seen;
+my $cursor_ = 0;
+
+do {
+    my $r = run('batch_scan', ['gen:s'], $cursor_, '{t}:b:*', 3);
+    $seen{$_}++ for @{$r->[2]};
+    $cursor_ = $r->[1];
+} while ($cursor_);
+
+ok $seen{'meta-old4'} && $seen{'meta-more'} && !$seen{'meta-old1'},
+    'scan: all batches';
+
 redis('SET', '{t}:active2', 'x');
-like run('batch_put', ['gen:s', 'b:w', 'bl:0', 'active2', 'ub:0', 'ubh:0'], 1,
+like run('batch_put', ['gen:s', 'b:w', 'bl:0', 'active2', 'ub:0', 'ubh:0',
+                       'bd:w'], 1,
          'w', 'm', 1, 0),
     qr/^-.*WRONGTYPE/, 'a key of another type';
 is redis('EXISTS', '{t}:b:w'), 0, 'fails before anything is written';
 redis('SET', '{t}:fl:x', 'x');
 like run('final', ['b:w', 'bl:0', 'active', 'c:w', 'l:w', 'fx', 'uf:0', 'ub:0',
-                   'ubh:0', 'hd', 'f:w', 'fl:x', 'fl:y'], ('w') x 19),
+                   'ubh:0', 'hd', 'be', 'bo', 'be:0', 'bd:w', 'f:w', 'fl:x', 'fl:y'],
+         ('w') x 21),
      qr/^-.*WRONGTYPE/, 'in final too';
 is redis('EXISTS', '{t}:b:w'), 0, 'the same';
 
@@ -974,6 +1107,50 @@ is_deeply hooks(9), [0, 3, []], 'webhooks: taken then';
 hook_set($_, -1) for qw(h2 h3 h4);
 is_deeply hooks(9), [0, 0, []], 'webhooks: none is left';
 
+# receivers: a has 400 that are due, b one that came after them, c none yet
+
+redis('ZADD', '{t}:hd', map { ($_, "a$_") } 1 .. 400);
+redis('HSET', "{t}:b:a$_", 'hook', 'aa') for 1 .. 400;
+redis('ZADD', '{t}:hd', 1000, 'b1');
+redis('HSET', '{t}:b:b1', 'hook', 'bb');
+
+is_deeply hooks(9, undef, places => 'aa=0 ', others => 1), [0, 401, []],
+    'receivers: one without a place is passed by';
+is redis('ZCARD', '{t}:hq:aa'), 256, 'receivers: so many at a time';
+is_deeply hooks(9, undef, places => 'aa=0 ', others => 1, full => 1),
+    [0, 401, [1, 'b1', 'bb']], 'receivers: what came later is found';
+is redis('ZCARD', '{t}:hq:aa'), 400, 'receivers: the others are in its queue';
+is_deeply redis('ZRANGE', '{t}:hw', 0, -1), ['aa'], 'receivers: which is known';
+is_deeply hooks(9, undef, places => 'aa=0 '), [0, 401, []],
+    'receivers: nothing is due';
+is_deeply hooks(9, undef, others => 3), [0, 401, [qw(a1 a10 a100)]],
+    'receivers: three places, three webhooks';
+is_deeply hooks(2, undef, others => 3)->[2], [qw(a101 a102)],
+    'receivers: no more than are asked for';
+
+redis('ZADD', '{t}:hd', 'XX', 0, 'a400');
+is_deeply hooks(1, undef, places => 'aa=0 ')->[2], [],
+    'receivers: one that is due once more';
+redis('ZREM', '{t}:hd', map { "a$_" } 1 .. 399);
+is_deeply hooks(9, undef, places => 'aa=9 ')->[2], [],
+    'receivers: what is not due at all any more';
+hooks(99, undef, places => 'aa=99 ') for 1 .. 5;
+is redis('EXISTS', '{t}:hw') + redis('EXISTS', '{t}:hq:aa'), 0,
+    'receivers: queues end';
+is redis('ZCARD', '{t}:hd'), 2, 'receivers: two are left';
+
+hook_set('b1', 0, 'cc');
+is_deeply hooks(9, undef, full => 1)->[2], [0, 'b1', 'cc'],
+    'receivers: it is another one';
+hook_set('b1', 0);
+redis('SET', '{t}:b:odd', 'x');
+redis('ZADD', '{t}:hd', 1, 'odd');
+is_deeply hooks(9, undef, full => 1, others => 0, places => 'cc=1')->[2],
+    [0, 'odd', '0', 'b1', 'cc'], 'receivers: one that is not known is looked at';
+hook_set($_, -1) for qw(b1 a400 odd);
+is redis('HGET', '{t}:b:b1', 'hook'), undef, 'receivers: forgotten at the end';
+redis('DEL', '{t}:b:odd', '{t}:b:b1', map { "{t}:b:a$_" } 1 .. 400);
+
 # --- what a tenant uses
 
 redis('DEL', map { "{t}:$_" } 'uf:0', 'ufh:0', 'ub:0', 'ubh:0');
@@ -993,10 +1170,25 @@ sub hold {
     my ($id, $n, %o) = @_;
     my $key = $o{of} // 'f';
 
-    return join ' ', @{run('hold', ['gen:s', "u$key:0", "u${key}h:0"], $id, $n,
-                           $o{sum} // 0, $o{number} // 0,
-                           $o{hold} // 60000)};
+    my $r = run('hold', ['gen:s', "u$key:0", "u${key}h:0"], $id, $n,
+                $o{sum} // 0, $o{number} // 0, $o{hold} // 60000,
+                $o{most} // 0);
+
+    pop @$r if @$r == 4 && !$o{most};         # the same as $n then
+
+    return join ' ', @$r;
 }
+
+sub of_upload {
+    my ($part, $what, $n, %o) = @_;
+    my $r = run('part', ['gen:s', 'uf:0', 'ufh:0', 'up:u'], 'u', $part, $what,
+                $n, $o{most} // 0, $o{bytes} // 100, $o{max} // 200,
+                $o{sum} // 0, $o{hold} // 60000, $o{stored} // 0);
+
+    return ref $r ? join ' ', @$r : $r;
+}
+
+sub record { return redis('GET', '{t}:up:u') }
 
 sub drop { run('drop', ["uf:0", "ufh:0"], @_) }
 
@@ -1066,6 +1258,70 @@ sleep 0.01 until hold('', 100, sum => 100) eq '0 0 0' || time > $end;
 is used('uf:0'), '0 0 0', 'hold: its time is over';
 file('late', 1, bytes => 70);
 is used('uf:0'), '1 70 70', 'file_put: too late is counted all the same';
+
+# a place that grows
+
+redis('DEL', map { "{t}:$_" } 'uf:0', 'ufh:0');
+is hold('g1', 10, sum => 100, most => 40), '0 0 40 40', 'most: all of it';
+is hold('g2', 10, sum => 100, most => 90), '0 0 100 60', 'most: what is left';
+is hold('g1', 20, sum => 100, most => 20), '0 0 100 40', 'most: never less';
+is hold('g1', 41, sum => 100, most => 90), '1 1 100', 'most: not the amount';
+is hold('g3', 1, number => 2, most => 90), '1 2 2', 'most: the number';
+is hold('g1', 5, sum => 100), '0 0 65', 'but exactly, at the end';
+is hold('g2', 1, most => 90), '0 0 95 90', 'most: no limit';
+is used('uf:0'), '2 95 95', 'used';
+is_deeply [drop('g1'), drop('g2')], [[0], [0]], 'drop';
+is used('uf:0'), '0 0 0', 'nothing is used';
+
+# parts of an upload
+
+hold('u', 100);
+is of_upload('a', 'take', 10, most => 50), '0 0 100 50', 'part: within its upload';
+is of_upload('b', 'take', 50, most => 60), '0 0 110 60', 'part: more than it';
+is of_upload('c', 'take', 91), '1 3 110', 'part: more than parts may have';
+is of_upload('c', 'take', 90, sum => 199), '1 1 0 200', 'part: than the tenant may';
+is of_upload('c', 'take', 1, most => 500, sum => 130), '0 0 130 20',
+   'part: what is left to the tenant';
+is of_upload('c', 'take', 1, most => 500), '0 0 200 90', 'part: to the upload';
+is of_upload('c', 'take', 5), '0 0 115 5', 'part: exactly';
+is record(), '0 a=50 b=60 c=5', 'part: record';
+is of_upload('a', 'stored', 0), '0 0 115 50', 'part: stored';
+is of_upload('b', 'drop', 0), '0 0 100 0', 'part: gone';
+is of_upload('a', 'drop', 0), '0 0 100 0', 'part: one that it does not know';
+is record(), '50 c=5', 'part: record';
+is used('uf:0'), '1 100 100', 'part: used';
+cmp_ok redis('PTTL', '{t}:up:u'), '>', 30000, 'it goes by itself';
+
+redis('DEL', '{t}:up:u', '{t}:uf:0', '{t}:ufh:0');
+is of_upload('d', 'take', 10, stored => 120, sum => 129), '1 1 0 130',
+   'part: what the disk has counts';
+is of_upload('d', 'take', 10, stored => 120, sum => 130), '0 0 130 10', 'or fits';
+is redis('ZCARD', '{t}:ufh:0'), 1, 'part: a lost place is held again';
+is of_upload('d', 'drop', 0), '0 0 120 0', 'gone';
+
+is_deeply run('upload_end', ['uf:0', 'ufh:0', 'up:u'], 'u', 60000), [0], 'end'
+    for 1 .. 2;
+is used('uf:0'), '0 0 0', 'upload_end: nothing is used';
+is redis('ZCARD', '{t}:ufh:0'), 0, 'nor held';
+is of_upload('d', 'take', 10), '1 4 0', 'part: of an upload that has ended';
+is of_upload('d', 'drop', 0), '1 4 0', 'nor this';
+is used('uf:0'), '0 0 0', 'nothing is used';
+cmp_ok redis('PTTL', '{t}:up:u'), '>', 30000, 'that goes by itself, too';
+
+redis('SET', '{t}:up:u', 'x');
+like of_upload('d', 'take', 10), qr/damaged/, 'part: a damaged record';
+redis('DEL', '{t}:up:u');
+
+# an upload that became a file keeps that place
+
+hold('u', 100);
+file('q8', 1, bytes => 100, upload => 'u');
+run('upload_end', ['uf:0', 'ufh:0', 'up:u'], 'u', 60000);
+is used('uf:0'), '1 100 100', 'upload_end: of a completed one';
+erase('q8');
+redis('DEL', '{t}:up:u');
+is used('uf:0'), '0 0 0', 'none';
+file('late', 1, bytes => 70);
 
 is hold('u1', 1, of => 'b', sum => 10, number => 2), '0 0 1', 'a batch';
 put('u1') for 1 .. 2;

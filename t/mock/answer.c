@@ -567,7 +567,10 @@ mock_known(const char *path)
 {
     int                 i;
     static const char  *paths[] = { "/v1/chat/completions", "/v1/completions",
-                                    "/v1/embeddings", "/v1/responses", NULL };
+                                    "/v1/embeddings", "/v1/responses",
+                                    "/v1/moderations", "/v1/images/generations",
+                                    "/v1/rerank", "/v1/score", "/v1/messages",
+                                    "/chat/completions", "/own/thing", NULL };
 
     for (i = 0; paths[i]; i++) {
         if (strcmp(path, paths[i]) == 0) {

@@ -72,7 +72,13 @@ lines(const char *what, const unsigned char *buf, size_t len)
     batch_line_t          line;
     batch_line_error_t    err;
 
-    static const batch_str_t  endpoint = batch_string("/v1/chat/completions");
+    batch_rules_t         rules;
+
+    static batch_target_t  target = {
+        batch_string("/v1/chat/completions"), NULL
+    };
+
+    batch_rules_init(&rules, &target, 1);
 
     rc = BATCH_OK;
     start = seconds();
@@ -81,8 +87,8 @@ lines(const char *what, const unsigned char *buf, size_t len)
         for (p = buf; p < buf + len; p = nl + 1) {
             nl = memchr(p, '\n', (size_t) (buf + len - p));
 
-            if (batch_jsonl_parse(p, (size_t) (nl - p), &endpoint, 0, &line,
-                                  &err) != BATCH_OK)
+            if (batch_jsonl_parse(p, (size_t) (nl - p), &rules, &line, &err)
+                != BATCH_OK)
             {
                 rc = BATCH_ERROR;
             }

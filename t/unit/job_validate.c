@@ -456,6 +456,77 @@ test_many_defects(void)
 }
 
 
+/* whatever clients have in their lines: a bound in bytes, and a count of what is
+ * left out; the index gets the first few */
+
+static void
+test_large_defects(void)
+{
+    int      n;
+    char    *text, *p, model[1001];
+    size_t   i, listed;
+    json_t  *brief, *e;
+
+    text = malloc(3000 * 1300);
+    p = text;
+
+    for (i = 0; i < 500; i++) {
+        memcpy(model + 2 * i, i % 2 ? "\\\"" : "\\\\", 2);
+    }
+
+    model[1000] = '\0';
+
+    for (i = 0; i < 3000; i++) {
+        p += sprintf(p, "{\"custom_id\":\"i%zu\",\"method\":\"POST\",\"url\":"
+                     "\"" URL "\",\"body\":{\"model\":\"%s%c\",\"messages\":"
+                     "[]}}\n", i, model, i ? 'b' : 'a');
+    }
+
+    ok(check(URL, text, p - text) == NGX_HTTP_BATCH_INVALID, "%d", v.rc);
+
+    listed = errs() - 1;
+
+    ok(v.final.text.len < NGX_HTTP_BATCH_ERRORS_SIZE + 1024
+       && v.final.text.len > NGX_HTTP_BATCH_ERRORS_SIZE - 2048,
+       "%zu bytes", v.final.text.len);
+    ok(is(0, "mismatched_model", 2, "body.model")
+       && is(listed - 1, "mismatched_model", listed + 1, "body.model")
+       && strlen(message(0)) < 300, "%s", message(0));
+    ok(is(listed, "more_errors", 0, NULL)
+       && sscanf(message(listed), "%d more lines", &n) == 1
+       && n == (int) (2999 - listed), "%s", message(listed));
+
+    brief = json_loadb((char *) v.final.brief.data, v.final.brief.len, 0,
+                       NULL);
+    e = json_object_get(brief, "errors");
+
+    ok(v.final.brief.len <= NGX_HTTP_BATCH_FINAL_BRIEF
+       && ngx_http_batch_final_is_brief(&v.final.brief)
+       && !ngx_http_batch_final_is_brief(&v.final.text), "%zu bytes: %.*s",
+       v.final.brief.len, (int) v.final.brief.len, v.final.brief.data);
+    ok(json_array_size(e) > 4
+       && json_equal(json_array_get(e, 0), err(0))
+       && json_equal(json_object_get(brief, "status"),
+                     json_object_get(final, "status")), "the first ones");
+
+    n = 0;
+    p = (char *) json_string_value(json_object_get(
+                     json_array_get(e, json_array_size(e) - 1), "message"));
+    ok(p && sscanf(p, "Retrieve the batch to see %d more", &n) == 1
+       && n == (int) (errs() - json_array_size(e) + 1), "%s", p);
+
+    json_decref(brief);
+
+    /* few are few */
+
+    ok(check(URL, "x\n", 2) == NGX_HTTP_BATCH_INVALID && errs() == 1
+       && v.final.brief.data == v.final.text.data
+       && !ngx_http_batch_final_is_brief(&v.final.brief), "%zu", errs());
+
+    free(text);
+}
+
+
 /* the same verdict whether hashes stay in memory or are spilled */
 
 static void
@@ -526,6 +597,7 @@ main(int argc, char **argv)
     test_defects();
     test_long_lines();
     test_many_defects();
+    test_large_defects();
     test_spill();
 
     done();

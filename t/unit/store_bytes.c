@@ -82,6 +82,60 @@ test_file(void)
 }
 
 
+/* the urls stand in the place of the endpoint, which is the first */
+
+static void
+test_meta_lenient(const ngx_http_batch_meta_t *strict)
+{
+    json_t                 *urls, *root;
+    ngx_str_t               text;
+    batch_rules_t           rules;
+    ngx_http_batch_meta_t   m, n;
+
+    m = *strict;
+    urls = json_pack("[s,s]", "/v1/embeddings", "/v1/rerank");
+    m.endpoints = urls;
+
+    text = ngx_http_batch_meta_encode(&m);
+
+    ok(urls->refcount == 1, "the urls are the caller's still");
+    ok(memmem(text.data, text.len, "\"endpoint\":", 11) == NULL,
+       "an older module finds no endpoint");
+    ok(ngx_http_batch_meta_decode(&n, text.data, text.len, &root) == NGX_OK
+       && n.endpoint.len == 14
+       && memcmp(n.endpoint.data, "/v1/embeddings", 14) == 0
+       && json_equal(n.endpoints, urls), "lenient: decoded");
+
+    ok(ngx_http_batch_meta_rules(&n, 0, &rules, shim_log()) == NGX_OK
+       && rules.lenient && rules.ntargets == 2 && rules.model.len == 3
+       && memcmp(rules.model.data, "\"m\"", 3) == 0
+       && rules.targets[1].url.len == 10
+       && memcmp(rules.targets[1].url.data, "/v1/rerank", 10) == 0,
+       "lenient: rules");
+
+    ngx_http_batch_meta_rules_free(&rules);
+    json_decref(root);
+    free(text.data);
+    json_decref(urls);
+
+    /* what was edited by hand */
+
+    urls = json_pack("[s,i]", "/v1/embeddings", 1);
+    m.endpoints = urls;
+    text = ngx_http_batch_meta_encode(&m);
+    ok(ngx_http_batch_meta_decode(&n, text.data, text.len, &root) != NGX_OK,
+       "a url that is none");
+    free(text.data);
+
+    json_array_clear(urls);
+    text = ngx_http_batch_meta_encode(&m);
+    ok(ngx_http_batch_meta_decode(&n, text.data, text.len, &root) != NGX_OK,
+       "no urls");
+    free(text.data);
+    json_decref(urls);
+}
+
+
 static void
 test_meta(void)
 {
@@ -120,6 +174,8 @@ test_meta(void)
     json_decref(md);
 
     m.metadata = NULL;
+    test_meta_lenient(&m);
+
     ngx_str_set(&m.job_id, "\xff");
     ok(ngx_http_batch_meta_encode(&m).data == NULL, "job_id is not UTF-8");
 }

@@ -640,12 +640,20 @@ test_segments(void)
 }
 
 
-static ngx_int_t
-count(void *ctx, const char *id, ngx_log_t *log)
+static unsigned
+count(batch_id_kind_e kind)
 {
-    (*(unsigned *) ctx)++;
+    char                    id[BATCH_ID_LEN];
+    unsigned                n;
+    ngx_http_batch_walk_t  *w;
 
-    return NGX_OK;
+    w = ngx_http_batch_walk_open(kind, log_);
+
+    for (n = 0; ngx_http_batch_walk_next(w, id, log_) == NGX_OK; n++) { }
+
+    ngx_http_batch_walk_close(w);
+
+    return n;
 }
 
 
@@ -655,8 +663,7 @@ test_walk(void)
     char      id[BATCH_ID_LEN], path[4096];
     unsigned  before, after, i;
 
-    before = after = 0;
-    ngx_http_batch_walk(BATCH_ID_FILE, count, &before, log_);
+    before = count(BATCH_ID_FILE);
 
     for (i = 0; i < 50; i++) {
         help_file(id, "t", "batch", 0, "x", 1);
@@ -666,18 +673,17 @@ test_walk(void)
     ok(ngx_http_batch_publish_object(NGX_HTTP_BATCH_FILE_DEL, id, "{}", 2, log_)
        == NGX_OK, "tombstone");
 
-    ngx_http_batch_walk(BATCH_ID_FILE, count, &after, log_);
+    after = count(BATCH_ID_FILE);
     ok(after == before + 49, "%u %u", before, after);
     ok(ngx_http_batch_store_exists(NGX_HTTP_BATCH_BLOB, id, log_) == 0,
        "the deletion is finished");
 
-    before = after = 0;
-    ngx_http_batch_walk(BATCH_ID_BATCH, count, &before, log_);
+    before = count(BATCH_ID_BATCH);
     help_batch(id, "t", "x", "/v1/embeddings", "");
     snprintf(path, sizeof(path), "%s/batches/%.2s/batch_%.2saaaaaaaaaaaaaaaaaa"
              "aaaaaaaaaaaa", (char *) help_dir.data, id + 6, id + 6);
     ok(mkdir(path, 0700) == 0, "%s", path);
-    ngx_http_batch_walk(BATCH_ID_BATCH, count, &after, log_);
+    after = count(BATCH_ID_BATCH);
     ok(after == before + 1, "%u %u", before, after);
 }
 
@@ -685,26 +691,39 @@ test_walk(void)
 static void
 test_sweep(void)
 {
-    char            name[NGX_HTTP_BATCH_TMP_LEN], path[4096];
-    ngx_fd_t        fd;
-    struct utimbuf  old;
+    char                         name[NGX_HTTP_BATCH_TMP_LEN], path[4096];
+    ngx_fd_t                     fd;
+    struct utimbuf               old;
+    ngx_http_batch_sweep_dir_t   s;
+
+    memset(&s, 0, sizeof(s));
 
     fd = ngx_http_batch_store_tmp(name, log_);
     ok(fd != NGX_INVALID_FILE, "tmp");
 
-    ngx_http_batch_store_sweep_tmp(3600, log_);
+    ok(ngx_http_batch_store_sweep_tmp(&s, 3600, 1, log_) == NGX_AGAIN,
+       "one name is seen");
+    ok(ngx_http_batch_store_sweep_tmp(&s, 3600, 1, log_) == NGX_OK,
+       "that was all");
     ok(help_count("tmp", "") == 1, "young");
+    ok(s.dir == NULL && s.next > time(NULL) + 3500
+       && s.next <= time(NULL) + 3600, "when it is to go");
 
     snprintf(path, sizeof(path), "%s/tmp/%s", (char *) help_dir.data, name);
     old.actime = old.modtime = time(NULL) - 7200;
     utime(path, &old);
 
-    ngx_http_batch_store_sweep_tmp(3600, log_);
-    ok(help_count("tmp", "") == 1, "old, but in use");
+    ngx_http_batch_store_sweep_tmp(&s, 3600, 9, log_);
+    ok(help_count("tmp", "") == 1 && s.next == 0, "old, but in use");
 
     close(fd);
-    ngx_http_batch_store_sweep_tmp(3600, log_);
+    ngx_http_batch_store_sweep_tmp(&s, 3600, 9, log_);
     ok(help_count("tmp", "") == 0, "old");
+
+    (void) ngx_http_batch_store_sweep_tmp(&s, 3600, 0, log_);
+    ok(s.dir != NULL, "it is open");
+    ngx_http_batch_layout_sweep_end(&s);
+    ok(s.dir == NULL, "it is closed");
 }
 
 

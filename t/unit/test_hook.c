@@ -101,12 +101,42 @@ test_body(void)
 }
 
 
+static void
+test_receiver(void)
+{
+    char         one[BATCH_HOOK_RECEIVER], two[BATCH_HOOK_RECEIVER];
+    batch_str_t  a, ab, b, none;
+
+    a.data = (u_char *) "a";
+    a.len = 1;
+    ab.data = (u_char *) "ab";
+    ab.len = 2;
+    b.data = (u_char *) "b";
+    b.len = 1;
+    none.data = (u_char *) "";
+    none.len = 0;
+
+    batch_hook_receiver(&a, &b, one);
+    ok(strspn(one, "0123456789abcdef") == 16 && one[16] == '\0', "receiver");
+
+    batch_hook_receiver(&a, &b, two);
+    ok(strcmp(one, two) == 0, "receiver");
+
+    batch_hook_receiver(&ab, &none, two);
+    ok(strcmp(one, two) != 0, "receiver");
+
+    batch_hook_receiver(&a, &none, two);
+    ok(strcmp(one, two) != 0, "receiver");
+}
+
+
 int
 main(void)
 {
     test_vector();
     test_ids();
     test_body();
+    test_receiver();
 
     return test_done("hook");
 }

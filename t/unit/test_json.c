@@ -10,6 +10,8 @@
 #include "json_table.h"
 #include "test.h"
 
+#include <ctype.h>
+
 
 typedef struct {
     int             rc;
@@ -542,6 +544,31 @@ escape(void)
 }
 
 
+/* each byte is itself or %XX */
+
+static void
+percent(void)
+{
+    int            i;
+    size_t         n;
+    char           want[4];
+    unsigned char  c, out[3];
+
+    for (i = 0; i < 256; i++) {
+        c = (unsigned char) i;
+        n = (size_t) (batch_escape_percent(out, &c, 1, "-/") - out);
+
+        if (c < 0x80 && (isalnum(c) || c == '-' || c == '/')) {
+            ok(n == 1 && out[0] == c, "byte %d stays", i);
+
+        } else {
+            snprintf(want, sizeof(want), "%%%02X", c);
+            ok(n == 3 && memcmp(out, want, 3) == 0, "byte %d is encoded", i);
+        }
+    }
+}
+
+
 int
 main(void)
 {
@@ -551,6 +578,7 @@ main(void)
     count();
     mutate();
     escape();
+    percent();
 
     return test_done("json");
 }

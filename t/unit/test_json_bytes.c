@@ -6,7 +6,7 @@
  */
 
 #include "batch_json.h"
-#include "batch_jsonl.h"
+#include "batch_head.h"
 #include "test.h"
 
 
@@ -49,10 +49,11 @@ static void
 check(const void *text, size_t len, int good, const char *what, unsigned n)
 {
     size_t          cut;
+    batch_head_t    head;
     unsigned char  *copy;
 
     copy = test_copy(text, len);
-    ok(batch_jsonl_object(copy, len, 1) == good, "scanner: %s %04x", what, n);
+    ok((batch_head_object(copy, len, 1, &head) == BATCH_OK) == good, "scanner: %s %04x", what, n);
     free(copy);
 
     for (cut = 0; cut <= len; cut++) {

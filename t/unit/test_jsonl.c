@@ -11,18 +11,33 @@
 #define CHAT   0
 #define EMBED  1
 #define OTHER  2
-#define MODEL  4                     /* the model is optional */
+#define LEGACY  3
+#define MODER  4
+#define IMAGE  5
+#define RERANK 6
+#define SCORE  7
+#define ANTHR  8
+#define AZURE  9
+#define ANY    10
+
+/* flags */
+#define MODEL  16                    /* the model is optional */
+#define LAX    32                    /* lenient, with all of these endpoints */
+#define DONE   64                    /* it was checked before */
 
 #define NOT_JSON  "This line is not parseable as valid JSON. "
 
 /* a line that is good up to here, of which a test changes one thing */
 #define ID    "\"custom_id\":\"a\","
+#define TEXT64                                                                \
+    "0123456789012345678901234567890123456789012345678901234567890123"
 #define POST  "\"method\":\"POST\","
 #define URL   "\"url\":\"/v1/chat/completions\","
 #define HEAD  ID POST URL
 #define BODY  "\"body\":{\"model\":\"m\",\"messages\":[]}"
 #define EHEAD ID POST "\"url\":\"/v1/embeddings\","
 #define OHEAD ID POST "\"url\":\"/v1/responses\","
+#define LINE(url, body)  "{" ID POST "\"url\":\"" url "\",\"body\":{" body "}}"
 
 
 typedef struct {
@@ -38,8 +53,18 @@ typedef struct {
 static const batch_str_t  endpoints[] = {
     batch_string("/v1/chat/completions"),
     batch_string("/v1/embeddings"),
-    batch_string("/v1/responses")
+    batch_string("/v1/responses"),
+    batch_string("/v1/completions"),
+    batch_string("/v1/moderations"),
+    batch_string("/v1/images/generations"),
+    batch_string("/v1/rerank"),
+    batch_string("/v1/score"),
+    batch_string("/v1/messages"),
+    batch_string("/chat/completions"),
+    batch_string("/own/thing")
 };
+
+#define ENDPOINTS  (sizeof(endpoints) / sizeof(endpoints[0]))
 
 
 static const line_row_t  rows[] = {
@@ -79,6 +104,124 @@ static const line_row_t  rows[] = {
       "}", NULL, NULL, NULL, 2 },
     { EMBED, "{" EHEAD "\"body\":{\"input\":[[1,2],[3],[4]],\"model\":\"m\"}}",
       NULL, NULL, NULL, 3 },
+
+    /* what each endpoint demands, and no more */
+
+    { EMBED, LINE("/v1/embeddings", "\"model\":\"m\",\"messages\":[{}]"),
+      NULL, NULL, NULL, 1 },
+    { EMBED, LINE("/v1/embeddings", "\"model\":\"m\",\"messages\":[{}],"
+      "\"input\":null"), NULL, NULL, NULL, 1 },
+    { EMBED, LINE("/v1/embeddings", "\"model\":\"m\",\"content\":\"x\""),
+      NULL, NULL, NULL, 1 },
+    { EMBED, LINE("/v1/embeddings", "\"model\":\"m\",\"messages\":\"x\""),
+      "invalid_type", "body.messages", "Invalid type for 'messages': expected "
+      "an array, but got a string instead.", 0 },
+    { EMBED, LINE("/v1/embeddings", "\"input\":\"x\""),
+      "missing_required_parameter", "body.model", "", 0 },
+    { LEGACY, LINE("/v1/completions", "\"model\":\"m\",\"prompt\":\"x\""),
+      NULL, NULL, NULL, 0 },
+    { LEGACY, LINE("/v1/completions", "\"model\":\"m\",\"prompt\":[1,2]"),
+      NULL, NULL, NULL, 0 },
+    { LEGACY, LINE("/v1/completions", "\"model\":\"m\",\"prompt_embeds\":"
+      "\"x\""), NULL, NULL, NULL, 0 },
+    { LEGACY, LINE("/v1/completions", "\"model\":\"m\",\"messages\":[]"),
+      "missing_required_parameter", "body.prompt",
+      "Missing required parameter: 'prompt'.", 0 },
+    { LEGACY, LINE("/v1/completions", "\"model\":\"m\",\"prompt\":1,"
+      "\"stream\":true"), "streaming_unsupported", "body.stream",
+      "Streaming is not", 0 },
+    { OTHER, LINE("/v1/responses", ""), NULL, NULL, NULL, 0 },
+    { OTHER, LINE("/v1/responses", "\"background\":false"), NULL, NULL, NULL,
+      0 },
+    { OTHER, LINE("/v1/responses", "\"background\":null"), NULL, NULL, NULL,
+      0 },
+    { OTHER, LINE("/v1/responses", "\"background\":true"),
+      "background_unsupported", "body.background", "Background responses are "
+      "not supported in the Batch API: ", 0 },
+    { OTHER, LINE("/v1/responses", "\"b\\u0061ckground\":true"),
+      "background_unsupported", "body.background", "", 0 },
+    { OTHER, LINE("/v1/responses", "\"background\":1"), "invalid_type",
+      "body.background", "", 0 },
+    { OTHER, LINE("/v1/responses", "\"background\":false,\"background\":true"),
+      "invalid_json_line", NULL, "", 0 },
+    { CHAT, LINE("/v1/chat/completions", "\"model\":\"m\",\"messages\":[],"
+      "\"background\":true,\"prompt\":1,\"prompt\":2"), NULL, NULL, NULL, 0 },
+    { MODER, LINE("/v1/moderations", "\"input\":[\"x\",\"y\"]"), NULL, NULL,
+      NULL, 0 },
+    { MODER, LINE("/v1/moderations", "\"model\":\"m\""),
+      "missing_required_parameter", "body.input", "", 0 },
+    { MODER, LINE("/v1/moderations", "\"model\":1,\"input\":\"x\""),
+      "invalid_type", "body.model", "", 0 },
+    { IMAGE, LINE("/v1/images/generations", "\"prompt\":\"x\""), NULL, NULL,
+      NULL, 0 },
+    { IMAGE, LINE("/v1/images/generations", "\"model\":\"m\""),
+      "missing_required_parameter", "body.prompt", "", 0 },
+    { RERANK, LINE("/v1/rerank", "\"query\":\"x\",\"documents\":[]"), NULL,
+      NULL, NULL, 0 },
+    { RERANK, LINE("/v1/rerank", "\"query\":{},\"texts\":[]"), NULL, NULL,
+      NULL, 0 },
+    { RERANK, LINE("/v1/rerank", "\"documents\":[]"),
+      "missing_required_parameter", "body.query", "", 0 },
+    { RERANK, LINE("/v1/rerank", "\"query\":\"x\""),
+      "missing_required_parameter", "body.documents", "", 0 },
+    { SCORE, LINE("/v1/score", "\"text_1\":\"a\",\"text_2\":\"b\""), NULL,
+      NULL, NULL, 0 },
+    { ANTHR, LINE("/v1/messages", "\"model\":\"m\",\"messages\":[],"
+      "\"max_tokens\":1"), NULL, NULL, NULL, 0 },
+    { ANTHR, LINE("/v1/messages", "\"model\":\"m\",\"max_tokens\":1"),
+      "missing_required_parameter", "body.messages", "", 0 },
+    { ANTHR, LINE("/v1/messages", "\"messages\":[]"),
+      "missing_required_parameter", "body.model", "", 0 },
+    { AZURE, LINE("/chat/completions", "\"model\":\"m\",\"messages\":[]"),
+      NULL, NULL, NULL, 0 },
+    { AZURE, LINE("/chat/completions", "\"model\":\"m\""),
+      "missing_required_parameter", "body.messages", "", 0 },
+    { ANY, LINE("/own/thing", ""), NULL, NULL, NULL, 0 },
+    { ANY, LINE("/own/thing", "\"model\":1,\"stream\":\"s\",\"input\":1,"
+      "\"prompt\":1,\"prompt\":2"), NULL, NULL, NULL, 0 },
+    { ANY, LINE("/own/thing", "\"stream\":true"), "streaming_unsupported",
+      "body.stream", "", 0 },
+
+    /* what was checked is not judged again */
+
+    { CHAT | DONE, LINE("/v1/chat/completions", "\"messages\":[],"
+      "\"prompt\":1,\"prompt\":2,\"stream\":true"), NULL, NULL, NULL, 0 },
+    { OTHER | DONE, LINE("/v1/responses", "\"background\":true,\"model\":7"),
+      NULL, NULL, NULL, 0 },
+    { CHAT | DONE, LINE("/v1/chat/completions", "\"model\":\"m\""),
+      "missing_required_parameter", "body.messages", "", 0 },
+    { LEGACY | DONE, LINE("/v1/completions", ""), NULL, NULL, NULL, 0 },
+    { CHAT | DONE, LINE("/v1/responses", ""), "invalid_url", "url", "", 0 },
+
+    /* lenient */
+
+    { CHAT | LAX, "{" ID "\"body\":{\"messages\":[]}}", NULL, NULL, NULL, 0 },
+    { CHAT | LAX, LINE("v1/embeddings", "\"input\":[[1],[2]]"), NULL, NULL,
+      NULL, 2 },
+    { CHAT | LAX, LINE("\\u0076\\u0031/embeddings", "\"input\":\"x\""), NULL,
+      NULL, NULL, 1 },
+    { CHAT | LAX, LINE("/v1/moderations", "\"input\":\"x\",\"stream\":true"),
+      NULL, NULL, NULL, 0 },
+    { CHAT | LAX, "{" ID "\"body\":{\"prompt\":1}}",
+      "missing_required_parameter", "body.messages", "", 0 },
+    { CHAT | LAX, LINE("/v1/completions", "\"messages\":[]"),
+      "missing_required_parameter", "body.prompt", "", 0 },
+    { CHAT | LAX, LINE("/v1/responses", "\"background\":true"),
+      "background_unsupported", "body.background", "", 0 },
+    { CHAT | LAX, LINE("/v2/chat/completions", ""), "invalid_url", "url",
+      "The URL provided for this request is not one of those that batches may "
+      "name here: '/v1/chat/completions', '/v1/embeddings', ", 0 },
+    { CHAT | LAX, LINE("", ""), "invalid_url", "url", "", 0 },
+    { CHAT | LAX, "{" ID "\"url\":null,\"body\":{}}", "invalid_type", "url", "",
+      0 },
+    { CHAT | LAX, "{" ID "\"method\":\"GET\",\"body\":{}}", "invalid_method",
+      "method", "", 0 },
+    { CHAT | LAX, "{\"body\":{\"messages\":[]}}",
+      "missing_required_parameter", "custom_id", "", 0 },
+    { CHAT | LAX, LINE("/own/thing", "\"model\":1"), "invalid_type",
+      "body.model", "", 0 },
+    { CHAT | LAX, LINE("/v1/chat/completions", "\"messages\":[],\"stream\":"
+      "\"true\""), "invalid_type", "body.stream", "", 0 },
 
     /* not JSON, in any way */
 
@@ -250,10 +393,12 @@ static const line_row_t  rows[] = {
       "invalid_method", "method", "Invalid value: 'POST\\u0000'.", 0 },
     { CHAT, "{" ID "\"method\":\"G\xe2\x80\xae\x7f\"," URL BODY "}",
       "invalid_method", "method", "Invalid value: 'G?" "?'.", 0 },
-    { CHAT, "{" ID "\"method\":\"0123456789012345678901234567890123456789"
-      "01234567890123456789012345\"," URL BODY "}", "invalid_method", "method",
-      "Invalid value: '0123456789012345678901234567890123456789"
-      "012345678901234567890123...'. Supported", 0 },
+    { CHAT, "{" ID "\"method\":\"" TEXT64 TEXT64 "\"," URL BODY "}",
+      "invalid_method", "method",
+      "Invalid value: '" TEXT64 TEXT64 "'. Supported", 0 },
+    { CHAT, "{" ID "\"method\":\"" TEXT64 TEXT64 "x\"," URL BODY "}",
+      "invalid_method", "method",
+      "Invalid value: '" TEXT64 TEXT64 "...'. Supported", 0 },
     { CHAT, "{" ID "\"method\":\"\"," URL BODY "}", "invalid_method", "method",
       "Invalid value: ''.", 0 },
     { CHAT, "{" HEAD "\"body\":{\"model\":\"m\",\"stream\":true}}",
@@ -298,10 +443,24 @@ static int
 parse(const char *text, size_t len, int how, batch_line_t *line,
     batch_line_error_t *err, unsigned char **copy)
 {
-    *copy = test_copy(text, len);
+    unsigned              i, own;
+    batch_rules_t         rules;
+    batch_target_t        targets[ENDPOINTS];
 
-    return batch_jsonl_parse(*copy, len, &endpoints[how & 3],
-                             (how & MODEL) != 0, line, err);
+    *copy = test_copy(text, len);
+    own = (unsigned) how & 15;
+
+    for (i = 0; i < ENDPOINTS; i++) {
+        targets[i].url = endpoints[(own + i) % ENDPOINTS];
+    }
+
+    batch_rules_init(&rules, targets, (how & LAX) ? ENDPOINTS : 1);
+
+    rules.model_optional = (how & MODEL) != 0;
+    rules.lenient = (how & LAX) != 0;
+    rules.checked = (how & DONE) != 0;
+
+    return batch_jsonl_parse(*copy, len, &rules, line, err);
 }
 
 
@@ -499,57 +658,6 @@ depth(void)
 }
 
 
-/* the tables, as a member of an upload's first line */
-
-static void
-objects(void)
-{
-    char            text[256];
-    size_t          i, cut, len;
-    unsigned char  *copy;
-
-    for (i = 0; i < JSON_GOOD; i++) {
-        len = (size_t) sprintf(text, "\xef\xbb\xbf {\"k\":");
-        memcpy(text + len, json_good[i].text, json_good[i].len);
-        len += json_good[i].len;
-        text[len++] = '}';
-
-        for (cut = 0; cut <= len; cut++) {
-            copy = test_copy(text, cut);
-            ok(batch_jsonl_object(copy, cut, 0) == 1, "%s cut at %zu", text,
-               cut);
-            ok(batch_jsonl_object(copy, cut, 1) == (cut == len),
-               "%s whole at %zu", text, cut);
-            free(copy);
-        }
-    }
-
-    for (i = 0; i < JSON_BAD; i++) {
-        len = (size_t) sprintf(text, "{\"k\":");
-        memcpy(text + len, json_bad[i].text, json_bad[i].len);
-        len += json_bad[i].len;
-        text[len++] = '}';
-
-        copy = test_copy(text, len);
-        ok(batch_jsonl_object(copy, len, 1) == 0, "refuse %s", text);
-        free(copy);
-    }
-
-#define object(s, whole)                                                      \
-    batch_jsonl_object((const unsigned char *) (s), sizeof(s) - 1, whole)
-
-    ok(object("", 1) == 0 && object("", 0) == 1, "nothing");
-    ok(object(" \n", 1) == 0, "white space");
-    ok(object("[]", 1) == 0 && object("[]", 0) == 0, "array");
-    ok(object("1", 0) == 0 && object("\"", 0) == 0, "scalars");
-    ok(object("{} x", 0) == 0 && object("{} {", 0) == 0, "more after it");
-    ok(object("\xef\xbb\xbf\xef\xbb\xbf{}", 1) == 0, "two marks");
-    ok(object(" \xef\xbb\xbf{}", 1) == 0, "a mark after white space");
-    ok(object("{\"a\":\"\x01", 0) == 0, "a bad beginning");
-    ok(object("{}\r", 1) == 1, "trailing CR");
-}
-
-
 typedef struct {
     const char  *token;
     size_t       len;
@@ -644,7 +752,6 @@ main(void)
     spans();
     custom_ids();
     depth();
-    objects();
     decode();
 
     ok(token_eq("\"a\"", "\"\\u0061\""), "a, escaped");

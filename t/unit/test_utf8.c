@@ -75,6 +75,20 @@ test_rows(void)
 }
 
 
+static void
+test_control(void)
+{
+    ok(!batch_utf8_control((const unsigned char *) "", 0), "nothing");
+    ok(!batch_utf8_control((const unsigned char *) "a b\xc2\xa0\xc3\x85", 7),
+       "none");
+    ok(batch_utf8_control((const unsigned char *) "a\n", 2), "C0");
+    ok(batch_utf8_control((const unsigned char *) "\0", 1), "NUL");
+    ok(batch_utf8_control((const unsigned char *) "a\x7f", 2), "DEL");
+    ok(batch_utf8_control((const unsigned char *) "a\xc2\x85", 3), "C1");
+    ok(!batch_utf8_control((const unsigned char *) "a\xc2\x85", 2), "cut");
+}
+
+
 /* every character, whole and cut, against its encoding */
 
 static void
@@ -116,6 +130,7 @@ int
 main(void)
 {
     test_rows();
+    test_control();
     test_characters();
 
     return test_done("utf8");
