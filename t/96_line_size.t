@@ -127,7 +127,7 @@ for (@b) {
 
 my $peak = main::peak();
 diag("peak: $peak MB") if $ENV{BATCH_SOAK};
-cmp_ok($peak, '<', 300, 'memory is bounded') unless $main::Asan;
+cmp_ok($peak, '<', 220, 'memory is bounded') unless $main::Asan;
 
 
 === TEST 5: a killed worker's large lines are another one's
