@@ -94,6 +94,11 @@ static ngx_conf_num_bounds_t  ngx_http_batch_retries_bounds = {
 };
 
 
+static ngx_conf_post_t  ngx_http_batch_line_sizes = {
+    ngx_http_batch_conf_line_size
+};
+
+
 static ngx_http_batch_pace_conf_t  ngx_http_batch_default_pace = {
     500, 20000, 12 * 3600 * 1000
 };
@@ -229,6 +234,20 @@ static ngx_command_t  ngx_http_batch_commands[] = {
       ngx_conf_set_off_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_batch_loc_conf_t, given.max_file_size),
+      NULL },
+
+    { ngx_string("batch_max_line_size"),
+      NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_batch_loc_conf_t, max_line_size),
+      &ngx_http_batch_line_sizes },
+
+    { ngx_string("batch_repair"),
+      NGX_HTTP_BATCH_ALL_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_batch_loc_conf_t, repair),
       NULL },
 
     { ngx_string("batch_output_order"),
@@ -431,6 +450,8 @@ ngx_http_batch_create_loc_conf(ngx_conf_t *cf)
     blcf->retries = NGX_CONF_UNSET_UINT;
     blcf->timeout = NGX_CONF_UNSET_MSEC;
     blcf->max_requests = NGX_CONF_UNSET_UINT;
+    blcf->max_line_size = NGX_CONF_UNSET_SIZE;
+    blcf->repair = NGX_CONF_UNSET;
     blcf->output_order = NGX_CONF_UNSET_UINT;
     blcf->file_ttl = NGX_CONF_UNSET;
     blcf->endpoints = NGX_CONF_UNSET_PTR;
@@ -467,6 +488,9 @@ ngx_http_batch_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->retries, prev->retries, 5);
     ngx_conf_merge_msec_value(conf->timeout, prev->timeout, 3600000);
     ngx_conf_merge_uint_value(conf->max_requests, prev->max_requests, 50000);
+    ngx_conf_merge_size_value(conf->max_line_size, prev->max_line_size,
+                              NGX_HTTP_BATCH_LINE_SIZE);
+    ngx_conf_merge_value(conf->repair, prev->repair, 1);
     ngx_conf_merge_uint_value(conf->output_order, prev->output_order,
                               NGX_HTTP_BATCH_ORDER_INPUT);
     ngx_conf_merge_sec_value(conf->file_ttl, prev->file_ttl,

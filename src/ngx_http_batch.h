@@ -35,6 +35,8 @@
 #define NGX_HTTP_BATCH_ORDER_COMPLETION  1
 
 #define NGX_HTTP_BATCH_FILE_TTL          2592000    /* s; batch_file_ttl */
+#define NGX_HTTP_BATCH_LINE_SIZE         33554432   /* bytes;
+                                                       batch_max_line_size */
 
 #define NGX_HTTP_BATCH_OPENAI            0
 #define NGX_HTTP_BATCH_IMPALA            1
@@ -181,6 +183,8 @@ struct ngx_http_batch_loc_conf_s {
     ngx_msec_t                    timeout;         /* a line's total time */
     ngx_uint_t                    max_requests;    /* 0: no limit */
     off_t                         max_file_size;   /* bytes, 0: no limit */
+    size_t                        max_line_size;   /* bytes */
+    ngx_flag_t                    repair;
     ngx_uint_t                    output_order;
     time_t                        file_ttl;
     ngx_array_t                  *endpoints;       /* of ngx_str_t */

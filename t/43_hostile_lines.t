@@ -292,6 +292,8 @@ $w->leftovers('row 36');
 
 
 === TEST 4: row 37: a line that is too long
+--- api_config
+    batch_max_line_size 8m;
 --- flow
 my $max = 8 * 1024 * 1024;
 my $of = sub {
@@ -310,7 +312,8 @@ is_deeply(main::told($b),
            [invalid_json_line => 7, undef]],
           'row 37: which lines');
 is_deeply([map { $_->{message} } @{ $b->{errors}{data} }[0, 2, 4]],
-          [('This line is too long.') x 3], 'row 37: message');
+          [("This line is too long: the maximum is $max bytes.") x 3],
+          'row 37: message');
 cmp_ok(main::peak(), '<', 90000, 'row 37: memory of a worker, kB')
     unless $ENV{TEST_NGINX_BINARY} =~ /asan/;
 
@@ -608,7 +611,7 @@ my @names = ('../../x', '{{b}}', '}:gen', 'a\\r\\nX-Evil: 1', 'a:b:c', '*', '?',
              '%s%n', '$uri', "\xe2\x80\xa8", 'a b', '\\u0000', 'x' x 1000,
              '\\ud800', "'\\\"", '<b>', "\xf0\x9f\x98\x80" x 100,
              "\xe2\x82\xac" x 86, '\\ude00' x 341);
-my $key = qr/^\{batch\}:(gen(:[0-9a-f]{40})?|active|fx
+my $key = qr/^\{batch\}:(gen(:[0-9a-f]{40})?|active|be(:[0-9a-z-]+)?|fx
               |f:file-[0-9A-Za-z]{22}|fl:(0|[0-9a-f]{40})(:[a-z_-]+)?
               |b:batch_[0-9a-f]{32}|(bl|u[a-z]):(0|[0-9a-f]{40}))$/x;
 

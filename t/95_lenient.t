@@ -218,7 +218,7 @@ $b = run_batch('{"custom_id":"a","body":{"messages":[],"mock":"headers;echo"}}',
                model => "m\r\nX-Evil: 1\"},\x{e9}\x{1}");
 my ($l) = output_lines($b);
 like($l->{response}{body}{headers},
-     qr/^X-V-Model: m%0D%0AX-Evil:%201"\},%C3%A9%01\r$/m, 'in a header');
+     qr/^X-V-Model: m%0D%0AX-Evil:%201%22%7D%2C%C3%A9%01\r$/m, 'in a header');
 is($l->{response}{body}{echo}, '{"model":"m\r\nX-Evil: 1\"},' . "\x{e9}"
    . '\u0001","messages":[],"mock":"headers;echo"}', 'in a body');
 

@@ -29,6 +29,9 @@
 #include "ngx_http_batch_turn.h"
 
 
+#define NGX_HTTP_BATCH_LIST_HOLD  100             /* ms */
+
+
 #define NGX_HTTP_BATCH_LIST_FILES    10000   /* of a page, at most */
 #define NGX_HTTP_BATCH_LIST_BATCHES  100
 
@@ -81,6 +84,7 @@ static ngx_int_t ngx_http_batch_api_list_args(ngx_http_batch_op_t *op);
 static ngx_int_t ngx_http_batch_api_list_arg(ngx_http_batch_op_t *op,
     const char *name, ngx_str_t *value);
 static void ngx_http_batch_api_list_wait(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_list_hold(ngx_event_t *ev);
 static void ngx_http_batch_api_list_turn(ngx_event_t *ev);
 static void ngx_http_batch_api_list_turn_over(ngx_http_batch_api_list_t *list);
 static void ngx_http_batch_api_list_ask(ngx_http_batch_op_t *op);
@@ -103,6 +107,7 @@ static void ngx_http_batch_api_list_abandon(ngx_http_batch_op_t *op);
 /* lists of this worker that wait for their turn; which one has it; the next one
  * gets it with this event */
 static ngx_queue_t                 ngx_http_batch_api_lists;
+static ngx_event_t                 ngx_http_batch_api_list_held;
 static ngx_http_batch_api_list_t  *ngx_http_batch_api_list_now;
 static ngx_event_t                 ngx_http_batch_api_list_event;
 
@@ -310,6 +315,23 @@ ngx_http_batch_api_list_wait(ngx_http_batch_op_t *op)
 
     list->waiting = 1;
     ngx_queue_insert_tail(&ngx_http_batch_api_lists, &list->queue);
+
+    ngx_http_batch_api_list_hold(&ngx_http_batch_api_list_held);
+}
+
+
+/* a worker that quits waits for its timers: it is not to leave these lists */
+
+static void
+ngx_http_batch_api_list_hold(ngx_event_t *ev)
+{
+    if (ev->handler == NULL) {
+        ngx_http_batch_turn_timer(ev, ngx_http_batch_api_list_hold, 0);
+    }
+
+    if (!ev->timer_set && !ngx_queue_empty(&ngx_http_batch_api_lists)) {
+        ngx_add_timer(ev, NGX_HTTP_BATCH_LIST_HOLD);
+    }
 }
 
 

@@ -11,6 +11,7 @@
  * Shapes (OpenAI's):
  *   {"id": "batch_req_..", "custom_id": "..", "response": {"status_code": 200,
  *    "request_id": "..", "body": {..}}, "error": null}
+ *   ... and, behind "error", "repaired": true if the body's text was broken
  *   {"id": "batch_req_..", "custom_id": "..", "response": null,
  *    "error": {"code": "..", "message": ".."}}
  */
@@ -274,6 +275,9 @@ ngx_http_batch_answer_begin(ngx_http_batch_line_t *line)
     line->len = p - line->entry->payload;
 
     batch_json_init(&line->json);
+
+    line->json.repair = line->status >= 200 && line->status < 300
+                        && line->chunk->run->conf->repair;
 }
 
 
@@ -316,8 +320,9 @@ ngx_int_t
 ngx_http_batch_answer_body(ngx_http_batch_line_t *line, const u_char *data,
     size_t len)
 {
-    size_t   n;
-    u_char  *p;
+    size_t    n;
+    u_char   *p;
+    uint64_t  before;
 
     if (line->nraw < NGX_HTTP_BATCH_HEAD_MAX) {
         n = ngx_min(len, NGX_HTTP_BATCH_HEAD_MAX - line->nraw);
@@ -351,13 +356,16 @@ ngx_http_batch_answer_body(ngx_http_batch_line_t *line, const u_char *data,
     while (len) {
         n = ngx_min(len, 16384);
 
-        if (ngx_http_batch_answer_room(line, batch_json_bound(n)
+        if (ngx_http_batch_answer_room(line,
+                                       batch_json_bound_of(&line->json, n)
                                        + NGX_HTTP_BATCH_FRAME_MAX)
             != NGX_OK)
         {
             line->no_memory = 1;
             return NGX_ERROR;
         }
+
+        before = line->json.offset;
 
         p = batch_json_feed(&line->json, data, n,
                             line->entry->payload + line->len);
@@ -368,6 +376,8 @@ ngx_http_batch_answer_body(ngx_http_batch_line_t *line, const u_char *data,
         }
 
         line->len = p - line->entry->payload;
+
+        n = (size_t) (line->json.offset - before);
 
         data += n;
         len -= n;
@@ -514,14 +524,20 @@ static ngx_http_batch_entry_t *
 ngx_http_batch_answer_response(ngx_http_batch_line_t *line,
     ngx_http_batch_answer_e verdict)
 {
-    static const u_char  tail[] = "}, \"error\": null}\n";
+    const ngx_str_t  *tail;
 
-    if (ngx_http_batch_answer_room(line, sizeof(tail) - 1) != NGX_OK) {
+    static const ngx_str_t  usual = ngx_string("}, \"error\": null}\n");
+    static const ngx_str_t  repaired = ngx_string("}, \"error\": null,"
+                                                  " \"repaired\": true}\n");
+
+    tail = line->json.repaired ? &repaired : &usual;
+
+    if (ngx_http_batch_answer_room(line, tail->len) != NGX_OK) {
         return NULL;
     }
 
-    ngx_memcpy(line->entry->payload + line->len, tail, sizeof(tail) - 1);
-    line->len += sizeof(tail) - 1;
+    ngx_memcpy(line->entry->payload + line->len, tail->data, tail->len);
+    line->len += tail->len;
 
     return ngx_http_batch_answer_entry(line,
                                        verdict == NGX_HTTP_BATCH_ANSWER_OK

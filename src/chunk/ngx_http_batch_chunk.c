@@ -221,6 +221,7 @@ ngx_http_batch_chunk_line(ngx_http_batch_chunk_t *c)
         || c->poisoned || c->lost || c->aborted || c->reading
         || c->run->stop || ngx_http_batch_chunk_stale(c)
         || c->pending_size > NGX_HTTP_BATCH_PENDING_MAX
+        || !ngx_http_batch_line_room(c->need)
         || c->walked == c->run->plan.chunks[c->chunk].count)
     {
         return NGX_DECLINED;
@@ -260,6 +261,19 @@ ngx_http_batch_chunk_line(ngx_http_batch_chunk_t *c)
         }
 
         break;
+    }
+
+    c->need = ngx_http_batch_line_room(len) ? 0 : len;
+
+    if (c->need) {
+
+        /* it is walked again when one of the large lines in flight has ended */
+
+        c->win_pos = pos;
+        c->line = number;
+        c->walked--;
+
+        return NGX_DECLINED;
     }
 
     if (c->nlines == 0) {
@@ -746,7 +760,7 @@ ngx_http_batch_chunk_free(ngx_http_batch_chunk_t *c)
         ngx_http_batch_pick_remove(run);
     }
 
-    ngx_free(c->win);
+    ngx_http_batch_window_free(c);
     ngx_free(c->older);
     ngx_free(c->older_usage);
     ngx_free(c->picks);

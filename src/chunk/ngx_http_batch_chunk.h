@@ -70,6 +70,9 @@ struct ngx_http_batch_chunk_s {
     size_t                        win_len;
     size_t                        win_pos;
     off_t                         next_read;      /* file offset after win */
+    ngx_msec_t                    walked_at;      /* ms: the window, last */
+    size_t                        need;           /* bytes of the line that
+                                                     waits for room; 0: none */
     uint64_t                      line;           /* number of the next one */
     uint32_t                      walked;         /* requests, not lines */
 
@@ -108,6 +111,8 @@ struct ngx_http_batch_chunk_s {
     ngx_http_batch_chunk_state_e  tell;           /* what is being told */
 
     unsigned                      reading:1;      /* window task under way */
+    unsigned                      found:1;        /* a whole line is, or was,
+                                                     in the window */
     unsigned                      writing:1;      /* journal task under way */
     unsigned                      busy:1;         /* open, seal or job */
     unsigned                      ending:1;       /* a job has whole */
@@ -193,6 +198,7 @@ void ngx_http_batch_chunk_flush(ngx_event_t *ev);
  * is being read; NGX_ERROR: the chunk is poisoned */
 ngx_int_t ngx_http_batch_window_next(ngx_http_batch_chunk_t *c, u_char **p,
     size_t *len);
+void ngx_http_batch_window_free(ngx_http_batch_chunk_t *c);
 
 void ngx_http_batch_journal_append(ngx_http_batch_chunk_t *c,
     ngx_http_batch_entry_t *entry);

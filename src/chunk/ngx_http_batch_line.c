@@ -48,11 +48,15 @@ static void ngx_http_batch_line_timer(ngx_event_t *ev);
                                                    at again */
 #define NGX_HTTP_BATCH_FREE_LINES     1024      /* structs that are kept */
 #define NGX_HTTP_BATCH_POOL_SIZE      512       /* bytes, of a connection */
+#define NGX_HTTP_BATCH_LARGE          (1024 * 1024)       /* bytes: a line above
+                                                             it is large */
+#define NGX_HTTP_BATCH_LARGE_MAX      (64 * 1024 * 1024)  /* of all large ones */
 
 
 static ngx_queue_t         ngx_http_batch_line_free;
 static ngx_queue_t         ngx_http_batch_line_dead;
 static ngx_uint_t          ngx_http_batch_line_nfree;
+static size_t              ngx_http_batch_line_large;    /* bytes in flight */
 
 
 static const ngx_http_batch_attempt_type_t  ngx_http_batch_line_type = {
@@ -136,6 +140,15 @@ ngx_http_batch_line_get(void)
 }
 
 
+ngx_uint_t
+ngx_http_batch_line_room(size_t len)
+{
+    return len <= NGX_HTTP_BATCH_LARGE
+           || ngx_http_batch_line_large == 0
+           || ngx_http_batch_line_large + len <= NGX_HTTP_BATCH_LARGE_MAX;
+}
+
+
 ngx_int_t
 ngx_http_batch_line_start(ngx_http_batch_chunk_t *c, const u_char *p,
     size_t len, uint64_t number)
@@ -173,6 +186,9 @@ ngx_http_batch_line_start(ngx_http_batch_chunk_t *c, const u_char *p,
     }
 
     batch_splice_keep(&line->parsed, rules, line->data);
+
+    line->large = (len > NGX_HTTP_BATCH_LARGE) ? len : 0;
+    ngx_http_batch_line_large += line->large;
 
     line->chunk = c;
     line->number = number;
@@ -549,6 +565,8 @@ ngx_http_batch_line_end(ngx_http_batch_line_t *line,
 
     ngx_free(line->data);
     line->data = NULL;
+
+    ngx_http_batch_line_large -= line->large;
 
     ngx_free(line->entry);
     line->entry = NULL;

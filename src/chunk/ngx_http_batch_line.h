@@ -82,6 +82,7 @@ struct ngx_http_batch_line_s {
     ngx_uint_t                    free_attempts;  /* ... of them, that do not
                                                      count: breaker open */
     ngx_msec_t                    deadline;       /* ms, as ngx_current_msec */
+    size_t                        large;          /* bytes; 0: not large */
 
     u_char                       *data;           /* what of the line is sent
                                                      and kept */
@@ -126,6 +127,9 @@ struct ngx_http_batch_line_s {
 void ngx_http_batch_line_init(void);
 /* ended lines may be used again; from the start of a turn only */
 void ngx_http_batch_line_reap(void);
+/* 0: a line of len bytes has to wait until large ones that are in flight have
+ * ended.  What is not large never waits, nor does the only large one. */
+ngx_uint_t ngx_http_batch_line_room(size_t len);
 /* sends a copy of p[0..len); NGX_ERROR: it was not started, and the chunk is
  * poisoned if it is not the line that was validated */
 ngx_int_t ngx_http_batch_line_start(ngx_http_batch_chunk_t *c,

@@ -3,6 +3,11 @@
  *
  * The window of the input that a running chunk walks: read by tasks, walked
  * line by line on the event loop.  It grows to the longest line met so far.
+ *
+ * One chunk of a worker may have a window of more than 16 MB, while it has a
+ * line that needs that.  Another one that needs it, too, takes it over once the
+ * first one has found its line, or has not been walked for a second: lines of a
+ * dead upstream are not in the way.  What was not walked is read again then.
  */
 
 #include "ngx_http_batch_chunk.h"
@@ -11,6 +16,9 @@
 
 
 #define NGX_HTTP_BATCH_WINDOW         (256 * 1024)    /* bytes, at first */
+#define NGX_HTTP_BATCH_WINDOW_LARGE   (16 * 1024 * 1024)  /* bytes; above it
+                                                         there is one only */
+#define NGX_HTTP_BATCH_WINDOW_IDLE    1000            /* ms without a walk */
 
 
 typedef struct {
@@ -23,9 +31,16 @@ typedef struct {
 } ngx_http_batch_window_fill_t;
 
 
+static ngx_int_t ngx_http_batch_window_room(ngx_http_batch_chunk_t *c);
+static ngx_int_t ngx_http_batch_window_resize(ngx_http_batch_chunk_t *c,
+    size_t size);
 static void ngx_http_batch_window_fill(ngx_http_batch_chunk_t *c);
 static void ngx_http_batch_window_fill_run(void *ctx, ngx_log_t *log);
 static void ngx_http_batch_window_fill_done(void *ctx, ngx_log_t *log);
+
+
+/* the chunk with the large window, or NULL */
+static ngx_http_batch_chunk_t  *ngx_http_batch_window_large;
 
 
 ngx_int_t
@@ -40,6 +55,8 @@ ngx_http_batch_window_next(ngx_http_batch_chunk_t *c, u_char **p, size_t *len)
     start = c->win + c->win_pos;
     left = c->win_len - c->win_pos;
 
+    c->walked_at = ngx_current_msec;
+
     nl = left ? memchr(start, LF, left) : NULL;
 
     if (nl) {
@@ -47,6 +64,7 @@ ngx_http_batch_window_next(ngx_http_batch_chunk_t *c, u_char **p, size_t *len)
         c->win_pos += *len + 1;
 
     } else if (c->next_read < pc->offset + pc->length) {
+        c->found = 0;
         ngx_http_batch_window_fill(c);
         return NGX_AGAIN;
 
@@ -70,7 +88,109 @@ ngx_http_batch_window_next(ngx_http_batch_chunk_t *c, u_char **p, size_t *len)
         *len -= 3;
     }
 
+    c->found = 1;
     *p = start;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_batch_window_free(ngx_http_batch_chunk_t *c)
+{
+    ngx_free(c->win);
+    c->win = NULL;
+    c->win_size = 0;
+
+    if (ngx_http_batch_window_large == c) {
+        ngx_http_batch_window_large = NULL;
+    }
+}
+
+
+/* makes room behind what is left of the window, which moves to its front */
+
+static ngx_int_t
+ngx_http_batch_window_room(ngx_http_batch_chunk_t *c)
+{
+    size_t                        left;
+    ngx_http_batch_plan_chunk_t  *pc;
+
+    pc = &c->run->plan.chunks[c->chunk];
+    left = c->win_len - c->win_pos;
+
+    if (c->win_size == 0) {
+        return ngx_http_batch_window_resize(c,
+                              (size_t) ngx_min(NGX_HTTP_BATCH_WINDOW,
+                                               pc->length));
+    }
+
+    if (left == c->win_size) {
+        return ngx_http_batch_window_resize(c, c->win_size * 2);
+    }
+
+    if (c == ngx_http_batch_window_large && left < NGX_HTTP_BATCH_WINDOW) {
+        return ngx_http_batch_window_resize(c, NGX_HTTP_BATCH_WINDOW);
+    }
+
+    if (left) {
+        ngx_memmove(c->win, c->win + c->win_pos, left);
+    }
+
+    c->win_pos = 0;
+    c->win_len = left;
+
+    return NGX_OK;
+}
+
+
+/* NGX_AGAIN: another chunk has the large window; the next beat tries again */
+
+static ngx_int_t
+ngx_http_batch_window_resize(ngx_http_batch_chunk_t *c, size_t size)
+{
+    size_t                   left;
+    u_char                  *win;
+    ngx_http_batch_chunk_t  *large = ngx_http_batch_window_large;
+
+    if (size > NGX_HTTP_BATCH_WINDOW_LARGE && large && large != c) {
+
+        if (large->reading
+            || (!large->found
+                && ngx_current_msec - large->walked_at
+                   < NGX_HTTP_BATCH_WINDOW_IDLE))
+        {
+            return NGX_AGAIN;
+        }
+
+        large->next_read -= large->win_len - large->win_pos;
+        large->win_pos = 0;
+        large->win_len = 0;
+
+        ngx_http_batch_window_free(large);
+    }
+
+    win = ngx_alloc(size, ngx_cycle->log);
+    if (win == NULL) {
+        return NGX_ERROR;
+    }
+
+    left = c->win_len - c->win_pos;
+
+    if (left) {
+        ngx_memcpy(win, c->win + c->win_pos, left);
+    }
+
+    ngx_http_batch_window_free(c);
+
+    if (size > NGX_HTTP_BATCH_WINDOW_LARGE) {
+        ngx_http_batch_window_large = c;
+    }
+
+    c->win = win;
+    c->win_size = size;
+    c->win_pos = 0;
+    c->win_len = left;
 
     return NGX_OK;
 }
@@ -81,36 +201,14 @@ ngx_http_batch_window_next(ngx_http_batch_chunk_t *c, u_char **p, size_t *len)
 static void
 ngx_http_batch_window_fill(ngx_http_batch_chunk_t *c)
 {
-    size_t                        left, size;
-    u_char                       *win;
     ngx_http_batch_window_fill_t *f;
     ngx_http_batch_plan_chunk_t  *pc;
 
     pc = &c->run->plan.chunks[c->chunk];
-    left = c->win_len - c->win_pos;
 
-    if (left == c->win_size) {
-        size = c->win_size ? c->win_size * 2
-                           : (size_t) ngx_min(NGX_HTTP_BATCH_WINDOW,
-                                              pc->length);
-
-        win = ngx_alloc(size, ngx_cycle->log);
-        if (win == NULL) {
-            return;
-        }
-
-        ngx_memcpy(win, c->win + c->win_pos, left);
-        ngx_free(c->win);
-
-        c->win = win;
-        c->win_size = size;
-
-    } else if (left) {
-        ngx_memmove(c->win, c->win + c->win_pos, left);
+    if (ngx_http_batch_window_room(c) != NGX_OK) {
+        return;
     }
-
-    c->win_pos = 0;
-    c->win_len = left;
 
     f = ngx_http_batch_task_create(sizeof(ngx_http_batch_window_fill_t),
                                    ngx_http_batch_window_fill_run,
@@ -121,9 +219,9 @@ ngx_http_batch_window_fill(ngx_http_batch_chunk_t *c)
 
     f->chunk = c;
     f->fd = c->input;
-    f->buf = c->win + left;
+    f->buf = c->win + c->win_len;
     f->off = c->next_read;
-    f->size = ngx_min((off_t) (c->win_size - left),
+    f->size = ngx_min((off_t) (c->win_size - c->win_len),
                       pc->offset + pc->length - c->next_read);
 
     if (ngx_http_batch_task_start(f) != NGX_OK) {

@@ -15,6 +15,10 @@
 #define NGX_HTTP_BATCH_PASSWORD_MAX  4096
 
 
+#define NGX_HTTP_BATCH_LINE_SIZE_MIN  1024
+#define NGX_HTTP_BATCH_LINE_SIZE_MAX  (1024 * 1024 * 1024)
+
+
 static ngx_uid_t ngx_http_batch_conf_worker_uid(ngx_cycle_t *cycle);
 
 
@@ -408,6 +412,26 @@ ngx_http_batch_conf_window(ngx_str_t *value, ngx_http_batch_window_t *w)
     w->seconds = (int64_t) n * unit;
 
     return NGX_OK;
+}
+
+
+/* a worker must have a line in memory, as a whole */
+
+char *
+ngx_http_batch_conf_line_size(ngx_conf_t *cf, void *post, void *data)
+{
+    size_t *size = data;
+
+    if (*size < NGX_HTTP_BATCH_LINE_SIZE_MIN
+        || *size > NGX_HTTP_BATCH_LINE_SIZE_MAX)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"batch_max_line_size\" must be between 1k and 1g,"
+                           " for example: batch_max_line_size 32m;");
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
 }
 
 

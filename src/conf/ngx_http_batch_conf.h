@@ -21,6 +21,7 @@ char *ngx_http_batch_conf_set_pass(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_batch_conf_set_endpoints(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_batch_conf_line_size(ngx_conf_t *cf, void *post, void *data);
 char *ngx_http_batch_conf_set_windows(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_batch_conf_client_cors(ngx_conf_t *cf, ngx_command_t *cmd,

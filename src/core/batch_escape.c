@@ -40,23 +40,6 @@ batch_escape_ascii(unsigned char *out, unsigned char c)
 }
 
 
-/* bytes of the broken character at p that one U+FFFD stands for */
-
-static size_t
-batch_escape_broken(const unsigned char *p, size_t n)
-{
-    size_t  i;
-
-    for (i = 1; i < n && i < 4; i++) {
-        if (batch_utf8_length(p, i) != -1 || batch_utf8_length(p, i + 1) == 0) {
-            break;
-        }
-    }
-
-    return i;
-}
-
-
 unsigned char *
 batch_escape_string(unsigned char *out, const unsigned char *p, size_t len)
 {
@@ -91,7 +74,7 @@ batch_escape_string(unsigned char *out, const unsigned char *p, size_t len)
         if (n <= 0) {
             memcpy(out, "\xef\xbf\xbd", 3);
             out += 3;
-            p += batch_escape_broken(p, (size_t) (last - p));
+            p += batch_utf8_broken(p, (size_t) (last - p));
 
         } else if (n == 2 && p[0] == 0xc2 && p[1] == 0x85) {
             memcpy(out, "\\u0085", 6);

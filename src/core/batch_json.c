@@ -2,68 +2,31 @@
  * Copyright (C) the ngx_http_batch_module authors
  *
  * The streaming compactor: a state machine over bytes that can stop and go on
- * anywhere.  Only runs of plain bytes in strings are copied in larger pieces.
+ * anywhere.  This file is its frame; the insides of strings, the only ones of
+ * which runs are copied in larger pieces, are batch_json_string.c's.
  */
 
-#include "batch_json_read.h"
-#include "batch_scan.h"
-#include "batch_utf8.h"
+#include "batch_json_int.h"
 
 #include <string.h>
 
 
-enum {
-    BATCH_JSON_START = 0,            /* a byte-order mark may come */
-    BATCH_JSON_BOM,                  /* sub: bytes of it seen */
-    BATCH_JSON_VALUE,
-    BATCH_JSON_ELEMENT,              /* a value or ] */
-    BATCH_JSON_KEY,
-    BATCH_JSON_MEMBER,               /* a key or } */
-    BATCH_JSON_COLON,
-    BATCH_JSON_AFTER,                /* a value has ended */
-    BATCH_JSON_LITERAL,              /* sub: bytes seen, flags: which */
-    BATCH_JSON_STRING,
-    BATCH_JSON_ESCAPE,
-    BATCH_JSON_HEX,                  /* sub: digits to come */
-    BATCH_JSON_CHAR,                 /* held: the character so far */
-    BATCH_JSON_MINUS,                /* the numbers' states are the last ones */
-    BATCH_JSON_ZERO,
-    BATCH_JSON_INT,
-    BATCH_JSON_DOT,
-    BATCH_JSON_FRAC,
-    BATCH_JSON_EXP,
-    BATCH_JSON_SIGN,
-    BATCH_JSON_POWER,
-    BATCH_JSON_FAILED
+/* the last ones are JSON for Python and JavaScript only */
+
+static const char  *const batch_json_words[] = {
+    "true", "false", "null", "NaN", "Infinity"
 };
 
-typedef struct {
-    batch_json_t         *j;
-    const unsigned char  *p;
-    const unsigned char  *last;
-    unsigned char        *out;
-} batch_json_io_t;
-
-
-static const char  *const batch_json_words[] = { "true", "false", "null" };
+#define BATCH_JSON_WORDS     3
+#define BATCH_JSON_NAN       3
+#define BATCH_JSON_INFINITY  4
+#define BATCH_JSON_ALL       5
 
 
 void
 batch_json_init(batch_json_t *j)
 {
     memset(j, 0, sizeof(batch_json_t));
-}
-
-
-/* back: bytes of the defect that lie before io->p, perhaps in earlier pieces */
-
-static int
-batch_json_fail(batch_json_io_t *io, unsigned back, const char *error)
-{
-    io->j->error = error;
-    io->j->sub = back;
-
-    return BATCH_ERROR;
 }
 
 
@@ -77,182 +40,6 @@ batch_json_in_object(const batch_json_t *j)
     i = j->depth - 1;
 
     return (int) (j->stack[i >> 6] >> (i & 63)) & 1;
-}
-
-
-/* a whole character, ASCII or not */
-
-static void
-batch_json_put(batch_json_io_t *io, const unsigned char *p, size_t n)
-{
-    unsigned char  *start;
-
-    start = io->out;
-
-    if (n == 2 && p[0] == 0xc2 && p[1] == 0x85) {
-        memcpy(io->out, "\\u0085", 6);
-        io->out += 6;
-
-    } else if (n == 3 && p[0] == 0xe2 && p[1] == 0x80
-               && (p[2] == 0xa8 || p[2] == 0xa9))
-    {
-        memcpy(io->out, p[2] == 0xa8 ? "\\u2028" : "\\u2029", 6);
-        io->out += 6;
-
-    } else {
-        memcpy(io->out, p, n);
-        io->out += n;
-    }
-
-    batch_json_read_string(io->j, start, (size_t) (io->out - start));
-}
-
-
-static void
-batch_json_string_begin(batch_json_t *j, int key)
-{
-    j->state = BATCH_JSON_STRING;
-    batch_json_read_begin(j, key);
-}
-
-
-static void
-batch_json_string_end(batch_json_t *j)
-{
-    if (!(j->flags & BATCH_JSON_IN_KEY)) {
-        j->state = BATCH_JSON_AFTER;
-        return;
-    }
-
-    j->state = BATCH_JSON_COLON;
-    batch_json_read_key(j);
-}
-
-
-/* from io->p on, as far as it goes without an escape */
-
-static int
-batch_json_string(batch_json_io_t *io)
-{
-    int                   n;
-    batch_json_t         *j;
-    const unsigned char  *p;
-
-    j = io->j;
-
-    for ( ;; ) {
-        p = io->p;
-        io->p = batch_scan_plain(p, io->last);
-
-        if (io->p != p) {
-            memcpy(io->out, p, (size_t) (io->p - p));
-            io->out += io->p - p;
-            batch_json_read_string(j, p, (size_t) (io->p - p));
-        }
-
-        if (io->p == io->last) {
-            return BATCH_OK;
-        }
-
-        p = io->p;
-
-        if (*p == '"') {
-            *io->out++ = '"';
-            io->p++;
-            batch_json_string_end(j);
-            return BATCH_OK;
-        }
-
-        if (*p == '\\') {
-            batch_json_put(io, p, 1);
-            io->p++;
-            j->state = BATCH_JSON_ESCAPE;
-            return BATCH_OK;
-        }
-
-        if (*p < 0x20) {
-            return batch_json_fail(io, 0, BATCH_SCAN_CONTROL);
-        }
-
-        n = batch_utf8_length(p, (size_t) (io->last - p));
-
-        if (n == 0) {
-            return batch_json_fail(io, 0, BATCH_SCAN_UTF8);
-        }
-
-        if (n < 0) {
-            j->nheld = (unsigned) (io->last - p);
-            memcpy(j->held, p, j->nheld);
-            io->p = io->last;
-            j->state = BATCH_JSON_CHAR;
-            return BATCH_OK;
-        }
-
-        batch_json_put(io, p, (size_t) n);
-        io->p += n;
-    }
-}
-
-
-/* one byte of an escape or of a character that a split has cut */
-
-static int
-batch_json_string_byte(batch_json_io_t *io)
-{
-    int            n;
-    batch_json_t  *j;
-
-    j = io->j;
-
-    switch (j->state) {
-
-    case BATCH_JSON_ESCAPE:
-        if (*io->p == 'u') {
-            j->state = BATCH_JSON_HEX;
-            j->sub = 4;
-
-        } else if (batch_scan_class[*io->p] & BATCH_SCAN_ESCAPED) {
-            j->state = BATCH_JSON_STRING;
-
-        } else {
-            return batch_json_fail(io, 0, BATCH_SCAN_ESCAPE);
-        }
-
-        batch_json_put(io, io->p++, 1);
-        return BATCH_OK;
-
-    case BATCH_JSON_HEX:
-        if (batch_scan_hex(*io->p) < 0) {
-            return batch_json_fail(io, 0, BATCH_SCAN_ESCAPE);
-        }
-
-        batch_json_put(io, io->p++, 1);
-
-        if (--j->sub == 0) {
-            j->state = BATCH_JSON_STRING;
-        }
-
-        return BATCH_OK;
-
-    default: /* BATCH_JSON_CHAR */
-        j->held[j->nheld] = *io->p;
-        n = batch_utf8_length(j->held, j->nheld + 1);
-
-        if (n == 0) {
-            return batch_json_fail(io, j->nheld, BATCH_SCAN_UTF8);
-        }
-
-        j->nheld++;
-        io->p++;
-
-        if (n > 0) {
-            batch_json_put(io, j->held, j->nheld);
-            j->nheld = 0;
-            j->state = BATCH_JSON_STRING;
-        }
-
-        return BATCH_OK;
-    }
 }
 
 
@@ -392,6 +179,29 @@ batch_json_number(batch_json_io_t *io)
 }
 
 
+static void
+batch_json_word(batch_json_t *j, unsigned word)
+{
+    j->flags = (j->flags & ~BATCH_JSON_WORD) | word;
+    j->sub = 0;
+    j->state = BATCH_JSON_LITERAL;
+}
+
+
+static int
+batch_json_minus(batch_json_io_t *io)
+{
+    if (*io->p == 'I' && io->j->repair) {
+        batch_json_word(io->j, BATCH_JSON_INFINITY);
+        return BATCH_OK;
+    }
+
+    *io->out++ = '-';
+
+    return batch_json_number(io);
+}
+
+
 static int
 batch_json_open(batch_json_io_t *io)
 {
@@ -428,7 +238,7 @@ batch_json_open(batch_json_io_t *io)
 static int
 batch_json_value(batch_json_io_t *io)
 {
-    unsigned       word;
+    unsigned       n, word;
     batch_json_t  *j;
     unsigned char  c;
 
@@ -441,51 +251,70 @@ batch_json_value(batch_json_io_t *io)
 
     if (c == '"') {
         batch_json_string_begin(j, 0);
-
-    } else if (c == '-' || (c >= '0' && c <= '9')) {
-        batch_json_number_begin(j, c);
-
-    } else {
-
-        for (word = 0; word < 3; word++) {
-            if (c == (unsigned char) batch_json_words[word][0]) {
-                break;
-            }
-        }
-
-        if (word == 3) {
-            return batch_json_fail(io, 0, BATCH_SCAN_BYTE);
-        }
-
-        j->flags = (j->flags & ~BATCH_JSON_WORD) | word;
-        j->sub = 1;
-        j->state = BATCH_JSON_LITERAL;
+        *io->out++ = *io->p++;
+        return BATCH_OK;
     }
 
-    *io->out++ = *io->p++;
+    if (c == '-') {
+        batch_json_number_begin(j, c);
+        io->p++;
+        return BATCH_OK;
+    }
 
-    return BATCH_OK;
+    if (c >= '0' && c <= '9') {
+        batch_json_number_begin(j, c);
+        *io->out++ = *io->p++;
+        return BATCH_OK;
+    }
+
+    n = j->repair ? BATCH_JSON_ALL : BATCH_JSON_WORDS;
+
+    for (word = 0; word < n; word++) {
+        if (c == (unsigned char) batch_json_words[word][0]) {
+            batch_json_word(j, word);
+            return BATCH_OK;
+        }
+    }
+
+    return batch_json_fail(io, 0, BATCH_SCAN_BYTE);
 }
 
 
 static int
 batch_json_literal(batch_json_io_t *io)
 {
+    unsigned       n;
     const char    *word;
     batch_json_t  *j;
 
     j = io->j;
-    word = batch_json_words[j->flags & BATCH_JSON_WORD];
+    n = j->flags & BATCH_JSON_WORD;
+    word = batch_json_words[n];
 
-    if (*io->p != (unsigned char) word[j->sub]) {
-        return batch_json_fail(io, j->sub, BATCH_SCAN_LITERAL);
+    while (word[j->sub] != '\0') {
+
+        if (io->p == io->last) {
+            return BATCH_OK;
+        }
+
+        if (*io->p != (unsigned char) word[j->sub]) {
+            return batch_json_fail(io, j->sub, BATCH_SCAN_LITERAL);
+        }
+
+        j->sub++;
+        io->p++;
     }
 
-    *io->out++ = *io->p++;
-
-    if (word[++j->sub] == '\0') {
-        j->state = BATCH_JSON_AFTER;
+    if (n >= BATCH_JSON_NAN) {
+        word = "null";
+        j->sub = 4;
+        j->repaired = 1;
     }
+
+    memcpy(io->out, word, j->sub);
+    io->out += j->sub;
+
+    j->state = BATCH_JSON_AFTER;
 
     return BATCH_OK;
 }
@@ -627,8 +456,11 @@ batch_json_feed(batch_json_t *j, const unsigned char *in, size_t len,
         if (j->state == BATCH_JSON_STRING) {
             rc = batch_json_string(&io);
 
-        } else if (j->state >= BATCH_JSON_MINUS) {
+        } else if (j->state > BATCH_JSON_MINUS) {
             rc = batch_json_number(&io);
+
+        } else if (j->state == BATCH_JSON_MINUS) {
+            rc = batch_json_minus(&io);
 
         } else if (j->state >= BATCH_JSON_ESCAPE) {
             rc = batch_json_string_byte(&io);
@@ -643,6 +475,10 @@ batch_json_feed(batch_json_t *j, const unsigned char *in, size_t len,
             rc = batch_json_structure(&io);
         }
 
+        if (rc == BATCH_AGAIN) {
+            break;
+        }
+
         if (rc != BATCH_OK) {
             j->offset += (uint64_t) (io.p - in) - j->sub;
             j->state = BATCH_JSON_FAILED;
@@ -650,7 +486,7 @@ batch_json_feed(batch_json_t *j, const unsigned char *in, size_t len,
         }
     }
 
-    j->offset += len;
+    j->offset += (uint64_t) (io.p - in);
 
     return io.out;
 }

@@ -10,17 +10,17 @@
 
 #include "batch_json.h"
 
-/* flags; the two low bits say which literal */
-#define BATCH_JSON_WORD        0x03
-#define BATCH_JSON_IN_KEY      0x04      /* the string is a key */
-#define BATCH_JSON_KEEP_KEY    0x08      /* ... that may be a known one */
-#define BATCH_JSON_KEEP_MODEL  0x10      /* the string is the model */
-#define BATCH_JSON_NEGATIVE    0x20
-#define BATCH_JSON_TOTAL       0x40      /* there was total_tokens */
-#define BATCH_JSON_CACHED      0x80      /* there were details: cached_tokens */
-#define BATCH_JSON_REASONING   0x100     /* ... reasoning_tokens */
-#define BATCH_JSON_COUNT       0x200     /* the number is one of usage */
-#define BATCH_JSON_SHRINK      0x400     /* its exponent is negative */
+/* flags; the low bits say which literal */
+#define BATCH_JSON_WORD        0x07
+#define BATCH_JSON_IN_KEY      0x08      /* the string is a key */
+#define BATCH_JSON_KEEP_KEY    0x10      /* ... that may be a known one */
+#define BATCH_JSON_KEEP_MODEL  0x20      /* the string is the model */
+#define BATCH_JSON_NEGATIVE    0x40
+#define BATCH_JSON_TOTAL       0x80      /* there was total_tokens */
+#define BATCH_JSON_CACHED      0x100     /* there were details: cached_tokens */
+#define BATCH_JSON_REASONING   0x200     /* ... reasoning_tokens */
+#define BATCH_JSON_COUNT       0x400     /* the number is one of usage */
+#define BATCH_JSON_SHRINK      0x800     /* its exponent is negative */
 
 /* a string begins: a key, or a value of the current key */
 void batch_json_read_begin(batch_json_t *j, int key);

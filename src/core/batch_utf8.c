@@ -27,6 +27,21 @@ batch_utf8_valid(const unsigned char *p, size_t len)
 }
 
 
+size_t
+batch_utf8_broken(const unsigned char *p, size_t n)
+{
+    size_t  i;
+
+    for (i = 1; i < n && i < 4; i++) {
+        if (batch_utf8_length(p, i) != -1 || batch_utf8_length(p, i + 1) == 0) {
+            break;
+        }
+    }
+
+    return i;
+}
+
+
 int
 batch_utf8_control(const unsigned char *p, size_t len)
 {

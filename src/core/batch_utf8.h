@@ -5,7 +5,8 @@
  * The module has this check only, and one policy for what fails it:
  *
  * - What is parsed, or tells tenants apart, is refused: input lines, bodies of
- *   requests and answers by the scanners, a tenant by batch_utf8_valid().
+ *   requests and answers by the scanners, a tenant by batch_utf8_valid().  An
+ *   answer that was paid for may be mended on its way (batch_json.h).
  * - What is only shown is kept and made valid: batch_escape_string() does it
  *   where bytes become the inside of a JSON string, batch_utf8_repair() in
  *   place where a decoded text is kept.
@@ -26,6 +27,12 @@ int batch_utf8_valid(const unsigned char *p, size_t len);
 
 /* 1 if UTF-8 p[0..len) has a control character: C0, DEL, C1 */
 int batch_utf8_control(const unsigned char *p, size_t len);
+
+/*
+ * Bytes of the broken character at p, of n > 0, that one U+FFFD stands for: as
+ * many as could have begun a character ("maximal subpart"), at least one.
+ */
+size_t batch_utf8_broken(const unsigned char *p, size_t n);
 
 /*
  * Makes p[0..len) valid in that sense, in place: a surrogate becomes U+FFFD,

@@ -11,6 +11,11 @@
 
 
 static ngx_int_t ngx_http_batch_lines_fill(ngx_http_batch_lines_t *l);
+static ngx_int_t ngx_http_batch_lines_resize(ngx_http_batch_lines_t *l,
+    size_t size);
+
+
+static pthread_mutex_t  ngx_http_batch_lines_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 
 ngx_int_t
@@ -59,6 +64,40 @@ ngx_http_batch_lines_free(ngx_http_batch_lines_t *l)
 {
     free(l->buf);
     l->buf = NULL;
+
+    if (l->large) {
+        l->large = 0;
+        (void) pthread_mutex_unlock(&ngx_http_batch_lines_mutex);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_batch_lines_resize(ngx_http_batch_lines_t *l, size_t size)
+{
+    u_char  *p;
+
+    if (size > NGX_HTTP_BATCH_LINES_FREE && !l->large) {
+        (void) pthread_mutex_lock(&ngx_http_batch_lines_mutex);
+        l->large = 1;
+    }
+
+    p = realloc(l->buf, size);
+    if (p == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, l->log, ngx_errno,
+                      "batch: realloc(%uz) failed", size);
+        return NGX_ERROR;
+    }
+
+    l->buf = p;
+    l->size = size;
+
+    if (size <= NGX_HTTP_BATCH_LINES_FREE && l->large) {
+        l->large = 0;
+        (void) pthread_mutex_unlock(&ngx_http_batch_lines_mutex);
+    }
+
+    return NGX_OK;
 }
 
 
@@ -69,7 +108,6 @@ ngx_http_batch_lines_fill(ngx_http_batch_lines_t *l)
 {
     off_t     off;
     size_t    n;
-    u_char   *p;
     ssize_t   got;
 
     if (l->pos) {
@@ -80,19 +118,23 @@ ngx_http_batch_lines_fill(ngx_http_batch_lines_t *l)
         l->pos = 0;
     }
 
-    if (l->last == l->size) {
+    if (l->large && l->last < NGX_HTTP_BATCH_LINES_WINDOW) {
 
-        n = ngx_min(l->size * 2, l->max + NGX_HTTP_BATCH_LINES_WINDOW);
+        /* the long line is over: it is another one's turn */
 
-        p = realloc(l->buf, n);
-        if (p == NULL) {
-            ngx_log_error(NGX_LOG_EMERG, l->log, ngx_errno,
-                          "batch: realloc(%uz) failed", n);
+        if (ngx_http_batch_lines_resize(l, NGX_HTTP_BATCH_LINES_WINDOW)
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
 
-        l->buf = p;
-        l->size = n;
+    } else if (l->last == l->size) {
+
+        n = ngx_min(l->size * 2, l->max + NGX_HTTP_BATCH_LINES_WINDOW);
+
+        if (ngx_http_batch_lines_resize(l, n) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
 
     off = l->buf_off + l->last;

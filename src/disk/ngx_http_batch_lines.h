@@ -3,7 +3,8 @@
  *
  * The lines of a range of an input file, one after the other, read in windows.
  * In a thread.  Memory: 1 MB, more only while a line needs it, and never more
- * than the longest line allowed and a window.
+ * than the longest line allowed and a window.  Of those that need more than
+ * 9 MB there is one at a time in a process: the others wait, in their threads.
  */
 
 #ifndef _NGX_HTTP_BATCH_LINES_H_INCLUDED_
@@ -12,6 +13,7 @@
 #include "ngx_http_batch.h"
 
 #define NGX_HTTP_BATCH_LINES_WINDOW  (1024 * 1024)      /* bytes */
+#define NGX_HTTP_BATCH_LINES_FREE    (9 * 1024 * 1024)  /* bytes, to each */
 
 typedef struct {
     /* the line that next() has found */
@@ -32,6 +34,7 @@ typedef struct {
     size_t         last;         /* bytes in buf */
     size_t         pos;          /* of the next line in buf */
     unsigned       skip:1;       /* within a line that is too long */
+    unsigned       large:1;      /* it is the one with more than 9 MB */
 } ngx_http_batch_lines_t;
 
 /*

@@ -107,7 +107,7 @@ ngx_http_batch_check_file(ngx_http_batch_pass_t *p)
     }
 
     if (ngx_http_batch_lines_init(&p->lines, c->input, 0, p->size, 1,
-                                  NGX_HTTP_BATCH_LINE_MAX, p->log)
+                                  c->max_line_size, p->log)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -184,7 +184,8 @@ ngx_http_batch_check_pass(ngx_http_batch_pass_t *p)
         if (rc == NGX_DECLINED) {
             ngx_http_batch_defects_line(&p->c->defects, l->number,
                                         "invalid_json_line", NULL,
-                                        "This line is too long.");
+                                        "This line is too long: the maximum "
+                                        "is %uz bytes.", p->c->max_line_size);
             continue;
         }
 

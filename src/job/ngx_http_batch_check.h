@@ -29,6 +29,7 @@ typedef struct {
     batch_rules_t               rules;            /* the caller's */
     ngx_uint_t                  max_requests;     /* 0 = no limit */
     off_t                       max_file_size;    /* 0 = no limit */
+    size_t                      max_line_size;
 
     /* out: defects if there are any, else the plan (without its time); both
      * are freed by the caller */

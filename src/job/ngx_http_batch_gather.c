@@ -388,9 +388,11 @@ ngx_http_batch_gather_lines(ngx_http_batch_gather_t *g, batch_pick_t *picks,
         return rc;
     }
 
+    /* what the limit is now says nothing about lines that were validated */
+
     if (ngx_http_batch_lines_init(&l, g->input, c->offset,
                                   c->offset + c->length, c->first_line,
-                                  NGX_HTTP_BATCH_LINE_MAX, g->log)
+                                  (size_t) c->length, g->log)
         != NGX_OK)
     {
         return l.cut ? NGX_DECLINED : NGX_ERROR;

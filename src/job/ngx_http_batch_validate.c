@@ -63,6 +63,7 @@ ngx_http_batch_validate(ngx_http_batch_validate_t *v, ngx_log_t *log)
 
     v->max_requests = blcf->max_requests;
     v->max_file_size = blcf->max_file_size;
+    v->max_line_size = blcf->max_line_size;
     v->max_lines = blcf->quota ? blcf->quota->lines : 0;
 
     v->rc = ngx_http_batch_validate_input(v, log);
@@ -203,6 +204,7 @@ ngx_http_batch_validate_input(ngx_http_batch_validate_t *v, ngx_log_t *log)
     c.input = NGX_INVALID_FILE;
     c.max_requests = v->max_requests;
     c.max_file_size = v->max_file_size;
+    c.max_line_size = v->max_line_size;
 
     rc = ngx_http_batch_validate_link(v, log);
 

@@ -18,7 +18,6 @@
 
 #define NGX_HTTP_BATCH_ERRORS_MAX      1000
 #define NGX_HTTP_BATCH_ERRORS_SIZE     (256 * 1024)        /* bytes of JSON */
-#define NGX_HTTP_BATCH_LINE_MAX        (8 * 1024 * 1024)   /* bytes */
 #define NGX_HTTP_BATCH_INPUTS_MAX      50000     /* embedding inputs */
 
 typedef enum {
@@ -43,9 +42,10 @@ typedef struct {
     ngx_uint_t                    over;            /* it has not */
     uint64_t                      used;            /* then: lines of others */
 
-    /* out, 0: no limit; those of the location that the batch came in by */
+    /* out, those of the location that the batch came in by; 0: no limit */
     ngx_uint_t                    max_requests;
     off_t                         max_file_size;
+    size_t                        max_line_size;
     ngx_uint_t                    max_lines;       /* of the tenant */
 
     /* out; the caller's to free: json_decref(root), and with

@@ -381,7 +381,7 @@ sub hostile {
 # What a tenant's files and batches amount to is a key each, and stays; that a
 # file was deleted is remembered for an hour.
 
-our $counter = qr/\}:(?:u[fb]|fd):[0-9a-z-]+$/i;
+our $counter = qr/\}:(?:(?:u[fb]|fd|be):[0-9a-z-]+|be)$/i;
 
 
 sub watch {

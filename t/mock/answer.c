@@ -643,7 +643,7 @@ mock_answer(request_t *r, answer_t *a, buf_t *out)
     a->slow = mock_number(r, "slow", 0);
     a->early = (mock_fault(r, "early") != NULL);
     a->drip = mock_number(r, "drip", -1);
-    a->drip_bytes = 64;
+    a->drip_bytes = mock_number(r, "piece", 64);
 
     if (strcmp(r->path, "/v1/models") == 0) {
         buf_printf(&body, "{\"object\":\"list\",\"data\":[{\"id\":\"mock\","

@@ -9,7 +9,7 @@
  *
  *     status=N retry_after=S times=N   N failing attempts per body, then 200
  *     hang close cut cutchunk garbage  connections that come to grief
- *     chunked nolength drip=MS slow=MS early
+ *     chunked nolength drip=MS piece=N slow=MS early
  *     size=N pretty nonjson empty html500 gzip u2028 echo headers
  *     xaccel rid
  *     tokens=N thought=N hit=N         usage: prompt tokens, reasoning, cached

@@ -392,10 +392,10 @@ test_long_lines(void)
 
     /* a line that is too long, then one that is good, then a bad one */
     text = help_lines(0, 1, &len);
-    t = malloc(NGX_HTTP_BATCH_LINE_MAX + 3 * len + 100);
-    memset(t, ' ', NGX_HTTP_BATCH_LINE_MAX + 1);
+    t = malloc(HELP_LINE_SIZE + 3 * len + 100);
+    memset(t, ' ', HELP_LINE_SIZE + 1);
     t[0] = '{';
-    p = t + NGX_HTTP_BATCH_LINE_MAX + 1;
+    p = t + HELP_LINE_SIZE + 1;
     p += sprintf(p, "\n%sx\n", text);
     ok(check(URL, t, p - t) == NGX_HTTP_BATCH_INVALID && errs() == 2
        && is(0, "invalid_json_line", 1, NULL) && strstr(message(0), "too long")
@@ -404,9 +404,9 @@ test_long_lines(void)
 
     /* the longest one that is not */
     memcpy(t, text, len - 1);
-    memset(t + len - 1, ' ', NGX_HTTP_BATCH_LINE_MAX - len + 1);
-    t[NGX_HTTP_BATCH_LINE_MAX] = '\n';
-    ok(check(URL, t, NGX_HTTP_BATCH_LINE_MAX + 1) == NGX_HTTP_BATCH_VALID,
+    memset(t + len - 1, ' ', HELP_LINE_SIZE - len + 1);
+    t[HELP_LINE_SIZE] = '\n';
+    ok(check(URL, t, HELP_LINE_SIZE + 1) == NGX_HTTP_BATCH_VALID,
        "longest line");
     free(t);
     free(text);

@@ -11,7 +11,7 @@
 
 int64_t     help_now = 1700000000LL * 1000000;
 ngx_str_t   help_dir;
-ngx_http_batch_loc_conf_t  help_route;
+ngx_http_batch_loc_conf_t  help_route = { .max_line_size = HELP_LINE_SIZE };
 
 
 #define need(cond)                                                            \

@@ -21,6 +21,8 @@ extern ngx_str_t   help_dir;
 ngx_int_t help_prepare(ngx_str_t *path, ngx_uid_t uid);
 
 /* the location of every batch; its limits are none at first */
+#define HELP_LINE_SIZE  (8 * 1024 * 1024)
+
 extern ngx_http_batch_loc_conf_t  help_route;
 
 /* makes and opens a fresh store in the directory; exits on failure */
