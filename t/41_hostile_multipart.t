@@ -549,7 +549,7 @@ sub named {
 
             push @bad, 'another header: ' . $h->{raw_head}
                 if join(' ', sort map { lc } keys %{ $h->{headers} })
-                   ne 'accept-ranges connection content-disposition '
+                   ne 'accept-ranges cache-control connection content-disposition '
                       . 'content-length content-type date etag last-modified '
                       . 'server x-content-type-options x-request-id';
 
