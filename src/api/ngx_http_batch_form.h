@@ -12,7 +12,8 @@
  *   on_head()  once, before anything of the file is written: buf[cur], len is
  *              the file's beginning, or all of it
  *   on_field() a text part has ended: part, field
- *   on_grow()  the file has more bytes than granted, and none of those beyond is written: NGX_AGAIN, then granted is raised (or skip set) and
+ *   on_grow()  the file has more bytes than granted, and none of those beyond
+ *              is written: NGX_AGAIN, then granted is raised (or skip set) and
  *              ngx_http_batch_body_resume() called; or NGX_DONE
  *   on_end()   the body is complete and no task is pending; the file's rest is
  *              still in memory.  The owner's task calls
