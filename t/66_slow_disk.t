@@ -2,8 +2,10 @@
 
 use lib 't/lib';
 use BatchTest;
+use BatchDamage;
 use BatchFault;
 use BatchHostile;
+use BatchNode;
 use BatchRaw;
 use BatchStream;
 use Test::Nginx::Socket 'no_plan';
@@ -57,6 +59,91 @@ sub large {
     Test::More::ok(defined $r && $r eq '{"text":"' . 'x' x ($n - 11) . '"}',
                    'the answer, byte for byte');
     $w->leftovers('large');
+}
+
+# An upload in parts: its id.
+
+sub begin {
+    return api('POST', '/v1/uploads', { purpose => 'batch', bytes => $_[0],
+                                        filename => 'a.jsonl',
+                                        mime_type => 'text/jsonl' })
+        ->{json}{id};
+}
+
+sub upload_dir { return store_dir() . '/uploads/' . substr($_[0], 7, 2)
+                        . "/$_[0]" }
+
+
+sub request {
+    my ($path, $body, $type) = @_;
+
+    return "POST $path HTTP/1.1\r\nHost: a\r\nContent-Type: $type\r\n"
+           . 'Content-Length: ' . length($body) . "\r\n\r\n$body";
+}
+
+sub part {
+    my ($id, $data) = @_;
+
+    return request("/v1/uploads/$id/parts", multipart(data => $data));
+}
+
+sub complete {
+    my ($id, @parts) = @_;
+
+    return request("/v1/uploads/$id/complete",
+                   json_encode({ part_ids => [@parts] }), 'application/json');
+}
+
+sub answer_to {
+    my ($request) = @_;
+    my $c = BatchRaw->new;
+
+    $c->send($request);
+    return $c->answer;
+}
+
+
+# A call that is held up right before something gets its name, the n-th.
+
+sub held {
+    my ($n, $request) = @_;
+    my $c = BatchRaw->new;
+
+    fault(n => $n, call => 'linkat', where => 'threads', action => 'hold');
+    $c->send($request);
+    Test::More::ok(wait_until(sub { fault_met() }, 20), 'it is held up');
+    return $c;
+}
+
+
+# As if the upload had been created so much earlier; another node sees it soon
+# after its start.
+
+sub age {
+    my ($id, $seconds) = @_;
+    my $file = upload_dir($id) . '/upload.json';
+    my $o = json_decode(slurp($file));
+
+    $o->{created_us} -= $seconds * 1e6;
+    $o->{expires_at} -= $seconds;
+
+    delete $o->{crc};
+    BatchDamage::manifest($file, json_encode($o));
+}
+
+
+# Nothing of a part, neither on disk nor in the quota: of so many bytes.
+
+sub no_part {
+    my ($name, $bytes) = @_;
+
+    Test::More::is(scalar(() = glob(store_dir() . '/uploads/*/*/part_*')), 0,
+                   "$name: no part");
+    Test::More::ok(!glob(store_dir() . '/tmp/*'), "$name: no tmp file");
+    Test::More::ok(wait_until(sub {
+        redis('ZCARD', '{batch}:ufh:0') == 0
+        && (redis('HGET', '{batch}:uf:0', 'sum') // 0) == $bytes
+    }, 20), "$name: nothing is held");
 }
 
 no_long_string();
@@ -299,3 +386,197 @@ for my $call ('linkat', 'fdatasync') {
                         && (redis('HGET', '{batch}:uf:0', 'sum') // 0) == 0 },
                   20), 'nothing is held');
 }
+
+
+
+=== TEST 10: a part that is about to be published while its upload is completed
+--- api_config
+    batch_quota bytes=1m;
+--- flow
+my $id = main::begin(9);
+my $first = main::answer_to(main::part($id, '{"a":123}'))->{json}{id};
+my $c = main::held(1, main::part($id, '{"b":456}'));
+my $r = main::answer_to(main::complete($id, $first));
+
+is($r->{status}, 200, 'complete');
+fault_off();
+
+my $p = $c->answer;
+is($p->{status}, 400, 'the part');
+is($p->{json}{error}{message}, 'Cannot add a part to an upload with status'
+   . " 'completed'.", 'message');
+main::no_part('completed', 9);
+is(content($r->{json}{file}{id}), '{"a":123}', 'the file is what it was');
+
+
+
+=== TEST 11: a part that is about to be published while its upload expires, or
+is deleted
+--- api_config
+    batch_quota bytes=1m;
+--- flow
+my $id = main::begin(9);
+my $c = main::held(1, main::part($id, '{"a":123}'));
+
+main::age($id, 4300);
+
+my $node = BatchNode->start('two');
+
+ok(wait_until(sub { -e main::upload_dir($id) . '/end.json' }, 20), 'expired');
+fault_off();
+
+my $r = $c->answer;
+is($r->{status}, 400, 'the part');
+is($r->{json}{error}{message}, 'Cannot add a part to an upload with status'
+   . " 'expired'.", 'message');
+main::no_part('expired', 0);
+
+# a day later
+
+$id = main::begin(9);
+$c = main::held(1, main::part($id, '{"a":123}'));
+is(api('POST', "/v1/uploads/$id/cancel")->{status}, 200, 'cancel');
+main::age($id, 90000);
+$node->stop('QUIT');
+$node = BatchNode->start('three');
+ok(wait_until(sub { !-e main::upload_dir($id) }, 20), 'deleted');
+fault_off();
+
+is($c->answer->{status}, 404, 'the part');
+main::no_part('deleted', 0);
+ok(!-e main::upload_dir($id), 'nothing is back');
+
+# a complete call that is as late, before its file, and before it commits
+
+for my $n (1, 2) {
+    $id = main::begin(9);
+
+    my $part = main::answer_to(main::part($id, '{"a":123}'))->{json}{id};
+
+    $c = main::held($n, main::complete($id, $part));
+    is(api('POST', "/v1/uploads/$id/cancel")->{status}, 200, 'cancel');
+    main::age($id, 90000);
+    $node->stop('QUIT');
+    $node = BatchNode->start("four$n");
+    ok(wait_until(sub { !-e main::upload_dir($id) }, 20), 'deleted');
+    fault_off();
+
+    is($c->answer->{status}, 404, 'the complete call');
+    main::no_part('deleted', 0);
+    ok(!-e main::upload_dir($id), 'nothing is back');
+}
+
+$node->stop('QUIT');
+
+
+
+=== TEST 12: complete calls at once: one joins the parts, the others wait for it
+--- log_level: debug
+--- flow
+my $data = jsonl(500);
+my $id = main::begin(length $data);
+my $part = main::answer_to(main::part($id, $data))->{json}{id};
+my @c = map { BatchRaw->new } 1 .. 8;
+
+sub main::bytes {
+    my $n = 0;
+
+    $n += -s // 0 for grep { !/\.json$/ }
+        map { glob(store_dir() . "/$_") } 'tmp/*', 'files/*/*', 'uploads/*/*/*';
+    return $n;
+}
+
+sub main::waiting { return () = error_log_text() =~ /another call joins/g }
+
+fault(n => 1, call => 'linkat', where => 'threads', action => 'hold');
+$_->send(main::complete($id, $part)) for @c;
+ok(wait_until(sub { fault_met() }, 20), 'one is held up when it has joined');
+ok(wait_until(sub { main::waiting() == 7 }, 20), 'the others wait');
+is(main::bytes(), 2 * length $data, 'the bytes are there twice');
+
+# one that goes, one of another node, one that would fail
+
+pop(@c)->abort;
+
+my $node = BatchNode->start('two');
+my $far = BatchRaw->new(port => $node->{port});
+
+$far->send(main::complete($id, $part));
+push @c, $far;
+
+my $bad = BatchRaw->new;
+
+$bad->send(main::complete($id, 'part_' . '0' x 32));
+ok(wait_until(sub { main::waiting() == 8 }, 20), 'that one waits, too');
+is(main::bytes(), 2 * length $data, 'nor more');
+fault_off();
+
+my @r = map { $_->answer } @c;
+
+is_deeply([map { $_->{status} } @r], [(200) x 8], 'all are answered');
+is(scalar(grep { $_->{body} ne $r[0]{body} } @r), 0, 'alike');
+is($bad->answer->{json}{error}{message}, 'Cannot complete an upload with'
+   . " status 'completed'.", 'the other one is told what there is now');
+is(main::bytes(), length $data, 'the bytes are there once');
+ok(content($r[0]{json}{file}{id}) eq $data, 'and are right');
+$node->stop('QUIT');
+
+
+
+=== TEST 13: whoever joins the parts dies: the next one does
+--- no_error_log
+[emerg]
+--- flow
+my $data = jsonl(500);
+my $id = main::begin(length $data);
+my $part = main::answer_to(main::part($id, $data))->{json}{id};
+my @c = map { BatchRaw->new } 1 .. 6;
+
+fault(n => 1, call => 'linkat', where => 'threads', action => 'kill_before');
+$_->send(main::complete($id, $part)) for @c;
+
+my @r = map { $_->answer } @c;
+
+fault_off();
+cmp_ok(scalar(grep { ($_->{status} // 0) !~ /^(0|200|503)$/ } @r), '==', 0,
+       'those of the other worker are not harmed');
+
+my $r;
+ok(wait_until(sub {
+    $r = main::answer_to(main::complete($id, $part));
+    ($r->{status} // 0) == 200;
+}, 20), 'complete');
+ok(content($r->{json}{file}{id}) eq $data, 'the bytes');
+is_deeply([map { s{.*/}{}r } glob(main::upload_dir($id) . '/*')],
+          ['end.json', 'upload.json'], 'nothing is left');
+
+
+
+=== TEST 14: a complete call that cannot commit takes its bytes away again
+--- no_error_log
+[alert]
+[emerg]
+--- flow
+my $id = main::begin(9);
+my $part = main::answer_to(main::part($id, '{"a":123}'))->{json}{id};
+
+for (1 .. 3) {
+    fault(n => 2, call => 'linkat', where => 'threads', errno => 'EIO');
+    is(main::answer_to(main::complete($id, $part))->{status}, 500,
+       'the mark fails');
+    is(fault_off(), 1, 'really');
+    is_deeply([map { s{.*/}{}r } glob(main::upload_dir($id) . '/*')],
+              [$part, 'upload.json'], 'nothing is left');
+}
+
+# one whose name is there, though it may not be durable, keeps them
+
+fault(n => 2, call => 'fsync', where => 'threads', errno => 'EIO');
+my $r = main::answer_to(main::complete($id, $part));
+my $met = fault_off();
+
+is($r->{status}, 500, 'its sync fails') if $met;
+$r = main::answer_to(main::complete($id, $part));
+is($r->{status}, 200, 'complete');
+is(content($r->{json}{file}{id}), '{"a":123}', 'the file');
+ok(!glob(store_dir() . '/tmp/*'), 'no tmp file');

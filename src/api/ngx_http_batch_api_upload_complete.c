@@ -3,56 +3,25 @@
  *
  * POST /uploads/{id}/complete: one task checks and joins the parts, commits,
  * and makes the file; then the index is told.  A repeated call gets the same
- * answer, and finishes what may have been cut short.
+ * answer, and finishes what may have been cut short.  One that comes while
+ * another one joins the parts waits for it: each would need their bytes once
+ * more.
  */
 
-#include "ngx_http_batch_api_upload.h"
+#include "ngx_http_batch_api_upload_join.h"
 #include "ngx_http_batch_form.h"
 #include "ngx_http_batch_op.h"
 #include "ngx_http_batch_param.h"
 #include "ngx_http_batch_purpose.h"
 #include "ngx_http_batch_send.h"
-#include "ngx_http_batch_store.h"
-#include "ngx_http_batch_task.h"
-#include "batch_check.h"
 
-#include <ngx_md5.h>
 #include <ngx_sha1.h>
 
 
 #define NGX_HTTP_BATCH_COMPLETE_JSON   262144      /* of the body, bytes */
-#define NGX_HTTP_BATCH_COMPLETE_PIECE  1048576     /* read at once */
-
-
-typedef enum {
-    NGX_HTTP_BATCH_COMPLETE_OK = 0,
-    NGX_HTTP_BATCH_COMPLETE_ENDED,
-    NGX_HTTP_BATCH_COMPLETE_NO_PART,
-    NGX_HTTP_BATCH_COMPLETE_BYTES,
-    NGX_HTTP_BATCH_COMPLETE_MD5,
-    NGX_HTTP_BATCH_COMPLETE_JSONL,
-    NGX_HTTP_BATCH_COMPLETE_LINE
-} ngx_http_batch_api_complete_e;
-
-
-/* from the op's pool */
-
-typedef struct {
-    ngx_http_batch_upload_state_t   st;             /* first: ..._load() */
-    ngx_uint_t                      n;
-    char                          (*parts)[BATCH_ID_LEN];
-    char                            digest[41];     /* of their ids */
-    ngx_str_t                       md5;            /* hex; len 0: none */
-    u_char                          hex[32];        /* that of the parts */
-    batch_head_t                    head;           /* why it is not JSONL */
-    batch_check_t                   check;          /* of each line ... */
-    ngx_uint_t                      lines;          /* ... if wanted */
-
-    ngx_http_batch_api_complete_e   verdict;
-    ngx_uint_t                      bad;            /* the part that is not */
-    off_t                           sum;
-    ngx_uint_t                      put;            /* the index is to know */
-} ngx_http_batch_api_complete_t;
+#define NGX_HTTP_BATCH_COMPLETE_PAUSE  50          /* ms: looks again; then
+                                                      twice as long, up to */
+#define NGX_HTTP_BATCH_COMPLETE_REST   2000
 
 
 static void ngx_http_batch_api_upload_complete_parsed(ngx_http_batch_op_t *op);
@@ -70,20 +39,10 @@ static void ngx_http_batch_api_upload_complete_loaded(ngx_http_batch_op_t *op);
 static void ngx_http_batch_api_upload_complete_post(ngx_http_batch_op_t *op);
 static void ngx_http_batch_api_upload_complete_run(ngx_http_batch_op_t *op,
     ngx_log_t *log);
-static ngx_int_t ngx_http_batch_api_upload_complete_sum(
-    ngx_http_batch_op_t *op, ngx_log_t *log);
-static void ngx_http_batch_api_upload_complete_make(ngx_http_batch_op_t *op,
-    ngx_log_t *log);
-static ngx_int_t ngx_http_batch_api_upload_complete_join(
-    ngx_http_batch_op_t *op, ngx_fd_t fd, ngx_log_t *log);
-static ngx_int_t ngx_http_batch_api_upload_complete_look(
-    ngx_http_batch_op_t *op, ngx_fd_t fd, ngx_log_t *log);
-static ngx_int_t ngx_http_batch_api_upload_complete_pass(
-    ngx_http_batch_op_t *op, ngx_fd_t fd, u_char *buf, ngx_log_t *log);
 static void ngx_http_batch_api_upload_complete_finish(ngx_http_batch_op_t *op,
     ngx_log_t *log);
-
 static void ngx_http_batch_api_upload_complete_done(ngx_http_batch_op_t *op);
+static void ngx_http_batch_api_upload_complete_wait(ngx_http_batch_op_t *op);
 static void ngx_http_batch_api_upload_complete_answer(ngx_http_batch_op_t *op,
     ngx_int_t rc, ngx_http_batch_index_res_t *res);
 
@@ -339,7 +298,7 @@ ngx_http_batch_api_upload_complete_run(ngx_http_batch_op_t *op, ngx_log_t *log)
 
     if (op->rc == NGX_OK && c->st.status == NGX_HTTP_BATCH_UPLOAD_PENDING) {
 
-        ngx_http_batch_api_upload_complete_make(op, log);
+        ngx_http_batch_api_upload_join(op, log);
 
         if (c->verdict != NGX_HTTP_BATCH_COMPLETE_OK
             || (op->rc != NGX_OK && op->rc != NGX_DECLINED))
@@ -350,6 +309,14 @@ ngx_http_batch_api_upload_complete_run(ngx_http_batch_op_t *op, ngx_log_t *log)
         /* this or another call has ended it, or it is gone */
 
         ngx_http_batch_api_upload_read(op, &c->st, log);
+
+        if (op->rc == NGX_DECLINED) {
+
+            /* its directory could not be deleted because of our bytes */
+
+            ngx_http_batch_uploads_delete(op->id, log);
+            return;
+        }
     }
 
     if (op->rc != NGX_OK) {
@@ -365,258 +332,6 @@ ngx_http_batch_api_upload_complete_run(ngx_http_batch_op_t *op, ngx_log_t *log)
     }
 
     ngx_http_batch_api_upload_complete_finish(op, log);
-}
-
-
-/* NGX_OK if all parts are there and add up */
-
-static ngx_int_t
-ngx_http_batch_api_upload_complete_sum(ngx_http_batch_op_t *op, ngx_log_t *log)
-{
-    off_t                           bytes;
-    ngx_uint_t                      i;
-    ngx_http_batch_api_complete_t  *c;
-
-    c = op->data;
-    c->sum = 0;
-
-    for (i = 0; i < c->n; i++) {
-        op->rc = ngx_http_batch_parts_size(op->id, c->parts[i], &bytes,
-                                           log);
-
-        if (op->rc == NGX_ERROR) {
-            op->err = ngx_errno;
-            return NGX_ERROR;
-        }
-
-        if (op->rc == NGX_DECLINED) {
-            op->rc = NGX_OK;
-            c->bad = i;
-            c->verdict = NGX_HTTP_BATCH_COMPLETE_NO_PART;
-            return NGX_ERROR;
-        }
-
-        c->sum += bytes;
-    }
-
-    if (c->sum != c->st.upload.bytes) {
-        c->verdict = NGX_HTTP_BATCH_COMPLETE_BYTES;
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
-
-
-/*
- * op->rc NGX_OK: end.json is published, or there is a verdict; NGX_DECLINED:
- * another call was first, or the upload is gone
- */
-
-static void
-ngx_http_batch_api_upload_complete_make(ngx_http_batch_op_t *op,
-    ngx_log_t *log)
-{
-    char                            tmp[NGX_HTTP_BATCH_TMP_LEN];
-    ngx_fd_t                        fd;
-    ngx_http_batch_file_t          *f;
-    ngx_http_batch_api_complete_t  *c;
-
-    c = op->data;
-    f = &op->file;
-
-    if (ngx_http_batch_api_upload_complete_sum(op, log) != NGX_OK) {
-        return;
-    }
-
-    op->rc = NGX_ERROR;
-
-    if (batch_id_make(BATCH_ID_FILE, f->id) == 0) {
-        op->err = ngx_errno;
-        return;
-    }
-
-    f->tenant = c->st.upload.tenant;
-    f->purpose = c->st.upload.purpose;
-    f->filename = c->st.upload.filename;
-    f->bytes = c->st.upload.bytes;
-    f->created_us = c->st.upload.created_us;
-    f->expires_at = c->st.upload.file_expires_at;
-
-    fd = ngx_http_batch_store_tmp(tmp, log);
-
-    if (fd == NGX_INVALID_FILE) {
-        op->err = ngx_errno;
-        return;
-    }
-
-    op->rc = ngx_http_batch_api_upload_complete_join(op, fd, log);
-
-    if (op->rc == NGX_OK && c->verdict == NGX_HTTP_BATCH_COMPLETE_OK) {
-        op->rc = ngx_http_batch_parts_publish(op->id, f->id, fd, tmp, log);
-        op->err = ngx_errno;
-
-    } else {
-        ngx_http_batch_store_tmp_delete(tmp, log);
-    }
-
-    (void) ngx_close_file(fd);
-
-    if (op->rc != NGX_OK || c->verdict != NGX_HTTP_BATCH_COMPLETE_OK) {
-        return;
-    }
-
-    op->rc = ngx_http_batch_uploads_end(op->id,
-                                        NGX_HTTP_BATCH_UPLOAD_COMPLETED,
-                                        c->digest, f, log);
-    op->err = ngx_errno;
-
-    /*
-     * After an error the mark may be there all the same: then its file needs
-     * these bytes.  The sweep deletes them if it is not.
-     */
-
-    if (op->rc == NGX_DECLINED) {
-        ngx_http_batch_parts_delete(op->id, f->id, log);
-    }
-}
-
-
-static ngx_int_t
-ngx_http_batch_api_upload_complete_join(ngx_http_batch_op_t *op, ngx_fd_t fd,
-    ngx_log_t *log)
-{
-    off_t                           off;
-    ngx_int_t                       rc;
-    ngx_uint_t                      i;
-    ngx_http_batch_api_complete_t  *c;
-
-    c = op->data;
-    off = 0;
-
-    for (i = 0; i < c->n; i++) {
-        rc = ngx_http_batch_parts_append(op->id, c->parts[i], fd, &off,
-                                         log);
-        if (rc != NGX_OK) {
-            op->err = ngx_errno;
-            return rc;
-        }
-    }
-
-    if (off != c->st.upload.bytes) {
-        ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "batch: %s: parts have %O bytes instead of %O",
-                      op->id, off, c->st.upload.bytes);
-        op->err = EIO;
-        return NGX_ERROR;
-    }
-
-    return ngx_http_batch_api_upload_complete_look(op, fd, log);
-}
-
-
-/* what can only be known of the whole file: its head, its lines, its MD5 */
-
-static ngx_int_t
-ngx_http_batch_api_upload_complete_look(ngx_http_batch_op_t *op, ngx_fd_t fd,
-    ngx_log_t *log)
-{
-    u_char                         *buf;
-    ssize_t                         n;
-    ngx_int_t                       rc;
-    ngx_http_batch_api_complete_t  *c;
-
-    c = op->data;
-    rc = NGX_OK;
-
-    buf = ngx_alloc(NGX_HTTP_BATCH_COMPLETE_PIECE, log);
-    if (buf == NULL) {
-        op->err = NGX_ENOMEM;
-        return NGX_ERROR;
-    }
-
-    if (ngx_http_batch_purpose_is_batch(&op->file.purpose)) {
-        n = pread(fd, buf, BATCH_HEAD_SIZE + 1, 0);
-
-        if (n == -1) {
-            op->err = ngx_errno;
-            rc = NGX_ERROR;
-
-        } else if (batch_head_look(buf, n, &c->head) != BATCH_OK) {
-            c->verdict = NGX_HTTP_BATCH_COMPLETE_JSONL;
-        }
-
-        c->lines = (op->conf->dialect == NGX_HTTP_BATCH_TENSORZERO);
-    }
-
-    if (rc == NGX_OK && c->verdict == NGX_HTTP_BATCH_COMPLETE_OK
-        && (c->md5.len || c->lines))
-    {
-        rc = ngx_http_batch_api_upload_complete_pass(op, fd, buf, log);
-    }
-
-    ngx_free(buf);
-
-    return rc;
-}
-
-
-static ngx_int_t
-ngx_http_batch_api_upload_complete_pass(ngx_http_batch_op_t *op, ngx_fd_t fd,
-    u_char *buf, ngx_log_t *log)
-{
-    off_t                           off;
-    u_char                          digest[16];
-    ssize_t                         n;
-    ngx_md5_t                       md5;
-    ngx_http_batch_api_complete_t  *c;
-
-    c = op->data;
-
-    ngx_md5_init(&md5);
-    batch_check_init(&c->check);
-
-    for (off = 0; off < c->st.upload.bytes; off += n) {
-
-        if (ngx_http_batch_task_stop()) {
-            return NGX_ABORT;
-        }
-
-        n = pread(fd, buf, NGX_HTTP_BATCH_COMPLETE_PIECE, off);
-
-        if (n == -1 && ngx_errno == NGX_EINTR) {
-            n = 0;
-            continue;
-        }
-
-        if (n <= 0) {
-            op->err = n ? ngx_errno : EIO;
-            ngx_log_error(NGX_LOG_CRIT, log, op->err,
-                          "batch: %s: pread() of the joined parts failed",
-                          op->id);
-            return NGX_ERROR;
-        }
-
-        if (c->lines) {
-            (void) batch_check_feed(&c->check, buf, n);
-        }
-
-        if (c->md5.len) {
-            ngx_md5_update(&md5, buf, n);
-        }
-    }
-
-    ngx_md5_final(digest, &md5);
-    ngx_hex_dump(c->hex, digest, 16);
-
-    if (c->md5.len && ngx_strncasecmp(c->hex, c->md5.data, 32) != 0) {
-        c->verdict = NGX_HTTP_BATCH_COMPLETE_MD5;
-
-    } else if (c->lines && batch_check_finish(&c->check) != BATCH_OK) {
-        c->verdict = NGX_HTTP_BATCH_COMPLETE_LINE;
-    }
-
-    return NGX_OK;
 }
 
 
@@ -650,6 +365,11 @@ static void
 ngx_http_batch_api_upload_complete_done(ngx_http_batch_op_t *op)
 {
     ngx_http_batch_api_complete_t *c = op->data;
+
+    if (op->rc == NGX_AGAIN) {
+        ngx_http_batch_api_upload_complete_wait(op);
+        return;
+    }
 
     if (ngx_http_batch_api_upload_check(op) != NGX_OK) {
         return;
@@ -705,6 +425,32 @@ ngx_http_batch_api_upload_complete_done(ngx_http_batch_op_t *op)
     ngx_http_batch_op_wait(op, ngx_http_batch_api_upload_complete_answer,
                            ngx_http_batch_index_file_put(&c->st.file, op->id,
                                                  ngx_http_batch_op_index, op));
+}
+
+
+/* not in the thread, which others need */
+
+static void
+ngx_http_batch_api_upload_complete_wait(ngx_http_batch_op_t *op)
+{
+    ngx_http_batch_api_complete_t *c = op->data;
+
+    if (c->pause == 0) {
+        c->pause = NGX_HTTP_BATCH_COMPLETE_PAUSE;
+
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_http_batch_op_log(op), 0,
+                       "batch: %s: another call joins the parts", op->id);
+
+    } else {
+        c->pause = ngx_min(c->pause * 2, NGX_HTTP_BATCH_COMPLETE_REST);
+    }
+
+    /* the other one goes on without us */
+
+    op->abandon = ngx_http_batch_op_destroy;
+
+    ngx_http_batch_op_later(op, c->pause,
+                            ngx_http_batch_api_upload_complete_post);
 }
 
 

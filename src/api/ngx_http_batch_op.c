@@ -25,6 +25,7 @@ typedef struct {
 static void ngx_http_batch_op_gone(void *data);
 static void ngx_http_batch_op_filled(ngx_http_batch_op_t *op, ngx_int_t rc,
     ngx_http_batch_index_res_t *res);
+static void ngx_http_batch_op_timer(ngx_event_t *ev);
 static void ngx_http_batch_op_batch_run(ngx_http_batch_op_t *op,
     ngx_log_t *log);
 static ngx_connection_t *ngx_http_batch_op_enter(ngx_http_batch_op_t *op);
@@ -141,6 +142,10 @@ void
 ngx_http_batch_op_destroy(ngx_http_batch_op_t *op)
 {
     ngx_http_batch_quota_release(op);
+
+    if (op->timer.timer_set) {
+        ngx_del_timer(&op->timer);
+    }
 
     json_decref(op->root);
     batch_text_free(&op->text);
@@ -485,6 +490,42 @@ ngx_http_batch_op_filled(ngx_http_batch_op_t *op, ngx_int_t rc,
     }
 
     op->ready(op);
+}
+
+
+void
+ngx_http_batch_op_later(ngx_http_batch_op_t *op, ngx_msec_t ms,
+    ngx_http_batch_op_pt next)
+{
+    if (op->r == NULL) {
+        op->abandon(op);
+        return;
+    }
+
+    op->later = next;
+
+    op->timer.handler = ngx_http_batch_op_timer;
+    op->timer.data = op;
+    op->timer.log = ngx_cycle->log;
+
+    ngx_add_timer(&op->timer, ms);
+}
+
+
+static void
+ngx_http_batch_op_timer(ngx_event_t *ev)
+{
+    ngx_http_batch_op_t *op = ev->data;
+
+    ngx_connection_t  *c;
+
+    c = ngx_http_batch_op_enter(op);
+
+    op->later(op);
+
+    if (c) {
+        ngx_http_run_posted_requests(c);
+    }
 }
 
 

@@ -8,6 +8,7 @@
  *   created    by a handler; holds one reference of the request (r->count)
  *   pending    an index call or a task is under way; its wrapper calls step()
  *              or done(), and runs the request's posted requests after it
+ *   waiting    for a time: nothing is pending, the timer is set
  *   r == NULL  the client is gone, or was answered.  If nothing is pending,
  *              or once that has ended, abandon() is called; an op without
  *              abandon() goes on to its end
@@ -52,6 +53,8 @@ struct ngx_http_batch_op_s {
     ngx_http_batch_op_pt          done;
     ngx_http_batch_op_pt          abandon;
     ngx_http_batch_op_pt          ready;       /* see ..._op_ready() */
+    ngx_http_batch_op_pt          later;       /* see ..._op_later() */
+    ngx_event_t                   timer;
 
     ngx_http_batch_body_t         body;
     ngx_http_batch_pace_t         pace;
@@ -143,6 +146,11 @@ void ngx_http_batch_op_index(void *data, ngx_int_t rc,
 /* next() if the index is filled, else 503: what could not be told to the index
  * is not published */
 void ngx_http_batch_op_ready(ngx_http_batch_op_t *op,
+    ngx_http_batch_op_pt next);
+
+/* next() after so many ms.  If the client goes meanwhile, abandon() is called,
+ * which must be set. */
+void ngx_http_batch_op_later(ngx_http_batch_op_t *op, ngx_msec_t ms,
     ngx_http_batch_op_pt next);
 
 /* run() in a thread, then done().  NGX_DONE: the op has ended with 503. */

@@ -87,6 +87,21 @@ ngx_http_batch_disk_open(ngx_fd_t dir, const char *id, const char *name,
 }
 
 
+ngx_uint_t
+ngx_http_batch_disk_gone(ngx_fd_t dir)
+{
+    ngx_err_t    err;
+    ngx_uint_t   gone;
+    struct stat  st;
+
+    err = ngx_errno;
+    gone = (fstat(dir, &st) == 0 && st.st_nlink == 0);
+    ngx_set_errno(err);
+
+    return gone;
+}
+
+
 void
 ngx_http_batch_disk_close(ngx_fd_t fd)
 {

@@ -34,6 +34,9 @@ ngx_fd_t ngx_http_batch_disk_openat(ngx_fd_t dir, const char *name, int flags);
 ngx_fd_t ngx_http_batch_disk_open(ngx_fd_t dir, const char *id,
     const char *name, ngx_log_t *log);
 
+/* 1: it was removed since it was opened; keeps errno */
+ngx_uint_t ngx_http_batch_disk_gone(ngx_fd_t dir);
+
 /* keeps errno; NGX_INVALID_FILE is allowed */
 void ngx_http_batch_disk_close(ngx_fd_t fd);
 

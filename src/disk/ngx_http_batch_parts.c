@@ -13,6 +13,7 @@
 #include "ngx_http_batch_task.h"
 #include "ngx_http_batch_uploads.h"
 
+#include <sys/file.h>
 #include <sys/sendfile.h>
 
 
@@ -54,6 +55,10 @@ ngx_http_batch_parts_publish(const char *id, const char *part,
     }
 
     rc = ngx_http_batch_publish_link(dir, id, part, fd, tmp, 0, log);
+
+    if (rc == NGX_ERROR && ngx_http_batch_disk_gone(dir)) {
+        rc = NGX_DECLINED;
+    }
 
     ngx_http_batch_disk_close(dir);
 
@@ -126,6 +131,47 @@ ngx_http_batch_parts_size(const char *id, const char *part, off_t *bytes,
 
     } else if (rc == 0) {
         rc = NGX_DECLINED;
+    }
+
+    ngx_http_batch_disk_close(dir);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_batch_parts_lock(const char *id, ngx_fd_t *fd, ngx_log_t *log)
+{
+    ngx_fd_t   dir;
+    ngx_int_t  rc;
+
+    *fd = NGX_INVALID_FILE;
+
+    dir = ngx_http_batch_layout_dir(NGX_HTTP_BATCH_UPLOAD, id, 0, log);
+
+    if (dir == NGX_INVALID_FILE) {
+        return ngx_errno == NGX_ENOENT ? NGX_DECLINED : NGX_ERROR;
+    }
+
+    rc = NGX_OK;
+
+    /* for writing: NFS makes a lock of bytes of it, which needs that */
+
+    *fd = ngx_http_batch_disk_openat(dir, "upload.json", O_RDWR|O_NONBLOCK);
+
+    if (*fd == NGX_INVALID_FILE) {
+        rc = (ngx_errno == NGX_ENOENT) ? NGX_DECLINED : NGX_ERROR;
+
+        if (rc == NGX_ERROR) {
+            ngx_http_batch_disk_error(log, id, "openat()", "upload.json");
+        }
+
+    } else if (flock(*fd, LOCK_EX|LOCK_NB) == -1
+               && ngx_errno == EWOULDBLOCK)
+    {
+        rc = NGX_AGAIN;
+        ngx_http_batch_disk_close(*fd);
+        *fd = NGX_INVALID_FILE;
     }
 
     ngx_http_batch_disk_close(dir);

@@ -56,6 +56,14 @@ ngx_http_batch_publish_name(ngx_fd_t dir, const char *id, const char *name,
 
     if (linkat(ngx_http_batch_layout_tmp, tmp, dir, name, 0) == -1) {
 
+        if (ngx_errno == NGX_ENOENT && ngx_http_batch_disk_gone(dir)) {
+            ngx_log_error(NGX_LOG_INFO, log, ngx_errno,
+                          "batch: %s: was deleted before \"%s\" was published",
+                          id, name);
+            ngx_set_errno(NGX_ENOENT);
+            return NGX_ERROR;
+        }
+
         if (ngx_errno != NGX_EEXIST) {
             ngx_http_batch_disk_error(log, id, "linkat() of", name);
             return NGX_ERROR;

@@ -64,6 +64,14 @@ ngx_int_t ngx_http_batch_parts_size(const char *id, const char *part,
     off_t *bytes, ngx_log_t *log);
 
 /*
+ * One process at a time joins the parts of an upload, until it closes *fd or
+ * dies.  NGX_AGAIN: another one does; NGX_DECLINED: the upload is gone.  NGX_OK,
+ * too, on a filesystem without locks.
+ */
+ngx_int_t ngx_http_batch_parts_lock(const char *id, ngx_fd_t *fd,
+    ngx_log_t *log);
+
+/*
  * Appends a part to the file at *off, and advances it.  The bytes do not go
  * through memory of ours where the system can do without, otherwise 1 MB at a
  * time.  NGX_DECLINED: there is no such part; NGX_ABORT: the worker is to

@@ -6,6 +6,7 @@ package BatchRaw;
 # several requests one after another.
 #
 #     my $c = BatchRaw->new;                 the server under test
+#     my $c = BatchRaw->new(port => N);      another one
 #     $c->send($bytes, step => 1);           in pieces of so many bytes
 #     my $r = $c->answer;                    as BatchTest::http() returns it
 #     $c->alive                              1 if it serves another request
@@ -49,9 +50,10 @@ sub ready {
 
 
 sub new {
-    my ($class) = @_;
+    my ($class, %o) = @_;
     my $s = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
-                                  PeerPort => BatchTest::server_port())
+                                  PeerPort => $o{port}
+                                              // BatchTest::server_port())
         or die "connect: $!\n";
 
     setsockopt $s, IPPROTO_TCP, TCP_NODELAY, 1;
